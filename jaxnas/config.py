@@ -1,6 +1,25 @@
-"""What an experiment is: one frozen `Config`, read from an experiment file and overridden on the command line."""
+"""What an experiment is: one frozen `Config`; and the names that it may use.
 
+Settings that one layer reads lie beside its code (`TrainConfig` in training/loop.py); this page composes them.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from jaxnas.data import digits, npz, tfds
+from jaxnas.data.augment import Augmentation
+from jaxnas.data.dataset import Dataset
+from jaxnas.hardware.device import Device
+from jaxnas.hardware.onnxruntime import OnnxRuntime
+from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.nsga2 import NSGA2
+from jaxnas.search.random_search import RandomSearch
+from jaxnas.spaces import mobilenet
+from jaxnas.spaces.space import Space
+from jaxnas.supernets import mobilenet as mobilenet_supernet
+from jaxnas.supernets.supernet import Supernet
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.loop import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -15,27 +34,7 @@ class DataConfig:
     """Images taken from the training split for the search split, where the source brings none of its own."""
     calibration_images: int = 256
     """Training images that batch norm statistics are recalibrated on; at least 256, or all if there are fewer."""
-    crop: int = 1
-    """Augmentation: random shift by up to this many pixels."""
-    flip: bool = False
-    """Augmentation: mirror left-right."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The supernet's training: sandwich rule with in-place distillation."""
-
-    epochs: int = 40
-    batch_size: int = 64
-    random_subnets: int = 2
-    """Random subnets per step, besides the largest and the smallest."""
-    learning_rate: float = 0.1
-    """Peak of SGD with Nesterov momentum 0.9; warm-up, then cosine to 0."""
-    warmup_epochs: float = 2.0
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.1
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ class ProfileConfig:
 class PredictConfig:
     """The latency predictor, a 31-32-16-1 perceptron."""
 
-    steps: int = 3000
+    steps: int = 2000
     learning_rate: float = 0.01
-    weight_decay: float = 1e-4
+    weight_decay: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,6 @@ class SearchConfig:
     mutation: float = 0.35
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """Training of the chosen networks on their own."""
-
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 0.02
-    weight_decay: float = 1e-4
-    within_points: float = 5.0
-    """The fastest network is chosen within this many points of the most accurate one's accuracy."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +90,16 @@ class Config:
     predict: PredictConfig = field(default_factory=PredictConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+
+# Known by name. A space is built for the image size, channels and classes of a data set.
+SPACES: dict[str, Callable[[int, int, int], Space]] = {"tiny": mobilenet.tiny, "cifar": mobilenet.cifar}
+SUPERNETS: dict[str, Callable[[Space], Supernet]] = {"tiny": mobilenet_supernet.build, "cifar": mobilenet_supernet.build}
+ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
+    "nsga2": lambda settings: NSGA2(settings.population, settings.crossover, settings.mutation),
+    "random": lambda settings: RandomSearch(settings.population),
+}
+DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
+    "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
+}
+DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tfds.load, "npz": npz.load}

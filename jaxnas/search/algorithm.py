@@ -1,6 +1,6 @@
 """What every search algorithm is: a frozen dataclass of settings with init / ask / tell, all pure and jittable."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxnas.spaces.space import Space
 from jaxnas.types import Fitness, Genomes, Parents, PRNGKey
@@ -15,6 +15,7 @@ class Asked(NamedTuple):
     parents: Parents
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """`population` candidates are asked for, evaluated and told, generation after generation.
 

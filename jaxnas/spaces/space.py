@@ -1,7 +1,7 @@
 """A search space as data: genes, their choices, and what every choice costs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,13 +28,15 @@ class Gene:
 class Space:
     """What can be built. A genome is one choice index per gene; `layers` says what a genome costs.
 
-    `canonical` maps genomes that mean the same network to one of them; `layers` is pure and vmaps.
+    `canonical` maps genomes that mean the same network to one of them; `layers` is pure and vmaps. `structure` is the
+    family's own description, from which its supernet is built.
     """
 
     name: str
     genes: tuple[Gene, ...]
     canonical: Callable[[Genome], Genome]
     layers: Callable[[Genome], Layers]
+    structure: Hashable = None
 
     @cached_property
     def sizes(self) -> np.ndarray:

@@ -1,0 +1,18 @@
+"""Question: does a hardware-aware search find better networks than chance, on this machine, in minutes?
+
+Command: jaxnas run experiments/quickstart.py
+"""
+
+from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.loop import TrainConfig
+
+config = Config(
+    name="quickstart",
+    space="tiny",
+    data=DataConfig(source="digits", search_images=400),
+    train=TrainConfig(epochs=30, batch_size=64, random_subnets=2),
+    profile=ProfileConfig(train=160, validation=50, test=50, seconds=0.1),
+    search=SearchConfig(population=28, generations=50),
+    finetune=FinetuneConfig(epochs=10),
+)

@@ -1,0 +1,137 @@
+"""The command line: `jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`."""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import tyro
+
+from jaxnas.config import Config
+from jaxnas.errors import UserError
+
+COMMANDS = {
+    "run": "run the whole job: every stage below, in order",
+    "data": "load and split the images: data.json, environment.json",
+    "train": "train the weight-sharing supernet: checkpoints/supernet",
+    "profile": "measure the latency of subnets that cover the space: measurements.csv",
+    "predict": "fit the latency predictor: predictor.npz, predictions.csv, predictor.json",
+    "search": "search accuracy against latency, with random sampling beside it: candidates.npz, random.npz",
+    "finetune": "choose three networks of the front and train each on its own: chosen.json",
+    "export": "write the chosen networks as ONNX, with proof: models/*.onnx, exported.csv",
+    "verify": "measure the exported networks again, test them once: verified.csv",
+    "report": "draw the report from the run's files: report.html",
+}
+
+MANUAL = """\
+EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
+directory of a run, whose settings are then taken up again.
+
+Every command works on a run directory, and goes on where an earlier one stopped,
+however it stopped; the same command line resumes. Settings that differ from those
+of the run are refused. Nothing is written outside the run directory and the
+folder of compiled programs, JAXNAS_CACHE (default ~/.cache/jaxnas).
+
+Overrides name any setting, with dots:
+
+  jaxnas run experiments/quickstart.py --out runs/short --train.epochs 5
+  jaxnas run experiments/quickstart.py --latency-limit-ms 0.1
+  jaxnas run experiments/quickstart.py --help        lists all settings
+
+Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `jaxnas` command; returns the exit code."""
+    try:
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        print(f"jaxnas: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxnas: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _main(arguments: list[str]) -> None:
+    command, experiment, out, overrides = _parse(arguments)
+    config = tyro.cli(Config, default=load_config(experiment), args=overrides, prog=f"jaxnas {command} {experiment}")
+    if out is None:
+        out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
+    _keep_compiled_programs()
+    from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
+
+    run_stages(list(STAGES) if command == "run" else [command], config, out)
+
+
+def _parse(arguments: list[str]) -> tuple[str, str, str | None, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="jaxnas",
+        description="Hardware-aware neural architecture search: from images and a device to exported, measured networks.",
+        epilog=MANUAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"jaxnas {name}: {summary}.",
+            epilog=MANUAL,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=f"jaxnas {name} EXPERIMENT [--out DIR] [overrides]",
+            add_help=len(arguments) < 3,  # with an experiment named, --help lists its settings
+            allow_abbrev=False,
+        )
+        command.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run")
+        command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
+    known, overrides = parser.parse_known_args(arguments)
+    return known.command, known.experiment, known.out, overrides
+
+
+def load_config(experiment: str) -> Config:
+    """The `config` of an experiment file, or the settings of a run directory."""
+    path = Path(experiment)
+    if path.is_dir():
+        try:
+            return _from_dict(Config, json.loads((path / "config.json").read_text()))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is no run directory that can be taken up ({error}): name an experiment file") from error
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"an experiment is a Python file that defines `config`, or the directory of a run, got {experiment!r}: no such file")
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    config = getattr(module, "config", None)
+    if not isinstance(config, Config):
+        raise UserError(f"{path} must define `config`, a jaxnas.config.Config, got {type(config).__name__}")
+    return config
+
+
+def _from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The inverse of `dataclasses.asdict`, for settings; an unknown or missing one is a `TypeError` or `KeyError`."""
+    nested = {f.name: f.default_factory for f in fields(kind) if is_dataclass(f.default_factory)}
+    return kind(**{name: _from_dict(nested[name], value) if name in nested else value for name, value in values.items()})
+
+
+def _keep_compiled_programs() -> None:
+    """Compile once per machine: JAX's persistent cache, in the one folder outside the run that jaxnas writes to."""
+    folder = Path(os.environ.get("JAXNAS_CACHE", Path.home() / ".cache" / "jaxnas"))
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

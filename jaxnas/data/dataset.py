@@ -1,0 +1,164 @@
+"""What a data set is: images and labels in three splits kept apart, checked once on the way in."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from jaxnas.errors import UserError
+
+Pair = tuple[np.ndarray, np.ndarray]  # images and labels as a source brings them, not checked yet
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels, on the host."""
+
+    images: UInt8[np.ndarray, "n height width channels"]
+    labels: Int32[np.ndarray, "n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Train fits weights, search guides the search, test is touched once; made by `make_dataset`.
+
+    `calibration` is a fixed part of train, for the statistics of batch norm. The rows of `search` are ordered such that
+    its first k hold the classes nearly in proportion, for every k.
+    """
+
+    name: str  # as the user wrote it: "npz:PATH"
+    class_names: tuple[str, ...]
+    train: Split
+    search: Split
+    test: Split
+    calibration: Split
+    mean: Float32[np.ndarray, "channels"]  # of the train images scaled to [0, 1]
+    deviation: Float32[np.ndarray, "channels"]  # at least one grey level, 1/255
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.train.images.shape[1], self.train.images.shape[2]
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[3]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all images, labels and class names, so that a resumed run notices other data (not: another path)."""
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for split in (self.train, self.search, self.test, self.calibration):
+            digest.update(repr(split.images.shape).encode())
+            digest.update(np.ascontiguousarray(split.images))
+            digest.update(np.ascontiguousarray(split.labels, "<i4"))
+        return digest.hexdigest()
+
+
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """A random order of the rows in which every prefix holds the classes nearly in proportion (Webster's method)."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    _, classes, sizes = np.unique(labels[shuffled], return_inverse=True, return_counts=True)
+    rank = np.empty(len(labels), np.int64)  # of a row among those of its class
+    rank[np.argsort(classes, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return shuffled[np.argsort((rank + 0.5) / sizes[classes], kind="stable")]
+
+
+def take_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
+    """The rest in its old order, and `count` rows taken out of it, stratified by class."""
+    taken = stratified_order(labels, seed)[:count]
+    rest = np.delete(np.arange(len(labels)), taken)
+    return (images[rest], labels[rest]), (images[taken], labels[taken])
+
+
+def hold_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
+    """Train without the search split, and a search split of `count` images, stratified by class."""
+    if not 1 <= count < len(labels) / 2:
+        raise UserError(
+            f"data.search_images must be at least 1 and below half of the {len(labels)} training images, got {count}: "
+            f"choose at most {max((len(labels) - 1) // 2, 0)}"
+        )
+    return take_out(images, labels, count, seed)
+
+
+def make_dataset(
+    name: str,
+    class_names: tuple[str, ...],
+    *,
+    train: Pair,
+    search: Pair,
+    test: Pair,
+    calibration_images: int,
+    seed: int,
+) -> Dataset:
+    """The only way to make a `Dataset`: checks everything that a source can get wrong.
+
+    Images are square, uint8 (n, height, width, channels), the same shape in all splits; labels are integers below the
+    number of classes, at least two. The calibration images are drawn from train, stratified; all of it if there are fewer.
+    """
+    if calibration_images < 1:
+        raise UserError(f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or more is advised")
+    for split, pair in (("train", train), ("search", search), ("test", test)):
+        _check_images(f"{name}: {split}", pair[0], train[0].shape)
+        _check_labels(f"{name}: {split}", pair[1], len(pair[0]), len(class_names))
+    if len(class_names) < 2:
+        raise UserError(f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): add labelled images")
+    mean, deviation = _moments(train[0])
+    calibration = stratified_order(train[1], seed)[:calibration_images]
+    order = stratified_order(search[1], seed)
+    return Dataset(
+        name=name,
+        class_names=tuple(class_names),
+        train=_split(*train),
+        search=_split(search[0][order], search[1][order]),
+        test=_split(*test),
+        calibration=_split(train[0][calibration], train[1][calibration]),
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    return Split(images, labels.astype(np.int32))
+
+
+def _check_images(where: str, images: np.ndarray, train_shape: tuple[int, ...]) -> None:
+    if images.dtype != np.uint8:
+        raise UserError(f"{where} images must be uint8 in 0..255, got {images.dtype}: scale and convert them")
+    if images.ndim != 4:
+        raise UserError(f"{where} images must be (n, height, width, channels), got {images.shape}: add or drop axes")
+    if images.size == 0:
+        raise UserError(f"{where} has no images, got {images.shape}: every split needs some")
+    if images.shape[1] != images.shape[2]:
+        raise UserError(f"{where} images must be square, height == width, got {images.shape[1]}x{images.shape[2]}: crop or resize them")
+    if images.shape[1:] != train_shape[1:]:
+        raise UserError(f"{where} images must have the shape of those of train, {train_shape[1:]}, got {images.shape[1:]}: resize them")
+
+
+def _check_labels(where: str, labels: np.ndarray, count: int, classes: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{where} labels must be integers, got {labels.dtype}: number the classes from 0")
+    if labels.shape != (count,):
+        raise UserError(f"{where} labels must be one per image, ({count},), got {labels.shape}: give each image one class")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(
+            f"{where} labels must be in 0..{classes - 1} for {classes} classes, got {labels.min()}..{labels.max()}: "
+            "number the classes from 0 or name the missing ones"
+        )
+
+
+def _moments(images: np.ndarray) -> Pair:
+    """Mean and standard deviation per channel, from exact integer sums: the same on every machine."""
+    pixels = images.reshape(-1, images.shape[-1])
+    mean = pixels.sum(0, dtype=np.int64) / len(pixels) / 255
+    square = np.square(pixels, dtype=np.uint16).sum(0, dtype=np.int64) / len(pixels) / 255**2
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return mean.astype(np.float32), np.maximum(deviation, 1 / 255).astype(np.float32)

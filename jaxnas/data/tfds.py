@@ -1,0 +1,85 @@
+"""TensorFlow Datasets, prepared as array_record: read without TensorFlow, never downloaded from here."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset
+from jaxnas.errors import UserError
+
+CHUNK = 1000  # images decoded per read; threads would not help, most of it is Python
+
+
+def load(argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int) -> Dataset:
+    """The data set `argument`, as `tfds.data_source` names it: "cifar10", "name/config:1.0.0".
+
+    Its splits are train and test; its validation split is the search split, else that is held out of train.
+    Features are a fixed-size uint8 `image` and a class `label`.
+    """
+    name = f"tfds:{argument}"
+    sources = _open(name, argument, data_dir)
+    if missing := [split for split in ("train", "test") if split not in sources]:
+        raise UserError(
+            f"{name} must have the splits train and test, lacks {missing[0]}, has {', '.join(sources)}: choose another data set"
+        )
+    class_names = _class_names(name, sources["train"].dataset_info.features)
+    train, test = (_read(name, split, sources[split]) for split in ("train", "test"))
+    if "validation" in sources:
+        search = _read(name, "validation", sources["validation"])
+    else:
+        train, search = hold_out(*train, search_images, seed)
+    return make_dataset(name, class_names, train=train, search=search, test=test, calibration_images=calibration_images, seed=seed)
+
+
+def _open(name: str, argument: str, data_dir: str | None) -> dict[str, Any]:
+    """A random-access source per split."""
+    if not argument:
+        raise UserError("tfds needs the name of a data set, got none: write tfds:NAME")
+    try:
+        import tensorflow_datasets as tfds
+
+        folder = os.path.expanduser(data_dir or str(tfds.core.constants.DATA_DIR))
+        return _prepared(tfds, name, argument, folder)
+    except ImportError as error:
+        raise UserError(f"{name} needs TensorFlow Datasets with array_record ({error}): pip install 'jaxnas[tfds]'") from error
+
+
+def _prepared(tfds: Any, name: str, argument: str, folder: str) -> dict[str, Any]:
+    try:
+        return dict(tfds.data_source(argument, split=None, data_dir=folder, download=False))
+    except NotImplementedError:  # tfds knows the name, but the data is not there, or in a format for TensorFlow
+        how = f"tfds.builder({argument!r}, data_dir={folder!r}, file_format='array_record').download_and_prepare()"
+        raise UserError(
+            f"{name} is not prepared as array_record in {folder}: run {how} once, where TensorFlow is installed, or set data.data_dir"
+        ) from None
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:  # wrong names, versions, files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name} cannot be opened in {folder} ({reason}): check its name, and data.data_dir") from error
+
+
+def _class_names(name: str, features: Any) -> tuple[str, ...]:
+    if missing := [key for key in ("image", "label") if key not in features]:
+        raise UserError(f"{name} must have the features image and label, lacks {missing[0]}, has {', '.join(sorted(features))}")
+    if not hasattr(features["label"], "names"):
+        raise UserError(f"{name}: the feature label must be a class, got {type(features['label']).__name__}: choose a classification task")
+    return tuple(features["label"].names)
+
+
+def _read(name: str, split: str, source: Any) -> Pair:
+    """All images and labels of one split, in its order."""
+    if len(source) == 0:
+        raise UserError(f"{name}: {split} has no images: prepare the data set again")
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    try:
+        for start in range(0, len(source), CHUNK):
+            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))  # source[i] is twice as slow
+            images.extend(example["image"] for example in chunk)
+            labels.extend(example["label"] for example in chunk)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name}: {split} cannot be read ({reason}): prepare the data set again") from error
+    if len(shapes := {image.shape for image in images}) > 1:
+        raise UserError(f"{name}: {split} images must all have one size, got {len(shapes)} shapes: resize them or choose another data set")
+    return np.stack(images), np.array(labels)

@@ -1,0 +1,81 @@
+"""What a search minimises: joins networks and predictors to a fitness for a whole population."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxnas.predictors.features import gene_values
+from jaxnas.predictors.mlp import LatencyMLP, predict
+from jaxnas.spaces.space import Space
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.types import Fitness, Genomes
+
+
+class Evidence(NamedTuple):
+    """Arrays that objectives read, an argument of the compiled program: captured, they would be compiled in."""
+
+    params: Params
+    predictor: LatencyMLP
+    static: Int[Array, ""]  # choice of the static gene (resolution) that `examples` have
+    examples: Examples
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One figure to be minimised, of each genome; NaN where the genome's static gene is not the evidence's."""
+
+    name: str
+    unit: str
+    measure: Callable[[Genomes, Evidence], Float[Array, "n"]]
+
+
+def classification_error(net: Supernet) -> Objective:
+    """Share of the search images that a subnet gets wrong, with recalibrated batch norm."""
+    static = _static_gene(net.space)
+
+    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
+        return 1 - accuracies(net, evidence.params, genomes, genomes[:, static] == evidence.static, evidence.examples)
+
+    return Objective("error", "share of images", measure)
+
+
+def predicted_latency(space: Space) -> Objective:
+    """Latency in ms as the predictor has it."""
+    return Objective("latency", "ms", lambda genomes, evidence: predict(evidence.predictor, gene_values(space, genomes)))
+
+
+def fitness(
+    space: Space, objectives: Sequence[Objective], evidence: Sequence[Evidence]
+) -> Callable[[Int[np.ndarray, "n genes"]], Float[np.ndarray, "n objectives"]]:
+    """The function that a search calls: genomes to fitness, one compiled call for each of the static gene's choices.
+
+    `evidence` has one entry per choice. Populations of one size share one program per choice, whatever they hold:
+    candidates of another choice are skipped, not evaluated.
+    """
+    static = _static_gene(space)
+    program = jax.jit(partial(_fitness, tuple(objectives)))
+
+    def evaluate(genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n objectives"]:
+        result = np.full((len(genomes), len(objectives)), np.nan, np.float32)
+        for choice, one in enumerate(evidence):
+            mine = genomes[:, static] == choice
+            if mine.any():
+                result[mine] = np.asarray(program(jnp.asarray(genomes), one))[mine]
+        return result
+
+    return evaluate
+
+
+def _fitness(objectives: tuple[Objective, ...], genomes: Genomes, evidence: Evidence) -> Fitness:
+    return jnp.stack([objective.measure(genomes, evidence) for objective in objectives], axis=1)
+
+
+def _static_gene(space: Space) -> int:
+    return next(i for i, gene in enumerate(space.genes) if gene.static)

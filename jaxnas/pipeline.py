@@ -1,0 +1,51 @@
+"""The main job: nine stages in order, each of which reads what the earlier ones left in the run directory."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from jaxnas.config import Config
+from jaxnas.progress import log
+from jaxnas.report.html import write_report
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.data import run_data
+from jaxnas.stages.export import run_export, run_verify
+from jaxnas.stages.finetune import run_finetune
+from jaxnas.stages.job import Job, open_job
+from jaxnas.stages.predict import run_predict
+from jaxnas.stages.profile import run_profile
+from jaxnas.stages.search import run_search
+from jaxnas.stages.train import run_train
+
+
+def run_report(job: Job) -> bool:
+    """Write report.html from the run's files alone."""
+    log(f"report: {write_report(job.run)}")
+    return True
+
+
+# Each goes on where it stopped, and returns False if there was nothing left to do.
+STAGES: dict[str, Callable[[Job], bool]] = {
+    "data": run_data,
+    "train": run_train,
+    "profile": run_profile,
+    "predict": run_predict,
+    "search": run_search,
+    "finetune": run_finetune,
+    "export": run_export,
+    "verify": run_verify,
+    "report": run_report,
+}
+
+
+def run_stages(names: Sequence[str], config: Config, out: str) -> None:
+    """Run stages in the run directory `out`, which nobody else may use meanwhile; their times go to metrics.jsonl."""
+    with RunDirectory(out) as run:
+        job = open_job(run, config)
+        run.check_config(asdict(config))
+        for name in names:
+            start = time.perf_counter()
+            if STAGES[name](job):
+                run.append_jsonl("metrics.jsonl", {"stage": name, "event": "done", "seconds": round(time.perf_counter() - start, 1)})
+            else:
+                log(f"{name}: done before")

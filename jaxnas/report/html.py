@@ -1,0 +1,182 @@
+"""The report of a run: one HTML page that opens offline, made from the files of the run directory alone."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from jaxnas.errors import UserError
+from jaxnas.report import plots, words
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search import pareto
+from jaxnas.types import Fitness
+
+MADE_BY = {  # the command that makes each file that the report reads
+    "config.json": "data",
+    "environment.json": "data",
+    "data.json": "data",
+    "metrics.jsonl": "train",
+    "measurements.csv": "profile",
+    "predictions.csv": "predict",
+    "predictor.json": "predict",
+    "candidates.npz": "search",
+    "random.npz": "search",
+    "chosen.json": "finetune",
+    "verified.csv": "verify",
+}
+ACCURACIES = ("search_accuracy", "finetuned_search_accuracy", "test_accuracy", "top1_agreement")
+NUMBERS = ("macs", "params", "predicted_ms", "measured_ms", "p10_ms", "p90_ms", "max_logit_difference", *ACCURACIES)
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write `report.html` from the files of a finished run and return its path; a missing file is a `UserError`."""
+    for file, command in MADE_BY.items():
+        if not run.exists(file):
+            raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
+    networks, config = _networks(run), run.read_json("config.json")
+    limit_ms = config["latency_limit_ms"]
+    page = {
+        "config": config,
+        "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
+        "environment": run.read_json("environment.json"),
+        "data": run.read_json("data.json"),
+        "networks": networks,
+        "limit_ms": limit_ms,
+        "search": _search(run, networks, limit_ms),
+        "predictor": _predictor(run),
+        "measurements": _measurements(run),
+        "training": _training(run, networks),
+        "stages": _stages(run),
+    }
+    run.write_text("report.html", _environment().get_template("report.html.jinja").render(page))
+    return run.path("report.html")
+
+
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        function.__name__: function for function in (words.significant, words.percent, words.signed_percent, words.quantity)
+    }
+    return environment
+
+
+def _figure(figure: Figure, name: str) -> Markup:
+    return Markup(plots.svg(figure, name))
+
+
+def _networks(run: RunDirectory) -> list[dict[str, Any]]:
+    """The chosen networks in order, each with what its verification says, numbers as numbers."""
+    verified = {row["name"]: row for row in run.read_csv("verified.csv")}
+    images = run.read_json("data.json")["test"]
+    networks = []
+    for i, chosen in enumerate(run.read_json("chosen.json")):
+        if chosen["name"] not in verified:
+            raise UserError(f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first")
+        row = verified[chosen["name"]]
+        networks.append(
+            {
+                **{column: row[column] for column in ("name", "role", "device")},
+                **(numbers := {column: float(row[column] or "nan") for column in NUMBERS}),
+                "letter": plots.letter(i),
+                "setup": _setup(row),
+                "test_interval": words.interval(numbers["test_accuracy"], images),
+                "words": words.genome_in_words(chosen["network"]),
+                "model": "models/" + quote(PurePosixPath(row["model"]).name),
+            }
+        )
+    return networks
+
+
+@jax.jit
+def hypervolume_growth(fitness: Fitness, counts: Int[Array, "g"], reference: Float[Array, "2"]) -> Float[Array, "g"]:
+    """Hypervolume of the first `counts[i]` rows, for every i; one program, because rows still to come are NaN."""
+    row = jnp.arange(len(fitness))[:, None]
+    return jax.lax.map(lambda n: pareto.hypervolume(jnp.where(row < n, fitness, jnp.nan), reference), counts)
+
+
+def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float | None) -> dict[str, Any]:
+    candidates = run.read_npz("candidates.npz")
+    found, sampled = candidates["fitness"], run.read_npz("random.npz")["fitness"]
+    both = np.concatenate([found, sampled])
+    reference = both[~np.isnan(both).any(axis=1)].max(axis=0)
+    counts = np.cumsum(np.bincount(candidates["generation"])).astype(np.int32)
+    growth = [np.asarray(hypervolume_growth(jnp.asarray(rows), jnp.asarray(counts), jnp.asarray(reference))) for rows in (found, sampled)]
+    fronts = [np.asarray(jax.jit(pareto.front)(jnp.asarray(rows))) for rows in (found, sampled)]
+    chosen = np.array([[1 - network["search_accuracy"], network["predicted_ms"]] for network in networks]).reshape(-1, 2)
+    labels = [f"{network['name']} ({network['role']})" for network in networks]
+    return {
+        "pareto": _figure(plots.pareto(found, fronts[0], sampled, fronts[1], chosen, labels, limit_ms), "pareto"),
+        "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
+        "reference": reference.tolist(),
+        "final": (final := [float(curve[-1]) for curve in growth]),
+        "verdict": words.verdict(*final),
+        "evaluations": [len(found), len(sampled)],
+        "failed": int(np.isnan(found).any(axis=1).sum()),
+        "front_size": int(fronts[0].sum()),
+        "generations": len(counts),
+    }
+
+
+def _predictor(run: RunDirectory) -> dict[str, Any]:
+    splits: dict[str, list[list[float]]] = {"train": [], "validation": [], "test": []}
+    for row in run.read_csv("predictions.csv"):
+        splits[row["split"]].append([float(row["measured_ms"] or "nan"), float(row["predicted_ms"] or "nan")])
+    points = {split: np.array(rows).reshape(-1, 2) for split, rows in splits.items()}
+    return {"figure": _figure(plots.predictor(points), "predictor"), "metrics": run.read_json("predictor.json")}
+
+
+def _setup(row: Mapping[str, str]) -> str:
+    return f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, {row['runtime']}"
+
+
+def _measurements(run: RunDirectory) -> dict[str, Any]:
+    """How the device was measured: how many networks, how many failed, and the median spread of the repeats."""
+    rows = run.read_csv("measurements.csv")
+    good = [row for row in rows if not row["failure"]]
+    spread = [(float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good]
+    setups = sorted({_setup(row) for row in good})
+    return {
+        "count": len(rows),
+        "failed": len(rows) - len(good),
+        "spread": float(np.median(spread)) if spread else math.nan,
+        "setups": setups,
+    }
+
+
+def _training(run: RunDirectory, networks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The curves; of a step that was trained twice (after a resume) the last line counts."""
+    lines = [line for line in run.read_jsonl("metrics.jsonl") if "event" not in line]
+    steps = {line["step"]: line for line in lines if line["stage"] == "train"}
+    curves: dict[str, dict[int, float]] = {network["name"]: {} for network in networks}
+    for line in lines:
+        if line["stage"] == "finetune" and line["name"] in curves:
+            curves[line["name"]][line["epoch"]] = line["search_accuracy"]
+    arrays = {f"{network['letter']}: {network['name']}": _curve(curves[network["name"]]) for network in networks}
+    loss = [np.array([steps[step][column] for step in sorted(steps)], float) for column in ("loss", "loss_largest")]
+    return {
+        "supernet": _figure(plots.training(np.array(sorted(steps), int), *loss), "training"),
+        "finetuning": _figure(plots.finetuning(arrays), "finetuning") if any(curves.values()) else None,
+    }
+
+
+def _curve(points: Mapping[int, float]) -> Float[np.ndarray, "n 2"]:
+    return np.array(sorted(points.items()), float).reshape(-1, 2)
+
+
+def _stages(run: RunDirectory) -> dict[str, float]:
+    """Seconds that each stage took, all its runs together."""
+    seconds: dict[str, float] = {}
+    for line in run.read_jsonl("metrics.jsonl"):
+        if line.get("event") == "done":
+            seconds[line["stage"]] = seconds.get(line["stage"], 0.0) + line["seconds"]
+    return seconds

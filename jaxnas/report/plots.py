@@ -1,0 +1,164 @@
+"""The figures of a report: arrays in, a matplotlib `Figure` out, and how a figure becomes SVG inside a page.
+
+Names of networks come from strangers: mathematics in text is off, and text is drawn as outlines, never written as text.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's palette, told apart by colour-blind readers; yellow is left out, for it is faint on white
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "jaxnas",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms
+
+
+def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    return figure, axes
+
+
+def _accuracy(fitness: FitnessRows) -> Float[np.ndarray, "n"]:
+    return 100 * (1 - fitness[:, 0])
+
+
+def _draw_front(axes: Axes, front: FitnessRows, last_ms: float, color: str, line: str, label: str) -> None:
+    """The best accuracy for every latency budget: a staircase that goes on to `last_ms`."""
+    front = front[np.argsort(front[:, 1], kind="stable")]
+    end = [[error, last_ms] for error in front[-1:, 0]]
+    front = np.array([*front, *end]).reshape(-1, 2)
+    axes.step(front[:, 1], _accuracy(front), line, where="post", color=color, lw=1.8, label=label)
+
+
+def _mark_chosen(axes: Axes, chosen: FitnessRows, labels: Sequence[str]) -> None:
+    """Every chosen network as a black disc with its letter; networks at one point share a disc."""
+    shared: dict[tuple[float, float], str] = {}
+    for i, (latency_ms, accuracy) in enumerate(zip(chosen[:, 1].tolist(), _accuracy(chosen).tolist(), strict=True)):
+        shared[latency_ms, accuracy] = shared.get((latency_ms, accuracy), "") + letter(i)
+    for (latency_ms, accuracy), letters in shared.items():
+        box = {"boxstyle": "circle,pad=0.25" if len(letters) == 1 else "round,pad=0.25", "fc": BLACK, "ec": "white"}
+        axes.text(
+            latency_ms, accuracy, letters, color="white", weight="bold", size=9, ha="center", va="center", bbox=box, zorder=5, clip_on=False
+        )
+    for i, label in enumerate(labels):
+        axes.plot([], [], " ", label=f"{letter(i)}: {label}")
+
+
+def letter(i: int) -> str:
+    """The letter that stands for the i-th chosen network in every figure and table: A, B, ... Z, then numbers."""
+    return chr(ord("A") + i) if i < 26 else str(i + 1)
+
+
+@mpl.rc_context(STYLE)
+def pareto(
+    found: FitnessRows,
+    found_front: Bool[np.ndarray, "n"],
+    sampled: Float[np.ndarray, "m 2"],
+    sampled_front: Bool[np.ndarray, "m"],
+    chosen: Float[np.ndarray, "k 2"],
+    labels: Sequence[str],
+    limit_ms: float | None,
+) -> Figure:
+    """Accuracy against predicted latency: candidates of the search and of random sampling, their fronts, the chosen networks."""
+    figure, axes = _axes("predicted latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
+    last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
+    axes.scatter(
+        sampled[:, 1], _accuracy(sampled), s=9, color=ORANGE, alpha=0.45, lw=0, label=f"random sampling, {len(sampled)} candidates"
+    )
+    axes.scatter(found[:, 1], _accuracy(found), s=9, color=SKY, alpha=0.6, lw=0, label=f"search, {len(found)} candidates")
+    _draw_front(axes, sampled[sampled_front], last_ms, VERMILLION, "--", "front of random sampling")
+    _draw_front(axes, found[found_front], last_ms, BLUE, "-", "front of the search")
+    if limit_ms is not None:
+        axes.axvline(limit_ms, color=GREEN, ls=":", lw=1.8, label=f"wish: at most {limit_ms:.3g} ms")
+    _mark_chosen(axes, chosen, labels)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
+    """Hypervolume after every generation of the search, and of random sampling after as many evaluations."""
+    figure, axes = _axes("generation", "hypervolume (error × ms)")
+    generation = np.arange(len(found))
+    axes.plot(generation, found, color=BLUE, lw=1.8, marker="o", ms=3, label="search")
+    axes.plot(generation, sampled, "--", color=VERMILLION, lw=1.8, marker="s", ms=3, label="random sampling, as many evaluations")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
+    """Predicted against measured latency; each split is rows of [measured ms, predicted ms]. The band is ±10 %."""
+    figure, axes = _axes("measured latency (ms)", "predicted latency (ms)", (6.4, 6.0))
+    everything = np.concatenate(list(splits.values()))
+    low, high = 0.95 * np.nanmin(everything), 1.05 * np.nanmax(everything)
+    ends = np.array([low, high])
+    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label="within 10 % of the measured")
+    axes.plot(ends, ends, color="#555555", lw=1, label="predicted = measured")
+    for (split, rows), color, marker in zip(splits.items(), CYCLE, MARKERS, strict=False):
+        axes.scatter(rows[:, 0], rows[:, 1], s=18, color=color, marker=marker, alpha=0.75, lw=0, label=f"{split}, {len(rows)} networks")
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.legend(loc="upper left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def training(step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_largest: Float[np.ndarray, "n"]) -> Figure:
+    """Training loss of the supernet over the steps."""
+    figure, axes = _axes("training step", "loss", (8.0, 3.6))
+    axes.plot(step, loss, color=BLUE, lw=1.3, label="all subnets of a step")
+    axes.plot(step, loss_largest, "--", color=VERMILLION, lw=1.3, label="largest subnet")
+    axes.legend(loc="upper right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
+    """Accuracy on the search split while each chosen network trains on its own; a curve is rows of [epoch, accuracy]."""
+    figure, axes = _axes("epoch of fine-tuning", "accuracy on the search split (%)", (8.0, 3.6))
+    for i, (label, rows) in enumerate(curves.items()):
+        color, marker = CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]
+        axes.plot(rows[:, 0], 100 * rows[:, 1], color=color, marker=marker, ms=4, lw=1.3, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element for the inside of a page; equal figures give equal text.
+
+    Its ids start with `name`, so that several figures share a page. Comments (they quote the text) are dropped.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=WITHOUT_METADATA)
+    text = re.sub(r"<!--.*?-->\s*", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    return re.sub(r'(href="|url\()#', rf"\1#{name}-", text)

@@ -1,0 +1,316 @@
+"""The only writer and reader of a run's files.
+
+Files are written whole or not at all. Two kinds grow line by line (`append_jsonl`, `append_csv`): a last line that a
+killed process left unfinished is dropped when read, and cut off before the next line is added.
+"""
+
+import csv
+import errno
+import fcntl
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jaxnas.errors import UserError
+
+T = TypeVar("T")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class RunDirectory:
+    """One run's folder. Who writes holds its lock (`with RunDirectory(path) as run:`); who only reads needs no lock.
+
+    The kernel releases the lock when the process ends, however it ends. Files are named by their path inside the
+    folder: `models/net.onnx`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = Path(root)
+        self._lock: int | None = None
+        self._grown: dict[str, tuple[int, list[str]]] = {}  # name: (size after our last append, columns)
+
+    def __enter__(self) -> "RunDirectory":
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise _cannot("write in", self.root, error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UserError(f"{self.root} is in use by another process; wait until it ends, or use another --out") from None
+        except OSError as error:
+            os.close(lock)
+            raise _cannot("lock", self.root, error) from error
+        self._lock = lock
+        for leftover in self.root.rglob(".*.partial"):
+            leftover.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+
+    def path(self, name: str) -> Path:
+        """Where a file lies; names that lead out of the folder are an error."""
+        pure = PurePosixPath(name)
+        if not pure.parts or pure.is_absolute() or ".." in pure.parts:
+            raise UserError(f"a file of {self.root} must be named by its path inside it, got {name!r}")
+        return self.root / pure
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    # Files written whole
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all; folders in its name are made."""
+        path = self.path(name)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            raise _cannot("write", path, error) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    def read_bytes(self, name: str) -> bytes:
+        return _read(self.path(name))
+
+    def write_text(self, name: str, text: str) -> None:
+        self.write_bytes(name, text.encode())
+
+    def read_text(self, name: str) -> str:
+        try:
+            return self.read_bytes(name).decode()
+        except UnicodeDecodeError as error:
+            raise _corrupt(self.path(name)) from error
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write nested dicts, lists and numbers; NaN and infinities become null, arrays and tuples become lists."""
+        self.write_text(name, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        try:
+            return json.loads(self.read_bytes(name))
+        except ValueError as error:
+            raise _corrupt(self.path(name)) from error
+
+    def write_npz(self, name: str, /, **arrays: Any) -> None:
+        """Write named arrays of numbers or strings; the same arrays give the same bytes."""
+        plain = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
+        for key, array in plain.items():
+            if array.dtype.kind not in "biufcSU":
+                raise TypeError(f"{name}: array {key!r} has dtype {array.dtype}, which an npz file cannot hold")
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **plain)
+        self.write_bytes(name, buffer.getvalue())
+
+    def read_npz(self, name: str) -> dict[str, np.ndarray]:
+        data = self.read_bytes(name)
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
+            raise _corrupt(self.path(name)) from error
+
+    def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a table whose columns are those of the first row; cells as in `append_csv`."""
+        columns = list(rows[0]) if rows else []
+        lines = [_csv_line(columns)] if rows else []
+        self.write_text(name, "".join(lines + [_csv_line(_cells(self.path(name), columns, row)) for row in rows]))
+
+    def read_csv(self, name: str) -> list[dict[str, str]]:
+        """The rows of a table as strings; a last line cut off by a killed process is dropped."""
+        lines, _ = _csv_lines(self.path(name), self.read_bytes(name))
+        return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+    # Files that grow
+
+    def append_jsonl(self, name: str, record: Mapping[str, Any]) -> None:
+        """Add one record as a line, in the kernel's hands on return; NaN and infinities become null."""
+        path = self.path(name)
+        self._repair(name, lambda data: ([], _jsonl_lines(path, data)[1]))
+        self._append(name, json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n", [])
+
+    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+        """The records; a last line cut off by a killed process is dropped."""
+        return _jsonl_lines(self.path(name), self.read_bytes(name))[0]
+
+    def append_csv(self, name: str, row: Mapping[str, Any]) -> None:
+        """Add one row (and before the first the header), in the kernel's hands on return.
+
+        Cells are strings, numbers or None (an empty cell); floats keep every digit, NaN is `nan`, line breaks in a
+        string become spaces. The row must have the columns of the header, in any order.
+        """
+        path = self.path(name)
+
+        def header(data: bytes) -> tuple[list[str], int]:
+            lines, kept = _csv_lines(path, data)
+            return (lines[0] if lines else []), kept
+
+        known = self._repair(name, header)
+        columns = known or list(row)
+        line = _csv_line(_cells(path, columns, row))
+        self._append(name, line if known else _csv_line(columns) + line, columns)
+
+    def _repair(self, name: str, parse: Callable[[bytes], tuple[list[str], int]]) -> list[str]:
+        """Cut off an unfinished last line, unless the file is as our last append left it; returns its columns."""
+        path = self.path(name)
+        size = path.stat().st_size if path.exists() else 0
+        if name not in self._grown or self._grown[name][0] != size:
+            columns, kept = parse(_read(path) if size else b"")
+            if kept < size:
+                try:
+                    os.truncate(path, kept)
+                except OSError as error:
+                    raise _cannot("write", path, error) from error
+            self._grown[name] = (kept, columns)
+        return self._grown[name][1]
+
+    def _append(self, name: str, text: str, columns: list[str]) -> None:
+        path = self.path(name)
+        size, _ = self._grown.pop(name)
+        data = text.encode()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab", buffering=0) as file:
+                written = 0
+                while written < len(data):
+                    written += file.write(data[written:])
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(path, size)
+            raise _cannot("write", path, error) from error
+        self._grown[name] = (size + len(data), columns)
+
+    # Settings
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json into a new run; in an existing one, refuse settings that differ from those there."""
+        if not self.exists("config.json"):
+            return self.write_json("config.json", config)
+        old, new = _flat(self.read_json("config.json")), _flat(_plain(config))
+        names = [name for name in {**old, **new} if old.get(name, "not set") != new.get(name, "not set")]
+        if names:
+            changes = ", ".join(f"{name} {old.get(name, 'not set')} -> {new.get(name, 'not set')}" for name in names)
+            raise UserError(f"{self.root} was made with other settings: {changes}; use another --out, or restore them")
+
+
+def _cannot(verb: str, path: Path, error: OSError) -> UserError:
+    advice = "check the path and the disk"
+    if error.errno in _FULL:
+        advice = "free some space"
+    elif error.errno in _FORBIDDEN:
+        advice = "check its permissions"
+    return UserError(f"cannot {verb} {path}: {error.strerror}; {advice}, then run the same command again")
+
+
+def _corrupt(path: Path, what: str = "") -> UserError:
+    return UserError(f"corrupt: {what}{path}; delete the file to redo this stage")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the stage that writes it first") from None
+    except OSError as error:
+        raise _cannot("read", path, error) from error
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it: dicts with string keys, lists, strings, finite numbers, None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # a NumPy or JAX array or scalar
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested dicts as {dotted path: setting, spelled as JSON}."""
+    if not isinstance(value, Mapping) or (prefix and not value):
+        return {prefix: json.dumps(value, ensure_ascii=False)}
+    return {name: text for key, item in value.items() for name, text in _flat(item, f"{prefix}.{key}".lstrip(".")).items()}
+
+
+def _whole_lines(path: Path, data: bytes, parse: Callable[[bytes], T]) -> tuple[list[T], int]:
+    """The parsed lines without an unfinished last one, and the number of bytes they take up."""
+    kept = data.rfind(b"\n") + 1
+    lines = data[:kept].split(b"\n")[:-1]
+    parsed = []
+    for number, line in enumerate(lines, 1):
+        try:
+            parsed.append(parse(line))
+        except (ValueError, csv.Error) as error:
+            if number == len(lines) and kept == len(data):
+                return parsed, kept - len(line) - 1
+            raise _corrupt(path, f"line {number} of ") from error
+    return parsed, kept
+
+
+def _jsonl_lines(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
+    def parse(line: bytes) -> dict[str, Any]:
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError("not a record")
+        return record
+
+    return _whole_lines(path, data, parse)
+
+
+def _csv_lines(path: Path, data: bytes) -> tuple[list[list[str]], int]:
+    header: list[str] = []
+
+    def parse(line: bytes) -> list[str]:
+        cells = next(csv.reader([line.decode()], strict=True), [])
+        if not cells or len(cells) != len(header or cells):
+            raise ValueError("not a row of this table")
+        header.extend([] if header else cells)
+        return cells
+
+    return _whole_lines(path, data, parse)
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def _cells(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> list[Any]:
+    if set(columns) != set(row):
+        raise UserError(f"{path} has the columns {', '.join(columns)}, got {', '.join(row)}; delete the file to redo this stage")
+    return [_cell(path, column, row[column]) for column in columns]
+
+
+def _cell(path: Path, column: str, value: Any) -> str | int | float | None:
+    if hasattr(value, "item") and np.ndim(value) == 0:  # a NumPy or JAX scalar
+        value = value.item()
+    if isinstance(value, str):
+        return " ".join(value.splitlines())
+    if value is None or isinstance(value, int | float):
+        return value
+    raise TypeError(f"{path}: cell {column!r} must be a string, a number or None, got {type(value).__name__}")

@@ -1,0 +1,35 @@
+"""Random search: the algorithm that every other one has to beat."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from jaxnas.errors import UserError
+from jaxnas.search.algorithm import Asked
+from jaxnas.spaces.space import Space
+from jaxnas.types import Fitness, PRNGKey
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """Draws every candidate uniformly, each gene over its choices and independently; learns nothing from the fitness.
+
+    Candidates have no parents and may repeat. The state is the number of evaluations so far.
+    """
+
+    population: int = 28
+    """Candidates per generation, at least 2."""
+
+    def __post_init__(self):
+        if self.population < 2:
+            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
+
+    def init(self, key: PRNGKey, space: Space) -> Int[Array, ""]:
+        return jnp.int32(0)
+
+    def ask(self, key: PRNGKey, space: Space, state: Int[Array, ""]) -> Asked:
+        return Asked(space.sample(key, self.population), jnp.full((self.population, 2), -1, jnp.int32))
+
+    def tell(self, state: Int[Array, ""], asked: Asked, fitness: Fitness) -> Int[Array, ""]:
+        return state + self.population

@@ -1,0 +1,33 @@
+"""Load and split the images."""
+
+from jaxnas.environment import environment
+from jaxnas.progress import log
+from jaxnas.stages.job import Job
+
+
+def run_data(job: Job) -> bool:
+    """Write data.json, which says what the images are, and environment.json, who works on them; False if both are there."""
+    run, data = job.run, job.data
+    if run.exists("data.json"):
+        return False
+    height, width = data.image_size
+    sizes = {name: len(getattr(data, name)) for name in ("train", "search", "test", "calibration")}
+    run.write_json("environment.json", environment())
+    run.write_json(
+        "data.json",
+        {
+            "name": data.name,
+            "source": job.config.data.source,
+            "height": height,
+            "width": width,
+            "channels": data.channels,
+            "class_names": data.class_names,
+            **sizes,
+            "mean": data.mean,
+            "deviation": data.deviation,
+            "fingerprint": data.fingerprint(),
+        },
+    )
+    images = ", ".join(f"{count} {name}" for name, count in sizes.items())
+    log(f"data: {data.name}, {data.classes} classes, {height}x{width}x{data.channels}; images: {images}")
+    return True

@@ -1,0 +1,76 @@
+"""Export the chosen networks with proof, and verify them on the device and on the test split."""
+
+import json
+
+import numpy as np
+
+from jaxnas.export.onnx import emit
+from jaxnas.export.proof import onnx_logits, prove, require
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.progress import log
+from jaxnas.stages.finetune import tuned_network
+from jaxnas.stages.job import Job, genome_text
+from jaxnas.stages.profile import measurement_row, open_device
+from jaxnas.stages.search import search_split
+
+PROVED = 500  # images that a network's export is proved on, at most
+
+
+def run_export(job: Job) -> bool:
+    """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes, then exported.csv; False if it is there."""
+    if job.run.exists("exported.csv"):
+        return False
+    rows = []
+    for chosen in job.run.read_json("chosen.json"):
+        name, genome = chosen["name"], np.array(chosen["genome"], np.int32)
+        size, subnet = job.resolution(genome), tuned_network(job, name, genome)
+        model = emit(subnet, size, size, job.data.channels, _properties(job, chosen))
+        proof = prove(model, subnet, job.examples(search_split(job), size).images[:PROVED])
+        require(proof)
+        job.run.write_bytes(f"models/{name}.onnx", model)
+        figures = {"max_logit_difference": proof.largest_difference, "top1_agreement": proof.top1_agreement}
+        rows.append({"name": name, "model": f"models/{name}.onnx", **figures})
+        log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
+    job.run.write_csv("exported.csv", rows)
+    return True
+
+
+def run_verify(job: Job) -> bool:
+    """Measure the exported networks again and touch the test split, this once: verified.csv; False if it is there."""
+    if job.run.exists("verified.csv"):
+        return False
+    device = open_device(job)
+    exported = {row.pop("name"): row for row in job.run.read_csv("exported.csv")}
+    columns = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")
+    rows = []
+    for chosen in job.run.read_json("chosen.json"):
+        genome, found = np.array(chosen["genome"], np.int32), exported[chosen["name"]]
+        measured = measurement_row(device.measure(ExportedModel(job.run.path(found["model"]), genome)))
+        measured["measured_ms"] = measured.pop("latency_ms")
+        test = job.examples(job.data.test, job.resolution(genome))
+        correct = onnx_logits(job.run.read_bytes(found["model"]), test.images).argmax(-1) == np.asarray(test.labels)
+        accuracy = {"test_accuracy": float(correct.mean())}
+        rows.append({**{column: chosen[column] for column in columns}, "genome": genome_text(genome), **measured, **accuracy, **found})
+        log(f"verify: {chosen['name']}: {correct.mean():.1%} of the test images right, {measured['measured_ms']:.3f} ms")
+    job.run.write_csv("verified.csv", rows)
+    return True
+
+
+def _properties(job: Job, chosen: dict) -> dict[str, str]:
+    """What a user of the file must know, as the model's metadata."""
+    data = job.data
+    return {
+        "space": job.space.name,
+        "genome": genome_text(chosen["genome"]),
+        "network": json.dumps(chosen["network"]),
+        "macs": str(chosen["macs"]),
+        "params": str(chosen["params"]),
+        "input_size": str(job.resolution(np.array(chosen["genome"], np.int32))),
+        "channel_order": "RGB" if data.channels == 3 else "grey",
+        "mean": json.dumps(data.mean.tolist()),
+        "deviation": json.dumps(data.deviation.tolist()),
+        "class_names": json.dumps(data.class_names),
+        "search_accuracy": f"{chosen['finetuned_search_accuracy']:.4f}",
+        "data": data.name,
+        "experiment": job.config.name,
+    }

@@ -1,0 +1,94 @@
+"""What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+
+from jaxnas import checkpoints
+from jaxnas.config import DATASETS, SPACES, SUPERNETS, Config, DataConfig
+from jaxnas.data.augment import normalise
+from jaxnas.data.dataset import Dataset, Split
+from jaxnas.errors import UserError, choose
+from jaxnas.run_directory import RunDirectory
+from jaxnas.spaces.space import Space
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.evaluate import Examples, resized
+from jaxnas.training.loop import TrainState, init_state, total_steps
+from jaxnas.types import PRNGKey
+from jaxnas.workload import Op
+
+PURPOSES = ("train", "plan", "predict", "search", "random", "finetune")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: where its files are, its settings, its data, its space and its supernet."""
+
+    run: RunDirectory
+    config: Config
+    data: Dataset
+    space: Space
+    net: Supernet
+
+    def key(self, purpose: str) -> PRNGKey:
+        """A key of its own for each purpose, from the seed."""
+        return jax.random.fold_in(jax.random.key(self.config.seed), PURPOSES.index(purpose))
+
+    def resolution(self, genome: Int[np.ndarray, "genes"]) -> int:
+        return self.space.decode(genome)["resolution"]
+
+    def examples(self, split: Split, resolution: int) -> Examples:
+        """A split's images as a network of this resolution sees them, and the calibration images likewise."""
+        images, calibration = (
+            resized(normalise(jnp.asarray(some), self.data.mean, self.data.deviation), resolution)
+            for some in (split.images, self.data.calibration.images)
+        )
+        return Examples(images, jnp.asarray(split.labels), calibration)
+
+    def train_state(self) -> TrainState | None:
+        """The supernet's newest checkpoint, None where there is none."""
+        folder = self.run.path("checkpoints/supernet")
+        if checkpoints.latest_step(folder) is None:
+            return None
+        steps = total_steps(self.config.train, self.data)
+        return checkpoints.restore(folder, jax.eval_shape(lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0)))
+
+    def params(self) -> Params:
+        """The trained supernet's weights."""
+        state = self.train_state()
+        if state is None or int(state.step) < total_steps(self.config.train, self.data):
+            raise UserError(f"the supernet in {self.run.root} is not trained to the end: run `jaxnas train` first")
+        return state.params
+
+
+def open_job(run: RunDirectory, config: Config) -> Job:
+    """The job of a run; refuses data that are not those the run began with."""
+    data = load_data(config.data, config.seed)
+    space = choose("space", config.space, SPACES)(data.image_size[0], data.channels, data.classes)
+    if run.exists("data.json") and run.read_json("data.json")["fingerprint"] != data.fingerprint():
+        raise UserError(f"the images of {data.name} are not those that {run.root} began with: restore them, or use another --out")
+    return Job(run, config, data, space, SUPERNETS[config.space](space))
+
+
+@lru_cache(maxsize=1)
+def load_data(settings: DataConfig, seed: int) -> Dataset:
+    """The data set that `source` names, `KIND` or `KIND:ARGUMENT`."""
+    kind, _, argument = settings.source.partition(":")
+    load = choose("data set", kind, DATASETS)
+    rest = {"search_images": settings.search_images, "calibration_images": settings.calibration_images}
+    return load(argument, data_dir=settings.data_dir, **rest, seed=seed)
+
+
+def genome_text(genome: Int[np.ndarray, "genes"]) -> str:
+    """Choice indices with spaces between, as in the CSV files."""
+    return " ".join(str(int(i)) for i in genome)
+
+
+def costs(ops: tuple[Op, ...]) -> dict[str, Any]:
+    """MACs and parameters of a network, as columns."""
+    return {"macs": sum(op.macs for op in ops), "params": sum(op.params for op in ops)}

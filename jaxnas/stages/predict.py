@@ -1,0 +1,49 @@
+"""Fit the latency predictor to the measurements."""
+
+import numpy as np
+
+from jaxnas.errors import UserError
+from jaxnas.predictors import mlp
+from jaxnas.predictors.features import gene_values
+from jaxnas.predictors.metrics import summary
+from jaxnas.progress import log
+from jaxnas.stages.job import Job
+
+SPLITS = ("train", "validation", "test")
+
+
+def run_predict(job: Job) -> bool:
+    """Write predictor.npz, and how good it is: predictions.csv and predictor.json; False if they are there."""
+    run, fit = job.run, job.config.predict
+    if run.exists("predictor.json"):
+        return False
+    rows = [row for row in run.read_csv("measurements.csv") if not row["failure"]]
+    rows = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
+    if min(len(some) for some in rows.values()) < 2:
+        raise UserError(f"measurements.csv in {run.root} needs 2 successful measurements per split at least: run `jaxnas profile` first")
+    features = {split: gene_values(job.space, _genomes(job, rows[split])) for split in SPLITS}
+    measured = {split: np.array([float(row["latency_ms"]) for row in rows[split]], np.float32) for split in SPLITS}
+    train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
+    model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
+    predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
+    run.write_npz("predictor.npz", **mlp.to_arrays(model))
+    run.write_csv("predictions.csv", [row for split in SPLITS for row in _compared(split, rows[split], measured[split], predicted[split])])
+    quality = {split: summary(measured[split], predicted[split]) for split in SPLITS}
+    run.write_json("predictor.json", quality)
+    figures = quality["validation"]
+    log(f"predict: Pearson {figures['pearson']:.3f} on validation, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
+    return True
+
+
+def _genomes(job: Job, rows: list[dict[str, str]]) -> np.ndarray:
+    genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
+    for genome in genomes:
+        job.space.decode(genome)  # refuses what is no genome of this space
+    return np.array(genomes)
+
+
+def _compared(split: str, rows, measured, predicted) -> list[dict[str, object]]:
+    return [
+        {"split": split, "genome": row["genome"], "measured_ms": m, "predicted_ms": p}
+        for row, m, p in zip(rows, measured, predicted, strict=True)
+    ]

@@ -1,0 +1,82 @@
+"""Search error against predicted latency, and sample as many networks at random for comparison."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.config import ALGORITHMS, SearchConfig
+from jaxnas.data.dataset import Split
+from jaxnas.errors import UserError, choose
+from jaxnas.objectives import Evidence, classification_error, fitness, predicted_latency
+from jaxnas.predictors import mlp
+from jaxnas.predictors.features import gene_values
+from jaxnas.profiling import covering_sample
+from jaxnas.progress import progress
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search.loop import Archive, search
+from jaxnas.stages.job import Job
+
+OBJECTIVES = ("error", "latency_ms")
+
+
+def run_search(job: Job) -> bool:
+    """Write candidates.npz and random.npz, generation by generation; False if both are complete."""
+    settings = job.config.search
+    searches = {"search": ("candidates.npz", settings), "random": ("random.npz", replace(settings, algorithm="random"))}
+    recorded = {file: read_archive(job.run, file) if job.run.exists(file) else None for file, _ in searches.values()}
+    if all(archive is not None and len(archive.fitness) == settings.population * settings.generations for archive in recorded.values()):
+        return False
+    predictor = mlp.from_arrays(job.run.read_npz("predictor.npz"))
+    _check_limit(job, predictor)
+    evaluate = _evaluator(job, predictor)
+    for purpose, (file, one) in searches.items():
+        _search(job, purpose, file, one, evaluate, recorded[file])
+    return True
+
+
+def search_split(job: Job) -> Split:
+    """The images that candidates are evaluated on: the first of the search split, which hold the classes in proportion."""
+    n = job.config.search.images
+    return Split(job.data.search.images[:n], job.data.search.labels[:n])
+
+
+def read_archive(run: RunDirectory, file: str) -> Archive:
+    """What a search has evaluated so far."""
+    arrays = run.read_npz(file)
+    missing = set(Archive._fields) - set(arrays)
+    if missing:
+        raise UserError(f"corrupt: {file} in {run.root} lacks {', '.join(sorted(missing))}; delete it to redo its stage")
+    return Archive(**{name: arrays[name] for name in Archive._fields})
+
+
+def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate: Callable, recorded: Archive | None) -> None:
+    algorithm = choose("algorithm", settings.algorithm, ALGORITHMS)(settings)
+    done = 0 if recorded is None else len(recorded.fitness)
+    with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
+
+        def save(_: int, archive: Archive) -> None:
+            job.run.write_npz(file, **archive._asdict(), seed=np.int64(job.config.seed), objectives=np.array(OBJECTIVES))
+            advance(settings.population, best_error=float(np.nanmin(archive.fitness[:, 0])))
+
+        search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
+
+
+def _evaluator(job: Job, predictor: mlp.LatencyMLP) -> Callable[[np.ndarray], np.ndarray]:
+    params, split = job.params(), search_split(job)
+    resolutions = job.space.structure.resolutions
+    evidence = [Evidence(params, predictor, jnp.int32(i), job.examples(split, size)) for i, size in enumerate(resolutions)]
+    return fitness(job.space, (classification_error(job.net), predicted_latency(job.space)), evidence)
+
+
+def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
+    """Refuses a latency limit below all that the predictor knows in the space, before hours are spent."""
+    limit_ms = job.config.latency_limit_ms
+    if limit_ms is None:
+        return
+    genomes = covering_sample(jax.random.key(0), job.space, 1000)
+    least_ms = float(mlp.predict(predictor, gene_values(job.space, genomes)).min())
+    if least_ms > limit_ms:
+        raise UserError(f"latency_limit_ms {limit_ms:g} cannot be reached: the fastest networks of {job.space.name} take {least_ms:.3g} ms")

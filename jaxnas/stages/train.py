@@ -1,0 +1,42 @@
+"""Train the supernet."""
+
+import time
+
+import numpy as np
+
+from jaxnas import checkpoints
+from jaxnas.errors import UserError
+from jaxnas.progress import progress
+from jaxnas.stages.job import Job
+from jaxnas.training.loop import total_steps, train
+from jaxnas.training.sandwich import Losses
+
+LOGGED = 200  # lines in metrics.jsonl, about
+
+
+def run_train(job: Job) -> bool:
+    """Train to the end, from the newest checkpoint on; False if it is trained already."""
+    config, total = job.config, total_steps(job.config.train, job.data)
+    folder, every = job.run.path("checkpoints/supernet"), max(1, total // LOGGED)
+    done = checkpoints.latest_step(folder) or 0
+    if done == total:
+        return False
+    start = time.perf_counter()
+    with progress("train", total, done) as advance:
+        for step, state, losses in train(job.net, job.data, config.train, config.data.augmentation, job.key("train"), job.train_state()):
+            advance()
+            if step % every == 0 or step == total:
+                figures = _figures(step, losses)
+                speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
+                job.run.append_jsonl("metrics.jsonl", {"stage": "train", "step": step, **figures, "images_per_s": round(speed, 1)})
+                advance(0, **figures)
+            if step % config.train.checkpoint_every == 0 or step == total:
+                checkpoints.save(folder, step, state)
+    return True
+
+
+def _figures(step: int, losses: Losses) -> dict[str, float]:
+    figures = {"loss": float(losses.random), "loss_largest": float(losses.largest), "loss_smallest": float(losses.smallest)}
+    if not np.isfinite(list(figures.values())).all():
+        raise UserError(f"the training diverged at step {step}, the loss is not finite: lower train.learning_rate and use another --out")
+    return figures

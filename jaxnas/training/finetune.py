@@ -1,0 +1,93 @@
+"""Training of one chosen network on its own, from the weights it inherits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxnas.data.augment import Augmentation, augment, normalise
+from jaxnas.data.batches import epoch_order
+from jaxnas.supernets.subnet import Arrays, Subnet, forward
+from jaxnas.training.evaluate import resized
+from jaxnas.training.loop import Images
+from jaxnas.training.losses import hard_loss
+from jaxnas.training.sandwich import optimizer
+from jaxnas.types import PRNGKey
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Training of the chosen networks on their own."""
+
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 0.02
+    """Cosine from here to 0."""
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    within_points: float = 5.0
+    """The fastest network is chosen within this many points of the most accurate one's accuracy."""
+
+
+class FinetuneState(NamedTuple):
+    """All that an epoch changes."""
+
+    weights: Arrays
+    optimizer: optax.OptState
+
+
+def finetune(
+    subnet: Subnet,
+    images: Images,
+    resolution: int,
+    settings: FinetuneConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+    state: FinetuneState | None = None,
+    start: int = 0,
+) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
+    """Yields (epochs done, state, mean loss) after every epoch, from epoch `start` with `state` on.
+
+    Batch statistics in training; the caller recalibrates before evaluating.
+    """
+    order_key, step_key = jax.random.split(key)
+    n = len(images.labels)
+    state = state if state is not None else init_state(subnet, settings, n)
+    for epoch in range(start, settings.epochs):
+        order = epoch_order(jax.random.fold_in(order_key, epoch), n, settings.batch_size)
+        keys = jax.random.split(jax.random.fold_in(step_key, epoch), len(order))
+        losses = []
+        for rows, key in zip(order, keys, strict=True):
+            state, loss = _step(state, key, images, rows, subnet.ops, settings, augmentation, resolution)
+            losses.append(loss)
+        yield epoch + 1, state, jnp.mean(jnp.stack(losses))
+
+
+def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
+    """The inherited weights and a fresh optimizer, for a training split of `images` images."""
+    tx = _optimizer(settings, images)
+    return FinetuneState(subnet.weights, tx.init(subnet.weights))
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _step(state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], ops, settings: FinetuneConfig, augmentation, resolution: int):
+    batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
+    batch = resized(normalise(batch, images.mean, images.deviation), resolution)
+
+    def objective(weights):
+        return hard_loss(forward(ops, weights, batch)[0], images.labels[rows], settings.label_smoothing)
+
+    loss, gradients = jax.value_and_grad(objective)(state.weights)
+    tx = _optimizer(settings, len(images.labels))
+    updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
+    return FinetuneState(optax.apply_updates(state.weights, updates), optimizer_state), loss
+
+
+def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
+    steps = settings.epochs * (images // settings.batch_size)
+    return optimizer(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)

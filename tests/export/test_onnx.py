@@ -1,0 +1,138 @@
+"""The emitted file against the subnet in JAX, and against what an exporter that traces JAX makes of the same function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+from jax2onnx import to_onnx
+
+from jaxnas.errors import UserError
+from jaxnas.export.onnx import emit
+from jaxnas.export.proof import onnx_logits, prove, require
+from jaxnas.spaces import mobilenet as mobilenet_space
+from jaxnas.supernets import mobilenet
+from jaxnas.supernets import subnet as subnet_module
+from jaxnas.supernets.subnet import Subnet
+from jaxnas.workload import Op
+
+ALLOWED = {"Conv", "Gemm", "Flatten", "GlobalAveragePool", "AveragePool", "Mul", "Add", "Relu", "Sigmoid", "HardSigmoid"}
+
+SIZES = [
+    (7, 7, 3, 3, 2),
+    (15, 15, 1, 5, 2),
+    (15, 15, 3, 3, 1),
+    (16, 16, 1, 5, 1),
+    (13, 16, 3, 5, 2),
+    (1, 2, 3, 5, 2),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "kernel", "stride"), SIZES)
+def test_emitted_equals_jax(make_subnet, make_images, height, width, channels, kernel, stride):
+    subnet = make_subnet(height, width, channels, kernel, stride)
+    proof = prove(emit(subnet, height, width, channels), subnet, make_images(4, height, width, channels))
+    assert 1 < proof.largest_logit < 100  # else a bias would not show
+    assert proof.largest_difference < 1e-4 * proof.largest_logit
+    assert proof.top1_agreement == 1
+    require(proof)
+
+
+def random_tree(r, tree):
+    """The weights (of shapes) and the statistics of a supernet, all far from those of an initialisation."""
+    if "kernel" not in tree:
+        pairs = {name: random_tree(r, branch) for name, branch in tree.items()}
+        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+    shape = tree["kernel"].shape
+    draws = {
+        "kernel": r.normal(size=shape) * 1.3 / np.sqrt(np.prod(shape[:-1])),
+        "scale": r.uniform(0.5, 1.5, shape[-1]),
+        "shift": r.normal(size=shape[-1]) / 2,
+        "bias": r.normal(size=shape[-1]) / 3,
+    }
+    stats = {"mean": r.normal(size=shape[-1]) / 2, "var": r.uniform(0.5, 2, shape[-1])} if "scale" in tree else {}
+    return jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), ({name: draws[name] for name in tree}, stats))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    space = mobilenet_space.tiny(image_size=20)
+    supernet = mobilenet.build(space)
+    shapes_of_params = jax.eval_shape(supernet.init, jax.random.key(0))
+    return space, supernet, *random_tree(np.random.default_rng(0), shapes_of_params)
+
+
+@pytest.mark.parametrize("name", ["smallest", "largest", "random 0", "random 1", "random 2"])
+def test_extracted_subnets_of_tiny(tiny, make_images, name):
+    space, supernet, params, stats = tiny
+    drawn = np.asarray(space.sample(jax.random.key(1), 3))
+    genome = getattr(space, name) if hasattr(space, name) else drawn[int(name[-1])]
+    subnet = supernet.extract(params, genome, stats)
+    proof = prove(emit(subnet, 20, 20, 3), subnet, make_images(4, 20, 20, 3))
+    assert 1 < proof.largest_logit < 100  # else a bias would not show
+    assert proof.largest_difference < 1e-4 * proof.largest_logit
+    require(proof)
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_the_graph_is_static_nchw_folded_and_standard(make_subnet, make_images, opset):
+    subnet = make_subnet(15, 14)
+    model = onnx.load_from_string(emit(subnet, 15, 14, 3, opset=opset))
+    assert onnx_logits(model.SerializeToString(), make_images(1, 15, 14, 3)).shape == (1, 10)
+    assert {node.op_type for node in model.graph.node} == ALLOWED
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", opset)]
+    assert shapes(model.graph.input) == {"image": (1, 3, 15, 14)}
+    assert shapes(model.graph.output) == {"logits": (1, 10)}
+    assert shapes(model.graph.value_info)["mb1/block0/depthwise"] == (1, 16, 4, 4)
+    assert sum(node.op_type == "Conv" for node in model.graph.node) == sum(op.kind == "conv" for op in subnet.ops)
+
+
+def shapes(values):
+    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
+
+
+def test_properties_come_back_and_bytes_repeat(make_subnet):
+    subnet, properties = make_subnet(7, 7), {"genome": "0 1 2", "classes": "cat, häst", "macs": "12"}
+    model = emit(subnet, 7, 7, 3, properties)
+    assert {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props} == properties
+    assert emit(subnet, 7, 7, 3, dict(reversed(properties.items()))) == model
+    assert emit(subnet, 7, 7, 3) != model
+
+
+@pytest.mark.parametrize("act", sorted({*subnet_module.ACTIVATIONS, "hard_swish"}))
+def test_every_activation(act):
+    net = Subnet((Op("pool", "", (-1,), 1, 1, 101, 101, act=act), linear(101)), {"linear": {"kernel": jnp.eye(101)}}, {})
+    values = np.linspace(-8, 8, 101, dtype=np.float32)
+    expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](values)
+    np.testing.assert_allclose(onnx_logits(emit(net, 1, 1, 101), values.reshape(1, 1, 1, 101))[0], expected, atol=1e-6)
+
+
+def linear(channels):
+    return Op("linear", "linear", (0,), 1, 1, channels, channels)
+
+
+def test_what_cannot_be_said_is_refused(make_subnet):
+    with pytest.raises(UserError, match=r"expected an image of the size .* got 3 x 17 x 15: "):
+        emit(make_subnet(15, 15), 17, 15, 3)
+    with pytest.raises(UserError, match=r"expected images of 3 channels, .* got 1"):
+        emit(make_subnet(15, 15), 15, 15, 1)
+    pool = Op("pool", "", (-1,), 1, 1, 3, 3, act="gelu")
+    with pytest.raises(UserError, match="got an activation 'gelu'"):
+        emit(Subnet((pool, linear(3)), {"linear": {"kernel": jnp.eye(3)}}, {}), 4, 4, 3)
+    with pytest.raises(UserError, match="got an operator 'attention'"):
+        emit(Subnet((Op("attention", "", (-1,), 4, 4, 3, 3),), {}, {}), 4, 4, 3)
+
+
+def test_jax2onnx_says_the_same(make_subnet, make_images):
+    subnet, images = make_subnet(15, 15, 3, 5, 2), make_images(3, 15, 15, 3)
+    theirs = to_onnx(
+        lambda images: subnet(images),
+        [jax.ShapeDtypeStruct((1, 15, 15, 3), jnp.float32)],
+        inputs_as_nchw=[0],
+        input_names=["image"],
+        output_names=["logits"],
+    )
+    ours = onnx_logits(emit(subnet, 15, 15, 3), images)
+    assert ours.std() > 0.5
+    np.testing.assert_allclose(onnx_logits(theirs.SerializeToString(), images), ours, atol=1e-4)

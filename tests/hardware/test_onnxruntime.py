@@ -1,0 +1,91 @@
+import math
+from itertools import pairwise
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from jaxnas.errors import UserError
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.hardware.onnxruntime import OnnxRuntime
+
+GENOME = np.zeros(3, np.int32)
+
+
+def network(shape=(1, 3, 8, 8), convolutions=1, kind=TensorProto.FLOAT, channels=3):
+    """A chain of 3x3 convolutions, as ONNX bytes."""
+    weight = numpy_helper.from_array(np.ones((3, channels, 3, 3), np.float32), "weight")
+    names = ["image", *(f"y{i}" for i in range(convolutions))]
+    nodes = [helper.make_node("Conv", [a, "weight"], [b], pads=[1] * 4) for a, b in pairwise(names)]
+    inputs = [helper.make_tensor_value_info("image", kind, shape)]
+    outputs = [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, None)]
+    model = helper.make_model(helper.make_graph(nodes, "net", inputs, outputs, [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return model.SerializeToString()
+
+
+def measure(model, **settings):
+    return OnnxRuntime(**{"seconds": 0.01, **settings}).measure(ExportedModel(model, GENOME))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_network_is_timed(threads):
+    measurement = measure(network(), threads=threads)
+    assert measurement.failure == ""
+    assert 0 < measurement.latency_ms <= measurement.p10_ms <= measurement.p90_ms
+    assert measurement.repeats >= 20
+    assert (measurement.device, measurement.threads) == ("onnxruntime", threads)
+    assert measurement.runtime == f"onnxruntime {onnxruntime.__version__}"
+
+
+def test_a_file_is_as_good_as_bytes(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(network())
+    assert measure(path).failure == ""
+
+
+def test_every_run_sees_the_same_image(monkeypatch):
+    images = []
+
+    class Session(onnxruntime.InferenceSession):
+        def run_with_iobinding(self, iobinding, run_options=None):
+            super().run_with_iobinding(iobinding, run_options)
+            images.append(iobinding.copy_outputs_to_cpu()[0])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    identity = network((1, 3, 4, 4))
+    measure(identity)
+    measure(identity)
+    assert len(images) >= 40
+    assert all(np.array_equal(image, images[0]) for image in images)
+    assert images[0].std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (b"no model", "InvalidProtobuf"),
+        (network(channels=4), "Conv"),
+        (network(("n", 3, 8, 8)), "static shape"),
+        (network(kind=TensorProto.DOUBLE), "double"),
+    ],
+    ids=["not onnx", "wrong channels", "dynamic shape", "wrong type"],
+)
+def test_a_model_that_does_not_run_is_a_result(model, reason, capfd):
+    measurement = measure(model)
+    assert reason in measurement.failure
+    assert "\n" not in measurement.failure
+    assert math.isnan(measurement.latency_ms)
+    assert measurement.repeats == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_file_is_a_result(tmp_path):
+    assert "none.onnx" in measure(tmp_path / "none.onnx").failure
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"seconds": 0.0}])
+def test_impossible_settings(settings):
+    with pytest.raises(UserError, match=next(iter(settings))):
+        OnnxRuntime(**settings)

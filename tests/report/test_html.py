@@ -1,0 +1,249 @@
+"""The report of a synthetic run: complete, self-contained, safe, and the same every time."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.errors import UserError
+from jaxnas.report.html import MADE_BY, hypervolume_growth, write_report
+from jaxnas.run_directory import RunDirectory
+
+GENES = ["resolution", "first_conv_width", *[f"mb{i}_{kind}" for i in range(1, 7) for kind in ("width", "depth", "kernel", "expand")]]
+HOSTILE = "<script>alert('x')</script> --> $\\frac{$ & \"quoted\""
+VOID = {"meta", "br"}
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def archive(rng: np.random.Generator, n: int, best: float) -> dict:
+    """Candidates whose error falls as latency grows, and falls further below `best`."""
+    latency_ms = rng.uniform(0.05, 0.6, n)
+    fitness = np.stack([best + 0.02 / latency_ms + rng.exponential(0.03, n), latency_ms], axis=1).astype(np.float32)
+    fitness[3] = np.nan
+    return {
+        "genomes": rng.integers(0, 2, (n, len(GENES)), np.int32),
+        "fitness": fitness,
+        "generation": np.repeat(np.arange(10, dtype=np.int32), n // 10),
+        "parents": np.full((n, 2), -1, np.int32),
+        "seed": np.int32(0),
+        "objectives": np.array(["error", "latency"]),
+    }
+
+
+def measurement_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for i, latency_ms in enumerate(rng.uniform(0.05, 0.6, 60)):
+        row = {"split": ("train", "validation", "test")[i % 3], "genome": "0 1 0", "latency_ms": latency_ms, "p10_ms": 0.98 * latency_ms}
+        row |= {"p90_ms": 1.05 * latency_ms, "repeats": 40, "device": "onnxruntime", "threads": 1, "runtime": "onnxruntime 1.22"}
+        rows.append(row | {"macs": 1000, "params": 100, "failure": ""})
+    rows[7] |= {"latency_ms": "nan", "p10_ms": "nan", "p90_ms": "nan", "failure": "out of memory"}
+    return rows
+
+
+def chosen_networks(name: str, fitness: np.ndarray) -> list[dict]:
+    """The most accurate, the fastest, and one that is the same as the fastest."""
+    fitness = np.where(np.isnan(fitness), np.inf, fitness)
+    picks = {name: int(fitness[:, 0].argmin()), "small": int(fitness[:, 1].argmin()), "knee": int(fitness[:, 1].argmin())}
+    roles = ("most accurate below 0.4 ms", "fastest within 5 points", "knee")
+    return [
+        {
+            "name": name,
+            "role": role,
+            "genome": [0] * len(GENES),
+            "network": {gene: 8 for gene in GENES},
+            "macs": 1_234_567,
+            "params": 45_678,
+            "search_accuracy": 1 - float(fitness[i, 0]),
+            "finetuned_search_accuracy": 0.95,
+            "predicted_ms": float(fitness[i, 1]),
+        }
+        for (name, i), role in zip(picks.items(), roles, strict=True)
+    ]
+
+
+def verified_row(chosen: dict) -> dict:
+    row = {key: value for key, value in chosen.items() if key != "network"} | {"genome": "0 1 0", "device": "onnxruntime"}
+    row |= {"measured_ms": 0.21, "p10_ms": 0.205, "p90_ms": 0.222, "test_accuracy": 0.9312, "max_logit_difference": 3.1e-6}
+    return row | {"top1_agreement": 1.0, "model": f"/elsewhere/models/{chosen['name']}.onnx", "threads": 1, "runtime": "onnxruntime 1.22"}
+
+
+def metrics() -> list[dict]:
+    lines: list[dict] = [
+        {"stage": "train", "step": s, "epoch": s / 20, "loss": 2 / (1 + s / 50), "loss_largest": 1.8 / (1 + s / 45), "images_per_s": 900.0}
+        for s in range(0, 400, 10)
+    ]
+    lines += [
+        {"stage": "finetune", "name": name, "epoch": e, "loss": 0.3, "search_accuracy": 0.90 + 0.01 * e + 0.005 * i}
+        for i, name in enumerate(("small", "knee"))
+        for e in range(5)
+    ]
+    return [*lines, *[{"stage": stage, "event": "done", "seconds": 12.5} for stage in ("train", "profile", "search")]]
+
+
+def make_run(path: Path, name: str = "big", limit_ms: float | None = 0.4) -> RunDirectory:
+    """A whole run of plain files, as the other stages leave it."""
+    rng = np.random.default_rng(0)
+    found, sampled = archive(rng, 200, 0.02), archive(rng, 200, 0.05)
+    measured = measurement_rows(rng)
+    chosen = chosen_networks(name, found["fitness"])
+    documents = {
+        "config": {"name": name, "space": "tiny", "seed": 0, "latency_limit_ms": limit_ms, "train": {"epochs": 40, "data_dir": None}},
+        "environment": {"machine": "a computer", "cores": "2", "jax": "0.10.2"},
+        "data": {"name": "digits", "source": "digits", "height": 8, "width": 8, "channels": 1, "class_names": ["zero", name]}
+        | {"train": 1000, "search": 400, "test": 397, "calibration": 256, "mean": [0.3], "deviation": [0.4], "fingerprint": "abc"},
+        "predictor": {
+            split: {"pearson": 0.991, "spearman": 0.98, "kendall": 0.93, "within_10_percent": 0.97, "count": 20}
+            for split in ("train", "validation", "test")
+        },
+        "chosen": chosen,
+    }
+    for file, document in documents.items():
+        (path / f"{file}.json").write_text(json.dumps(document))
+    np.savez(path / "candidates.npz", **found)
+    np.savez(path / "random.npz", **sampled)
+    write_csv(path / "measurements.csv", measured)
+    rows = [{"split": row["split"], "genome": row["genome"], "measured_ms": row["latency_ms"]} for row in measured if not row["failure"]]
+    write_csv(path / "predictions.csv", [row | {"predicted_ms": row["measured_ms"] * rng.normal(1, 0.04)} for row in rows])
+    write_csv(path / "verified.csv", [verified_row(network) for network in chosen])
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics()))
+    return RunDirectory(path)
+
+
+class Page(HTMLParser):
+    """Collects tags, ids and links, and checks that elements are closed in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module", params=["big", HOSTILE], ids=["plain", "hostile"])
+def run(request, tmp_path_factory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("run"), request.param)
+
+
+@pytest.fixture(scope="module")
+def text(run) -> str:
+    return write_report(run).read_text()
+
+
+def test_the_page_is_well_formed_and_ids_are_unique(text):
+    page = Page(text)
+    assert page.open == []
+    assert page.tags.count("svg") == 5
+    assert len(set(page.values("id"))) == len(page.values("id"))
+    assert {link for link in page.values("xlink:href") if link.removeprefix("#") not in page.values("id")} == set()
+
+
+def test_the_page_refers_to_nothing_outside(text):
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert page.values("src") == []
+    assert "http://" not in text and "https://" not in text and "@import" not in text
+    assert all(link.startswith(("#", "models/")) for link in page.values("href") + page.values("xlink:href"))
+    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)", text))
+
+
+def test_hostile_names_are_text(text):
+    assert "<script" not in text
+    assert not any(name.startswith("on") for name, _ in Page(text).attributes)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "93.1 % test accuracy at 0.210 ms measured",
+        "at most 0.4 ms",
+        "within the wish",
+        "more than random sampling</b>",
+        "resolution 8 | widths 8 8 8 8 8 8 8 | depths 8",
+        "1.23 MMACs, 45.7 k parameters",
+        "3.10e-06",
+        "90.2 % to 95.2 %",
+        "60 networks were measured, 1 of them failed",
+        "over 7.0 % of its latency (median)",
+        "onnxruntime, 1 thread, onnxruntime 1.22",
+        "97.0 %",
+        "failed and are not shown: 1.",
+        "2 classes: zero, ",
+        "touched once",
+        "a computer",
+        "33.3 %",
+        "models/small.onnx",
+    ],
+)
+def test_every_part_is_there(text, part):
+    assert part in " ".join(text.split())
+
+
+def test_two_writes_are_identical(run, text):
+    assert write_report(run).read_text() == text
+
+
+def test_no_wish_no_line(tmp_path):
+    text = write_report(make_run(tmp_path, limit_ms=None)).read_text()
+    assert "wish" not in text.lower()
+
+
+@pytest.mark.parametrize("file", MADE_BY)
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path, file):
+    run = make_run(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(UserError, match=rf"no {file} in .*: run `jaxnas {MADE_BY[file]}` first"):
+        write_report(run)
+
+
+def test_a_network_that_was_not_verified_is_an_error(tmp_path):
+    run = make_run(tmp_path)
+    lines = (tmp_path / "verified.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "verified.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match="lacks 'knee'"):
+        write_report(run)
+
+
+def area(fitness: np.ndarray, reference: np.ndarray, cells: int = 400) -> float:
+    """Hypervolume by counting the cells of a grid whose middle some row dominates."""
+    grid = (np.arange(cells) + 0.5) / cells
+    x, y = np.meshgrid(grid * reference[0], grid * reference[1])
+    dominated = ((fitness[:, 0, None, None] <= x) & (fitness[:, 1, None, None] <= y)).any(axis=0)
+    return float(dominated.mean() * reference.prod())
+
+
+def test_hypervolume_grows_as_a_grid_says():
+    fitness = archive(np.random.default_rng(1), 40, 0.02)["fitness"]
+    counts = np.array([4, 8, 24, 40], np.int32)
+    reference = np.nanmax(fitness, axis=0)
+    growth = np.asarray(hypervolume_growth(jnp.asarray(fitness), jnp.asarray(counts), jnp.asarray(reference)))
+    expected = [area(fitness[:count], reference) for count in counts]
+    np.testing.assert_allclose(growth, expected, rtol=0.02)
+    planted = [area(fitness[: count // 2], reference) for count in counts]
+    assert not np.allclose(growth, planted, rtol=0.02)

@@ -1,0 +1,68 @@
+"""Figures: what they draw, and that their SVG is plain, stable and fit to share a page."""
+
+import numpy as np
+import pytest
+
+from jaxnas.report import plots
+
+FOUND = np.array([[0.10, 0.3], [0.30, 0.1], [0.40, 0.4], [np.nan, np.nan]])
+FRONT = np.array([True, True, False, False])
+
+
+def pareto(labels=("one", "two")):
+    return plots.pareto(FOUND, FRONT, FOUND, FRONT, FOUND[:2], labels, 0.25)
+
+
+def line(figure, label):
+    return next(line for line in figure.axes[0].get_lines() if line.get_label() == label)
+
+
+def test_the_front_is_the_best_accuracy_for_each_latency():
+    front = line(pareto(), "front of the search")
+    assert front.get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(front.get_xdata(), [0.1, 0.3, 0.4])
+    np.testing.assert_allclose(front.get_ydata(), [70, 90, 90])
+
+
+def test_chosen_networks_carry_their_letters_and_share_a_disc():
+    letters = {text.get_text(): text.get_position() for text in pareto().axes[0].texts}
+    assert letters == {"A": (0.3, 90.0), "B": (0.1, 70.0)}
+    same = plots.pareto(FOUND, FRONT, FOUND, FRONT, FOUND[[0, 0]], ("one", "two"), None)
+    assert [text.get_text() for text in same.axes[0].texts] == ["AB"]
+
+
+def test_the_wish_is_drawn_where_it_is():
+    assert line(pareto(), "wish: at most 0.25 ms").get_xdata() == [0.25, 0.25]
+
+
+def test_predicted_stands_against_measured():
+    figure = plots.predictor({"train": np.array([[0.2, 0.3]]), "test": np.array([[0.4, 0.5]]), "validation": np.zeros((0, 2))})
+    points = figure.axes[0].collections[2].get_offsets()
+    np.testing.assert_allclose(points, [[0.4, 0.5]])
+    assert figure.axes[0].get_ylabel().startswith("predicted")
+
+
+FIGURES = {
+    "pareto": pareto,
+    "hypervolume": lambda: plots.hypervolume(np.array([1.0, 2.0]), np.array([1.0, 1.5])),
+    "predictor": lambda: plots.predictor({"train": np.array([[0.2, 0.3]])}),
+    "training": lambda: plots.training(np.arange(3), np.array([3.0, 2.0, 1.0]), np.array([2.0, 1.0, 0.5])),
+    "finetuning": lambda: plots.finetuning({"A: one": np.array([[0, 0.5], [1, 0.6]]), "_hidden": np.array([[0, 0.5], [1, 0.7]])}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_svg_is_one_plain_element_and_stable(name):
+    text = plots.svg(FIGURES[name](), name)
+    assert text.startswith("<svg") and text.rstrip().endswith("</svg>")
+    assert text == plots.svg(FIGURES[name](), name)
+    assert not any(word in text for word in ("http", "<!--", "<metadata><", "<text", "<script"))
+
+
+def test_hostile_names_leave_no_trace_in_the_svg():
+    text = plots.svg(pareto(("--><script>alert(1)</script>", '$\\frac{$ id="x" href="#y"')), "pareto")
+    assert not any(word in text for word in ("script", "alert", "frac", "--"))
+
+
+def test_letters_go_on_after_z():
+    assert [plots.letter(i) for i in (0, 25, 26)] == ["A", "Z", "27"]

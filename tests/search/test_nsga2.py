@@ -1,0 +1,172 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.errors import UserError
+from jaxnas.search import nsga2
+from jaxnas.search.algorithm import Asked
+from jaxnas.search.loop import _ask, _init, _tell
+from jaxnas.search.nsga2 import NSGA2
+from jaxnas.spaces.space import Space
+
+tournament = jax.jit(nsga2._tournament, static_argnums=2)
+
+
+def started(algorithm, space, fitness):
+    """The state after the initial population was told `fitness`, and what was asked."""
+    state = _init(algorithm, jax.random.key(1), space)
+    asked = Asked(state.genomes, jnp.full((algorithm.population, 2), -1))
+    return _tell(algorithm, state, asked, fitness), asked
+
+
+def ask(algorithm, space, state, seed=0):
+    return _ask(algorithm, jax.random.key(seed), space, state)
+
+
+def ramp(n):
+    return jnp.stack([jnp.arange(n), -jnp.arange(n)], axis=1).astype(jnp.float32)
+
+
+def test_the_first_generation_is_the_initial_population(space):
+    algorithm = NSGA2(9)
+    state = _init(algorithm, jax.random.key(0), space)
+    asked = ask(algorithm, space, state)
+    np.testing.assert_array_equal(asked.genomes, state.genomes)
+    assert (asked.parents == -1).all()
+
+
+def test_copies_have_one_parent_and_crossed_children_two(space):
+    n = 200
+    state, _ = started(NSGA2(n), space, ramp(n))
+    genomes, rows = np.asarray(state.genomes), np.asarray(state.rows)
+    by_row = genomes[np.argsort(rows)]
+    pairs = jnp.arange(n, dtype=jnp.int32).reshape(2, -1)
+    for crossover in (0.0, 0.3, 1.0):
+        children, parents = map(np.asarray, jax.jit(NSGA2(n, crossover)._cross)(jax.random.key(0), state, pairs))
+        alone = parents[:, 1] == -1
+        assert abs((1 - alone.mean()) - crossover) < 0.1
+        np.testing.assert_array_equal(children[alone], by_row[parents[alone, 0]])
+        first, second = by_row[parents[~alone, 0]], by_row[parents[~alone, 1]]
+        crossed = children[~alone]
+        assert ((crossed == first) | (crossed == second)).all()
+        differ = first != second
+        if differ.any():
+            assert abs((crossed == second)[differ].mean() - 0.5) < 0.05
+        pair = children.reshape(2, n // 2, -1)  # nothing is lost within a pair
+        np.testing.assert_array_equal(pair.sum(0), genomes.reshape(2, n // 2, -1).sum(0))
+
+
+def test_mutation_is_per_child_and_then_changes_one_gene_on_average(space):
+    genomes = space.sample(jax.random.key(0), 2000)
+    for mutation in (0.0, 0.35, 1.0):
+        algorithm = NSGA2(2000, mutation=mutation)
+        changed = np.asarray(jax.jit(lambda key, g, a=algorithm: a._mutate(key, space, g))(jax.random.key(1), genomes) != genomes)
+        assert abs(changed.any(axis=1).mean() - mutation) < 0.04
+        assert not changed[:, [0, 7]].any()  # genes of one choice
+    counts = changed.sum(axis=1)  # mutation 1: Binomial(29, 1/29), 0 counted as 1
+    none = (28 / 29) ** 29
+    assert counts.min() == 1
+    assert abs((counts == 1).mean() - 2.035 * none) < 0.05
+    assert abs(counts.mean() - (1 + none)) < 0.1
+    per_gene = np.delete(changed, [0, 7], axis=1).mean(axis=0)
+    assert (abs(per_gene - (1 + none) / 29) < 0.02).all()
+
+
+def test_children_duplicate_nobody_if_the_space_has_room(space):
+    algorithm = NSGA2(28, crossover=0.0, mutation=0.0)  # all children are copies at first
+    state, _ = started(algorithm, space, ramp(28))
+    for seed in range(5):
+        asked = ask(algorithm, space, state, seed)
+        everyone = np.concatenate([state.genomes, asked.genomes])
+        assert len(np.unique(everyone, axis=0)) == 56
+
+
+def test_what_means_the_same_network_is_a_duplicate(space):
+    half_silent = Space("half silent", space.genes, lambda genome: genome.at[14:].set(0), space.layers)
+    algorithm = NSGA2(28, crossover=0.0, mutation=0.0)
+    networks = {}
+    for one in (space, half_silent):
+        state, _ = started(algorithm, one, ramp(28))
+        everyone = np.concatenate([state.genomes, ask(algorithm, one, state).genomes])
+        networks[one.name] = len(np.unique(everyone[:, :14], axis=0))
+    assert networks["half silent"] >= 52  # each round half of them change in what is silent
+    assert networks["toy"] < 46
+
+
+def test_a_space_smaller_than_the_population_only_repeats(small_space):
+    algorithm = NSGA2(11)
+    state, _ = started(algorithm, small_space, ramp(11))
+    asked = ask(algorithm, small_space, state)
+    assert asked.genomes.shape == (11, 2)
+    assert ((asked.genomes >= 0) & (asked.genomes < small_space.sizes)).all()
+
+
+def test_tell_keeps_the_best_ranks_and_then_the_most_crowded_distances(space):
+    algorithm = NSGA2(4)
+    state, first = started(algorithm, space, jnp.array([[0.0, 9], [9, 0], [9, 9], [8, 8]]))
+    assert state.rows.tolist() == [0, 1, 3, 2]
+    asked = ask(algorithm, space, state)
+    state = _tell(algorithm, state, asked, jnp.array([[1.0, 8.5], [4, 4], [10, 10], [9, 9]]))
+    assert state.rows.tolist() == [0, 1, 5, 4]  # the ends, then the middle, then the neighbour of an end
+    assert state.rank.tolist() == [0, 0, 0, 0]
+    np.testing.assert_array_equal(state.genomes, np.concatenate([first.genomes, asked.genomes])[[0, 1, 5, 4]])
+    assert (int(state.evaluated), int(state.generation)) == (8, 2)
+
+
+def test_failed_candidates_never_take_the_place_of_others(space):
+    algorithm = NSGA2(4)
+    nan = jnp.nan
+    state, _ = started(algorithm, space, jnp.array([[nan, 0.0], [nan, nan], [5, 5], [0, nan]]))
+    assert state.rows[0] == 2
+    assert set(state.rows.tolist()) == {0, 1, 2, 3}  # evaluated ones, not their selves before
+    for seed in range(20):
+        assert set(np.unique(ask(algorithm, space, state, seed).parents)) <= {-1, 2}
+    asked = ask(algorithm, space, state)
+    state = _tell(algorithm, state, asked, jnp.array([[9.0, 9], [8, 8], [nan, 1], [7, 7]]))
+    assert state.rows.tolist() == [2, 7, 5, 4]
+
+
+def test_if_all_failed_any_member_may_be_a_parent(space):
+    algorithm = NSGA2(4)
+    state, _ = started(algorithm, space, jnp.full((4, 2), jnp.nan))
+    parents = np.concatenate([ask(algorithm, space, state, seed).parents for seed in range(10)])
+    assert set(np.unique(parents)) == {-1, 0, 1, 2, 3}
+
+
+def test_parents_win_their_tournaments(space):
+    algorithm = NSGA2(100)
+    state, _ = started(algorithm, space, jnp.stack([jnp.arange(100.0), jnp.arange(100.0)], 1))
+    winners = tournament(jax.random.key(0), state, (20000,))
+    np.testing.assert_allclose(np.mean(np.asarray(state.rank)[winners]), 33, atol=0.7)  # the mean of the lesser of two
+    state, _ = started(algorithm, space, ramp(100) ** 3)
+    winners = tournament(jax.random.key(0), state, (20000,))
+    assert set(np.asarray(state.rank).tolist()) == {0}
+    np.testing.assert_allclose(np.mean(winners), 33, atol=0.7)  # members come in order of crowding
+
+
+def test_other_numbers_of_objectives(space):
+    for objectives in (1, 3):
+        state, _ = started(NSGA2(4, objectives=objectives), space, jnp.arange(4.0 * objectives).reshape(4, -1))
+        assert state.rows.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"population": 0}, "population must be at least 2, got 0"),
+        ({"crossover": 1.1}, "crossover must be a probability from 0 to 1, got 1.1"),
+        ({"mutation": float("nan")}, "mutation must be a probability from 0 to 1, got nan"),
+        ({"objectives": 0}, "objectives must be at least 1, got 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        NSGA2(**settings)
+
+
+def test_fitness_of_another_shape_is_refused(space):
+    with pytest.raises(UserError, match=re.escape("fitness must have shape (4, 2), got (4, 3)")):
+        started(NSGA2(4), space, jnp.zeros((4, 3)))

@@ -1,0 +1,369 @@
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas import run_directory
+from jaxnas.errors import UserError
+from jaxnas.run_directory import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    with RunDirectory(tmp_path / "run") as run:
+        yield run
+
+
+def _python(code, *arguments, **options):
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True, **options)
+
+
+# The lock
+
+LOCKER = """
+import sys, time
+from jaxnas.errors import UserError
+from jaxnas.run_directory import RunDirectory
+try:
+    with RunDirectory(sys.argv[1]):
+        print("locked", flush=True)
+        time.sleep(60)
+except UserError as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
+    with _python(LOCKER, tmp_path) as first:
+        assert first.stdout.readline() == "locked\n"
+        with _python(LOCKER, tmp_path) as second:
+            refusal = second.stdout.read()
+        assert refusal == f"{tmp_path} is in use by another process; wait until it ends, or use another --out\n"
+        (tmp_path / ".net.onnx.123.partial").write_bytes(b"half")
+        first.kill()
+    with RunDirectory(tmp_path) as run:
+        assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
+        run.write_text("a.txt", "x")
+    with RunDirectory(tmp_path) as run:
+        assert run.read_text("a.txt") == "x"
+
+
+def test_leftovers_in_folders_go_and_other_files_stay(tmp_path):
+    (tmp_path / "models").mkdir()
+    for name in ("models/.net.onnx.7.partial", "models/net.partial", "models/.hidden"):
+        (tmp_path / name).write_bytes(b"x")
+    with RunDirectory(tmp_path):
+        assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".hidden", "net.partial"]
+
+
+def test_a_folder_that_is_a_file_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write in .*file: .*run the same command again$"), RunDirectory(tmp_path / "file"):
+        pass
+
+
+# Whole files
+
+
+def test_names_stay_inside(run):
+    for name in ("/etc/passwd", "../x", "models/../../x", "", "."):
+        with pytest.raises(UserError, match="must be named by its path inside it"):
+            run.write_text(name, "x")
+    run.write_text("models/deep/x..txt", "é\n")
+    assert run.exists("models/deep/x..txt") and run.read_text("models/deep/x..txt") == "é\n"
+
+
+def test_json_round_trip(run):
+    value = {"a": [1, 2.5, None, True, "é"], "b": {"c": {}}, "d": []}
+    run.write_json("a.json", value)
+    assert run.read_json("a.json") == value
+    run.write_json("b.json", {1: (float("nan"), np.float32("inf"), np.int32(3)), "x": jnp.arange(2), "p": run.root})
+    assert run.read_json("b.json") == {"1": [None, None, 3], "x": [0, 1], "p": str(run.root)}
+    assert "NaN" not in run.read_text("b.json")
+
+
+def test_npz_round_trip_is_exact_and_deterministic(run, monkeypatch):
+    arrays = {
+        "genomes": np.arange(12, dtype=np.int32).reshape(3, 4).T,
+        "fitness": np.array([[np.nan, 0.1]], np.float32),
+        "scalar": np.float64(1 / 3),
+        "names": np.array(["a", "bc"]),
+        "none": np.zeros((0, 5), np.bool_),
+        "jax": jnp.ones((2,), jnp.uint8),
+    }
+    run.write_npz("a.npz", **arrays)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    run.write_npz("b.npz", **{name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in reversed(arrays)})
+    assert run.read_bytes("a.npz") == run.read_bytes("b.npz")
+    read = run.read_npz("a.npz")
+    assert set(read) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+    run.write_npz("empty.npz")
+    assert run.read_npz("empty.npz") == {}
+
+
+def test_npz_refuses_what_it_cannot_hold(run):
+    for array in (np.array([object()]), np.ones(2, jnp.bfloat16)):
+        with pytest.raises(TypeError, match="'x' has dtype"):
+            run.write_npz("a.npz", x=array)
+    assert not run.exists("a.npz")
+
+
+def test_npz_never_unpickles(run, tmp_path):
+    np.savez(run.path("a.npz"), x=np.array([tmp_path], dtype=object))
+    with pytest.raises(UserError, match="corrupt"):
+        run.read_npz("a.npz")
+
+
+def test_damaged_files_are_user_errors(run):
+    run.write_npz("a.npz", x=np.random.default_rng(0).integers(0, 255, 1000), y=np.ones(3))
+    run.write_json("a.json", {"x": [1, 2]})
+    chance = random.Random(0)
+    for name, read in (("a.npz", run.read_npz), ("a.json", run.read_json)):
+        data, whole = run.read_bytes(name), read(name)
+        for length in [0, 1] + [chance.randrange(len(data) - 2) for _ in range(40)]:
+            run.path(name).write_bytes(data[:length])
+            with pytest.raises(UserError, match=f"corrupt: .*{name}; delete the file to redo this stage$"):
+                read(name)
+        run.write_bytes(name, data)
+        assert str(read(name)) == str(whole)
+
+
+def test_flipped_bits_of_an_npz_never_give_other_numbers(run):
+    arrays = {"x": np.random.default_rng(0).integers(0, 255, 100), "y": np.ones(3)}
+    run.write_npz("a.npz", **arrays)
+    data, chance, refused = run.read_bytes("a.npz"), random.Random(1), 0
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        run.path("a.npz").write_bytes(damaged)
+        try:
+            read = run.read_npz("a.npz")
+        except UserError:
+            refused += 1
+        else:
+            for name in set(read) & set(arrays):
+                np.testing.assert_array_equal(read[name], arrays[name], strict=True)
+    assert refused > 100
+
+
+def test_missing_files_are_user_errors(run):
+    for read in (run.read_json, run.read_npz, run.read_text, run.read_csv, run.read_jsonl):
+        with pytest.raises(UserError, match="x does not exist; run the stage that writes it first"):
+            read("x")
+
+
+@pytest.mark.parametrize("code, advice", [(errno.ENOSPC, "free some space"), (errno.EACCES, "check its permissions"), (errno.EIO, "disk")])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(run, monkeypatch, code, advice):
+    run.write_json("a.json", 1)
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    before = sorted(os.listdir(run.root))
+    for function in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_directory.os, function, fail)
+            with pytest.raises(UserError, match=f"cannot write .*a.json: {os.strerror(code)}; .*{advice}") as caught:
+                run.write_json("a.json", 2)
+        assert "\n" not in str(caught.value)
+        assert run.read_json("a.json") == 1 and sorted(os.listdir(run.root)) == before
+
+
+FILLER = """
+import os, resource, signal, sys
+from jaxnas.errors import UserError
+from jaxnas.run_directory import RunDirectory
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with RunDirectory(sys.argv[1]) as run:
+    run.write_text("a.txt", "small")
+    for number in range(20):
+        try:
+            run.append_csv("a.csv", {"x": number, "y": "y" * 90})
+            run.append_jsonl("a.jsonl", {"x": number, "y": "y" * 90})
+        except UserError as error:
+            print(error)
+    try:
+        run.write_text("a.txt", "x" * 5000)
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_really_refuses(tmp_path):
+    with _python(FILLER, tmp_path) as process:
+        output = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    assert output[-1] == f"cannot write {tmp_path}/a.txt: File too large; free some space, then run the same command again"
+    assert len(output) == 12, "one line and ten rows do not fit, nor does the text"
+    run = RunDirectory(tmp_path)
+    assert run.read_text("a.txt") == "small"
+    assert [row["x"] for row in run.read_csv("a.csv")] == [str(number) for number in range(10)]
+    assert run.read_bytes("a.csv").endswith(b"\n"), "what did not fit is taken back at once"
+    assert sorted(os.listdir(tmp_path)) == [".lock", "a.csv", "a.jsonl", "a.txt"]
+
+
+# Files that grow
+
+
+def test_csv_round_trip(run):
+    rows = [
+        {"name": 'a,"b"', "x": 0.1 + 0.2, "n": np.int32(3), "ok": True},
+        {"name": "two\nlines", "x": float("nan"), "n": jnp.int32(4), "ok": None},
+        {"ok": False, "n": 5, "x": np.float32(0.1), "name": "é"},
+    ]
+    run.write_csv("whole.csv", rows)
+    for row in rows:
+        run.append_csv("grown.csv", row)
+    assert run.read_bytes("whole.csv") == run.read_bytes("grown.csv")
+    first, second, third = run.read_csv("grown.csv")
+    assert first == {"name": 'a,"b"', "x": "0.30000000000000004", "n": "3", "ok": "True"}
+    assert second == {"name": "two lines", "x": "nan", "n": "4", "ok": ""}
+    assert np.float32(third["x"]) == np.float32(0.1) and third["name"] == "é"
+    run.write_csv("empty.csv", [])
+    assert run.read_csv("empty.csv") == []
+
+
+def test_csv_columns_must_agree(run):
+    run.append_csv("a.csv", {"x": 1, "y": 2})
+    for row in ({"x": 1}, {"x": 1, "z": 2}, {"x": 1, "y": 2, "z": 3}):
+        for again in (run, RunDirectory(run.root)):
+            with pytest.raises(UserError, match=r"a.csv has the columns x, y, got x.*; delete the file"):
+                again.append_csv("a.csv", row)
+        with pytest.raises(UserError):
+            run.write_csv("b.csv", [{"x": 1, "y": 2}, row])
+    with pytest.raises(TypeError, match="'x' must be a string"):
+        run.append_csv("a.csv", {"x": np.ones(2), "y": 1})
+    assert run.read_csv("a.csv") == [{"x": "1", "y": "2"}] and not run.exists("b.csv")
+
+
+ROWS = [{"x": f"{number},", "y": str(number)} for number in range(3)]
+
+
+def _grow(run, name, row):
+    (run.append_csv if name.endswith("csv") else run.append_jsonl)(name, row)
+
+
+def _grown(run, name):
+    return (run.read_csv if name.endswith("csv") else run.read_jsonl)(name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_file_cut_anywhere_keeps_its_whole_lines_and_grows_on(run, name):
+    for row in ROWS:
+        _grow(run, name, row)
+    assert _grown(run, name) == ROWS
+    data = run.read_bytes(name)
+    for length in range(len(data)):
+        run.path(name).write_bytes(data[:length])
+        whole = max(data[:length].count(b"\n") - name.endswith("csv"), 0)
+        assert _grown(run, name) == ROWS[:whole]
+        for again in (run, RunDirectory(run.root)):  # this process, which has seen the file longer, and a new one
+            run.path(name).write_bytes(data[:length])
+            _grow(again, name, ROWS[0])
+            _grow(again, name, ROWS[1])
+            assert _grown(run, name) == ROWS[:whole] + ROWS[:2]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_broken_line_is_dropped_at_the_end_and_refused_elsewhere(run, name):
+    for row in ROWS:
+        _grow(run, name, row)
+    data = run.read_bytes(name)
+    run.path(name).write_bytes(data + b'"broken\n')
+    assert _grown(run, name) == ROWS
+    _grow(run, name, ROWS[0])
+    assert run.read_bytes(name).startswith(data) and _grown(run, name) == [*ROWS, ROWS[0]]
+    for tail in (data.splitlines(keepends=True)[-1], b"unfinished"):
+        run.path(name).write_bytes(data + b'"broken\n' + tail)
+        line = len(data.splitlines()) + 1
+        for touch in (lambda: _grown(run, name), lambda: _grow(run, name, ROWS[0])):
+            with pytest.raises(UserError, match=f"corrupt: line {line} of .*{name}; delete the file to redo this stage$"):
+                touch()
+    run.path(name).write_bytes(b'"broken\n' + data)
+    with pytest.raises(UserError, match="corrupt: line 1 of"):
+        _grown(run, name)
+
+
+def test_a_deleted_file_starts_again_with_its_header(run):
+    run.append_csv("a.csv", {"x": 1})
+    run.path("a.csv").unlink()
+    run.append_csv("a.csv", {"z": 2})
+    assert run.read_csv("a.csv") == [{"z": "2"}]
+
+
+def test_jsonl_has_no_nan(run):
+    run.append_jsonl("a.jsonl", {"loss": jnp.float32(jnp.nan), "step": np.int64(3)})
+    assert run.read_jsonl("a.jsonl") == [{"loss": None, "step": 3}]
+    assert json.loads(run.read_text("a.jsonl")) == {"loss": None, "step": 3}
+
+
+WRITER = """
+import sys
+from jaxnas.run_directory import RunDirectory
+with RunDirectory(sys.argv[1]) as run:
+    start = len(run.read_jsonl("a.jsonl")) if run.exists("a.jsonl") else 0
+    if sys.argv[2] == "planted":
+        run.write_json = lambda name, value: run.path(name).write_text(repr(value))
+    print("ready", flush=True)
+    for number in range(start, 10**9):
+        run.append_jsonl("a.jsonl", {"number": number, "padding": "x" * 5000})
+        run.write_json("a.json", [number] * 50000)
+"""
+
+
+def _first_broken(folder, how, kills):
+    """The kill, by SIGKILL at a random moment, that leaves inconsistent files; None if none does."""
+    chance, run = random.Random(0), RunDirectory(folder)
+    for kill in range(kills):
+        with _python(WRITER, folder, how) as process:
+            process.stdout.readline()
+            time.sleep(chance.uniform(0.01, 0.2))
+            process.send_signal(signal.SIGKILL)
+        try:
+            numbers = [record["number"] for record in run.read_jsonl("a.jsonl")]
+            assert numbers == list(range(len(numbers)))
+            whole = run.read_json("a.json") if run.exists("a.json") else [0] * 50000
+            assert whole == [whole[0]] * 50000 and whole[0] < max(len(numbers), 1)
+        except (UserError, AssertionError):
+            return kill
+    assert len(numbers) > 2, "too slow to say anything"
+
+
+def test_sigkill_at_random_moments_breaks_nothing(tmp_path):
+    assert _first_broken(tmp_path, "real", 8) is None
+
+
+def test_the_kill_test_sees_files_written_in_place(tmp_path):
+    assert _first_broken(tmp_path, "planted", 50) is not None
+
+
+# Settings
+
+
+def test_config_is_written_once_and_then_compared(run):
+    config = {"name": "a", "seed": 0, "limit": None, "train": {"epochs": 40, "sizes": (1, 2), "deep": {"x": 1.0}}}
+    run.check_config(config)
+    run.check_config(config)
+    assert run.read_json("config.json")["train"]["sizes"] == [1, 2]
+    other = {"name": "a", "seed": 1, "limit": None, "train": {"epochs": 5, "sizes": (1, 2), "deep": {"y": 1.0}}}
+    with pytest.raises(UserError) as caught:
+        run.check_config(other)
+    assert str(caught.value) == (
+        f"{run.root} was made with other settings: seed 0 -> 1, train.epochs 40 -> 5, train.deep.x 1.0 -> not set,"
+        " train.deep.y not set -> 1.0; use another --out, or restore them"
+    )
+    assert run.read_json("config.json")["seed"] == 0
+    run.path("config.json").write_text("{")
+    with pytest.raises(UserError, match="corrupt"):
+        run.check_config(config)
