@@ -38,7 +38,7 @@ class ConvNorm(nnx.Module):
 
     def __init__(self, key, c_in: int, c_out: int, act: Activation, kernel: int = 1, stride: int = 1, scale: float = 1.0):
         self.kernel = nnx.Param(kaiming(key, (kernel, kernel, c_in, c_out)))
-        self.scale = nnx.Param(jnp.full(c_out, scale))
+        self.scale = nnx.Param(jnp.full(c_out, scale, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(c_out))
         self.stride, self.act = stride, act
 
