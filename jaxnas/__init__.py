@@ -1,0 +1,67 @@
+"""Hardware-aware neural architecture search in JAX: the names that most programs need; the rest lies in the folders.
+
+Two things keep to their modules. `jaxnas.search.loop.search` is the search loop: up here its name would hide the folder
+`jaxnas.search`. `jaxnas.pipeline.run_stages` runs the whole job: it loads the plotting and checkpoint libraries, which
+`import jaxnas` spares you.
+"""
+
+from jaxnas.config import Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
+from jaxnas.data.augment import Augmentation
+from jaxnas.data.dataset import Dataset
+from jaxnas.errors import UserError
+from jaxnas.export.onnx import emit as export_onnx
+from jaxnas.export.proof import prove
+from jaxnas.hardware.device import Device, ExportedModel, Measurement
+from jaxnas.hardware.onnxruntime import OnnxRuntime
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.loop import Archive
+from jaxnas.search.nsga2 import NSGA2
+from jaxnas.search.pareto import front, hypervolume, rank
+from jaxnas.search.random_search import RandomSearch
+from jaxnas.spaces.mobilenet import cifar, tiny
+from jaxnas.spaces.space import Gene, Space
+from jaxnas.supernets.mobilenet import build as build_supernet
+from jaxnas.supernets.subnet import Subnet
+from jaxnas.supernets.supernet import Supernet
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.loop import TrainConfig
+from jaxnas.workload import Layers, Op, macs, params
+
+__all__ = [
+    "NSGA2",
+    "Algorithm",
+    "Archive",
+    "Augmentation",
+    "Config",
+    "DataConfig",
+    "Dataset",
+    "Device",
+    "ExportedModel",
+    "FinetuneConfig",
+    "Gene",
+    "Layers",
+    "Measurement",
+    "OnnxRuntime",
+    "Op",
+    "PredictConfig",
+    "ProfileConfig",
+    "RandomSearch",
+    "RunDirectory",
+    "SearchConfig",
+    "Space",
+    "Subnet",
+    "Supernet",
+    "TrainConfig",
+    "UserError",
+    "build_supernet",
+    "cifar",
+    "export_onnx",
+    "front",
+    "hypervolume",
+    "macs",
+    "params",
+    "prove",
+    "rank",
+    "tiny",
+]

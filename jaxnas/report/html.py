@@ -146,6 +146,7 @@ def _measurements(run: RunDirectory) -> dict[str, Any]:
     spread = [(float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good]
     setups = sorted({_setup(row) for row in good})
     return {
+        "networks": len({row["genome"] for row in rows}),
         "count": len(rows),
         "failed": len(rows) - len(good),
         "spread": float(np.median(spread)) if spread else math.nan,

@@ -17,8 +17,8 @@ def run_predict(job: Job) -> bool:
     run, fit = job.run, job.config.predict
     if run.exists("predictor.json"):
         return False
-    rows = [row for row in run.read_csv("measurements.csv") if not row["failure"]]
-    rows = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
+    fastest = _fastest(run.read_csv("measurements.csv"))
+    rows = {split: [row for row in fastest if row["split"] == split] for split in SPLITS}
     if min(len(some) for some in rows.values()) < 2:
         raise UserError(f"measurements.csv in {run.root} needs 2 successful measurements per split at least: run `jaxnas profile` first")
     features = {split: gene_values(job.space, _genomes(job, rows[split])) for split in SPLITS}
@@ -33,6 +33,16 @@ def run_predict(job: Job) -> bool:
     figures = quality["validation"]
     log(f"predict: Pearson {figures['pearson']:.3f} on validation, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
     return True
+
+
+def _fastest(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """One row per network, that of its fastest round; rounds that failed are left out."""
+    best: dict[str, dict[str, str]] = {}
+    for row in rows:
+        seen = best.get(row["genome"])
+        if not row["failure"] and (seen is None or float(row["latency_ms"]) < float(seen["latency_ms"])):
+            best[row["genome"]] = row
+    return list(best.values())
 
 
 def _genomes(job: Job, rows: list[dict[str, str]]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Measure subnets on the device."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,26 +20,37 @@ from jaxnas.training.recalibrate import statistics
 
 def run_profile(job: Job) -> bool:
     """Measure what measurements.csv lacks of the plan, a line each; False if it lacks nothing."""
-    measured = {row["genome"] for row in job.run.read_csv("measurements.csv")} if job.run.exists("measurements.csv") else set()
-    plan = _plan(job)
-    todo = [(split, genome) for split, genome in plan if genome_text(genome) not in measured]
+    rows = job.run.read_csv("measurements.csv") if job.run.exists("measurements.csv") else []
+    measured = {(int(row["round"]), row["genome"]) for row in rows}
+    plan = [(turn, split, genome) for turn in range(job.config.profile.rounds) for split, genome in _plan(job)]
+    todo = [one for one in plan if (one[0], genome_text(one[2])) not in measured]
     if not todo:
         return False
-    device, params = open_device(job), job.params()
-    calibrate = jax.jit(lambda params, genome, images: statistics(job.net, params, genome, images))
-    resolutions = job.space.structure.resolutions
-    calibration = {resolution: job.examples(job.data.calibration, resolution).images for resolution in resolutions}
-    host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
+    device, model = open_device(job), _exporter(job)
     with progress("profile", len(plan), len(plan) - len(todo)) as advance:
-        for split, genome in todo:
-            size = job.resolution(genome)
-            stats = jax.device_get(calibrate(params, jnp.asarray(genome), calibration[size]))
-            subnet = job.net.extract(host_params, genome, stats)
-            measurement = device.measure(ExportedModel(emit(subnet, size, size, job.data.channels), genome))
-            row = {"split": split, "genome": genome_text(genome), **measurement_row(measurement), **costs(subnet.ops)}
+        for turn, split, genome in todo:
+            exported, figures = model(genome)
+            measurement = device.measure(ExportedModel(exported, genome))
+            row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
             job.run.append_csv("measurements.csv", row)
             advance(latency_ms=measurement.latency_ms)
     return True
+
+
+def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
+    """The function that exports a genome's network with its own weights and statistics, and counts its costs."""
+    params = job.params()
+    host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
+    calibrate = jax.jit(lambda params, genome, images: statistics(job.net, params, genome, images))
+    calibration = {size: job.examples(job.data.calibration, size).images for size in job.space.structure.resolutions}
+
+    def export(genome: np.ndarray) -> tuple[bytes, dict[str, Any]]:
+        size = job.resolution(genome)
+        stats = jax.device_get(calibrate(params, jnp.asarray(genome), calibration[size]))
+        subnet = job.net.extract(host_params, genome, stats)
+        return emit(subnet, size, size, job.data.channels), costs(subnet.ops)
+
+    return export
 
 
 def open_device(job: Job) -> Device:
