@@ -2,13 +2,18 @@
 
 import argparse
 import importlib.util
+import io
 import json
+import logging
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import tyro
@@ -48,6 +53,9 @@ Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-
 """
 
 
+SETTINGS = "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the run directory."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `jaxnas` command; returns the exit code."""
     try:
@@ -63,23 +71,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> None:
     command, experiment, out, overrides = _parse(arguments)
-    config = tyro.cli(Config, default=load_config(experiment), args=overrides, prog=f"jaxnas {command} {experiment}")
+    config = _overridden(load_config(experiment), overrides, f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
+    _silence_libraries()
     from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
 
     run_stages(list(STAGES) if command == "run" else [command], config, out)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def _parse(arguments: list[str]) -> tuple[str, str, str | None, list[str]]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jaxnas",
         description="Hardware-aware neural architecture search: from images and a device to exported, measured networks.",
         epilog=MANUAL,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -103,10 +119,12 @@ def load_config(experiment: str) -> Config:
     if path.is_dir():
         try:
             return _from_dict(Config, json.loads((path / "config.json").read_text()))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no run directory that can be taken up ({error}): name an experiment file") from error
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"an experiment is a Python file that defines `config`, or the directory of a run, got {experiment!r}: no such file")
+        raise UserError(
+            f"an experiment is a Python file that defines `config`, or the directory of a run, got {experiment!r}: no such file"
+        )
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -126,11 +144,33 @@ def _from_dict(kind: type, values: dict[str, Any]) -> Any:
     return kind(**{name: _from_dict(nested[name], value) if name in nested else value for name, value in values.items()})
 
 
+def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
+    """The settings with the overrides of the command line; tyro's box of complaints becomes one line."""
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return tyro.cli(Config, default=config, args=overrides, prog=prog, description=SETTINGS)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        _, *lines = (line.strip("╭╮╰╯│─ ") for line in box.getvalue().splitlines())
+        complaint, *rest = re.split(r"\n{2,}", "\n".join(lines).strip())
+        meant = [name for name in re.findall(r"--[a-z][\w.-]*", rest[0]) if rest[0].startswith("Perhaps")] if rest else []
+        hint = f"perhaps you meant {' or '.join(meant)}; " if meant else ""
+        raise UserError(f"{complaint}; {hint}{prog} --help lists all settings") from None
+
+
 def _keep_compiled_programs() -> None:
     """Compile once per machine: JAX's persistent cache, in the one folder outside the run that jaxnas writes to."""
     folder = Path(os.environ.get("JAXNAS_CACHE", Path.home() / ".cache" / "jaxnas"))
     jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def _silence_libraries() -> None:
+    """What libraries say of their own affairs; a cache's file that a killed process left half written is compiled again."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
 
 
 if __name__ == "__main__":

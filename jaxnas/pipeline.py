@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from jaxnas.config import Config
+from jaxnas.errors import UserError
 from jaxnas.progress import log
 from jaxnas.report.html import write_report
 from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export, run_verify
 from jaxnas.stages.finetune import run_finetune
-from jaxnas.stages.job import Job, open_job
+from jaxnas.stages.job import Job, load_data, load_space, open_job
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
@@ -37,15 +39,41 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "report": run_report,
 }
 
+LEAVES = {  # what is there once a stage is done
+    "data": "data.json",
+    "train": "checkpoints/supernet",
+    "profile": "measurements.csv",
+    "predict": "predictor.npz",
+    "search": "random.npz",
+    "finetune": "chosen.json",
+    "export": "exported.csv",
+    "verify": "verified.csv",
+}
+
 
 def run_stages(names: Sequence[str], config: Config, out: str) -> None:
-    """Run stages in the run directory `out`, which nobody else may use meanwhile; their times go to metrics.jsonl."""
+    """Run stages in the run directory `out`, which nobody else may use meanwhile; their times go to metrics.jsonl.
+
+    What is wrong with the settings or the data is found before anything is written.
+    """
+    check_settings(config)
+    _check_earlier(names[0], RunDirectory(out))
+    data = load_data(config.data, config.seed)
+    check_fit(config, data, load_space(config, data))
     with RunDirectory(out) as run:
-        job = open_job(run, config)
         run.check_config(asdict(config))
+        job = open_job(run, config)
         for name in names:
             start = time.perf_counter()
-            if STAGES[name](job):
-                run.append_jsonl("metrics.jsonl", {"stage": name, "event": "done", "seconds": round(time.perf_counter() - start, 1)})
-            else:
+            if not STAGES[name](job):
                 log(f"{name}: done before")
+            elif name != "report":  # which shows these times, and is drawn anew every time
+                run.append_jsonl("metrics.jsonl", {"stage": name, "event": "done", "seconds": round(time.perf_counter() - start, 1)})
+
+
+def _check_earlier(first: str, run: RunDirectory) -> None:
+    for name, file in LEAVES.items():
+        if name == first:
+            break
+        if not run.exists(file):
+            raise UserError(f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {first}`, or `jaxnas run` for all of it")

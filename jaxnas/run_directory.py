@@ -4,23 +4,20 @@ Files are written whole or not at all. Two kinds grow line by line (`append_json
 killed process left unfinished is dropped when read, and cut off before the next line is added.
 """
 
-import csv
 import errno
 import fcntl
 import io
 import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from jaxnas.errors import UserError
-
-T = TypeVar("T")
+from jaxnas.line_files import cells, corrupt, csv_line, csv_lines, jsonl_lines, plain
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -101,26 +98,26 @@ class RunDirectory:
         try:
             return self.read_bytes(name).decode()
         except UnicodeDecodeError as error:
-            raise _corrupt(self.path(name)) from error
+            raise corrupt(self.path(name)) from error
 
     def write_json(self, name: str, value: Any) -> None:
         """Write nested dicts, lists and numbers; NaN and infinities become null, arrays and tuples become lists."""
-        self.write_text(name, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        self.write_text(name, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
         try:
             return json.loads(self.read_bytes(name))
         except ValueError as error:
-            raise _corrupt(self.path(name)) from error
+            raise corrupt(self.path(name)) from error
 
     def write_npz(self, name: str, /, **arrays: Any) -> None:
         """Write named arrays of numbers or strings; the same arrays give the same bytes."""
-        plain = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
-        for key, array in plain.items():
+        held = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
+        for key, array in held.items():
             if array.dtype.kind not in "biufcSU":
                 raise TypeError(f"{name}: array {key!r} has dtype {array.dtype}, which an npz file cannot hold")
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **plain)
+        np.savez(buffer, allow_pickle=False, **held)
         self.write_bytes(name, buffer.getvalue())
 
     def read_npz(self, name: str) -> dict[str, np.ndarray]:
@@ -129,17 +126,17 @@ class RunDirectory:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in arrays.files}
         except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
-            raise _corrupt(self.path(name)) from error
+            raise corrupt(self.path(name)) from error
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a table whose columns are those of the first row; cells as in `append_csv`."""
         columns = list(rows[0]) if rows else []
-        lines = [_csv_line(columns)] if rows else []
-        self.write_text(name, "".join(lines + [_csv_line(_cells(self.path(name), columns, row)) for row in rows]))
+        lines = [csv_line(columns)] if rows else []
+        self.write_text(name, "".join(lines + [csv_line(cells(self.path(name), columns, row)) for row in rows]))
 
     def read_csv(self, name: str) -> list[dict[str, str]]:
         """The rows of a table as strings; a last line cut off by a killed process is dropped."""
-        lines, _ = _csv_lines(self.path(name), self.read_bytes(name))
+        lines, _ = csv_lines(self.path(name), self.read_bytes(name))
         return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
     # Files that grow
@@ -147,12 +144,12 @@ class RunDirectory:
     def append_jsonl(self, name: str, record: Mapping[str, Any]) -> None:
         """Add one record as a line, in the kernel's hands on return; NaN and infinities become null."""
         path = self.path(name)
-        self._repair(name, lambda data: ([], _jsonl_lines(path, data)[1]))
-        self._append(name, json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n", [])
+        self._repair(name, lambda data: ([], jsonl_lines(path, data)[1]))
+        self._append(name, json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n", [])
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
         """The records; a last line cut off by a killed process is dropped."""
-        return _jsonl_lines(self.path(name), self.read_bytes(name))[0]
+        return jsonl_lines(self.path(name), self.read_bytes(name))[0]
 
     def append_csv(self, name: str, row: Mapping[str, Any]) -> None:
         """Add one row (and before the first the header), in the kernel's hands on return.
@@ -163,13 +160,13 @@ class RunDirectory:
         path = self.path(name)
 
         def header(data: bytes) -> tuple[list[str], int]:
-            lines, kept = _csv_lines(path, data)
+            lines, kept = csv_lines(path, data)
             return (lines[0] if lines else []), kept
 
         known = self._repair(name, header)
         columns = known or list(row)
-        line = _csv_line(_cells(path, columns, row))
-        self._append(name, line if known else _csv_line(columns) + line, columns)
+        line = csv_line(cells(path, columns, row))
+        self._append(name, line if known else csv_line(columns) + line, columns)
 
     def _repair(self, name: str, parse: Callable[[bytes], tuple[list[str], int]]) -> list[str]:
         """Cut off an unfinished last line, unless the file is as our last append left it; returns its columns."""
@@ -207,7 +204,7 @@ class RunDirectory:
         """Write config.json into a new run; in an existing one, refuse settings that differ from those there."""
         if not self.exists("config.json"):
             return self.write_json("config.json", config)
-        old, new = _flat(self.read_json("config.json")), _flat(_plain(config))
+        old, new = _flat(self.read_json("config.json")), _flat(plain(config))
         names = [name for name in {**old, **new} if old.get(name, "not set") != new.get(name, "not set")]
         if names:
             changes = ", ".join(f"{name} {old.get(name, 'not set')} -> {new.get(name, 'not set')}" for name in names)
@@ -223,10 +220,6 @@ def _cannot(verb: str, path: Path, error: OSError) -> UserError:
     return UserError(f"cannot {verb} {path}: {error.strerror}; {advice}, then run the same command again")
 
 
-def _corrupt(path: Path, what: str = "") -> UserError:
-    return UserError(f"corrupt: {what}{path}; delete the file to redo this stage")
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -236,81 +229,8 @@ def _read(path: Path) -> bytes:
         raise _cannot("read", path, error) from error
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it: dicts with string keys, lists, strings, finite numbers, None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "tolist"):  # a NumPy or JAX array or scalar
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested dicts as {dotted path: setting, spelled as JSON}."""
     if not isinstance(value, Mapping) or (prefix and not value):
         return {prefix: json.dumps(value, ensure_ascii=False)}
     return {name: text for key, item in value.items() for name, text in _flat(item, f"{prefix}.{key}".lstrip(".")).items()}
-
-
-def _whole_lines(path: Path, data: bytes, parse: Callable[[bytes], T]) -> tuple[list[T], int]:
-    """The parsed lines without an unfinished last one, and the number of bytes they take up."""
-    kept = data.rfind(b"\n") + 1
-    lines = data[:kept].split(b"\n")[:-1]
-    parsed = []
-    for number, line in enumerate(lines, 1):
-        try:
-            parsed.append(parse(line))
-        except (ValueError, csv.Error) as error:
-            if number == len(lines) and kept == len(data):
-                return parsed, kept - len(line) - 1
-            raise _corrupt(path, f"line {number} of ") from error
-    return parsed, kept
-
-
-def _jsonl_lines(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
-    def parse(line: bytes) -> dict[str, Any]:
-        record = json.loads(line)
-        if not isinstance(record, dict):
-            raise ValueError("not a record")
-        return record
-
-    return _whole_lines(path, data, parse)
-
-
-def _csv_lines(path: Path, data: bytes) -> tuple[list[list[str]], int]:
-    header: list[str] = []
-
-    def parse(line: bytes) -> list[str]:
-        cells = next(csv.reader([line.decode()], strict=True), [])
-        if not cells or len(cells) != len(header or cells):
-            raise ValueError("not a row of this table")
-        header.extend([] if header else cells)
-        return cells
-
-    return _whole_lines(path, data, parse)
-
-
-def _csv_line(cells: Sequence[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()
-
-
-def _cells(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> list[Any]:
-    if set(columns) != set(row):
-        raise UserError(f"{path} has the columns {', '.join(columns)}, got {', '.join(row)}; delete the file to redo this stage")
-    return [_cell(path, column, row[column]) for column in columns]
-
-
-def _cell(path: Path, column: str, value: Any) -> str | int | float | None:
-    if hasattr(value, "item") and np.ndim(value) == 0:  # a NumPy or JAX scalar
-        value = value.item()
-    if isinstance(value, str):
-        return " ".join(value.splitlines())
-    if value is None or isinstance(value, int | float):
-        return value
-    raise TypeError(f"{path}: cell {column!r} must be a string, a number or None, got {type(value).__name__}")

@@ -6,4 +6,5 @@ Genome = Int[Array, "genes"]  # a row of choice indices (not values), int32
 Genomes = Int[Array, "n genes"]
 Fitness = Float[Array, "n objectives"]  # minimised; NaN = the evaluation failed, and never survives
 Parents = Int[Array, "n 2"]  # rows of the archive that a candidate descends from; -1 = none
+Size = Int[Array, ""] | int  # of a layer: an int, or traced
 PRNGKey = Key[Array, ""]

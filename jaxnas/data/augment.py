@@ -27,7 +27,7 @@ def normalise(
     deviation: Float[Array | np.ndarray, "channels"],
 ) -> Float[Array, "*n height width channels"]:
     """Images scaled to [0, 1], less `mean`, over `deviation`, float32."""
-    return (images.astype(jnp.float32) / 255 - mean) / deviation
+    return (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
 
 
 def augment(

@@ -58,8 +58,8 @@ class Dataset:
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
         for split in (self.train, self.search, self.test, self.calibration):
             digest.update(repr(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images))
-            digest.update(np.ascontiguousarray(split.labels, "<i4"))
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels, "<i4").data)
         return digest.hexdigest()
 
 

@@ -1,5 +1,7 @@
 """Handwritten digits that come with scikit-learn: 1,797 grey images, no download, trains in minutes on two cores."""
 
+from typing import Any, cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -14,7 +16,7 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
         raise UserError(f"digits takes no argument, got digits:{argument}: write digits")
     from sklearn.datasets import load_digits  # a second of import, only for those who want it
 
-    digits = load_digits()
+    digits = cast(Any, load_digits())
     images, labels = _upscale(digits.images), digits.target
     rest, test = take_out(images, labels, len(labels) // 5, seed=0)
     train, search = hold_out(*rest, search_images, seed)
@@ -25,5 +27,5 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
 def _upscale(images: np.ndarray) -> np.ndarray:
     """Grey 0..16 (n, 8, 8) to uint8 (n, 16, 16, 1), bilinear between pixel centres."""
     # Twice the size bilinearly means sixteenths: whole numbers, so that rounding is the same on every machine.
-    sixteenths = ndimage.zoom(16 * images, (1, 2, 2), order=1, mode="nearest", grid_mode=True)
+    sixteenths = np.asarray(ndimage.zoom(16 * images, (1, 2, 2), order=1, mode="nearest", grid_mode=True))
     return ((np.rint(sixteenths).astype(np.int32) * 255 + 128) // 256).astype(np.uint8)[..., None]

@@ -38,8 +38,9 @@ def _open(name: str, argument: str, data_dir: str | None) -> dict[str, Any]:
         raise UserError("tfds needs the name of a data set, got none: write tfds:NAME")
     try:
         import tensorflow_datasets as tfds
+        from tensorflow_datasets.core import constants
 
-        folder = os.path.expanduser(data_dir or str(tfds.core.constants.DATA_DIR))
+        folder = os.path.expanduser(data_dir or str(constants.DATA_DIR))
         return _prepared(tfds, name, argument, folder)
     except ImportError as error:
         raise UserError(f"{name} needs TensorFlow Datasets with array_record ({error}): pip install 'jaxnas[tfds]'") from error

@@ -10,7 +10,7 @@ from functools import partial
 import jax.numpy as jnp
 
 from jaxnas.spaces.space import Gene, Space
-from jaxnas.types import Genome
+from jaxnas.types import Genome, Size
 from jaxnas.workload import CONV, LINEAR, Layers
 
 HEAD_EXPAND = 6  # the head's first 1x1 convolution widens mb7 by this much
@@ -114,14 +114,14 @@ def _layers(net: MobileNet, genes: tuple[Gene, ...], genome: Genome) -> Layers:
     size, width, widths, last, depths, kernels, expands = split_genes(net, values)
     rows = []
 
-    def add(kind, size, c_in, c_out, kernel=1, stride=1, groups=1, extras=2, repeat=1):
+    def add(kind, size, c_in, c_out, kernel: Size = 1, stride=1, groups: Size = 1, extras=2, repeat: Size = 1):
         rows.append((kind, size, size, c_in, c_out, kernel, stride, groups, extras, repeat))
 
     size = _strided(size, net.first_stride)
     add(CONV, size, net.channels, width, 3, net.first_stride)
     for stage, c_out, depth, kernel, expand in zip(net.stages, widths, depths, kernels, expands, strict=True):
         for block in range(stage.depths[-1]):
-            c_in, stride, on = (width, stage.stride, 1) if block == 0 else (c_out, 1, block < depth)
+            c_in, stride, on = (width, stage.stride, 1) if block == 0 else (c_out, 1, jnp.int32(block < depth))
             middle = make_divisible(c_in * expand)
             if stage.expands != (1,):
                 add(CONV, size, c_in, middle, repeat=on)
@@ -132,7 +132,7 @@ def _layers(net: MobileNet, genes: tuple[Gene, ...], genome: Genome) -> Layers:
                 add(CONV, 1, squeezed(middle), middle, extras=1, repeat=on)
             add(CONV, size, middle, c_out, repeat=on)
             if block == 0:
-                add(CONV, size, c_in, c_out, extras=0, repeat=c_in != c_out)
+                add(CONV, size, c_in, c_out, extras=0, repeat=jnp.int32(c_in != c_out))
         width = c_out
     add(CONV, size, width, HEAD_EXPAND * width)
     add(CONV, 1, HEAD_EXPAND * width, last, extras=0)

@@ -1,9 +1,10 @@
 """A search space as data: genes, their choices, and what every choice costs."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ class Space:
     genes: tuple[Gene, ...]
     canonical: Callable[[Genome], Genome]
     layers: Callable[[Genome], Layers]
-    structure: Hashable = None
+    structure: Any = None
 
     @cached_property
     def sizes(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from jaxnas.stages.job import Job
 def run_data(job: Job) -> bool:
     """Write data.json, which says what the images are, and environment.json, who works on them; False if both are there."""
     run, data = job.run, job.data
-    if run.exists("data.json"):
+    if run.exists("data.json") and run.exists("environment.json"):
         return False
     height, width = data.image_size
     sizes = {name: len(getattr(data, name)) for name in ("train", "search", "test", "calibration")}

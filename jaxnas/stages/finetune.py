@@ -1,46 +1,61 @@
 """Choose three networks of the front, and train each on its own."""
 
-import jax.numpy as jnp
+from typing import Any
+
+import jax
 import numpy as np
 
 from jaxnas import checkpoints
+from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.selection import Choice, choose_networks
-from jaxnas.stages.job import Job, costs
-from jaxnas.stages.search import read_archive, search_split
+from jaxnas.stages.job import Job, costs, reading
+from jaxnas.stages.search import is_complete, read_archive, search_split
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune, init_state
 from jaxnas.training.loop import on_device
-from jaxnas.training.recalibrate import recalibrated, statistics
+from jaxnas.training.recalibrate import recalibrated
+
+COLUMNS = ("name", "role", "genome", "network", "macs", "params", "search_accuracy", "finetuned_search_accuracy", "predicted_ms")
 
 
 def run_finetune(job: Job) -> bool:
     """Write chosen.json, and checkpoints/NAME after every epoch; False if it is there."""
-    if job.run.exists("chosen.json"):
+    if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
         return False
-    archive, params = read_archive(job.run, "candidates.npz"), job.params()
+    archive, params = read_archive(job, "candidates.npz"), jax.device_get(job.params())
+    if not is_complete(archive, job.config.search):
+        raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     choices = choose_networks(archive.fitness, job.config.finetune.within_points, job.config.latency_limit_ms)
-    job.run.write_json("chosen.json", [_finetuned(job, params, choice, archive.genomes[choice.row], archive.fitness[choice.row]) for choice in choices])
+    job.run.write_json(
+        "chosen.json", [_finetuned(job, params, choice, archive.genomes[choice.row], archive.fitness[choice.row]) for choice in choices]
+    )
     return True
+
+
+def read_chosen(job: Job) -> list[dict[str, Any]]:
+    """The chosen networks in order, as chosen.json has them."""
+    with reading(job.run, "chosen.json"):
+        chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in job.run.read_json("chosen.json")]
+        for one in chosen:
+            if missing := set(COLUMNS) - set(one):
+                raise KeyError(", ".join(sorted(missing)))
+    for one in chosen:
+        job.space.decode(one["genome"])  # refuses what is no genome of this space
+    return chosen
 
 
 def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     """The network that fine-tuning left in checkpoints/NAME."""
-    subnet = inherited(job, job.params(), genome)
+    subnet = job.inherited(jax.device_get(job.params()), genome)
     state = checkpoints.restore(job.run.path(f"checkpoints/{name}"), init_state(subnet, job.config.finetune, len(job.data.train)))
     return recalibrated(Subnet(subnet.ops, state.weights, {}), job.examples(job.data.calibration, job.resolution(genome)).calibration)
 
 
-def inherited(job: Job, params: Params, genome: np.ndarray) -> Subnet:
-    """The network as the supernet has it."""
-    calibration = job.examples(job.data.calibration, job.resolution(genome)).calibration
-    return job.net.extract(params, genome, statistics(job.net, params, jnp.asarray(genome), calibration))
-
-
 def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, fitness: np.ndarray) -> dict[str, object]:
-    subnet = inherited(job, params, genome)
+    subnet = job.inherited(params, genome)
     examples = job.examples(search_split(job), job.resolution(genome))
     tuned = _finetune(job, choice.name, subnet, examples)
     return {
@@ -59,10 +74,17 @@ def _finetune(job: Job, name: str, subnet: Subnet, examples: Examples) -> Subnet
     """Train from the newest checkpoint on."""
     folder, settings = job.run.path(f"checkpoints/{name}"), job.config.finetune
     done, state = checkpoints.latest_step(folder) or 0, init_state(subnet, settings, len(job.data.train))
-    state = checkpoints.restore(folder, state) if done else state
+    if done:
+        state = checkpoints.restore(folder, state)
+    elif settings.epochs == 0 and checkpoints.latest_step(folder) is None:
+        checkpoints.save(folder, 0, state)
     resolution, augmentation = examples.images.shape[1], job.config.data.augmentation
     with progress(f"finetune {name}", settings.epochs, done) as advance:
-        for epoch, state, loss in finetune(subnet, on_device(job.data), resolution, settings, augmentation, job.key("finetune"), state, done):
+        for epoch, state, loss in finetune(
+            subnet, on_device(job.data), resolution, settings, augmentation, job.key("finetune"), state, done
+        ):
+            if not np.isfinite(loss):
+                raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
             tuned = _calibrated(subnet, state, examples)
             figures = {"loss": float(loss), "search_accuracy": float(accuracy(tuned, examples.images, examples.labels))}
             job.run.append_jsonl("metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures})

@@ -1,5 +1,7 @@
 """What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,9 +18,11 @@ from jaxnas.data.dataset import Dataset, Split
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
+from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples, resized
 from jaxnas.training.loop import TrainState, init_state, total_steps
+from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
@@ -56,7 +60,9 @@ class Job:
         if checkpoints.latest_step(folder) is None:
             return None
         steps = total_steps(self.config.train, self.data)
-        return checkpoints.restore(folder, jax.eval_shape(lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0)))
+        return checkpoints.restore(
+            folder, jax.eval_shape(lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0))
+        )
 
     def params(self) -> Params:
         """The trained supernet's weights."""
@@ -65,14 +71,40 @@ class Job:
             raise UserError(f"the supernet in {self.run.root} is not trained to the end: run `jaxnas train` first")
         return state.params
 
+    def inherited(self, params: Params, genome: Int[np.ndarray, "genes"]) -> Subnet:
+        """A network as the supernet has it, with statistics of its own; `params` on the host, where a slice is a view."""
+        calibration = self.examples(self.data.calibration, self.resolution(genome)).calibration
+        stats = jax.device_get(_statistics(self.net, params, jnp.asarray(genome), calibration))
+        return jax.tree.map(jnp.asarray, self.net.extract(params, genome, stats))
+
 
 def open_job(run: RunDirectory, config: Config) -> Job:
     """The job of a run; refuses data that are not those the run began with."""
     data = load_data(config.data, config.seed)
-    space = choose("space", config.space, SPACES)(data.image_size[0], data.channels, data.classes)
-    if run.exists("data.json") and run.read_json("data.json")["fingerprint"] != data.fingerprint():
+    space = load_space(config, data)
+    if run.exists("data.json") and _fingerprint(run) != data.fingerprint():
         raise UserError(f"the images of {data.name} are not those that {run.root} began with: restore them, or use another --out")
     return Job(run, config, data, space, SUPERNETS[config.space](space))
+
+
+def load_space(config: Config, data: Dataset) -> Space:
+    """The space that the settings name, for these images."""
+    return choose("space", config.space, SPACES)(data.image_size[0], data.channels, data.classes)
+
+
+@contextmanager
+def reading(run: RunDirectory, file: str) -> Iterator[None]:
+    """While the contents of a file are taken apart: what is missing or of the wrong kind means that it is corrupt."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"corrupt: {run.path(file)} ({what}); delete the file to redo its stage") from error
+
+
+def _fingerprint(run: RunDirectory) -> str:
+    with reading(run, "data.json"):
+        return run.read_json("data.json")["fingerprint"]
 
 
 @lru_cache(maxsize=1)
@@ -82,6 +114,9 @@ def load_data(settings: DataConfig, seed: int) -> Dataset:
     load = choose("data set", kind, DATASETS)
     rest = {"search_images": settings.search_images, "calibration_images": settings.calibration_images}
     return load(argument, data_dir=settings.data_dir, **rest, seed=seed)
+
+
+_statistics = jax.jit(statistics, static_argnums=0)
 
 
 def genome_text(genome: Int[np.ndarray, "genes"]) -> str:

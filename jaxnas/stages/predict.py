@@ -7,20 +7,26 @@ from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import log
-from jaxnas.stages.job import Job
+from jaxnas.stages.job import Job, reading
+from jaxnas.stages.profile import read_measurements, unmeasured
 
+FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 SPLITS = ("train", "validation", "test")
 
 
 def run_predict(job: Job) -> bool:
     """Write predictor.npz, and how good it is: predictions.csv and predictor.json; False if they are there."""
     run, fit = job.run, job.config.predict
-    if run.exists("predictor.json"):
+    if all(run.exists(file) for file in FILES):
         return False
-    fastest = _fastest(run.read_csv("measurements.csv"))
+    if unmeasured(job):
+        raise UserError(f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first")
+    rows = read_measurements(run)
+    fastest = _fastest(rows)
     rows = {split: [row for row in fastest if row["split"] == split] for split in SPLITS}
     if min(len(some) for some in rows.values()) < 2:
-        raise UserError(f"measurements.csv in {run.root} needs 2 successful measurements per split at least: run `jaxnas profile` first")
+        advice = "mend what its column failure says, delete the file and run `jaxnas profile` again"
+        raise UserError(f"measurements.csv in {run.root} needs 2 networks per split that were measured: {advice}")
     features = {split: gene_values(job.space, _genomes(job, rows[split])) for split in SPLITS}
     measured = {split: np.array([float(row["latency_ms"]) for row in rows[split]], np.float32) for split in SPLITS}
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
@@ -46,10 +52,21 @@ def _fastest(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _genomes(job: Job, rows: list[dict[str, str]]) -> np.ndarray:
-    genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
+    with reading(job.run, "measurements.csv"):
+        genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
     for genome in genomes:
         job.space.decode(genome)  # refuses what is no genome of this space
     return np.array(genomes)
+
+
+def read_predictor(job: Job) -> mlp.LatencyMLP:
+    """The fitted predictor; refuses one of another space."""
+    with reading(job.run, "predictor.npz"):
+        model = mlp.from_arrays(job.run.read_npz("predictor.npz"))
+        shapes = [(len(job.space.genes), mlp.HIDDEN[0]), mlp.HIDDEN, (mlp.HIDDEN[1], 1)]
+        if [w.shape for w in (model.w0, model.w1, model.w2)] != shapes:
+            raise ValueError(f"weights of another space than {job.space.name}")
+    return model
 
 
 def _compared(split: str, rows, measured, predicted) -> list[dict[str, object]]:

@@ -5,49 +5,70 @@ from dataclasses import asdict
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.config import DEVICES
-from jaxnas.errors import choose
+from jaxnas.errors import UserError, choose
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.profiling import covering_sample, uniform_sample
 from jaxnas.progress import progress
-from jaxnas.stages.job import Job, costs, genome_text
-from jaxnas.training.recalibrate import statistics
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.job import Job, costs, genome_text, reading
+
+PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
 
 
 def run_profile(job: Job) -> bool:
     """Measure what measurements.csv lacks of the plan, a line each; False if it lacks nothing."""
-    rows = job.run.read_csv("measurements.csv") if job.run.exists("measurements.csv") else []
-    measured = {(int(row["round"]), row["genome"]) for row in rows}
-    plan = [(turn, split, genome) for turn in range(job.config.profile.rounds) for split, genome in _plan(job)]
-    todo = [one for one in plan if (one[0], genome_text(one[2])) not in measured]
+    rows, todo = read_measurements(job.run), unmeasured(job)
+    total = len(rows) + len(todo)
+    _check_success(job, [row["failure"] for row in rows], total)
     if not todo:
         return False
+    failures = [row["failure"] for row in rows]
     device, model = open_device(job), _exporter(job)
-    with progress("profile", len(plan), len(plan) - len(todo)) as advance:
+    with progress("profile", total, len(rows)) as advance:
         for turn, split, genome in todo:
             exported, figures = model(genome)
             measurement = device.measure(ExportedModel(exported, genome))
             row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
             job.run.append_csv("measurements.csv", row)
             advance(latency_ms=measurement.latency_ms)
+            failures.append(measurement.failure)
+            _check_success(job, failures, total)
     return True
+
+
+def unmeasured(job: Job) -> list[tuple[int, str, np.ndarray]]:
+    """Round, split and genome of all that measurements.csv lacks of the plan, in order."""
+    measured = {(int(row["round"]), row["genome"]) for row in read_measurements(job.run)}
+    plan, rounds = _plan(job), range(job.config.profile.rounds)
+    return [(turn, split, genome) for turn in rounds for split, genome in plan if (turn, genome_text(genome)) not in measured]
+
+
+def read_measurements(run: RunDirectory) -> list[dict[str, str]]:
+    """The rows of measurements.csv, none where there is no such file; refuses rows that say nothing."""
+    rows = run.read_csv("measurements.csv") if run.exists("measurements.csv") else []
+    with reading(run, "measurements.csv"):
+        for row in rows:
+            _ = int(row["round"]), float(row["latency_ms"]), row["split"], row["genome"], row["failure"]
+    return rows
+
+
+def _check_success(job: Job, failures: list[str], total: int) -> None:
+    """Refuses to go on measuring where every one of the first networks failed."""
+    if len(failures) >= min(PATIENCE, total) and all(failures):
+        name, file = job.config.profile.device, job.run.path("measurements.csv")
+        raise UserError(f"all {len(failures)} networks failed on the device {name} ({failures[0]}): mend it, delete {file} and run again")
 
 
 def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     """The function that exports a genome's network with its own weights and statistics, and counts its costs."""
-    params = job.params()
-    host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
-    calibrate = jax.jit(lambda params, genome, images: statistics(job.net, params, genome, images))
-    calibration = {size: job.examples(job.data.calibration, size).images for size in job.space.structure.resolutions}
+    params = jax.device_get(job.params())
 
     def export(genome: np.ndarray) -> tuple[bytes, dict[str, Any]]:
-        size = job.resolution(genome)
-        stats = jax.device_get(calibrate(params, jnp.asarray(genome), calibration[size]))
-        subnet = job.net.extract(host_params, genome, stats)
+        size, subnet = job.resolution(genome), job.inherited(params, genome)
         return emit(subnet, size, size, job.data.channels), costs(subnet.ops)
 
     return export

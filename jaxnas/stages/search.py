@@ -15,9 +15,9 @@ from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
 from jaxnas.progress import progress
-from jaxnas.run_directory import RunDirectory
 from jaxnas.search.loop import Archive, search
-from jaxnas.stages.job import Job
+from jaxnas.stages.job import Job, reading
+from jaxnas.stages.predict import read_predictor
 
 OBJECTIVES = ("error", "latency_ms")
 
@@ -26,10 +26,10 @@ def run_search(job: Job) -> bool:
     """Write candidates.npz and random.npz, generation by generation; False if both are complete."""
     settings = job.config.search
     searches = {"search": ("candidates.npz", settings), "random": ("random.npz", replace(settings, algorithm="random"))}
-    recorded = {file: read_archive(job.run, file) if job.run.exists(file) else None for file, _ in searches.values()}
-    if all(archive is not None and len(archive.fitness) == settings.population * settings.generations for archive in recorded.values()):
+    recorded = {file: read_archive(job, file) if job.run.exists(file) else None for file, _ in searches.values()}
+    if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
         return False
-    predictor = mlp.from_arrays(job.run.read_npz("predictor.npz"))
+    predictor = read_predictor(job)
     _check_limit(job, predictor)
     evaluate = _evaluator(job, predictor)
     for purpose, (file, one) in searches.items():
@@ -43,13 +43,21 @@ def search_split(job: Job) -> Split:
     return Split(job.data.search.images[:n], job.data.search.labels[:n])
 
 
-def read_archive(run: RunDirectory, file: str) -> Archive:
+def read_archive(job: Job, file: str) -> Archive:
     """What a search has evaluated so far."""
-    arrays = run.read_npz(file)
-    missing = set(Archive._fields) - set(arrays)
-    if missing:
-        raise UserError(f"corrupt: {file} in {run.root} lacks {', '.join(sorted(missing))}; delete it to redo its stage")
-    return Archive(**{name: arrays[name] for name in Archive._fields})
+    with reading(job.run, file):
+        arrays = job.run.read_npz(file)
+        archive = Archive(**{name: arrays[name] for name in Archive._fields})
+        n, genes = len(archive.genomes), len(job.space.genes)
+        shapes = [array.shape for array in archive]
+        if shapes != [(n, genes), (n, len(OBJECTIVES)), (n,), (n, 2)] or not (archive.genomes < job.space.sizes).all():
+            raise ValueError(f"arrays of shapes {shapes}, not candidates of {job.space.name}")
+    return archive
+
+
+def is_complete(archive: Archive, settings: SearchConfig) -> bool:
+    """Whether all generations are there."""
+    return len(archive.fitness) == settings.population * settings.generations
 
 
 def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate: Callable, recorded: Archive | None) -> None:
@@ -79,4 +87,6 @@ def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
     genomes = covering_sample(jax.random.key(0), job.space, 1000)
     least_ms = float(mlp.predict(predictor, gene_values(job.space, genomes)).min())
     if least_ms > limit_ms:
-        raise UserError(f"latency_limit_ms {limit_ms:g} cannot be reached: the fastest networks of {job.space.name} take {least_ms:.3g} ms")
+        raise UserError(
+            f"latency_limit_ms {limit_ms:g} cannot be reached: the fastest networks of {job.space.name} take {least_ms:.3g} ms; raise it, and use another --out"
+        )

@@ -8,7 +8,7 @@ from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.stages.job import Job
-from jaxnas.training.loop import total_steps, train
+from jaxnas.training.loop import init_state, total_steps, train
 from jaxnas.training.sandwich import Losses
 
 LOGGED = 200  # lines in metrics.jsonl, about
@@ -18,10 +18,12 @@ def run_train(job: Job) -> bool:
     """Train to the end, from the newest checkpoint on; False if it is trained already."""
     config, total = job.config, total_steps(job.config.train, job.data)
     folder, every = job.run.path("checkpoints/supernet"), max(1, total // LOGGED)
-    done = checkpoints.latest_step(folder) or 0
-    if done == total:
+    latest = checkpoints.latest_step(folder)
+    if latest == total:
         return False
-    start = time.perf_counter()
+    if total == 0:  # of an untrained supernet the latency can still be learnt
+        checkpoints.save(folder, 0, init_state(job.net, config.train, total, job.key("train")))
+    start, done = time.perf_counter(), latest or 0
     with progress("train", total, done) as advance:
         for step, state, losses in train(job.net, job.data, config.train, config.data.augmentation, job.key("train"), job.train_state()):
             advance()

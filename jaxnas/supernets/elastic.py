@@ -10,13 +10,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
 from jaxnas.supernets.subnet import batch_statistics, normalise
+from jaxnas.types import Size
 
 Stats = dict[str, Array]
-Size = Int[Array, ""] | int
 Activation = Callable[[Array], Array]
 
 

@@ -1,6 +1,6 @@
 """The supernet of the elastic inverted-residual family (AttentiveNAS's blocks)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 
 from jaxnas.spaces.mobilenet import HEAD_EXPAND, MobileNet, Stage, make_divisible, split_genes, squeezed
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.elastic import Conv, ConvNorm, Depthwise, Linear, Shortcut, Size, SqueezeExcite
+from jaxnas.supernets.elastic import Conv, ConvNorm, Depthwise, Linear, Shortcut, SqueezeExcite
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.types import Genome, PRNGKey
+from jaxnas.types import Genome, PRNGKey, Size
 from jaxnas.workload import Op
 
 
@@ -97,7 +97,7 @@ def _forward(modules: Net, space: Space, images, genome: Genome, stats):
         blocks = getattr(modules, name)
         x, used[name] = _stage(blocks, x, Sizes(c_in, widths[i], kernels[i], expands[i]), depths[i], given.get(name))
         c_in = widths[i]
-    head = modules.last_conv
+    head: Any = modules.last_conv
     x, expanded = head["expand"](x, HEAD_EXPAND * c_in, given.get("last_conv", {}).get("expand"))
     used["last_conv"] = {"expand": expanded}
     x = jax.nn.swish(head["feature"](jnp.mean(x, (1, 2), keepdims=True), last))
@@ -147,12 +147,11 @@ def _append(ops: list[Op], kind: str, size: int, c_in: int, c_out: int, path: st
 
 
 def _append_block(ops: list[Op], path: str, stage: Stage, size: int, stride: int, sizes: Sizes) -> None:
-    c_in, c_out, kernel, expand = sizes
+    c_in, c_out, kernel, expand = map(int, sizes)
     around, out, middle = len(ops) - 1, -(-size // stride), make_divisible(c_in * expand)
     if stage.expands != (1,):
         _append(ops, "conv", size, c_in, middle, f"{path}/expand", norm=True, act="swish")
-    depthwise = dict(kernel=kernel, stride=stride, groups=middle, norm=True, act="swish")
-    x = _append(ops, "conv", out, middle, middle, f"{path}/depthwise", **depthwise)
+    x = _append(ops, "conv", out, middle, middle, f"{path}/depthwise", kernel=kernel, stride=stride, groups=middle, norm=True, act="swish")
     if stage.squeeze_excite:
         _append(ops, "pool", 1, middle, middle)
         _append(ops, "conv", 1, middle, squeezed(middle), f"{path}/squeeze_excite/squeeze", bias=True, act="relu")

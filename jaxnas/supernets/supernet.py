@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
@@ -43,7 +42,7 @@ def _at(tree: PyTree, path: str) -> dict[str, Array]:
     """The arrays at a path, {} where there are none."""
     for part in filter(None, path.split("/")):
         tree = tree.get(part, {})
-    return {name: array for name, array in tree.items() if isinstance(array, jax.Array | np.ndarray)}
+    return {name: array for name, array in tree.items() if not isinstance(array, dict)}
 
 
 def _share(name: str, array: Array, op: Op) -> Array:

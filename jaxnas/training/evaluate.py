@@ -49,13 +49,21 @@ def accuracy(subnet: Subnet, images: Float[Array, "n h w c"], labels: Int[Array,
 
 
 def _share_correct(logits, images, labels) -> Float[Array, ""]:
-    """In micro-batches; the last is filled up with images labelled -1, which no network predicts."""
+    """In micro-batches; the last is filled up with images labelled -1, which no network predicts.
+
+    NaN if any logit is not finite: the largest of NaNs would count as class 0.
+    """
     n, size = len(labels), min(MICRO_BATCH, len(labels))
     fill = -n % size
     images = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *images.shape[1:])
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
-    correct = jax.lax.map(lambda batch: jnp.sum(jnp.argmax(logits(batch[0]), -1) == batch[1]), (images, labels))
-    return jnp.sum(correct) / n
+
+    def hits(batch):
+        images, labels = batch
+        scores = logits(images)
+        return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)
+
+    return jnp.sum(jax.lax.map(hits, (images, labels))) / n
 
 
 @partial(jax.jit, static_argnames="resolution")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -57,15 +57,15 @@ def finetune(
     """
     order_key, step_key = jax.random.split(key)
     n = len(images.labels)
-    state = state if state is not None else init_state(subnet, settings, n)
+    current = state if state is not None else init_state(subnet, settings, n)
     for epoch in range(start, settings.epochs):
         order = epoch_order(jax.random.fold_in(order_key, epoch), n, settings.batch_size)
         keys = jax.random.split(jax.random.fold_in(step_key, epoch), len(order))
         losses = []
         for rows, key in zip(order, keys, strict=True):
-            state, loss = _step(state, key, images, rows, subnet.ops, settings, augmentation, resolution)
+            current, loss = _step(current, key, images, rows, subnet.ops, settings, augmentation, resolution)
             losses.append(loss)
-        yield epoch + 1, state, jnp.mean(jnp.stack(losses))
+        yield epoch + 1, current, jnp.mean(jnp.stack(losses))
 
 
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
@@ -75,7 +75,9 @@ def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> Finetun
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _step(state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], ops, settings: FinetuneConfig, augmentation, resolution: int):
+def _step(
+    state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], ops, settings: FinetuneConfig, augmentation, resolution: int
+):
     batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
     batch = resized(normalise(batch, images.mean, images.deviation), resolution)
 
@@ -85,7 +87,7 @@ def _step(state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], 
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))
     updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
-    return FinetuneState(optax.apply_updates(state.weights, updates), optimizer_state), loss
+    return FinetuneState(cast(Arrays, optax.apply_updates(state.weights, updates)), optimizer_state), loss
 
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -104,12 +104,12 @@ def make_step(net: Supernet, settings: TrainConfig, augmentation: Augmentation, 
         genomes = net.space.sample(genome_key, settings.random_subnets)
         gradients, losses = sandwich_gradients(net, state.params, batch, images.labels[rows], genomes, settings.label_smoothing)
         updates, optimizer_state = tx.update(gradients, state.optimizer, state.params)
-        return TrainState(optax.apply_updates(state.params, updates), optimizer_state, state.step + 1), losses
+        return TrainState(cast(Params, optax.apply_updates(state.params, updates)), optimizer_state, state.step + 1), losses
 
     return step
 
 
 def _optimizer(settings: TrainConfig, steps: int) -> optax.GradientTransformation:
     warmup = min(int(settings.warmup_epochs * steps / max(settings.epochs, 1)), steps // 2)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, steps)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, max(steps, 1))
     return optimizer(schedule, settings.weight_decay)

@@ -27,7 +27,7 @@ def toy_tfds(tmp_path_factory):
     tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'jaxnas[tfds]'")
     pytest.importorskip("array_record", reason="needs pip install 'jaxnas[tfds]'")
 
-    class JaxnasToy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class JaxnasToy(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
         VERSION = tfds.core.Version("1.0.0")
         splits, features, example = {}, {}, staticmethod(lambda seed: {})
 

@@ -69,9 +69,9 @@ def test_more_than_one_chunk_is_read_in_order(toy, monkeypatch):
 
 def test_a_version_and_the_folder_in_the_environment(toy, monkeypatch):
     assert load(toy, "jaxnas_toy:1.0.0").fingerprint() == load(toy).fingerprint()
-    import tensorflow_datasets
+    from tensorflow_datasets.core import constants
 
-    monkeypatch.setattr(tensorflow_datasets.core.constants, "DATA_DIR", str(toy))  # read from TFDS_DATA_DIR when imported
+    monkeypatch.setattr(constants, "DATA_DIR", str(toy))  # read from TFDS_DATA_DIR when imported
     assert load(None).fingerprint() == load(toy).fingerprint()
 
 

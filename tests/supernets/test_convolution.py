@@ -49,5 +49,7 @@ def test_a_transposed_kernel_is_noticed():
 def test_average_pool_counts_the_padding_of_odd_sizes(size):
     x = np.asarray(jax.random.normal(jax.random.key(0), (2, size, size, 3)))
     padded = np.pad(x, ((0, 0), (size % 2, size % 2), (size % 2, size % 2), (0, 0)))
-    expected = [[padded[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean((1, 2)) for j in range((size + 1) // 2)] for i in range((size + 1) // 2)]
+    expected = [
+        [padded[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean((1, 2)) for j in range((size + 1) // 2)] for i in range((size + 1) // 2)
+    ]
     np.testing.assert_allclose(convolution.average_pool2(jnp.asarray(x)), np.moveaxis(np.array(expected), 2, 0), rtol=1e-5, atol=1e-6)

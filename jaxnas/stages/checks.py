@@ -1,0 +1,60 @@
+"""What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
+
+from jaxnas.config import ALGORITHMS, DATASETS, DEVICES, SPACES, Config
+from jaxnas.data.dataset import Dataset
+from jaxnas.errors import UserError, choose
+from jaxnas.spaces.space import Space
+
+LEAST = {
+    "train.epochs": 0,
+    "train.batch_size": 1,
+    "train.random_subnets": 1,
+    "train.checkpoint_every": 1,
+    "profile.train": 2,
+    "profile.validation": 2,
+    "profile.test": 2,
+    "profile.rounds": 1,
+    "predict.steps": 1,
+    "search.population": 2,
+    "search.generations": 1,
+    "search.images": 1,
+    "finetune.epochs": 0,
+    "finetune.batch_size": 1,
+    "finetune.within_points": 0,
+}
+
+
+def check_settings(config: Config) -> None:
+    """Refuses names that nobody knows and numbers that make no sense, whatever the data."""
+    for name, least in LEAST.items():
+        value = _setting(config, name)
+        if not value >= least:
+            raise UserError(f"{name} must be at least {least}, got {value}: choose a larger one")
+    if config.latency_limit_ms is not None and not config.latency_limit_ms > 0:
+        raise UserError(f"latency_limit_ms must be above 0, got {config.latency_limit_ms}: raise it, or leave it away")
+    choose("space", config.space, SPACES)
+    choose("data set", config.data.source.partition(":")[0], DATASETS)
+    choose("algorithm", config.search.algorithm, ALGORITHMS)(config.search)
+    choose("device", config.profile.device, DEVICES)(config.profile)
+
+
+def check_fit(config: Config, data: Dataset, space: Space) -> None:
+    """Refuses settings that do not go with the data or the space."""
+    for name in ("train.batch_size", "finetune.batch_size"):
+        if _setting(config, name) > len(data.train):
+            raise UserError(
+                f"{name} must be at most the {len(data.train)} training images, got {_setting(config, name)}: choose a smaller one"
+            )
+    crop, size = config.data.augmentation.crop, min(data.image_size)
+    if not 0 <= crop < size:
+        raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")
+    subnets = config.profile.train + config.profile.validation + config.profile.test
+    if subnets > space.size():
+        raise UserError(
+            f"profile.train, .validation and .test ask for {subnets} subnets, but space {space.name} has {space.size()}: ask for fewer"
+        )
+
+
+def _setting(config: Config, name: str) -> float:
+    section, _, field = name.partition(".")
+    return getattr(getattr(config, section), field)

@@ -1,0 +1,86 @@
+"""A space as data: sampling, mutation, and genomes as named values and back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.errors import UserError
+from jaxnas.spaces.space import Gene, Space
+
+SIZES = (1, 2, 5, 3)
+
+
+def unused(genome):
+    raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def space():
+    return Space("toy", tuple(Gene(f"g{i}", tuple(10 * (j + 1) + i for j in range(n))) for i, n in enumerate(SIZES)), unused, unused)
+
+
+def test_size_smallest_and_largest(space):
+    assert space.size() == 30
+    assert isinstance(space.size(), int)
+    assert space.sizes.tolist() == list(SIZES)
+    assert space.smallest.tolist() == [0, 0, 0, 0]
+    assert space.largest.tolist() == [0, 1, 4, 2]
+    huge = Space("huge", (Gene("g", tuple(range(10))),) * 40, unused, unused)
+    assert huge.size() == 10**40
+
+
+def test_samples_are_in_range_and_reach_every_genome_evenly(space):
+    genomes = jax.jit(space.sample, static_argnums=1)(jax.random.key(0), 6000)
+    assert genomes.dtype == jnp.int32
+    assert genomes.shape == (6000, 4)
+    found, count = np.unique(np.asarray(genomes), axis=0, return_counts=True)
+    assert len(found) == 30
+    assert count.min() > 140 and count.max() < 260  # 200 each, four standard deviations
+    assert (found >= 0).all() and (found < space.sizes).all()
+
+
+def test_mutation_changes_exactly_the_masked_free_genes(space):
+    genome_key, mask_key, key = jax.random.split(jax.random.key(1), 3)
+    genomes = space.sample(genome_key, 500)
+    mask = jax.random.bernoulli(mask_key, shape=genomes.shape)
+    mutated = jax.jit(space.mutate)(key, genomes, mask)
+    assert mutated.dtype == jnp.int32
+    np.testing.assert_array_equal(mutated != genomes, mask & (space.sizes > 1))
+    assert ((mutated >= 0) & (mutated < space.sizes)).all()
+
+
+def test_mutation_reaches_every_other_value_evenly(space):
+    genomes = jnp.full((4000, 4), jnp.array([0, 1, 2, 0]), jnp.int32)
+    mutated = np.asarray(jax.jit(space.mutate)(jax.random.key(2), genomes, jnp.ones(genomes.shape, bool)))
+    assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
+    counts = np.bincount(mutated[:, 2], minlength=5)
+    assert counts[2] == 0 and np.delete(counts, 2).min() > 850
+    assert np.bincount(mutated[:, 3])[1:].min() > 1800
+
+
+def test_values_are_those_of_decode(space):
+    genomes = space.sample(jax.random.key(3), 20)
+    values = jax.jit(space.values)(genomes)
+    assert [list(space.decode(genome).values()) for genome in np.asarray(genomes)] == values.tolist()
+    np.testing.assert_array_equal(space.values(genomes[0]), values[0])
+
+
+def test_encode_is_the_inverse_of_decode(space):
+    for genome in np.asarray(space.sample(jax.random.key(4), 20)):
+        encoded = space.encode(space.decode(genome))
+        assert encoded.dtype == np.int32
+        np.testing.assert_array_equal(encoded, genome)
+    assert space.decode(space.largest) == {"g0": 10, "g1": 21, "g2": 52, "g3": 33}
+
+
+def test_encode_names_every_wrong_gene(space):
+    with pytest.raises(UserError) as error:
+        space.encode({"g0": 10, "g1": 12, "g2": 12})
+    assert str(error.value) == "toy.g1 must be one of (11, 21), got 12; toy.g3 must be one of (13, 23, 33), got None"
+
+
+@pytest.mark.parametrize("genome", [[0, 0, 0], [0, 0, 5, 0], [0, -1, 0, 0], [[0, 0, 0, 0]]])
+def test_decode_refuses_what_is_no_genome(space, genome):
+    with pytest.raises(UserError, match="a genome of toy has 4 indices below"):
+        space.decode(np.array(genome))

@@ -1,0 +1,118 @@
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxnas
+from jaxnas.cli import COMMANDS, load_config
+from jaxnas.data.augment import normalise
+from jaxnas.data.dataset import make_dataset
+from jaxnas.export.proof import jax_logits
+from jaxnas.stages.export import _properties
+from jaxnas.stages.job import Job, costs
+from jaxnas.training.recalibrate import recalibrated
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+LIBRARY, CLASSIFY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", jaxnas.__all__)
+def test_public_name_is_documented(name):
+    text = getattr(jaxnas, name).__doc__
+    assert text
+    assert not text.startswith(f"{name}(")  # what dataclasses and named tuples say of themselves
+
+
+def test_public_names_hide_no_module():
+    assert len(set(jaxnas.__all__)) == len(jaxnas.__all__)
+    modules = {module.name for module in pkgutil.iter_modules(jaxnas.__path__)}
+    assert not modules & set(jaxnas.__all__)
+    assert all(getattr(jaxnas, name) is sys.modules[f"jaxnas.{name}"] for name in modules & set(vars(jaxnas)))
+
+
+def test_readme_names_stages_and_files_as_the_command_does():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", README, re.MULTILINE)
+    files = {name: re.findall(r"`([^`]+)`", written) for name, written in rows}
+    assert list(files) == [name for name in COMMANDS if name != "run"]
+    for name, written in files.items():
+        for file in re.findall(r"[\w/*]+\.\w+|\w+/\w+", COMMANDS[name]):
+            assert file.replace("*", "NAME") in written
+
+
+def test_readme_paths_exist():
+    paths = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r"^\| `([\w/]+/)` \|", README, re.MULTILINE)
+    paths += re.findall(r"jaxnas run (\S+\.py)", README)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiment_opens_with_its_question_and_command(path):
+    assert load_config(str(path)).name == path.stem
+    text = path.read_text()
+    assert text.startswith('"""Question: ')
+    assert re.search(rf"^Commands?: jaxnas \w+ experiments/{path.name}", text, re.MULTILINE)
+    assert f"\n## {path.stem}\n" in (ROOT / "experiments/README.md").read_text()
+
+
+def test_readme_library_example_finds_and_measures_a_network(capsys):
+    exec(LIBRARY, names := {})
+    fitness, best = names["archive"].fitness, np.asarray(names["evaluate"](names["genome"][None]))[0]
+    assert not ((fitness <= best).all(axis=1) & (fitness < best).any(axis=1)).any()
+    assert best[0] == sum(op.macs for op in names["subnet"].ops)
+    assert "Measurement(device='onnxruntime'" in capsys.readouterr().out
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "RGB"])
+def exported(request, tmp_path, monkeypatch):
+    """The job of random images, each of a colour of its own, and a small network, exported where README has it."""
+    channels = request.param
+    draw = np.random.default_rng(channels)
+    images = draw.integers(0, 256, (48, 1, 1, channels)) // 2 + draw.integers(0, 128, (48, 16, 16, channels))
+    split = (images.astype(np.uint8), np.arange(48) % 3)
+    data = make_dataset("noise", ("ant", "bee", "cow"), train=split, search=split, test=split, calibration_images=48, seed=0)
+    monkeypatch.chdir(tmp_path)
+    space = jaxnas.tiny(16, channels, 3)
+    job = Job(jaxnas.RunDirectory("runs/quickstart"), jaxnas.Config("quickstart"), data, space, jaxnas.build_supernet(space))
+    subnet = recalibrated(_random_subnet(job, draw), job.examples(data.calibration, 16).calibration)
+    chosen = {"genome": space.smallest, "network": space.decode(space.smallest), "finetuned_search_accuracy": 0.5, **costs(subnet.ops)}
+    model = jaxnas.export_onnx(subnet, 16, 16, channels, _properties(job, chosen))
+    job.run.write_bytes("models/most_accurate.onnx", model)
+    return job, subnet
+
+
+def _random_subnet(job: Job, draw: np.random.Generator) -> jaxnas.Subnet:
+    """The smallest network with every weight drawn anew, so that logits differ and norms that start at 0 count."""
+    shapes = jax.eval_shape(job.net.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), shapes)
+    return job.net.extract(params, job.space.smallest, {})
+
+
+def test_readme_classifies_a_picture_as_jax_does(exported, capsys):
+    job, subnet = exported
+    pixels = job.data.test.images[:4]
+    expected = jax_logits(subnet, normalise(pixels, job.data.mean, job.data.deviation))
+    for picture, logits in zip(pixels, expected, strict=True):
+        Image.fromarray(picture.squeeze()).save("picture.png")
+        exec(CLASSIFY, names := {})
+        assert np.abs(names["logits"] - logits).max() < 1e-4 * np.abs(logits).max()
+        assert capsys.readouterr().out.strip() == job.data.class_names[logits.argmax()]
+        exec(CLASSIFY.replace(" - mean", ""), wrong := {})
+        assert np.abs(wrong["logits"] - logits).max() > 1e-2 * np.abs(logits).max()  # a planted bug is seen
+        capsys.readouterr()
+
+
+def test_readme_resizes_a_large_picture(exported, capsys):
+    job, _ = exported
+    Image.new("RGB", (40, 30), (200, 100, 50)).save("picture.png")
+    exec(CLASSIFY, names := {})
+    assert names["logits"].shape == (1, 3)
+    assert capsys.readouterr().out.strip() in job.data.class_names
