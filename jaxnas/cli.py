@@ -153,8 +153,8 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-        _, *lines = (line.strip("╭╮╰╯│─ ") for line in box.getvalue().splitlines())
-        complaint, *rest = re.split(r"\n{2,}", "\n".join(lines).strip())
+        _, *lines = (line.strip("│| ") if re.search(r"\w", line) else "" for line in box.getvalue().splitlines())
+        complaint, *rest = (part.replace("\n", " ") for part in re.split(r"\n{2,}", "\n".join(lines).strip()))
         meant = [name for name in re.findall(r"--[a-z][\w.-]*", rest[0]) if rest[0].startswith("Perhaps")] if rest else []
         hint = f"perhaps you meant {' or '.join(meant)}; " if meant else ""
         raise UserError(f"{complaint}; {hint}{prog} --help lists all settings") from None

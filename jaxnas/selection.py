@@ -52,11 +52,11 @@ def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:
         raise UserError(
             f"no network found is predicted below {limit_ms:g} ms; the fastest takes {latency_ms.min():.3g} ms: raise latency_limit_ms"
         )
-    return rows[latency_ms <= limit_ms][0]
+    return int(rows[latency_ms <= limit_ms][0])
 
 
 def _fastest(rows, latency_ms: Float[np.ndarray, "n"], close: Bool[np.ndarray, "n"]) -> int:
-    return rows[close][np.argmin(latency_ms[close])]
+    return int(rows[close][np.argmin(latency_ms[close])])
 
 
 def _outward(rows: np.ndarray) -> np.ndarray:

@@ -3,10 +3,15 @@
 Set in the environment, so that programs started by a test inherit it; the hook must be in place before jaxnas is imported.
 """
 
+import fcntl
 import os
+import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -29,30 +34,128 @@ def small_mobilenet():
     from jaxnas.spaces.mobilenet import MobileNet, Stage, space
 
     stages = (Stage((8, 16), (1,), (3, 5), (1,), 1, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
-    return lambda resolutions, channels, classes: space(
-        "small", MobileNet(resolutions, (8, 16), 2, stages, (16, 24), channels, classes)
-    )
+    return lambda resolutions, channels, classes: space("small", MobileNet(resolutions, (8, 16), 2, stages, (16, 24), channels, classes))
 
 
 @pytest.fixture(scope="session")
 def randomised():
-    """A supernet's weights from a key, with random norms and biases and logits of deviation 1 or more.
+    """Weights for a supernet: random norms and biases too, and logits of deviation 1 or more.
 
     With the published initialisation, whose last scale of a block is 0, all subnets give nearly the same logits.
     """
     import jax
     import jax.numpy as jnp
 
-    def randomise(key, path, leaf):
-        where = jax.tree_util.keystr(path)
-        noise = jax.random.normal(jax.random.fold_in(key, zlib.crc32(where.encode())), leaf.shape)
-        if "classifier" in where:
-            return noise
-        name = path[-1].key
-        return jnp.exp(0.3 * noise) if name == "scale" else leaf if name == "kernel" else 0.3 * noise
+    def draw(path, leaf):
+        where, name = jax.tree_util.keystr(path), path[-1].key
+        noise = np.random.default_rng(zlib.crc32(where.encode())).normal(size=leaf.shape)
+        if name == "kernel":
+            *window, c_in, _ = leaf.shape
+            noise = 4 * noise if "classifier" in where else noise * np.sqrt(2 / (np.prod(window) * c_in))
+        return jnp.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, jnp.float32)
 
-    def build(net, key):
-        init_key, noise_key = jax.random.split(key)
-        return jax.tree.map_with_path(lambda path, leaf: randomise(noise_key, path, leaf), net.init(init_key))
+    return lambda net: jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0)))
 
-    return lambda net, key: jax.jit(lambda key: build(net, key))(key)
+
+# A whole run that takes seconds: a space of 128 networks, which its experiment file makes known.
+MICRO = """
+from jaxnas.config import SPACES, SUPERNETS, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
+from jaxnas.spaces.mobilenet import MobileNet, Stage, space
+from jaxnas.supernets.mobilenet import build
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.loop import TrainConfig
+
+STAGES = (Stage((8, 16), (1,), (3, 5), (1,), 2, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
+SPACES["micro"] = lambda size, channels, classes: space("micro", MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes))
+SUPERNETS["micro"] = build
+config = Config(
+    name="micro",
+    space="micro",
+    data=DataConfig(search_images=100, calibration_images=64),
+    train=TrainConfig(epochs=1, batch_size=64, random_subnets=1, checkpoint_every=4),
+    profile=ProfileConfig(train=6, validation=3, test=3, rounds=2, seconds=0.001),
+    predict=PredictConfig(steps=20),
+    search=SearchConfig(population=4, generations=8, images=40),
+    finetune=FinetuneConfig(epochs=2, batch_size=64),
+)
+"""
+
+# The command as a user has it, with types and shapes checked as in the tests.
+COMMAND = """
+import sys
+from jaxtyping import install_import_hook
+install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+from jaxnas.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory) -> Path:
+    """An experiment file for whole runs."""
+    path = tmp_path_factory.mktemp("experiment") / "micro.py"
+    path.write_text(MICRO)
+    return path
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Starts the real command in a process of its own."""
+
+    def start(*arguments, **options) -> subprocess.Popen:
+        environment = {**os.environ, "JAXNAS_CACHE": str(CACHE / "jaxnas")}
+        command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
+    """A finished run, made once for all workers: to be read, not written."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    with open(shared / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        out = shared / "finished"
+        if not out.exists():
+            partial = shared / "finishing"
+            process = start("run", micro, "--out", partial)
+            errors = process.communicate()[1]
+            assert process.returncode == 0, errors
+            (partial / "stderr.txt").write_text(errors)
+            partial.rename(out)
+    return out
+
+
+@pytest.fixture
+def run_copy(finished_run, tmp_path) -> Path:
+    """A copy of the finished run, to be spoiled."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Calls the command in this process, in an empty directory; returns the exit code and the lines on stderr."""
+    import jax
+
+    from jaxnas import cli, config
+    from jaxnas.stages import job
+
+    exec(MICRO, {})  # known also where a run directory is named in place of the file
+    monkeypatch.setitem(config.SPACES, "micro", config.SPACES.pop("micro"))
+    monkeypatch.setitem(config.SUPERNETS, "micro", config.SUPERNETS.pop("micro"))
+    monkeypatch.setenv("JAXNAS_CACHE", str(CACHE / "jaxnas"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+
+    def call(*arguments) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        return code, capsys.readouterr().err.splitlines()
+
+    yield call
+    job.load_data.cache_clear()
+    for name, value in before.items():
+        jax.config.update(name, value)

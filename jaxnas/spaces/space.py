@@ -84,7 +84,7 @@ class Space:
             raise UserError("; ".join(wrong))
         return np.array([gene.choices.index(network[gene.name]) for gene in self.genes], np.int32)
 
-    def decode(self, genome: np.ndarray) -> dict[str, int]:
+    def decode(self, genome: Genome | np.ndarray) -> dict[str, int]:
         """`{gene name: value}` of a genome of choice indices."""
         genome = np.asarray(genome)
         if genome.shape != self.sizes.shape or (genome < 0).any() or (genome >= self.sizes).any():

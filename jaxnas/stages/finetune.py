@@ -38,6 +38,8 @@ def run_finetune(job: Job) -> bool:
 def read_chosen(job: Job) -> list[dict[str, Any]]:
     """The chosen networks in order, as chosen.json has them."""
     with reading(job.run, "chosen.json"):
+        if not isinstance(job.run.read_json("chosen.json"), list):
+            raise TypeError("not a list")
         chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in job.run.read_json("chosen.json")]
         for one in chosen:
             if missing := set(COLUMNS) - set(one):
@@ -49,7 +51,7 @@ def read_chosen(job: Job) -> list[dict[str, Any]]:
 
 def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     """The network that fine-tuning left in checkpoints/NAME."""
-    subnet = job.inherited(jax.device_get(job.params()), genome)
+    subnet = job.net.extract(jax.device_get(job.params()), genome, {})
     state = checkpoints.restore(job.run.path(f"checkpoints/{name}"), init_state(subnet, job.config.finetune, len(job.data.train)))
     return recalibrated(Subnet(subnet.ops, state.weights, {}), job.examples(job.data.calibration, job.resolution(genome)).calibration)
 
@@ -71,18 +73,16 @@ def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, fit
 
 
 def _finetune(job: Job, name: str, subnet: Subnet, examples: Examples) -> Subnet:
-    """Train from the newest checkpoint on."""
+    """Train from the newest checkpoint on, the inherited weights being the first."""
     folder, settings = job.run.path(f"checkpoints/{name}"), job.config.finetune
-    done, state = checkpoints.latest_step(folder) or 0, init_state(subnet, settings, len(job.data.train))
-    if done:
-        state = checkpoints.restore(folder, state)
-    elif settings.epochs == 0 and checkpoints.latest_step(folder) is None:
+    state = init_state(subnet, settings, len(job.data.train))
+    if checkpoints.latest_step(folder) is None:
         checkpoints.save(folder, 0, state)
+    done, state = checkpoints.latest_step(folder) or 0, checkpoints.restore(folder, state)
     resolution, augmentation = examples.images.shape[1], job.config.data.augmentation
+    epochs = finetune(subnet, on_device(job.data), resolution, settings, augmentation, job.key("finetune"), state, done)
     with progress(f"finetune {name}", settings.epochs, done) as advance:
-        for epoch, state, loss in finetune(
-            subnet, on_device(job.data), resolution, settings, augmentation, job.key("finetune"), state, done
-        ):
+        for epoch, state, loss in epochs:
             if not np.isfinite(loss):
                 raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
             tuned = _calibrated(subnet, state, examples)

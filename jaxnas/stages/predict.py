@@ -1,5 +1,6 @@
 """Fit the latency predictor to the measurements."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.errors import UserError
@@ -27,7 +28,7 @@ def run_predict(job: Job) -> bool:
     if min(len(some) for some in rows.values()) < 2:
         advice = "mend what its column failure says, delete the file and run `jaxnas profile` again"
         raise UserError(f"measurements.csv in {run.root} needs 2 networks per split that were measured: {advice}")
-    features = {split: gene_values(job.space, _genomes(job, rows[split])) for split in SPLITS}
+    features = {split: gene_values(job.space, jnp.asarray(_genomes(job, rows[split]))) for split in SPLITS}
     measured = {split: np.array([float(row["latency_ms"]) for row in rows[split]], np.float32) for split in SPLITS}
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
     model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
@@ -62,7 +63,8 @@ def _genomes(job: Job, rows: list[dict[str, str]]) -> np.ndarray:
 def read_predictor(job: Job) -> mlp.LatencyMLP:
     """The fitted predictor; refuses one of another space."""
     with reading(job.run, "predictor.npz"):
-        model = mlp.from_arrays(job.run.read_npz("predictor.npz"))
+        arrays = job.run.read_npz("predictor.npz")
+        model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
         shapes = [(len(job.space.genes), mlp.HIDDEN[0]), mlp.HIDDEN, (mlp.HIDDEN[1], 1)]
         if [w.shape for w in (model.w0, model.w1, model.w2)] != shapes:
             raise ValueError(f"weights of another space than {job.space.name}")

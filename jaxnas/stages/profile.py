@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.config import DEVICES
@@ -15,6 +16,7 @@ from jaxnas.profiling import covering_sample, uniform_sample
 from jaxnas.progress import progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job, costs, genome_text, reading
+from jaxnas.training.recalibrate import statistics
 
 PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
 
@@ -64,11 +66,19 @@ def _check_success(job: Job, failures: list[str], total: int) -> None:
 
 
 def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
-    """The function that exports a genome's network with its own weights and statistics, and counts its costs."""
-    params = jax.device_get(job.params())
+    """The function that exports a genome's network with its own weights, and counts its costs.
+
+    Latency does not depend on batch norm's statistics, which are folded away: those of the largest network serve all.
+    """
+    params, largest = job.params(), jnp.asarray(job.space.largest)
+    calibrate = jax.jit(lambda params, images: statistics(job.net, params, largest, images))
+    sizes = job.space.structure.resolutions
+    stats = {size: jax.device_get(calibrate(params, job.examples(job.data.calibration, size).images)) for size in sizes}
+    host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
 
     def export(genome: np.ndarray) -> tuple[bytes, dict[str, Any]]:
-        size, subnet = job.resolution(genome), job.inherited(params, genome)
+        size = job.resolution(genome)
+        subnet = job.net.extract(host_params, genome, stats[size])
         return emit(subnet, size, size, job.data.channels), costs(subnet.ops)
 
     return export

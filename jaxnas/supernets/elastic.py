@@ -13,10 +13,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.subnet import batch_statistics, normalise
+from jaxnas.supernets.subnet import Leaf, batch_statistics, normalise
 from jaxnas.types import Size
 
-Stats = dict[str, Array]
+Stats = dict[str, Leaf]
 Activation = Callable[[Array], Array]
 
 

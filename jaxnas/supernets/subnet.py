@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
@@ -13,7 +14,8 @@ EPSILON = 1e-5  # of every batch norm
 
 ACTIVATIONS = {"": lambda x: x, "relu": jax.nn.relu, "swish": jax.nn.swish, "hard_sigmoid": jax.nn.hard_sigmoid}
 
-Arrays = dict[str, dict[str, Array]]  # {path: {name: array}}
+Leaf = Array | np.ndarray  # NumPy where a subnet is cut out on the host
+Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 
 
 @jax.tree_util.register_dataclass
@@ -54,13 +56,13 @@ def forward(
     return values[-1], used
 
 
-def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Array]:
+def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Leaf]:
     """Per-channel mean and (biased) variance of a batch."""
     mean = jnp.mean(x, (0, 1, 2))
     return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), (0, 1, 2))}
 
 
-def normalise(x: Float[Array, "n h w c"], scale: Array, shift: Array, stats: dict[str, Array]) -> Float[Array, "n h w c"]:
+def normalise(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: dict[str, Leaf]) -> Float[Array, "n h w c"]:
     """Batch norm as one multiply-add per element."""
     a = scale * jax.lax.rsqrt(stats["var"] + EPSILON)
     return x * a + (shift - stats["mean"] * a)

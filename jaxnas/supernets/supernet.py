@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.subnet import Arrays, Subnet
+from jaxnas.supernets.subnet import Arrays, Leaf, Subnet
 from jaxnas.types import Genome, PRNGKey
 from jaxnas.workload import Op
 
@@ -38,14 +38,14 @@ def take(tree: PyTree, ops: tuple[Op, ...]) -> Arrays:
     return {op.path: {name: _share(name, array, op) for name, array in found.items()} for op in ops if (found := _at(tree, op.path))}
 
 
-def _at(tree: PyTree, path: str) -> dict[str, Array]:
+def _at(tree: PyTree, path: str) -> dict[str, Leaf]:
     """The arrays at a path, {} where there are none."""
     for part in filter(None, path.split("/")):
         tree = tree.get(part, {})
     return {name: array for name, array in tree.items() if not isinstance(array, dict)}
 
 
-def _share(name: str, array: Array, op: Op) -> Array:
+def _share(name: str, array: Leaf, op: Op) -> Leaf:
     if name != "kernel":
         return array[: op.c_out]
     c_in = op.c_in // op.groups

@@ -22,7 +22,7 @@ class Losses(NamedTuple):
 
 
 def sandwich_gradients(
-    net: Supernet, params: Params, images: Float[Array, "n h w c"], labels: Int[Array, "n"], genomes: Genomes, smoothing: float
+    net: Supernet, params: Params, images: Float[Array, "batch h w c"], labels: Int[Array, "batch"], genomes: Genomes, smoothing: float
 ) -> tuple[Params, Losses]:
     """Summed gradients of the largest (hard labels), the smallest and the given subnets (both taught by the largest).
 

@@ -71,7 +71,7 @@ def test_encode_is_the_inverse_of_decode(space):
         encoded = space.encode(space.decode(genome))
         assert encoded.dtype == np.int32
         np.testing.assert_array_equal(encoded, genome)
-    assert space.decode(space.largest) == {"g0": 10, "g1": 21, "g2": 52, "g3": 33}
+    assert space.decode(jnp.asarray(space.largest)) == space.decode(space.largest) == {"g0": 10, "g1": 21, "g2": 52, "g3": 33}
 
 
 def test_encode_names_every_wrong_gene(space):

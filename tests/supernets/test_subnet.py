@@ -133,7 +133,7 @@ def alone(op):
     n = op.height * op.width * op.c_out
     subnet = random_subnet((op,))
     flatten = Op("linear", "flatten", (0,), 1, 1, n, n)
-    return Subnet((op, flatten), subnet.weights | {"flatten": {"kernel": jnp.eye(n)}}, subnet.stats)
+    return Subnet((op, flatten), {**subnet.weights, "flatten": {"kernel": jnp.eye(n)}}, subnet.stats)
 
 
 @pytest.mark.parametrize("op", SINGLE.values(), ids=SINGLE.keys())

@@ -1,0 +1,203 @@
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from jaxnas.cli import COMMANDS, load_config, main
+from jaxnas.config import Config
+from jaxnas.errors import UserError
+from jaxnas.pipeline import STAGES
+from jaxnas.run_directory import RunDirectory
+
+
+def test_every_stage_is_a_command():
+    assert list(COMMANDS) == ["run", *STAGES]
+
+
+# Help
+
+
+def _help(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, arguments), "--help"])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    page = _help(capsys)
+    for command, summary in COMMANDS.items():
+        assert f"\n    {command} " in page and summary.split()[0] in page
+    for word in ("EXPERIMENT", "--out", "JAXNAS_CACHE", "Exit codes"):
+        assert word in page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_says_what_it_does(capsys, command):
+    page = _help(capsys, command)
+    assert page.startswith(f"usage: jaxnas {command} EXPERIMENT [--out DIR] [overrides]\n")
+    assert COMMANDS[command] in " ".join(page.split()) and "--out DIR" in page
+
+
+def test_help_of_an_experiment_lists_every_setting(capsys, micro):
+    page = _help(capsys, "run", micro)
+    for field in fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in page
+    assert "--train.epochs" in page and "(default: 1)" in page and "--out" in page
+
+
+# Mistakes: exit code 2, one line, nothing written
+
+
+def refused(result, *parts):
+    code, lines = result
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("jaxnas: "), lines
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        ([], ["COMMAND", "jaxnas --help"]),
+        (["serach"], ["'serach'", "'search'", "jaxnas --help"]),
+        (["run"], ["EXPERIMENT", "jaxnas run --help"]),
+        (["run", "missing.py"], ["'missing.py'", "no such file"]),
+        (["run", "empty"], ["empty is no run directory", "name an experiment file"]),
+        (["run", "text.txt"], ["a Python file that defines `config`", "'text.txt'"]),
+        (["run", "syntax.py"], ["syntax.py does not run", "SyntaxError"]),
+        (["run", "fails.py"], ["fails.py does not run", "ZeroDivisionError"]),
+        (["run", "nothing.py"], ["nothing.py must define `config`"]),
+        (["run", "number.py"], ["must define `config`, a jaxnas.config.Config, got int"]),
+    ],
+)
+def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
+    here = tmp_path / "here"
+    (here / "empty").mkdir()
+    texts = {"text.txt": "", "syntax.py": "config = (", "fails.py": "1 / 0", "nothing.py": "", "number.py": "config = 1"}
+    for name, text in texts.items():
+        (here / name).write_text(text)
+    before = sorted(here.rglob("*"))
+    refused(cli(*arguments), *parts)
+    assert [path for path in sorted(here.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+@pytest.mark.parametrize(
+    "overrides, parts",
+    [
+        ("--train.epoch 3", ["--train.epoch", "perhaps you meant --train.epochs", "--help lists all settings"]),
+        ("--train.epochs three", ["--train.epochs", "'three'", "--help"]),
+        ("--train.epochs", ["Missing value", "--train.epochs"]),
+        ("more", ["more"]),
+        ("--space huge", ["unknown space 'huge'; known: cifar, ", "tiny"]),
+        ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
+        ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: nsga2, random"]),
+        ("--profile.device tpu", ["unknown device 'tpu'; known: onnxruntime"]),
+        ("--profile.threads 0", ["threads must be 1 or more, got 0"]),
+        ("--profile.rounds 0", ["profile.rounds must be at least 1, got 0"]),
+        ("--profile.validation 1", ["profile.validation must be at least 2, got 1"]),
+        ("--profile.train 200", ["206 subnets", "128"]),
+        ("--search.population 1", ["search.population must be at least 2, got 1"]),
+        ("--search.generations 0", ["search.generations must be at least 1, got 0"]),
+        ("--search.crossover 2", ["crossover must be a probability"]),
+        ("--search.images 0", ["search.images must be at least 1"]),
+        ("--train.epochs -1", ["train.epochs must be at least 0, got -1"]),
+        ("--train.checkpoint-every 0", ["train.checkpoint_every must be at least 1"]),
+        ("--train.batch-size 5000", ["train.batch_size must be at most the 1338 training images, got 5000"]),
+        ("--finetune.batch-size 5000", ["finetune.batch_size must be at most the 1338 training images"]),
+        ("--data.augmentation.crop 16", ["data.augmentation.crop must be", "got 16"]),
+        ("--data.search-images 900", ["data.search_images must be"]),
+        ("--latency-limit-ms 0", ["latency_limit_ms must be above 0"]),
+        ("--latency-limit-ms nan", ["latency_limit_ms must be above 0"]),
+        ("--data.source npz:missing.npz", ["npz:missing.npz: no such file"]),
+        ("--data.source tfds:cifar10 --data.data-dir missing", ["tfds:cifar10", "missing"]),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(cli, micro, tmp_path, overrides, parts):
+    refused(cli("run", micro, *overrides.split()), *parts)
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        ({"train_labels": np.arange(-1, 9)}, "labels must be in 0.."),
+        ({"train_images": np.zeros((10, 8, 8), np.float32)}, "images must be uint8"),
+        ({"test_images": np.zeros((10, 9, 9), np.uint8)}, "images must have the shape of those of train"),
+        ({"val_images": np.zeros((0, 8, 8), np.uint8), "val_labels": np.zeros(0, np.int64)}, "every split needs some"),
+    ],
+)
+def test_wrong_data_are_refused_before_anything_is_written(cli, micro, tmp_path, change, part):
+    arrays = {f"{split}_images": np.zeros((10, 8, 8), np.uint8) for split in ("train", "val", "test")}
+    arrays |= {f"{split}_labels": np.arange(10) % 4 for split in ("train", "val", "test")}
+    np.savez(tmp_path / "data.npz", **(arrays | change))
+    refused(cli("run", micro, "--data.source", f"npz:{tmp_path}/data.npz"), part)
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
+    code, lines = cli("data", micro, "--name", "mine")
+    assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 100 search, 359 test")
+    files = {path.name for path in (tmp_path / "here/runs/mine").iterdir()}
+    assert files == {".lock", "config.json", "data.json", "environment.json", "metrics.jsonl"}
+    assert cli("data", micro, "--name", "mine") == (0, ["data: done before"])
+
+
+# Runs that exist
+
+
+def test_other_settings_are_refused_by_name(cli, micro, tmp_path):
+    cli("data", micro, "--out", tmp_path / "run")
+    before = (tmp_path / "run/config.json").read_bytes()
+    refused(
+        cli("data", micro, "--out", tmp_path / "run", "--train.epochs", 3, "--data.search-images", 50), "train.epochs 1 -> 3", "100 -> 50"
+    )
+    assert (tmp_path / "run/config.json").read_bytes() == before
+
+
+def test_a_second_process_is_refused(cli, micro, tmp_path):
+    with RunDirectory(tmp_path / "run"):
+        refused(cli("data", micro, "--out", tmp_path / "run"), "is in use by another process")
+    assert cli("data", micro, "--out", tmp_path / "run")[0] == 0
+
+
+def test_other_images_are_refused(cli, micro, tmp_path):
+    cli("data", micro, "--out", tmp_path / "run")
+    data = json.loads((tmp_path / "run/data.json").read_text())
+    (tmp_path / "run/data.json").write_text(json.dumps({**data, "fingerprint": "other"}))
+    refused(cli("train", micro, "--out", tmp_path / "run"), "the images of digits are not those", "--out")
+
+
+def test_a_run_directory_stands_for_its_experiment(cli, run_copy):
+    (run_copy / "report.html").unlink()
+    code, lines = cli("report", run_copy)
+    assert code == 0 and lines == [f"report: {run_copy}/report.html"]
+    assert (run_copy / "report.html").stat().st_size > 10_000
+
+
+def test_the_settings_of_a_run_directory_are_those_of_its_experiment(cli, finished_run, micro):
+    assert load_config(str(finished_run)) == load_config(str(micro))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"name": "x", "train": 5}', '{"name": "x", "sead": 1}', '{"name": "x", "train": {"epoch": 1}}']
+)
+def test_a_damaged_config_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="no run directory that can be taken up"):
+        load_config(str(tmp_path))
+
+
+def test_ctrl_c_is_one_line_and_130(cli, micro, monkeypatch):
+    def interrupted(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(STAGES, "data", interrupted)
+    assert cli("run", micro) == (130, ["jaxnas: interrupted; the same command goes on from here"])
+
+
+def test_libraries_are_silent(finished_run):
+    """What a whole run shows is its own lines, and nothing else."""
+    words = {"data:", "train", "profile", "predict:", "nsga2", "random", "finetune", "export:", "verify:", "report:"}
+    assert {line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()} == words

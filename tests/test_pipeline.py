@@ -1,0 +1,353 @@
+import json
+import re
+import resource
+import shutil
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from jaxnas import checkpoints
+from jaxnas.cli import load_config
+from jaxnas.config import DEVICES
+from jaxnas.data import digits
+from jaxnas.hardware.device import Measurement
+from jaxnas.pipeline import STAGES
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.job import open_job
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(result, *parts):
+    code, lines = result
+    assert code == 2 and lines and lines[-1].startswith("jaxnas: ") and not any(line.startswith("Traceback") for line in lines), lines
+    for part in parts:
+        assert part in lines[-1]
+
+
+def edit_json(path, edit):
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+
+
+def without(run, *names):
+    for name in names:
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# What a whole run leaves
+
+
+def test_the_measurements_are_those_of_the_plan(finished_run):
+    rows = RunDirectory(finished_run).read_csv("measurements.csv")
+    assert len(rows) == 2 * 12 and [row["round"] for row in rows] == ["0"] * 12 + ["1"] * 12
+    assert {split: sum(row["split"] == split for row in rows) for split in ("train", "validation", "test")} == {
+        "train": 12,
+        "validation": 6,
+        "test": 6,
+    }
+    assert len({row["genome"] for row in rows}) == 12
+    assert all(float(row["latency_ms"]) > 0 and row["failure"] == "" and int(row["macs"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("file", ["candidates.npz", "random.npz"])
+def test_the_candidates_have_shapes_types_and_ranges(finished_run, file):
+    arrays = RunDirectory(finished_run).read_npz(file)
+    n = 4 * 8
+    kinds = {name: (array.shape, array.dtype.name) for name, array in arrays.items() if name != "objectives"}
+    assert kinds == {
+        "genomes": ((n, 11), "int32"),
+        "fitness": ((n, 2), "float32"),
+        "generation": ((n,), "int32"),
+        "parents": ((n, 2), "int32"),
+        "seed": ((), "int64"),
+    }
+    assert arrays["objectives"].tolist() == ["error", "latency_ms"] and arrays["seed"] == 0
+    assert arrays["generation"].tolist() == [i for i in range(8) for _ in range(4)]
+    assert (arrays["genomes"] >= 0).all() and (arrays["genomes"] < 3).all()
+    error, latency_ms = arrays["fitness"].T
+    assert (error >= 0).all() and (error <= 1).all() and (latency_ms > 0).all()
+    first, parents = arrays["generation"] == 0, arrays["parents"]
+    assert (parents[first] == -1).all() and (parents < (4 * arrays["generation"])[:, None]).all()
+    if file == "candidates.npz":
+        assert (parents[~first, 0] >= 0).all() and len(np.unique(error)) > 1
+
+
+def test_the_networks_are_chosen_from_the_candidates(finished_run):
+    run = RunDirectory(finished_run)
+    archive, chosen = run.read_npz("candidates.npz"), run.read_json("chosen.json")
+    assert 1 <= len(chosen) <= 3
+    for network in chosen:
+        mine = (archive["genomes"] == network["genome"]).all(1)
+        assert network["predicted_ms"] in archive["fitness"][mine, 1].tolist()
+        assert network["search_accuracy"] == pytest.approx(1 - archive["fitness"][mine, 0][0], abs=1 / 40 + 1e-6)
+
+
+def test_the_models_classify_as_stated(finished_run):
+    """By ONNX Runtime and the file's own metadata alone, from the pixels on."""
+    run = RunDirectory(finished_run)
+    test = digits.load("", data_dir=None, search_images=100, calibration_images=64, seed=0).test
+    rows = run.read_csv("verified.csv")
+    assert [row["name"] for row in rows] == [chosen["name"] for chosen in run.read_json("chosen.json")]
+    for row in rows:
+        model = onnx.load(run.path(row["model"]))
+        onnx.checker.check_model(model, full_check=True)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        mean, deviation = (np.array(json.loads(properties[name]), np.float32) for name in ("mean", "deviation"))
+        assert properties["input_size"] == "16" and properties["channel_order"] == "grey"
+        assert json.loads(properties["class_names"]) == [str(i) for i in range(10)]
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        images = ((test.images.astype(np.float32) / 255 - mean) / deviation).transpose(0, 3, 1, 2)
+        classes = [int(np.asarray(session.run(None, {"image": image[None]})[0]).argmax()) for image in images]
+        assert float(row["test_accuracy"]) == np.mean(classes == test.labels)
+        assert float(row["measured_ms"]) > 0 and row["failure"] == ""
+
+
+def test_the_report_is_self_contained(finished_run):
+    page = (finished_run / "report.html").read_text()
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "@import" not in page
+    for network in RunDirectory(finished_run).read_json("chosen.json"):
+        assert network["name"] in page
+
+
+def test_every_stage_is_timed_and_training_is_logged(finished_run):
+    lines = RunDirectory(finished_run).read_jsonl("metrics.jsonl")
+    assert [line["stage"] for line in lines if line.get("event") == "done"] == [name for name in STAGES if name != "report"]
+    steps = [line["step"] for line in lines if line["stage"] == "train" and "step" in line]
+    assert steps == list(range(1, 21))
+
+
+def test_a_run_done_before_is_left_alone(cli, micro, run_copy):
+    before = contents(run_copy)
+    code, lines = cli("run", micro, "--out", run_copy)
+    assert code == 0 and lines == [f"{name}: done before" for name in STAGES if name != "report"] + [f"report: {run_copy}/report.html"]
+    after = contents(run_copy)
+    assert before.keys() == after.keys()
+    assert [str(path) for path in after if before[path] != after[path]] in ([], ["report.html"])
+
+
+# Stages out of order
+
+
+@pytest.mark.parametrize(
+    "command, missing", [("train", "data"), ("profile", "data"), ("search", "data"), ("verify", "data"), ("report", "data")]
+)
+def test_a_stage_before_its_predecessors_names_the_first(cli, micro, tmp_path, command, missing):
+    refused(cli(command, micro, "--out", tmp_path / "run"), f"run `jaxnas {missing}` before `jaxnas {command}`")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_first_stage_that_is_missing_is_named(cli, run_copy):
+    without(run_copy, "predictor.npz", "exported.csv")
+    refused(cli("finetune", run_copy), "no predictor.npz", "run `jaxnas predict` before `jaxnas finetune`")
+
+
+def test_what_follows_an_unfinished_stage_is_refused(cli, run_copy):
+    lines = (run_copy / "measurements.csv").read_text().splitlines(keepends=True)
+    (run_copy / "measurements.csv").write_text("".join(lines[:-1]))
+    without(run_copy, "predictor.json", "chosen.json")
+    refused(cli("predict", run_copy), "measurements.csv", "not complete", "`jaxnas profile`")
+    archive = RunDirectory(run_copy).read_npz("candidates.npz")
+    half = {name: array[:16] if array.ndim and name != "objectives" else array for name, array in archive.items()}
+    RunDirectory(run_copy).write_npz("candidates.npz", **half)
+    refused(cli("finetune", run_copy), "search", "not complete", "`jaxnas search`")
+
+
+# Damaged files
+
+
+def _half(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _empty_object(path):
+    path.write_text("{}")
+
+
+def _one_column_less(path):
+    path.write_text("\n".join(line.split(",", 1)[1] for line in path.read_text().splitlines()) + "\n")
+
+
+def _nonsense(path):
+    path.write_text(path.read_text().replace("0.0", "zero", 3))
+
+
+def _without_an_array(path):
+    with np.load(path) as arrays:
+        np.savez(path, **dict(list(arrays.items())[1:]))
+
+
+def _cut_arrays(path):
+    with np.load(path) as arrays:
+        np.savez(path, **{name: array[..., :1] if array.ndim == 2 else array for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "command, file, spoil, removed",
+    [
+        ("train", "data.json", _half, []),
+        ("train", "data.json", _empty_object, []),
+        ("report", "environment.json", _half, []),
+        ("profile", "measurements.csv", _one_column_less, []),
+        ("profile", "measurements.csv", _nonsense, []),
+        ("search", "predictor.npz", _half, ["random.npz"]),
+        ("search", "predictor.npz", _without_an_array, ["random.npz"]),
+        ("search", "predictor.npz", _cut_arrays, ["random.npz"]),
+        ("search", "candidates.npz", _half, []),
+        ("search", "candidates.npz", _without_an_array, []),
+        ("search", "candidates.npz", _cut_arrays, []),
+        ("finetune", "candidates.npz", _half, ["chosen.json"]),
+        ("export", "chosen.json", _half, []),
+        ("export", "chosen.json", _empty_object, ["exported.csv"]),
+        ("export", "chosen.json", lambda path: path.write_text("[{}]"), []),
+        ("verify", "exported.csv", _one_column_less, ["verified.csv"]),
+        ("verify", "exported.csv", lambda path: path.write_text("name,model\n"), ["verified.csv"]),
+        ("verify", "models/most_accurate.onnx", _half, ["verified.csv"]),
+        ("report", "random.npz", _half, []),
+        ("report", "verified.csv", lambda path: path.write_bytes(b"\xff\xfe\n\n"), []),
+    ],
+)
+def test_a_damaged_file_is_named_and_nothing_is_written(cli, run_copy, command, file, spoil, removed):
+    without(run_copy, "report.html", *removed)
+    spoil(run_copy / file)
+    before = contents(run_copy)
+    refused(cli(command, run_copy), "corrupt", file)
+    assert contents(run_copy) == before
+
+
+@pytest.mark.parametrize(
+    "command, file",
+    [("data", "environment.json"), ("predict", "predictions.csv"), ("predict", "predictor.npz"), ("export", "models/most_accurate.onnx")],
+)
+def test_a_deleted_file_is_made_again_as_it_was(cli, run_copy, command, file):
+    before = (run_copy / file).read_bytes()
+    without(run_copy, file)
+    assert cli(command, run_copy)[0] == 0
+    assert (run_copy / file).read_bytes() == before or file == "predictions.csv"
+
+
+def test_a_damaged_checkpoint_is_refused(cli, run_copy):
+    without(run_copy, "random.npz")
+    for path in (run_copy / "checkpoints/supernet").rglob("*"):
+        if path.is_file():
+            _half(path)
+    before = contents(run_copy)
+    refused(cli("search", run_copy), "corrupt checkpoint", "delete that folder")
+    assert contents(run_copy) == before
+
+
+def test_a_checkpoint_of_another_space_is_refused(cli, run_copy):
+    without(run_copy, "chosen.json")
+    edit_json(run_copy / "config.json", lambda config: {**config, "space": "tiny"})
+    refused(cli("profile", run_copy), "is a checkpoint of another network")
+
+
+def test_a_predictor_of_another_space_is_refused(cli, run_copy):
+    without(run_copy, "random.npz", "candidates.npz")
+    edit_json(run_copy / "config.json", lambda config: {**config, "space": "tiny"})
+    refused(cli("search", run_copy), "predictor.npz", "another space than tiny")
+
+
+# What a run meets
+
+
+@pytest.mark.parametrize("command, file, limit", [("data", None, 200), ("report", "report.html", 2000), ("predict", "predictor.npz", 1000)])
+def test_a_full_disk(cli, run_copy, micro, tmp_path, command, file, limit):
+    """A file may not exceed `limit` bytes, which the kernel reports like a full disk."""
+    if file:
+        without(run_copy, file)
+    out = run_copy if file else tmp_path / "new"
+    before = contents(out)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+    try:
+        result = cli(command, run_copy) if file else cli("data", micro, "--out", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    refused(result, "cannot write", "free some space")
+    after = contents(out)
+    after.pop(next((path for path in after if path.name == ".lock" and path not in before), None), None)
+    assert after == before
+    assert cli(command, run_copy)[0] == 0 if file else cli("data", micro, "--out", out)[0] == 0
+
+
+class _Broken:
+    name = "broken"
+
+    def measure(self, model):
+        return Measurement("broken", float("nan"), float("nan"), float("nan"), 0, 1, "none", "OSError: no such device")
+
+
+def test_a_device_on_which_all_fails_is_given_up(cli, run_copy, monkeypatch):
+    without(run_copy, "measurements.csv", "predictor.json")
+    monkeypatch.setitem(DEVICES, "onnxruntime", lambda settings: _Broken())
+    for _ in range(2):
+        refused(cli("profile", run_copy), "all 10 networks failed on the device", "OSError: no such device", "delete", "measurements.csv")
+        assert len(RunDirectory(run_copy).read_csv("measurements.csv")) == 10  # not the whole plan, and no more when run again
+
+
+def test_a_limit_below_every_network_is_refused_before_the_search(cli, run_copy):
+    without(run_copy, "random.npz", "candidates.npz")
+    edit_json(run_copy / "config.json", lambda config: {**config, "latency_limit_ms": 1e-6})
+    refused(cli("search", run_copy), "latency_limit_ms 1e-06 cannot be reached", "raise it")
+    assert not (run_copy / "candidates.npz").exists()
+
+
+def test_the_most_accurate_below_the_limit_comes_first(cli, run_copy):
+    fitness = RunDirectory(run_copy).read_npz("candidates.npz")["fitness"]
+    limit_ms = float(np.median(fitness[:, 1]))
+    wanted = fitness[fitness[:, 1] <= limit_ms, 0].min()
+    assert wanted > fitness[:, 0].min() or limit_ms < fitness[:, 1].max()
+    without(run_copy, "chosen.json")
+    edit_json(
+        run_copy / "config.json", lambda config: {**config, "latency_limit_ms": limit_ms, "finetune": {**config["finetune"], "epochs": 0}}
+    )
+    code, lines = cli("finetune", run_copy)
+    assert code == 0, lines
+    first = RunDirectory(run_copy).read_json("chosen.json")[0]
+    assert first["name"] == "below_limit" and first["predicted_ms"] <= limit_ms
+    assert first["search_accuracy"] == pytest.approx(1 - wanted, abs=1 / 40 + 1e-6)
+
+
+def test_weights_that_are_not_numbers_stop_the_search(cli, run_copy):
+    """The largest of NaN logits would be class 0, and the search go on with a tenth of the images right."""
+    with RunDirectory(run_copy) as run:
+        state = open_job(run, load_config(str(run_copy))).train_state()
+    assert state is not None
+    step = int(state.step)
+    without(run_copy, "random.npz", "candidates.npz", "checkpoints/supernet")
+    spoilt = state._replace(params=jax.tree.map(lambda x: x * np.nan, state.params))
+    checkpoints.save(run_copy / "checkpoints/supernet", step, spoilt)
+    refused(cli("search", run_copy), "all 4 have NaN fitness")
+    assert not (run_copy / "candidates.npz").exists()
+
+
+def test_no_epochs_leave_an_untrained_supernet(cli, micro, tmp_path):
+    arguments = (micro, "--out", tmp_path / "run", "--train.epochs", 0)
+    assert cli("data", *arguments)[0] == 0
+    assert cli("train", *arguments)[0] == 0
+    assert checkpoints.latest_step(tmp_path / "run/checkpoints/supernet") == 0
+    assert cli("train", *arguments) == (0, ["train: done before"])
+
+
+@pytest.mark.slow
+def test_no_epochs_at_all_make_a_whole_run(start, micro, tmp_path):
+    process = start("run", micro, "--out", tmp_path / "run", "--train.epochs", 0, "--finetune.epochs", 0)
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert (tmp_path / "run/report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_whole_run_in_the_smallest_space_for_users(start, micro, tmp_path):
+    process = start("run", micro, "--out", tmp_path / "run", "--space", "tiny")
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert RunDirectory(tmp_path / "run").read_npz("candidates.npz")["genomes"].shape == (32, 31)

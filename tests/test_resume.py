@@ -1,0 +1,124 @@
+import shutil
+import signal
+import time
+
+import pytest
+
+from jaxnas import checkpoints
+from jaxnas.run_directory import RunDirectory
+
+KILLED = -signal.SIGKILL
+SEARCHES = ("candidates.npz", "random.npz")
+
+
+def trained(run, beyond=0):
+    """Whether the supernet has a checkpoint beyond a step."""
+    return (checkpoints.latest_step(run / "checkpoints/supernet") or 0) > beyond
+
+
+def measured(run, beyond):
+    path = run / "measurements.csv"
+    return path.exists() and path.read_bytes().count(b"\n") - 1 > beyond
+
+
+def exists(name):
+    return lambda run: (run / name).exists()
+
+
+@pytest.fixture
+def stop(start, micro):
+    """Runs the command until the run directory shows a moment, then sends a signal; returns the exit code and the lines on stderr."""
+
+    def stop(run, moment, sent=signal.SIGKILL):
+        assert not moment(run)
+        process = start("run", micro, "--out", run)
+        while process.poll() is None and not moment(run):
+            time.sleep(0.002)
+        process.send_signal(sent)
+        errors = process.communicate()[1]
+        return process.returncode, errors.splitlines()
+
+    return stop
+
+
+@pytest.fixture
+def finish(start, micro):
+    def finish(run):
+        process = start("run", micro, "--out", run)
+        errors = process.communicate()[1]
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors and "Warning" not in errors
+
+    return finish
+
+
+def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, finished_run, tmp_path):
+    """While training (twice), measuring, searching and fine-tuning."""
+    run = tmp_path / "run"
+    code, lines = stop(run, trained, signal.SIGINT)
+    assert code == 130 and lines[-1] == "jaxnas: interrupted; the same command goes on from here"
+    assert not any("Traceback" in line or "Error" in line for line in lines)
+
+    step = checkpoints.latest_step(run / "checkpoints/supernet")
+    assert step is not None and step < 20
+    code, lines = stop(run, lambda run: trained(run, step))
+    assert code == KILLED and "data: done before" in lines and f"train  {step}/20" in lines
+    assert not (run / "measurements.csv").exists()
+
+    code, _ = stop(run, lambda run: measured(run, 4))
+    kept = (run / "measurements.csv").read_bytes()
+    assert code == KILLED and 5 <= len(RunDirectory(run).read_csv("measurements.csv")) < 24
+
+    # A line cut in half is measured again, and the lines before it are kept.
+    lines = (finished_run / "measurements.csv").read_bytes().splitlines(keepends=True)
+    assert lines[0] == kept.splitlines(keepends=True)[0]
+    (run / "measurements.csv").write_bytes(kept[: kept.rindex(b"\n", 0, -1) + 10])
+    assert cli("profile", run)[0] == 0
+    whole, rows = kept[: kept.rindex(b"\n", 0, -1) + 1], RunDirectory(run).read_csv("measurements.csv")
+    assert (run / "measurements.csv").read_bytes().startswith(whole) and len(rows) == 24
+    assert [row["genome"] for row in rows] == [row["genome"] for row in RunDirectory(finished_run).read_csv("measurements.csv")]
+
+    # From here on all follows from the measurements: those of the run that was never stopped.
+    shutil.copy(finished_run / "measurements.csv", run)
+    assert stop(run, exists("candidates.npz"))[0] == KILLED
+    assert not (run / "chosen.json").exists()
+    assert stop(run, exists("checkpoints/most_accurate/1"))[0] == KILLED
+    assert not (run / "chosen.json").exists()
+    finish(run)
+    for name in (*SEARCHES, "predictor.npz", "chosen.json", *(f"models/{path.name}" for path in (finished_run / "models").iterdir())):
+        assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_every_stage_follows_from_its_own_measurements(stop, finish, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    moments = [
+        exists("config.json"),
+        exists("data.json"),
+        trained,
+        lambda run: trained(run, 12),
+        lambda run: measured(run, 0),
+        lambda run: measured(run, 15),
+        exists("predictor.npz"),
+        exists("candidates.npz"),
+        exists("random.npz"),
+        exists("checkpoints/most_accurate/0"),
+        exists("checkpoints/most_accurate/2"),
+        exists("chosen.json"),
+        exists("models/most_accurate.onnx"),
+        exists("exported.csv"),
+        exists("verified.csv"),
+    ]
+    measurements = b""
+    for moment in moments:
+        if not moment(run):
+            assert stop(run, moment)[0] == KILLED
+        now = (run / "measurements.csv").read_bytes() if (run / "measurements.csv").exists() else b""
+        assert now.startswith(measurements)
+        measurements = now[: now.rindex(b"\n") + 1] if now else b""
+    finish(run)
+    other.mkdir()
+    shutil.copy(run / "measurements.csv", other)
+    finish(other)
+    for name in (*SEARCHES, "predictor.npz", "chosen.json"):
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name

@@ -1,0 +1,23 @@
+"""A small part of the digits, and a supernet that trains on it in seconds."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from jaxnas.data.dataset import make_dataset
+from jaxnas.supernets.mobilenet import build
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """320 training images, 8x8 grey."""
+    flat, labels = load_digits(return_X_y=True)
+    images = np.asarray(15 * flat, np.uint8).reshape(-1, 8, 8, 1)
+    parts = {"train": slice(0, 320), "search": slice(320, 400), "test": slice(400, 450)}
+    splits = {name: (images[rows], np.asarray(labels)[rows]) for name, rows in parts.items()}
+    return make_dataset("digits", tuple("0123456789"), **splits, calibration_images=64, seed=0)
+
+
+@pytest.fixture(scope="session")
+def net(small_mobilenet):
+    return build(small_mobilenet((8,), 1, 10))

@@ -1,0 +1,48 @@
+"""Recalibrated statistics are those of the joint batch."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.supernets import convolution
+from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.supernet import take
+from jaxnas.training.recalibrate import recalibrated, statistics
+
+
+@pytest.fixture(scope="module")
+def case(small_mobilenet, randomised):
+    net = build(small_mobilenet((8,), 1, 4))
+    contrast = jnp.linspace(0.2, 3, 24)[:, None, None, None]
+    return net, randomised(net), contrast * jax.random.normal(jax.random.key(0), (24, 8, 8, 1))
+
+
+def test_statistics_are_those_of_the_joint_batch(case):
+    net, params, images = case
+    stats = jax.jit(partial(statistics, net))(params, jnp.asarray(net.space.largest), images)
+    stem = np.asarray(convolution.dense(images, params["first_conv"]["kernel"], 2), np.float64)
+    np.testing.assert_allclose(stats["first_conv"]["mean"], stem.mean((0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(stats["first_conv"]["var"], stem.var((0, 1, 2)), rtol=1e-4)
+
+
+def test_statistics_pooled_from_small_batches_are_far_off(case):
+    net, params, images = case
+    genome = jnp.asarray(net.space.largest)
+    joint = jax.jit(partial(statistics, net))(params, genome, images)
+    pieces = jax.jit(jax.vmap(partial(statistics, net), (None, None, 0)))(params, genome, images.reshape(3, 8, 8, 8, 1))
+    pooled, expected = jnp.mean(pieces["last_conv"]["expand"]["var"], 0), joint["last_conv"]["expand"]["var"]
+    assert jnp.median(jnp.abs(pooled / expected - 1)) > 0.1
+
+
+def test_a_recalibrated_subnet_has_the_supernets_statistics(case):
+    net, params, images = case
+    genome = np.asarray(net.space.sample(jax.random.key(1), 1))[0]
+    stats = jax.jit(partial(statistics, net))(params, jnp.asarray(genome), images)
+    subnet = net.extract(params, genome, jax.tree.map(jnp.zeros_like, stats))
+    found = recalibrated(subnet, images)
+    assert found.ops == subnet.ops
+    jax.tree.map(np.testing.assert_array_equal, found.weights, subnet.weights)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found.stats, take(stats, subnet.ops))
