@@ -100,7 +100,7 @@ def test_a_terminal_gets_a_bar():
             if not chunk:
                 break
             shown += chunk
-        assert process.stdout.read() == b""
+        assert process.stdout is not None and process.stdout.read() == b""
     os.close(ours)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert process.returncode == 0

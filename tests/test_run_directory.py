@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import IO
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,11 @@ from jaxnas.run_directory import RunDirectory
 def run(tmp_path):
     with RunDirectory(tmp_path / "run") as run:
         yield run
+
+
+def _output(process: subprocess.Popen) -> IO[str]:
+    assert process.stdout is not None
+    return process.stdout
 
 
 def _python(code, *arguments, **options):
@@ -43,9 +49,9 @@ except UserError as error:
 
 def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     with _python(LOCKER, tmp_path) as first:
-        assert first.stdout.readline() == "locked\n"
+        assert _output(first).readline() == "locked\n"
         with _python(LOCKER, tmp_path) as second:
-            refusal = second.stdout.read()
+            refusal = _output(second).read()
         assert refusal == f"{tmp_path} is in use by another process; wait until it ends, or use another --out\n"
         (tmp_path / ".net.onnx.123.partial").write_bytes(b"half")
         first.kill()
@@ -202,7 +208,7 @@ with RunDirectory(sys.argv[1]) as run:
 
 def test_a_disk_that_really_refuses(tmp_path):
     with _python(FILLER, tmp_path) as process:
-        output = process.stdout.read().splitlines()
+        output = _output(process).read().splitlines()
     assert process.returncode == 0
     assert output[-1] == f"cannot write {tmp_path}/a.txt: File too large; free some space, then run the same command again"
     assert len(output) == 12, "one line and ten rows do not fit, nor does the text"
@@ -325,9 +331,10 @@ with RunDirectory(sys.argv[1]) as run:
 def _first_broken(folder, how, kills):
     """The kill, by SIGKILL at a random moment, that leaves inconsistent files; None if none does."""
     chance, run = random.Random(0), RunDirectory(folder)
+    numbers: list[int] = []
     for kill in range(kills):
         with _python(WRITER, folder, how) as process:
-            process.stdout.readline()
+            _output(process).readline()
             time.sleep(chance.uniform(0.01, 0.2))
             process.send_signal(signal.SIGKILL)
         try:

@@ -127,7 +127,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
+        self.attributes: list[tuple[str, str | None]] = []
         self.feed(text)
         self.close()
 
@@ -143,7 +143,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def values(self, name: str) -> list[str]:
-        return [value for key, value in self.attributes if key == name]
+        return [value for key, value in self.attributes if key == name and value is not None]
 
 
 @pytest.fixture(scope="module", params=["big", HOSTILE], ids=["plain", "hostile"])

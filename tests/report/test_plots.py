@@ -20,8 +20,8 @@ def line(figure, label):
 def test_the_front_is_the_best_accuracy_for_each_latency():
     front = line(pareto(), "front of the search")
     assert front.get_drawstyle() == "steps-post"
-    np.testing.assert_allclose(front.get_xdata(), [0.1, 0.3, 0.4])
-    np.testing.assert_allclose(front.get_ydata(), [70, 90, 90])
+    np.testing.assert_allclose(np.asarray(front.get_xdata(), float), [0.1, 0.3, 0.4])
+    np.testing.assert_allclose(np.asarray(front.get_ydata(), float), [70, 90, 90])
 
 
 def test_chosen_networks_carry_their_letters_and_share_a_disc():
@@ -38,7 +38,7 @@ def test_the_wish_is_drawn_where_it_is():
 def test_predicted_stands_against_measured():
     figure = plots.predictor({"train": np.array([[0.2, 0.3]]), "test": np.array([[0.4, 0.5]]), "validation": np.zeros((0, 2))})
     points = figure.axes[0].collections[2].get_offsets()
-    np.testing.assert_allclose(points, [[0.4, 0.5]])
+    np.testing.assert_allclose(np.asarray(points, float), [[0.4, 0.5]])
     assert figure.axes[0].get_ylabel().startswith("predicted")
 
 
