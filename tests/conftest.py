@@ -31,10 +31,12 @@ install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_p
 @pytest.fixture(scope="session")
 def small_mobilenet():
     """Builds a space of two stages, which compiles fast: `small_mobilenet(resolutions, channels, classes)`."""
-    from jaxnas.spaces.mobilenet import MobileNet, Stage, space
+    from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 
     stages = (Stage((8, 16), (1,), (3, 5), (1,), 1, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
-    return lambda resolutions, channels, classes: space("small", MobileNet(resolutions, (8, 16), 2, stages, (16, 24), channels, classes))
+    return lambda resolutions, channels, classes: mobilenet_space(
+        "small", MobileNet(resolutions, (8, 16), 2, stages, (16, 24), channels, classes)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +62,15 @@ def randomised():
 # A whole run that takes seconds: a space of 128 networks, which its experiment file makes known.
 MICRO = """
 from jaxnas.config import SPACES, SUPERNETS, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
-from jaxnas.spaces.mobilenet import MobileNet, Stage, space
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.mobilenet import build
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
 
 STAGES = (Stage((8, 16), (1,), (3, 5), (1,), 2, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
-SPACES["micro"] = lambda size, channels, classes: space("micro", MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes))
+def micro(size, channels, classes):
+    return mobilenet_space("micro", MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes))
+SPACES["micro"] = micro
 SUPERNETS["micro"] = build
 config = Config(
     name="micro",

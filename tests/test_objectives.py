@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.data.augment import resized
 from jaxnas.objectives import Evidence, classification_error, fitness, predicted_latency
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import take
-from jaxnas.training.evaluate import Examples, resized
+from jaxnas.training.evaluate import Examples
 
 COUNT = 70  # more than one micro-batch
 SLICED = jax.jit(forward, static_argnums=0)

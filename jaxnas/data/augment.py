@@ -1,6 +1,7 @@
 """Pixels to floats, and random shifts and mirror images; pure, jitted by their caller, on the device."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,14 @@ def normalise(
 ) -> Float[Array, "*n height width channels"]:
     """Images scaled to [0, 1], less `mean`, over `deviation`, float32."""
     return (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
+
+
+@partial(jax.jit, static_argnames="resolution")
+def resized(images: Float[Array, "n h w c"], resolution: int) -> Float[Array, "n r r c"]:
+    """Bilinear; the images themselves where they have the resolution already."""
+    if images.shape[1] == resolution:
+        return images
+    return jax.image.resize(images, (images.shape[0], resolution, resolution, images.shape[3]), "bilinear")
 
 
 def augment(

@@ -52,7 +52,7 @@ def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
         Stage((24, 32), (1, 2, 3), (3, 5), (3,), 1, True),
         Stage((24, 32), (1,), (3, 5), (3,), 1, True),
     )
-    return space("tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes))
+    return mobilenet_space("tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes))
 
 
 def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
@@ -66,10 +66,10 @@ def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
         Stage((80, 88, 96, 104), (2, 3, 4), (3, 5), (6,), 2, True),
         Stage((104, 112), (1, 2), (3, 5), (6,), 1, True),
     )
-    return space("cifar", MobileNet((3 * image_size // 4, image_size), (16, 24), 1, stages, (448, 512), channels, classes))
+    return mobilenet_space("cifar", MobileNet((3 * image_size // 4, image_size), (16, 24), 1, stages, (448, 512), channels, classes))
 
 
-def space(name: str, net: MobileNet) -> Space:
+def mobilenet_space(name: str, net: MobileNet) -> Space:
     """The 31-gene space of a structure."""
     stages = [(f"mb{i}", stage) for i, stage in enumerate(net.stages, 1)]
     genes = (

@@ -8,7 +8,7 @@ import numpy as np
 from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
-from jaxnas.selection import Choice, choose_networks
+from jaxnas.search.selection import Choice, choose_networks
 from jaxnas.stages.job import Job, costs, reading
 from jaxnas.stages.search import is_complete, read_archive, search_split
 from jaxnas.supernets.subnet import Subnet

@@ -13,14 +13,14 @@ from jaxtyping import Int
 
 from jaxnas import checkpoints
 from jaxnas.config import DATASETS, SPACES, SUPERNETS, Config, DataConfig
-from jaxnas.data.augment import normalise
+from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import Examples, resized
+from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import TrainState, init_state, total_steps
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey

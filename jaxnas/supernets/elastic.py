@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.subnet import Leaf, batch_statistics, normalise
+from jaxnas.supernets.subnet import Leaf, batch_norm, batch_statistics
 from jaxnas.types import Size
 
 Stats = dict[str, Leaf]
@@ -120,4 +120,4 @@ class Linear(nnx.Module):
 def _norm_act(x, scale, shift, width: Size, stats: Stats | None, act: Activation):
     used = stats if stats is not None else batch_statistics(x)
     live = jnp.arange(x.shape[-1]) < width
-    return act(normalise(x, jnp.where(live, scale, 0), jnp.where(live, shift, 0), used)), used
+    return act(batch_norm(x, jnp.where(live, scale, 0), jnp.where(live, shift, 0), used)), used

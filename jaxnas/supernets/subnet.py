@@ -51,7 +51,7 @@ def forward(
             x = x + weights[op.path]["bias"]
         if op.norm:
             used[op.path] = stats[op.path] if stats is not None else batch_statistics(x)
-            x = normalise(x, weights[op.path]["scale"], weights[op.path]["shift"], used[op.path])
+            x = batch_norm(x, weights[op.path]["scale"], weights[op.path]["shift"], used[op.path])
         values.append(ACTIVATIONS[op.act](x))
     return values[-1], used
 
@@ -62,7 +62,7 @@ def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Leaf]:
     return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), (0, 1, 2))}
 
 
-def normalise(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: dict[str, Leaf]) -> Float[Array, "n h w c"]:
+def batch_norm(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: dict[str, Leaf]) -> Float[Array, "n h w c"]:
     """Batch norm as one multiply-add per element."""
     a = scale * jax.lax.rsqrt(stats["var"] + EPSILON)
     return x * a + (shift - stats["mean"] * a)

@@ -1,6 +1,5 @@
 """Accuracy of many subnets in one program, and of one plain network."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -64,11 +63,3 @@ def _share_correct(logits, images, labels) -> Float[Array, ""]:
         return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)
 
     return jnp.sum(jax.lax.map(hits, (images, labels))) / n
-
-
-@partial(jax.jit, static_argnames="resolution")
-def resized(images: Float[Array, "n h w c"], resolution: int) -> Float[Array, "n r r c"]:
-    """Bilinear; the images themselves where they have the resolution already."""
-    if images.shape[1] == resolution:
-        return images
-    return jax.image.resize(images, (images.shape[0], resolution, resolution, images.shape[3]), "bilinear")

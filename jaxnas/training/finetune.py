@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxnas.data.augment import Augmentation, augment, normalise
+from jaxnas.data.augment import Augmentation, augment, normalise, resized
 from jaxnas.data.batches import epoch_order
 from jaxnas.supernets.subnet import Arrays, Subnet, forward
-from jaxnas.training.evaluate import resized
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
-from jaxnas.training.sandwich import optimizer
+from jaxnas.training.optimizer import sgd
 from jaxnas.types import PRNGKey
 
 
@@ -92,4 +91,4 @@ def _step(
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
     steps = settings.epochs * (images // settings.batch_size)
-    return optimizer(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)
+    return sgd(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, UInt8
 
-from jaxnas.data.augment import Augmentation, augment, normalise
+from jaxnas.data.augment import Augmentation, augment, normalise, resized
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.dataset import Dataset
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import resized
-from jaxnas.training.sandwich import Losses, optimizer, sandwich_gradients
+from jaxnas.training.optimizer import sgd
+from jaxnas.training.sandwich import Losses, sandwich_gradients
 from jaxnas.types import PRNGKey
 
 
@@ -112,4 +112,4 @@ def make_step(net: Supernet, settings: TrainConfig, augmentation: Augmentation, 
 def _optimizer(settings: TrainConfig, steps: int) -> optax.GradientTransformation:
     warmup = min(int(settings.warmup_epochs * steps / max(settings.epochs, 1)), steps // 2)
     schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, max(steps, 1))
-    return optimizer(schedule, settings.weight_decay)
+    return sgd(schedule, settings.weight_decay)

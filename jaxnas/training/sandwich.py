@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnas.supernets.subnet import forward
@@ -49,17 +48,3 @@ def sandwich_gradients(
 
     gradients, random = jax.lax.scan(one, gradients, genomes)
     return gradients, Losses(largest, smallest, jnp.mean(random))
-
-
-def optimizer(learning_rate: optax.ScalarOrSchedule, weight_decay: float) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum 0.9; gradients clipped by value at 1, weight decay on kernels only (AttentiveNAS)."""
-    return optax.chain(
-        optax.clip(1.0),
-        optax.add_decayed_weights(weight_decay, mask=_kernels),
-        optax.sgd(learning_rate, momentum=0.9, nesterov=True),
-    )
-
-
-def _kernels(params: PyTree) -> PyTree:
-    """True where an array is a kernel."""
-    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)

@@ -1,9 +1,11 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.data.augment import augment, normalise
+from jaxnas.data.augment import augment, normalise, resized
 from jaxnas.errors import UserError
 
 
@@ -104,3 +106,13 @@ def test_one_program_serves_every_key():
     for seed in range(3):
         traced(jax.random.key(seed), jnp.asarray(images()))
     assert len(traces) == 1
+
+
+def test_resized():
+    images = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
+    np.testing.assert_array_equal(resized(images, 8), images)
+    assert resized(images, 6).shape == (2, 6, 6, 3)
+    np.testing.assert_allclose(resized(jnp.full((1, 8, 8, 1), 2.5), 12), 2.5, rtol=1e-6)
+    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, :, None, None], (1, 8, 8, 1))
+    np.testing.assert_allclose(resized(ramp, 16)[0, 1:-1, 0, 0], np.arange(0.25, 7.0, 0.5), atol=1e-6)
+    assert jax.eval_shape(partial(resized, resolution=24), images).dtype == jnp.float32

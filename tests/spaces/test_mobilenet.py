@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxnas.config import SPACES
-from jaxnas.spaces.mobilenet import MobileNet, Stage, cifar, make_divisible, space, tiny
+from jaxnas.spaces.mobilenet import MobileNet, Stage, cifar, make_divisible, mobilenet_space, tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.workload import macs, params
 
@@ -69,7 +69,7 @@ def test_the_range_of_macs(make, least, most):
 def test_a_network_counted_by_hand():
     """8x8 grey; stem 8 wide to 4x4; a block 8 -> 24 (middle 16) to 2x2 with squeeze-excite (8) and a shortcut; head."""
     stage = Stage((24,), (1, 2), (3,), (2,), 2, True)
-    some = space("hand", MobileNet((8,), (8,), 2, (stage,), (16,), 1, 4))
+    some = mobilenet_space("hand", MobileNet((8,), (8,), 2, (stage,), (16,), 1, 4))
     stem = 16 * 8 * 9, 8 * 9 + 16
     expand = 16 * 8 * 16, 8 * 16 + 32
     depthwise = 4 * 16 * 9, 16 * 9 + 32

@@ -90,7 +90,7 @@ def small(small_mobilenet, randomised):
 
 
 def test_masked_equals_sliced_with_given_statistics(tiny):
-    check_given_statistics(tiny, genomes(tiny.space, 10))
+    check_given_statistics(tiny, genomes(tiny.space, 6))
 
 
 def test_masked_equals_sliced_with_batch_statistics(tiny):

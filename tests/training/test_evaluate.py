@@ -1,7 +1,5 @@
 """Accuracies of many subnets in one program, against extracted networks evaluated one by one."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
-from jaxnas.training.evaluate import MICRO_BATCH, Examples, accuracies, accuracy, resized
+from jaxnas.training.evaluate import MICRO_BATCH, Examples, accuracies, accuracy
 from jaxnas.workload import Op
 
 COUNT = 2 * MICRO_BATCH + 22  # the last micro-batch is not full
@@ -75,13 +73,3 @@ def test_accuracy_of_a_plain_network(case):
     subnet = Subnet(ops, weights, SLICED(ops, weights, examples.calibration)[1])
     found = float(accuracy(subnet, examples.images, examples.labels)) * COUNT
     assert found == pytest.approx(correct_alone(net, params, genome, examples), abs=1.01)
-
-
-def test_resized():
-    images = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
-    np.testing.assert_array_equal(resized(images, 8), images)
-    assert resized(images, 6).shape == (2, 6, 6, 3)
-    np.testing.assert_allclose(resized(jnp.full((1, 8, 8, 1), 2.5), 12), 2.5, rtol=1e-6)
-    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, :, None, None], (1, 8, 8, 1))
-    np.testing.assert_allclose(resized(ramp, 16)[0, 1:-1, 0, 0], np.arange(0.25, 7.0, 0.5), atol=1e-6)
-    assert jax.eval_shape(partial(resized, resolution=24), images).dtype == jnp.float32

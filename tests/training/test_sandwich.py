@@ -11,7 +11,8 @@ import pytest
 
 from jaxnas.supernets.mobilenet import build
 from jaxnas.training.losses import distillation_loss, hard_loss
-from jaxnas.training.sandwich import optimizer, sandwich_gradients
+from jaxnas.training.optimizer import sgd
+from jaxnas.training.sandwich import sandwich_gradients
 
 SMOOTHING = 0.1
 
@@ -58,7 +59,7 @@ def test_the_losses_are_those_of_the_parts(parts):
 
 def test_the_optimizer_decays_kernels_only():
     params = {"a": {"kernel": jnp.full(2, 2.0), "bias": jnp.ones(2), "scale": jnp.ones(2)}}
-    tx = optimizer(0.5, weight_decay=0.1)
+    tx = sgd(0.5, weight_decay=0.1)
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     updated = cast(Any, optax.apply_updates(params, updates))["a"]
     np.testing.assert_allclose(updated["kernel"], 2 - 0.5 * 1.9 * 0.1 * 2, rtol=1e-6)  # Nesterov: 1 + momentum at the first step
@@ -66,7 +67,7 @@ def test_the_optimizer_decays_kernels_only():
 
 
 def test_the_optimizer_clips_by_value_and_has_nesterov_momentum():
-    params, tx = {"bias": jnp.zeros(3)}, optimizer(1.0, weight_decay=0.0)
+    params, tx = {"bias": jnp.zeros(3)}, sgd(1.0, weight_decay=0.0)
     gradients, state = {"bias": jnp.array([0.5, 7.0, -7.0])}, tx.init(params)
     clipped = np.array([0.5, 1, -1])
     for scale in (1 + 0.9, 1 + 0.9 * 1.9):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.selection import choose_networks
+from jaxnas.search.selection import choose_networks
 
 # Error (share of images) and latency; the front is rows 0, 2, 3, 5, 6, and row 5 is its knee.
 FITNESS = np.array([[0.40, 1.0], [0.41, 1.5], [0.12, 3.5], [0.10, 5.0], [np.nan, 0.1], [0.18, 1.2], [0.13, 2.0], [0.30, 6.0]], np.float32)
