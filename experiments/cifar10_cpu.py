@@ -21,6 +21,6 @@ config = Config(
         epochs=12, batch_size=64, random_subnets=1, learning_rate=0.06, warmup_epochs=1, weight_decay=5e-5, label_smoothing=0.0
     ),
     profile=ProfileConfig(train=260, validation=70, test=70),
-    search=SearchConfig(population=28, generations=50, images=1000),
-    finetune=FinetuneConfig(epochs=8, batch_size=64, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
+    search=SearchConfig(population=28, generations=50, images=800),
+    finetune=FinetuneConfig(epochs=5, batch_size=64, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
 )
