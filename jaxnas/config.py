@@ -42,7 +42,9 @@ class ProfileConfig:
     """Which subnets are measured, and how."""
 
     device: str = "onnxruntime"
+    """onnxruntime: this machine's processor."""
     threads: int = 1
+    """Of the device's runtime."""
     train: int = 200
     """Subnets measured to train the predictor, drawn to cover the space."""
     validation: int = 50
@@ -69,10 +71,15 @@ class SearchConfig:
     """The multi-objective search and its evaluation."""
 
     algorithm: str = "nsga2"
+    """nsga2 or random."""
     population: int = 28
+    """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
+    """The initial population is the first."""
     crossover: float = 0.9
+    """nsga2: probability, per pair of parents, that the two exchange genes."""
     mutation: float = 0.35
+    """nsga2: probability, per child, that at least one of its genes changes."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
 
@@ -82,8 +89,11 @@ class Config:
     """One experiment. Every field can be overridden on the command line: `--train.epochs 5`."""
 
     name: str
+    """Names the run directory, runs/NAME."""
     space: str = "tiny"
+    """tiny (0.4 to 3.4 MMACs at 32 pixels) or cifar (8 to 66)."""
     seed: int = 0
+    """All randomness follows from it."""
     latency_limit_ms: float | None = None
     """The wish: the first network chosen is the most accurate one predicted below it."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -11,13 +11,14 @@ from jaxnas.report.html import write_report
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.data import run_data
-from jaxnas.stages.export import run_export, run_verify
+from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
 from jaxnas.stages.job import Job, load_data, load_space, open_job
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
 from jaxnas.stages.train import run_train
+from jaxnas.stages.verify import run_verify
 
 
 def run_report(job: Job) -> bool:

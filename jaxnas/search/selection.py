@@ -50,7 +50,8 @@ def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:
     """The first, hence most accurate, row below the limit."""
     if not (latency_ms <= limit_ms).any():
         raise UserError(
-            f"no network found is predicted below {limit_ms:g} ms; the fastest takes {latency_ms.min():.3g} ms: raise latency_limit_ms"
+            f"no network found is predicted below {limit_ms:g} ms; the fastest takes {latency_ms.min():.3g} ms: "
+            "raise latency_limit_ms, and use another --out"
         )
     return int(rows[latency_ms <= limit_ms][0])
 

@@ -44,7 +44,12 @@ def archive(rng: np.random.Generator, n: int, best: float) -> dict:
 def measurement_rows(rng: np.random.Generator) -> list[dict]:
     rows = []
     for i, latency_ms in enumerate(rng.uniform(0.05, 0.6, 60)):
-        row = {"split": ("train", "validation", "test")[i % 3], "genome": f"{i // 3} 1 0", "latency_ms": latency_ms, "p10_ms": 0.98 * latency_ms}
+        row = {
+            "split": ("train", "validation", "test")[i % 3],
+            "genome": f"{i // 3} 1 0",
+            "latency_ms": latency_ms,
+            "p10_ms": 0.98 * latency_ms,
+        }
         row |= {"p90_ms": 1.05 * latency_ms, "repeats": 40, "device": "onnxruntime", "threads": 1, "runtime": "onnxruntime 1.22"}
         rows.append(row | {"macs": 1000, "params": 100, "failure": ""})
     rows[7] |= {"latency_ms": "nan", "p10_ms": "nan", "p90_ms": "nan", "failure": "out of memory"}
