@@ -86,7 +86,8 @@ config = Config(
 
 # The command as a user has it, with types and shapes checked as in the tests.
 COMMAND = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to Ctrl-C
 from jaxtyping import install_import_hook
 install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 from jaxnas.cli import main
