@@ -1,6 +1,8 @@
 """Question: does a hardware-aware search find better networks than chance, on this machine, in minutes?
 
 Command: jaxnas run experiments/quickstart.py
+Time: 10 minutes on two shared cores, installation and compilation included.
+Result: 19 % more hypervolume than random sampling of as many networks (README.md has the table).
 """
 
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
