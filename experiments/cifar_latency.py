@@ -3,7 +3,7 @@
 The supernet is not trained (no epochs): latency depends on sizes, not on weights. 260 networks that cover the space train
 the perceptron, 70 drawn uniformly stop its training, 70 more are only ever reported: `test` in predictor.json.
 
-Commands: jaxnas data experiments/cifar_latency.py --data.data-dir ~/tensorflow_datasets
+Commands: jaxnas data experiments/cifar_latency.py --data-dir ~/tensorflow_datasets
           jaxnas train runs/cifar_latency
           jaxnas profile runs/cifar_latency
           jaxnas predict runs/cifar_latency

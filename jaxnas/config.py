@@ -5,6 +5,9 @@ Settings that one layer reads lie beside its code (`TrainConfig` in training/loo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
 
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
@@ -28,7 +31,7 @@ class DataConfig:
 
     source: str = "digits"
     """digits, tfds:NAME or npz:PATH."""
-    data_dir: str | None = None
+    data_dir: Annotated[str | None, tyro.conf.arg(aliases=("--data-dir",))] = None
     """Where tfds keeps its data sets."""
     search_images: int = 400
     """Images taken from the training split for the search split, where the source brings none of its own."""

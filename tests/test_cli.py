@@ -111,7 +111,7 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--latency-limit-ms 0", ["latency_limit_ms must be above 0"]),
         ("--latency-limit-ms nan", ["latency_limit_ms must be above 0"]),
         ("--data.source npz:missing.npz", ["npz:missing.npz: no such file"]),
-        ("--data.source tfds:cifar10 --data.data-dir missing", ["tfds:cifar10", "missing"]),
+        ("--data.source tfds:cifar10 --data-dir missing", ["tfds:cifar10", "missing"]),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(cli, micro, tmp_path, overrides, parts):

@@ -9,7 +9,7 @@ State = Any  # a pytree of fixed shapes, each algorithm's own
 
 
 class Asked(NamedTuple):
-    """Candidates to evaluate, and the archive rows (order of evaluation, from 0) that they descend from."""
+    """Candidates to evaluate, and the archive rows (order of evaluation, from 0) that they descend from, for candidates.npz."""
 
     genomes: Genomes
     parents: Parents

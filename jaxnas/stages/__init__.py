@@ -1,0 +1,1 @@
+"""The stages of the main job, one file each: too long together for one page, and each a command of its own."""
