@@ -38,9 +38,10 @@ def run_finetune(job: Job) -> bool:
 def read_chosen(job: Job) -> list[dict[str, Any]]:
     """The chosen networks in order, as chosen.json has them."""
     with reading(job.run, "chosen.json"):
-        if not isinstance(job.run.read_json("chosen.json"), list):
+        recorded = job.run.read_json("chosen.json")
+        if not isinstance(recorded, list):
             raise TypeError("not a list")
-        chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in job.run.read_json("chosen.json")]
+        chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in recorded]
         for one in chosen:
             if missing := set(COLUMNS) - set(one):
                 raise KeyError(", ".join(sorted(missing)))
@@ -53,7 +54,7 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     """The network that fine-tuning left in checkpoints/NAME."""
     subnet = job.net.extract(jax.device_get(job.params()), genome, {})
     state = checkpoints.restore(job.run.path(f"checkpoints/{name}"), init_state(subnet, job.config.finetune, len(job.data.train)))
-    return recalibrated(Subnet(subnet.ops, state.weights, {}), job.examples(job.data.calibration, job.resolution(genome)).calibration)
+    return recalibrated(Subnet(subnet.ops, state.weights, {}), job.calibration(job.resolution(genome)))
 
 
 def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, fitness: np.ndarray) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int
 
 from jaxnas import checkpoints
 from jaxnas.config import DATASETS, SPACES, SUPERNETS, Config, DataConfig
@@ -48,11 +48,14 @@ class Job:
 
     def examples(self, split: Split, resolution: int) -> Examples:
         """A split's images as a network of this resolution sees them, and the calibration images likewise."""
-        images, calibration = (
-            resized(normalise(jnp.asarray(some), self.data.mean, self.data.deviation), resolution)
-            for some in (split.images, self.data.calibration.images)
-        )
-        return Examples(images, jnp.asarray(split.labels), calibration)
+        return Examples(self._images(split, resolution), jnp.asarray(split.labels), self.calibration(resolution))
+
+    def calibration(self, resolution: int) -> Float[Array, "n r r c"]:
+        """The images that statistics are recalibrated on, as a network of this resolution sees them."""
+        return self._images(self.data.calibration, resolution)
+
+    def _images(self, split: Split, resolution: int) -> Float[Array, "n r r c"]:
+        return resized(normalise(jnp.asarray(split.images), self.data.mean, self.data.deviation), resolution)
 
     def train_state(self) -> TrainState | None:
         """The supernet's newest checkpoint, None where there is none."""
@@ -73,7 +76,7 @@ class Job:
 
     def inherited(self, params: Params, genome: Int[np.ndarray, "genes"]) -> Subnet:
         """A network as the supernet has it, with statistics of its own; `params` on the host, where a slice is a view."""
-        calibration = self.examples(self.data.calibration, self.resolution(genome)).calibration
+        calibration = self.calibration(self.resolution(genome))
         stats = jax.device_get(_statistics(self.net, params, jnp.asarray(genome), calibration))
         return jax.tree.map(jnp.asarray, self.net.extract(params, genome, stats))
 

@@ -73,7 +73,7 @@ def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     params, largest = job.params(), jnp.asarray(job.space.largest)
     calibrate = jax.jit(lambda params, images: statistics(job.net, params, largest, images))
     sizes = job.space.structure.resolutions
-    stats = {size: jax.device_get(calibrate(params, job.examples(job.data.calibration, size).images)) for size in sizes}
+    stats = {size: jax.device_get(calibrate(params, job.calibration(size))) for size in sizes}
     host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
 
     def export(genome: np.ndarray) -> tuple[bytes, dict[str, Any]]:
