@@ -31,7 +31,7 @@ class Op:
     groups: int = 1
     norm: bool = False
     bias: bool = False
-    act: str = ""  # "", relu, swish, hard_sigmoid
+    act: str = ""  # "", relu, relu6, swish, hard_swish, hard_sigmoid
 
     @property
     def macs(self) -> int:
@@ -50,9 +50,9 @@ class Op:
 
 
 class Layers(NamedTuple):
-    """Costs of a network as a struct of arrays, one entry a layer; traced, so a million genomes are one `vmap`.
+    """Costs of a network as a struct of arrays, one entry an operator, in order; traced, so a million genomes are one `vmap`.
 
-    `repeat` is 0 for a layer that the network skips. Sizes are those of the output; `params` is exact per layer.
+    `repeat` is 0 for an operator that the network skips. Sizes are those of the output.
     """
 
     kind: Int[Array, "*n layers"]  # position in KINDS
@@ -64,18 +64,53 @@ class Layers(NamedTuple):
     stride: Int[Array, "*n layers"]
     groups: Int[Array, "*n layers"]
     extras: Int[Array, "*n layers"]  # numbers stored per output channel beside the weights: bias 1, norm 2
+    live: Int[Array, "*n layers"]  # activations held while it runs: its inputs, its output, and what is kept for later
     repeat: Int[Array, "*n layers"]
 
 
-def _weights(layers: Layers) -> Int[Array, "*n layers"]:
-    return layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2
+class Costs(NamedTuple):
+    """What a network costs on any device; exact integers."""
+
+    macs: Int[Array, "*n"]
+    params: Int[Array, "*n"]
+    peak_activations: Int[Array, "*n"]
+
+
+def layer_costs(layers: Layers) -> Costs:
+    """Costs of each layer by itself, 0 where it is skipped; for ints, NumPy and traced columns alike."""
+    weighted, runs = (layers.kind == CONV) | (layers.kind == LINEAR), layers.repeat > 0
+    weights = weighted * layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2
+    return Costs(
+        layers.repeat * layers.height * layers.width * weights,
+        layers.repeat * (weights + layers.c_out * layers.extras),
+        runs * layers.live,
+    )
 
 
 def macs(layers: Layers) -> Int[Array, "*n"]:
     """Multiply-adds of the whole network, counted once; exact below 2^31."""
-    return jnp.sum(layers.repeat * layers.height * layers.width * _weights(layers), axis=-1)
+    return jnp.sum(layer_costs(layers).macs, axis=-1)
 
 
 def params(layers: Layers) -> Int[Array, "*n"]:
     """Number of weights, biases, norm scales and shifts."""
-    return jnp.sum(layers.repeat * (_weights(layers) + layers.c_out * layers.extras), axis=-1)
+    return jnp.sum(layer_costs(layers).params, axis=-1)
+
+
+def peak_activations(layers: Layers) -> Int[Array, "*n"]:
+    """The most activations held at once, over the operators in order of execution.
+
+    While an operator runs, its inputs, its output, and every earlier result that a later operator reads are held; the
+    image until its last use. No operator writes over its input; norm and activation are part of their convolution.
+    """
+    return jnp.max(layer_costs(layers).peak_activations, axis=-1)
+
+
+def weight_bytes(layers: Layers, bytes_per_weight: int = 4) -> Int[Array, "*n"]:
+    """Memory of the weights; exact below 2^31."""
+    return params(layers) * bytes_per_weight
+
+
+def peak_activation_bytes(layers: Layers, bytes_per_activation: int = 4) -> Int[Array, "*n"]:
+    """The most memory that activations take at once, see `peak_activations`; exact below 2^31."""
+    return peak_activations(layers) * bytes_per_activation

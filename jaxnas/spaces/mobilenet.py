@@ -1,76 +1,32 @@
-"""The elastic inverted-residual family: AttentiveNAS's block structure and its encoding of 31 genes.
+"""The elastic inverted-residual family: stages of blocks, each described by its choices.
 
-Genome: resolution, 9 widths (first_conv, mb1..mb7, last_conv), 7 depths, 7 kernels, 7 expands, in this order (Wang et al.,
-"AttentiveNAS", CVPR 2021). One width, depth, kernel and expand ratio per stage, shared by its blocks.
+Genome: resolution, widths (first_conv, each stage, last_conv), depths, kernels, expands, in this order. AttentiveNAS has one
+width, depth, kernel and expand ratio per stage, shared by its blocks: 31 genes (Wang et al., "AttentiveNAS", CVPR 2021).
+Once-for-All has a kernel and an expand ratio for every block (Cai et al., "Once for All", ICLR 2020).
 """
 
-from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
-from jaxnas.spaces.space import Gene, Space
-from jaxnas.types import Genome, Size
-from jaxnas.workload import CONV, LINEAR, Layers
-
-HEAD_EXPAND = 6  # the head's first 1x1 convolution widens mb7 by this much
+from jaxnas.spaces.space import Gene, Part, Space
+from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, make_divisible, squeezed, strided
+from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Blocks that share their genes; choices are sorted, and `expands` is (1,), no expansion layer, or all above 1."""
+class Choice(NamedTuple):
+    """What one genome has, per stage; kernels and expands per stage and block. Ints or traced; values or, of indices, indices."""
 
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    kernels: tuple[int, ...]
-    expands: tuple[int, ...]
-    stride: int
-    squeeze_excite: bool
-
-
-@dataclass(frozen=True)
-class MobileNet:
-    """What a supernet of this family is built from. The stem is a 3x3 convolution, the head AttentiveNAS's V3 head."""
-
-    resolutions: tuple[int, ...]
-    first_widths: tuple[int, ...]
-    first_stride: int
-    stages: tuple[Stage, ...]
-    last_widths: tuple[int, ...]
-    channels: int
-    classes: int
-
-
-def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """About 0.3 to 3 MMACs at 32 pixels; one resolution, the images' own."""
-    stages = (
-        Stage((8, 16), (1,), (3, 5), (1,), 1, False),
-        Stage((8, 16), (1, 2), (3, 5), (2, 3), 2, False),
-        Stage((16, 24), (1, 2), (3, 5), (2, 3, 4), 1, True),
-        Stage((16, 24, 32), (1, 2, 3), (3, 5), (2, 3, 4), 2, False),
-        Stage((16, 24, 32), (1, 2, 3), (3, 5), (2, 3, 4), 1, True),
-        Stage((24, 32), (1, 2, 3), (3, 5), (3,), 1, True),
-        Stage((24, 32), (1,), (3, 5), (3,), 1, True),
-    )
-    return mobilenet_space("tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes))
-
-
-def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """About 6 to 70 MMACs at 32 pixels; two resolutions, three quarters of the images' own and the whole."""
-    stages = (
-        Stage((16, 24), (1, 2), (3, 5), (1,), 1, False),
-        Stage((16, 24), (1, 2, 3), (3, 5), (3, 4, 5), 2, False),
-        Stage((24, 32), (2, 3, 4), (3, 5), (3, 4, 5), 1, True),
-        Stage((40, 48), (2, 3, 4), (3, 5), (3, 4, 5), 2, False),
-        Stage((56, 64, 72), (2, 3, 4), (3, 5), (3, 4, 5), 1, True),
-        Stage((80, 88, 96, 104), (2, 3, 4), (3, 5), (6,), 2, True),
-        Stage((104, 112), (1, 2), (3, 5), (6,), 1, True),
-    )
-    return mobilenet_space("cifar", MobileNet((3 * image_size // 4, image_size), (16, 24), 1, stages, (448, 512), channels, classes))
+    resolution: Any
+    first: Any
+    widths: list
+    last: Any
+    depths: list
+    kernels: list[list]
+    expands: list[list]
 
 
 def mobilenet_space(name: str, net: MobileNet) -> Space:
-    """The 31-gene space of a structure."""
+    """The space of a structure; its genes are in the order that the head of this page gives."""
     stages = [(f"mb{i}", stage) for i, stage in enumerate(net.stages, 1)]
     genes = (
         Gene("resolution", net.resolutions, static=True),
@@ -78,67 +34,107 @@ def mobilenet_space(name: str, net: MobileNet) -> Space:
         *(Gene(f"{mb}_width", stage.widths) for mb, stage in stages),
         Gene("last_conv_width", net.last_widths),
         *(Gene(f"{mb}_depth", stage.depths) for mb, stage in stages),
-        *(Gene(f"{mb}_kernel", stage.kernels) for mb, stage in stages),
-        *(Gene(f"{mb}_expand", stage.expands) for mb, stage in stages),
+        *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "kernel", stage.kernels)),
+        *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "expand", stage.expands)),
     )
-    return Space(name, genes, canonical=lambda genome: genome, layers=partial(_layers, net, genes), structure=net)
+    return Space(name, genes, _parts(net, len(genes)), structure=net)
 
 
-def make_divisible(value, divisor: int = 8):
-    """The nearest multiple of `divisor`, never below 90 % of the value; for ints and traced integers alike.
-
-    >>> make_divisible(30), make_divisible(11)
-    (32, 16)
-    """
-    rounded = (value + divisor // 2) // divisor * divisor
-    rounded = rounded + divisor * (rounded < divisor)
-    return rounded + divisor * (10 * rounded < 9 * value)
+def _block_genes(net: MobileNet, mb: str, stage: Stage, kind: str, choices: tuple[int, ...]) -> list[Gene]:
+    """The stage's gene of a kind, or one for each of its blocks."""
+    if not net.per_block:
+        return [Gene(f"{mb}_{kind}", choices)]
+    needs = [(f"{mb}_depth", b + 1) if b >= stage.depths[0] else None for b in range(stage.depths[-1])]
+    return [Gene(f"{mb}_block{b}_{kind}", choices, needs=need) for b, need in enumerate(needs)]
 
 
-def squeezed(middle):
-    """Width of squeeze-excite's bottleneck, for a middle width of the block."""
-    return make_divisible(middle // 4)
+def split_genes(net: MobileNet, values) -> Choice:
+    """A genome's values, by what they mean; a stage's shared kernel and expand ratio are repeated for its blocks."""
+    rest = list(values)
+    n, most = len(net.stages), [stage.depths[-1] for stage in net.stages]
+
+    def take(count: int) -> list:
+        taken, rest[:] = rest[:count], rest[count:]
+        return taken
+
+    (resolution, first), widths, (last,), depths = take(2), take(n), take(1), take(n)
+    kernels, expands = ([take(m) if net.per_block else take(1) * m for m in most] for _ in range(2))
+    return Choice(resolution, first, widths, last, depths, kernels, expands)
 
 
-def split_genes(net: MobileNet, values):
-    """The chosen values as (resolution, first width, stage widths, last width, depths, kernels, expands)."""
-    n = len(net.stages)
-    resolution, first, widths, last = values[0], values[1], values[2 : n + 2], values[n + 2]
-    depths, kernels, expands = (values[n + 3 + i * n : n + 3 + (i + 1) * n] for i in range(3))
-    return resolution, first, widths, last, depths, kernels, expands
+def _parts(net: MobileNet, genes: int) -> tuple[Part, ...]:
+    """The stem, each stage (or each block, where blocks have genes of their own), and the head."""
+    at: Any = split_genes(net, range(genes))  # positions in place of values
+    width, stride = at.first, net.first_stride
+    parts = [Part((at.resolution, width), partial(_stem, net))]
+    for i, stage in enumerate(net.stages):
+        every = range(stage.depths[-1])
+        for blocks in [range(b, b + 1) for b in every] if net.per_block else [every]:
+            b = blocks[0]
+            decided_by = (at.resolution, width if b == 0 else at.widths[i], at.widths[i], at.depths[i], at.kernels[i][b], at.expands[i][b])
+            parts.append(Part(decided_by, partial(_blocks, net, stage, stride, blocks)))
+        width, stride = at.widths[i], stride * stage.stride
+    return (*parts, Part((at.resolution, width, at.last), partial(_head, net, stride)))
 
 
-def _layers(net: MobileNet, genes: tuple[Gene, ...], genome: Genome) -> Layers:
-    """The cost table of one genome: every layer of the largest network, skipped ones with repeat 0."""
-    values = [jnp.asarray(gene.choices, jnp.int32)[genome[i]] for i, gene in enumerate(genes)]
-    size, width, widths, last, depths, kernels, expands = split_genes(net, values)
+def _stem(net: MobileNet, resolution, width) -> list[Layers]:
+    size = strided(resolution, net.first_stride)
+    return [_row(CONV, resolution, size, net.channels, width, 3, net.first_stride)]
+
+
+def _head(net: MobileNet, stride: int, resolution, width, last) -> list[Layers]:
+    size, wide = strided(resolution, stride), HEAD_EXPAND * width
+    return [
+        _row(CONV, size, size, width, wide),
+        _row(POOL, size, 1, wide, wide, extras=0),
+        _row(CONV, 1, 1, wide, last, extras=0),
+        _row(LINEAR, 1, 1, last, net.classes, extras=1),
+    ]
+
+
+def _blocks(net: MobileNet, stage: Stage, stride: int, blocks: range, resolution, c_in, c_out, depth, kernel, expand) -> list[Layers]:
+    """Some blocks of a stage, in which every size is 1/`stride` of the image's at first; skipped blocks have repeat 0."""
+    size, rows = strided(resolution, stride), []
+    for b in blocks:
+        if b == 0:
+            block = _block(net, stage, stage.stride, size, c_in, c_out, kernel, expand)
+        else:
+            block = _block(net, stage, 1, strided(size, stage.stride), c_out, c_out, kernel, expand)
+        rows += [row._replace(repeat=row.repeat * (b < depth)) for row in block]
+    return rows
+
+
+def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kernel, expand) -> list[Layers]:
+    """The operators of one block, whose input has `before` pixels; `kept` is what the shortcut still needs."""
+    size, middle = strided(before, stride), make_divisible(c_in * expand)
+    shortcut = 1 if net.shortcut == "always" else (stride == 1) * (c_in == c_out)
+    kept, wide, narrow = shortcut * before**2 * c_in, size**2 * middle, size**2 * c_out
     rows = []
-
-    def add(kind, size, c_in, c_out, kernel: Size = 1, stride=1, groups: Size = 1, extras=2, repeat: Size = 1):
-        rows.append((kind, size, size, c_in, c_out, kernel, stride, groups, extras, repeat))
-
-    size = _strided(size, net.first_stride)
-    add(CONV, size, net.channels, width, 3, net.first_stride)
-    for stage, c_out, depth, kernel, expand in zip(net.stages, widths, depths, kernels, expands, strict=True):
-        for block in range(stage.depths[-1]):
-            c_in, stride, on = (width, stage.stride, 1) if block == 0 else (c_out, 1, jnp.int32(block < depth))
-            middle = make_divisible(c_in * expand)
-            if stage.expands != (1,):
-                add(CONV, size, c_in, middle, repeat=on)
-            size = _strided(size, stride)
-            add(CONV, size, middle, middle, kernel, stride, groups=middle, repeat=on)
-            if stage.squeeze_excite:
-                add(CONV, 1, middle, squeezed(middle), extras=1, repeat=on)
-                add(CONV, 1, squeezed(middle), middle, extras=1, repeat=on)
-            add(CONV, size, middle, c_out, repeat=on)
-            if block == 0:
-                add(CONV, size, c_in, c_out, extras=0, repeat=jnp.int32(c_in != c_out))
-        width = c_out
-    add(CONV, size, width, HEAD_EXPAND * width)
-    add(CONV, 1, HEAD_EXPAND * width, last, extras=0)
-    add(LINEAR, 1, last, net.classes, extras=1)
-    return Layers(*(jnp.stack([jnp.asarray(x, jnp.int32) for x in column]) for column in zip(*rows, strict=True)))
+    if stage.operator == "fused_mbconv":
+        rows += [_row(CONV, before, size, c_in, middle, kernel, stride)]
+    elif stage.expand_kernels:
+        rows += [_row(CONV, before, before, c_in, middle)]
+    if stage.depthwise_kernels:
+        rows += [_row(CONV, before, size, middle, middle, kernel, stride, groups=middle, kept=kept if rows else 0)]
+    if stage.squeeze_excite:
+        rows += [
+            _row(POOL, size, 1, middle, middle, extras=0, kept=kept),
+            _row(CONV, 1, 1, middle, squeezed(middle), extras=1, kept=kept + wide),
+            _row(CONV, 1, 1, squeezed(middle), middle, extras=1, kept=kept + wide),
+            _row(MUL, size, size, middle, middle, extras=0, kept=kept + middle),
+        ]
+    if stage.operator == "conv":
+        rows += [_row(CONV, before, size, c_in, c_out, kernel, stride)]
+    else:
+        rows += [_row(CONV, size, size, middle, c_out, kept=kept)]
+    if stride == 2 and net.shortcut == "always":
+        rows += [_row(AVGPOOL2, before, size, c_in, c_in, extras=0, kept=narrow)]
+    if net.shortcut == "always":
+        rows += [_row(CONV, size, size, c_in, c_out, extras=0, kept=narrow, repeat=(c_in != c_out) * 1)]
+    return [*rows, _row(ADD, size, size, c_out, c_out, extras=0, kept=narrow, repeat=shortcut)]
 
 
-def _strided(size, stride: int):
-    return -(-size // stride)
+def _row(kind, before, size, c_in, c_out, kernel: Any = 1, stride: Any = 1, groups: Any = 1, extras: Any = 2, kept=0, repeat: Any = 1):
+    """One operator; its first input is `before` pixels wide, and `kept` activations are held beside it: other inputs, too."""
+    live = before**2 * c_in + size**2 * c_out + kept
+    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras, live, repeat)

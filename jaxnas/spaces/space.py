@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,31 +13,52 @@ from jaxtyping import Array, Bool, Int
 
 from jaxnas.errors import UserError
 from jaxnas.types import Genome, Genomes, PRNGKey
-from jaxnas.workload import Layers
+from jaxnas.workload import Costs, Layers, layer_costs
+
+ANYTHING = np.iinfo(np.int32).min  # what a gene needs that always matters
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One decision: a name and its choices, smallest first. `static` genes change array shapes (resolution)."""
+    """One decision: a name and its choices, smallest first. `static` genes change array shapes (resolution).
+
+    A gene that `needs` (name, value) matters only where the gene of that name has at least this value: the kernel of a
+    stage's fourth block needs depth 4.
+    """
 
     name: str
     choices: tuple[int, ...]
     static: bool = False
+    needs: tuple[str, int] | None = None
+
+
+class Part(NamedTuple):
+    """Operators in a row, and the genes that decide what they cost.
+
+    `rows` takes the values of `genes`, numbers or arrays of one shape, and gives a row of `Layers` for each operator.
+    """
+
+    genes: tuple[int, ...]  # positions
+    rows: Callable[..., list[Layers]]
 
 
 @dataclass(frozen=True)
 class Space:
-    """What can be built. A genome is one choice index per gene; `layers` says what a genome costs.
+    """What can be built. A genome is one choice index per gene; `parts` say what a genome costs, one after another.
 
-    `canonical` maps genomes that mean the same network to one of them; `layers` is pure and vmaps. `structure` is the
-    family's own description, from which its supernet is built.
+    `structure` is the family's own description, from which its supernet is built.
     """
 
     name: str
     genes: tuple[Gene, ...]
-    canonical: Callable[[Genome], Genome]
-    layers: Callable[[Genome], Layers]
+    parts: tuple[Part, ...] = ()
     structure: Any = None
+
+    def __post_init__(self):
+        most = [sum(int(counts.max()) for counts in column) for column in zip(*self._tables, strict=True)]
+        for what, limit, total in zip(("multiply-adds", "weights", "activations"), (2**31, 2**29, 2**29), most, strict=False):
+            if total >= limit:
+                raise UserError(f"a network of space {self.name} may have {total} {what}, more than {limit - 1}: give it smaller choices")
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -52,16 +73,56 @@ class Space:
     def largest(self) -> np.ndarray:
         return self.sizes - 1
 
-    def size(self) -> int:
-        """Number of genomes, exact."""
-        return math.prod(len(gene.choices) for gene in self.genes)
+    @cached_property
+    def static(self) -> int:
+        """Position of the static gene, of which a space has one: the resolution."""
+        return next(i for i, gene in enumerate(self.genes) if gene.static)
 
-    def values(self, genomes: Int[Array, "*n genes"]) -> Int[Array, "*n genes"]:
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Choices of the static gene: a compiled program each."""
+        return self.genes[self.static].choices
+
+    def size(self) -> int:
+        """Number of different networks, exact: genomes that differ in a gene that does not matter count once."""
+        return math.prod(self._ways(gene) for gene in self.genes if gene.needs is None)
+
+    def _ways(self, gene: Gene) -> int:
+        """Number of choices of a gene, each together with all choices of the genes that then matter."""
+        dependents = [other for other in self.genes if other.needs is not None and other.needs[0] == gene.name]
+        return sum(math.prod(len(other.choices) for other in dependents if value >= _needed(other)) for value in gene.choices)
+
+    def alive(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Bool[Array, "*n genes"]:
+        """Whether each gene matters in its genome."""
+        names = [gene.name for gene in self.genes]
+        parents = np.array([names.index(gene.needs[0]) if gene.needs else i for i, gene in enumerate(self.genes)])
+        return self.values(genomes)[..., parents] >= jnp.asarray([_needed(gene) for gene in self.genes], jnp.int32)
+
+    def canonical(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Int[Array, "*n genes"]:
+        """Genomes that mean the same network become one: genes that do not matter take their first choice."""
+        return jnp.where(self.alive(genomes), genomes, 0)
+
+    def values(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Int[Array, "*n genes"]:
         """The chosen values (16 channels, kernel 5, ...) in place of choice indices."""
         table = np.zeros((len(self.genes), self.sizes.max()), np.int32)
         for row, gene in zip(table, self.genes, strict=True):
             row[: len(gene.choices)] = gene.choices
         return jnp.asarray(table)[jnp.arange(len(self.genes)), genomes]
+
+    def layers(self, genome: Genome) -> Layers:
+        """The cost table of one genome: every operator that a network may have, skipped ones with repeat 0; vmaps."""
+        values = self.values(genome)
+        rows = [row for part in self.parts for row in part.rows(*(values[i] for i in part.genes))]
+        return Layers(*(jnp.stack([jnp.asarray(x, jnp.int32) for x in column]) for column in zip(*rows, strict=True)))
+
+    def costs(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Costs:
+        """`workload.costs` of many networks, millions a second: every part's are looked up in a table."""
+        return _looked_up(self, jnp.asarray(genomes))
+
+    @cached_property
+    def _tables(self) -> list[Costs]:
+        """Each part's costs for every combination of its genes' choices, int64; the last gene changes fastest."""
+        return [_table(part, [self.genes[i].choices for i in part.genes]) for part in self.parts]
 
     def sample(self, key: PRNGKey, n: int) -> Genomes:
         """`n` genomes, every gene uniform over its choices, independently."""
@@ -90,3 +151,26 @@ class Space:
         if genome.shape != self.sizes.shape or (genome < 0).any() or (genome >= self.sizes).any():
             raise UserError(f"a genome of {self.name} has {len(self.genes)} indices below {self.sizes.tolist()}, got {genome.tolist()}")
         return {gene.name: gene.choices[int(i)] for gene, i in zip(self.genes, genome, strict=True)}
+
+
+def _needed(gene: Gene) -> int:
+    return gene.needs[1] if gene.needs else int(ANYTHING)
+
+
+def _table(part: Part, choices: list[tuple[int, ...]]) -> Costs:
+    values = [axis.ravel() for axis in np.meshgrid(*choices, indexing="ij")]
+    columns = zip(*(layer_costs(row) for row in part.rows(*values)), strict=True)
+    macs, params, live = (np.stack(np.broadcast_arrays(values[0], *column)[1:]) for column in columns)
+    return Costs(macs.sum(axis=0), params.sum(axis=0), live.max(axis=0))
+
+
+@partial(jax.jit, static_argnames="space")
+def _looked_up(space: Space, genomes: Int[Array, "*n genes"]) -> Costs:
+    macs = params = peak = jnp.int32(0)
+    for part, table in zip(space.parts, space._tables, strict=True):
+        row = jnp.int32(0)
+        for i in part.genes:
+            row = row * len(space.genes[i].choices) + genomes[..., i]
+        found = [jnp.asarray(counts, jnp.int32)[row] for counts in table]
+        macs, params, peak = macs + found[0], params + found[1], jnp.maximum(peak, found[2])
+    return Costs(macs, params, peak)

@@ -1,69 +1,152 @@
-"""The MobileNet spaces: their genes, and their cost table against the operators of the network and against a count by hand."""
+"""The MobileNet family's cost table: against the operators of the network, a walk over what they hold, and a count by hand."""
+
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnas.config import SPACES
-from jaxnas.spaces.mobilenet import MobileNet, Stage, cifar, make_divisible, mobilenet_space, tiny
+from jaxnas.errors import UserError
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+from jaxnas.spaces.published import ofa_mobilenet_v3, tiny
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.mobilenet import build
-from jaxnas.workload import macs, params
-
-STAGES = [f"mb{i}" for i in range(1, 8)]
-NAMES = [
-    "resolution",
-    "first_conv_width",
-    *(f"{mb}_width" for mb in STAGES),
-    "last_conv_width",
-    *(f"{mb}_depth" for mb in STAGES),
-    *(f"{mb}_kernel" for mb in STAGES),
-    *(f"{mb}_expand" for mb in STAGES),
-]
+from jaxnas.workload import KINDS, Layers, Op, layer_costs, macs, params, peak_activations
 
 
-def table_costs(space):
-    """(MACs, parameters) of a population, one program."""
-    return jax.jit(jax.vmap(lambda genome: (macs(space.layers(genome)), params(space.layers(genome)))))
+def every_operator(shortcut: str, per_block: bool) -> Space:
+    """A stage of each operator, strides over odd sizes, widths that agree and widths that do not."""
+    stages = (
+        Stage((8, 16), (1, 2), (3, 5), (1,), 1, activation="relu", operator="conv"),
+        Stage((16, 24), (1, 2, 3), (3, 5), (1, 2, 4), 2, squeeze_excite=True, operator="fused_mbconv"),
+        Stage((16, 24), (1, 2), (3,), (1,), 2, squeeze_excite=True),
+        Stage((16, 24), (2, 3), (1, 3, 7), (2, 3), 1, activation="hard_swish"),
+        Stage((24, 32), (1, 2), (3, 5), (1,), 2, operator="conv"),
+    )
+    net = MobileNet((21, 32), (8, 16), 1, stages, (16, 24), 3, 10, shortcut=shortcut, per_block=per_block)
+    return mobilenet_space("every_operator", net)
 
 
-@pytest.mark.parametrize("make", SPACES.values(), ids=SPACES.keys())
-def test_31_genes_in_the_order_of_attentive_nas(make):
-    genes = make(32, 3, 10).genes
-    assert [gene.name for gene in genes] == NAMES
-    assert len(genes) == 31
-    assert [gene.name for gene in genes if gene.static] == ["resolution"]
-    assert all(gene.choices == tuple(sorted(set(gene.choices))) for gene in genes)
+CASES = {name: partial(make, 32, 3, 10) for name, make in SPACES.items()}
+CASES |= {
+    "tiny of 28": partial(tiny, 28),
+    "ofa of other resolutions": partial(ofa_mobilenet_v3, resolutions=(132, 223)),
+    "every operator, shortcuts": partial(every_operator, "always", False),
+    "every operator, identities, per block": partial(every_operator, "identity", True),
+}
 
 
-def test_number_of_genomes():
-    widths, depths, expands = 2 * (2 * 2 * 2 * 3 * 3 * 2 * 2) * 2, 1 * 2 * 2 * 3 * 3 * 3 * 1, 1 * 2 * 3 * 3 * 3 * 1 * 1
-    assert tiny().size() == widths * depths * 2**7 * expands == 859_963_392
+def held(ops: tuple[Op, ...], image: int) -> list[int]:
+    """Activations held while each operator runs: results, the image among them, that it or a later one reads, and its output."""
+    sizes = {-1: image} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
+    last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
+    return [sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))]
 
 
-def test_images_decide_the_resolutions():
-    assert tiny(28).genes[0].choices == (28,)
-    assert cifar(32).genes[0].choices == (24, 32)
+def columns(op: Op, live: int) -> tuple[int, ...]:
+    """A row of `Layers` as the operator has it."""
+    extras = op.bias + 2 * op.norm
+    return KINDS.index(op.kind), op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups, extras, live, 1
 
 
-@pytest.mark.parametrize("make, image_size", [(tiny, 32), (tiny, 16), (tiny, 28), (cifar, 32)])
-def test_the_cost_table_equals_the_operators(make, image_size):
-    some = make(image_size, 3, 10)
-    genomes = np.concatenate([[some.smallest, some.largest], np.asarray(some.sample(jax.random.key(0), 100))])
-    net = build(some)
-    ops = [net.ops(genome) for genome in genomes]
-    found_macs, found_params = table_costs(some)(genomes)
-    assert found_macs.tolist() == [sum(op.macs for op in network) for network in ops]
-    assert found_params.tolist() == [sum(op.params for op in network) for network in ops]
-    assert len(set(found_macs.tolist())) > 90
-    assert len(np.unique(genomes[:, 0])) == len(some.genes[0].choices)  # every resolution is among them
+def rows_differ(table: Layers, ops: tuple[Op, ...], image: int) -> bool:
+    """Whether the rows that run are not the operators."""
+    rows = np.stack(table, axis=1)
+    expected = [columns(op, live) for op, live in zip(ops, held(ops, image), strict=True)]
+    return rows[rows[:, -1] > 0].tolist() != [list(row) for row in expected]
 
 
-@pytest.mark.parametrize("make, least, most", [(tiny, 0.3e6, 3.5e6), (cifar, 6e6, 70e6)])
-def test_the_range_of_macs(make, least, most):
-    some = make(32, 3, 10)
-    small, large = table_costs(some)(np.stack([some.smallest, some.largest]))[0].tolist()
-    assert least < small < 1.5 * least
-    assert 0.9 * most < large < most
+@pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
+def case(request):
+    """A space, some of its genomes, their networks, their cost tables, and the size of their images."""
+    space = request.param()
+    genomes = np.concatenate([[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 40))])
+    ops = build(space).ops
+    values = np.asarray(space.values(genomes)).T
+    images = 3 * values[0] ** 2
+    return space, genomes, [ops(genome) for genome in genomes], cost_table(space, values), images.tolist()
+
+
+def cost_table(space: Space, values: np.ndarray) -> Layers:
+    """`space.layers` of many genomes' values (genes, n) without a compilation."""
+    rows = [row for part in space.parts for row in part.rows(*values[list(part.genes)])]
+    columns = zip(*rows, strict=True)
+    return Layers(*(jnp.asarray(np.stack(np.broadcast_arrays(values[0], *column)[1:], axis=1), jnp.int32) for column in columns))
+
+
+def one(tables: Layers, i: int) -> Layers:
+    return Layers(*(column[i] for column in tables))
+
+
+def test_the_cost_table_is_the_operators_in_order(case):
+    space, _, networks, tables, images = case
+    for i, (ops, image) in enumerate(zip(networks, images, strict=True)):
+        assert not rows_differ(one(tables, i), ops, image)
+    assert len(set(images)) == len(space.resolutions)  # every one is among them
+    assert len({len(ops) for ops in networks}) > 3
+
+
+def test_a_wrong_table_is_seen(case):
+    """One activation too few, another stride."""
+    _, _, networks, tables, images = case
+    first = np.eye(len(tables.live[1]), dtype=int)[0]
+    right = one(tables, 1)
+    assert not rows_differ(right, networks[1], images[1])
+    for wrong in (right._replace(live=right.live - first), right._replace(stride=right.stride + first)):
+        assert rows_differ(wrong, networks[1], images[1])
+
+
+def test_costs_are_those_of_the_operators(case):
+    space, genomes, networks, tables, images = case
+    expected = [
+        [sum(op.macs for op in ops) for ops in networks],
+        [sum(op.params for op in ops) for ops in networks],
+        [max(held(ops, image)) for ops, image in zip(networks, images, strict=True)],
+    ]
+    assert [found.tolist() for found in space.costs(genomes)] == expected
+    assert [found(tables).tolist() for found in (macs, params, peak_activations)] == expected
+    assert len(set(expected[0])) > 35
+
+
+@pytest.mark.parametrize("name", ["tiny", "every operator, identities, per block"])
+def test_the_cost_table_is_the_same_when_traced(name):
+    space = CASES[name]()
+    genomes = space.sample(jax.random.key(1), 10)
+    traced = jax.jit(jax.vmap(space.layers))(genomes)
+    for found, expected in zip(traced, cost_table(space, np.asarray(space.values(genomes)).T), strict=True):
+        assert found.dtype == jnp.int32
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_costs_take_any_shape(case):
+    space, genomes, *_ = case
+    together = space.costs(genomes)
+    assert [int(cost) for cost in space.costs(genomes[3])] == [int(cost[3]) for cost in together]
+    folded = space.costs(jnp.asarray(genomes).reshape(2, 21, -1))
+    assert [cost.shape for cost in folded] == 3 * [(2, 21)]
+    np.testing.assert_array_equal(np.stack(folded).reshape(3, -1), np.stack(together))
+
+
+def test_genes_that_do_not_matter_cost_nothing(case):
+    space, genomes, *_ = case
+    np.testing.assert_array_equal(np.stack(space.costs(space.canonical(genomes))), np.stack(space.costs(genomes)))
+
+
+def test_a_space_whose_costs_do_not_fit_is_refused():
+    """2^31 multiply-adds are not far: wide stages at 512 pixels."""
+    net = partial(MobileNet, first_widths=(64,), first_stride=1, last_widths=(64,), channels=3, classes=10)
+    stage = Stage((64,), (1,), (3,), (1,), 2)
+    small = mobilenet_space("small", net((256,), stages=(stage,)))
+    most = sum(layer_costs(row).macs for part in small.parts for row in part.rows(*(gene_value(small, i) for i in part.genes)))
+    assert int(small.costs(small.largest).macs) == most < 2**31
+    with pytest.raises(UserError, match=r"a network of space wide may have \d{10} multiply-adds, more than 2147483647: give it smaller"):
+        mobilenet_space("wide", net((256, 512), stages=(stage,)))
+
+
+def gene_value(space: Space, i: int) -> int:
+    return space.genes[i].choices[-1]
 
 
 def test_a_network_counted_by_hand():
@@ -85,13 +168,5 @@ def test_a_network_counted_by_hand():
         (48 * 16, 48 * 16 + 48),
         (4 * 48 * 24, 48 * 24 + 48),
     )
-    counted = np.stack(table_costs(some)(np.stack([some.smallest, some.largest])), axis=1)
+    counted = np.stack(some.costs(np.stack([some.smallest, some.largest]))[:2], axis=1)
     np.testing.assert_array_equal(counted, [one, one + np.sum(more, axis=0)])
-
-
-def test_make_divisible_follows_its_definition():
-    values = range(1, 200)
-    rounded = [make_divisible(value) for value in values]
-    assert all(r % 8 == 0 and r >= 0.9 * v for r, v in zip(rounded, values, strict=True))
-    assert all(abs(r - v) <= 4 or v < 8 or r - 8 < 0.9 * v for r, v in zip(rounded, values, strict=True))
-    assert jax.jit(make_divisible)(np.arange(1, 200, dtype=np.int32)).tolist() == rounded

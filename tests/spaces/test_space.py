@@ -1,4 +1,7 @@
-"""A space as data: sampling, mutation, and genomes as named values and back."""
+"""A space as data: sampling, mutation, genomes as named values and back, and what they mean where some genes are dead."""
+
+import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +9,16 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.space import Gene, Space
+from jaxnas.supernets.mobilenet import build
 
 SIZES = (1, 2, 5, 3)
 
 
-def unused(genome):
-    raise NotImplementedError
-
-
 @pytest.fixture(scope="module")
 def space():
-    return Space("toy", tuple(Gene(f"g{i}", tuple(10 * (j + 1) + i for j in range(n))) for i, n in enumerate(SIZES)), unused, unused)
+    return Space("toy", tuple(Gene(f"g{i}", tuple(10 * (j + 1) + i for j in range(n))) for i, n in enumerate(SIZES)))
 
 
 def test_size_smallest_and_largest(space):
@@ -26,7 +27,7 @@ def test_size_smallest_and_largest(space):
     assert space.sizes.tolist() == list(SIZES)
     assert space.smallest.tolist() == [0, 0, 0, 0]
     assert space.largest.tolist() == [0, 1, 4, 2]
-    huge = Space("huge", (Gene("g", tuple(range(10))),) * 40, unused, unused)
+    huge = Space("huge", (Gene("g", tuple(range(10))),) * 40)
     assert huge.size() == 10**40
 
 
@@ -84,3 +85,70 @@ def test_encode_names_every_wrong_gene(space):
 def test_decode_refuses_what_is_no_genome(space, genome):
     with pytest.raises(UserError, match="a genome of toy has 4 indices below"):
         space.decode(np.array(genome))
+
+
+# Genes that do not matter: two stages of up to three blocks, each block with genes of its own.
+
+
+@pytest.fixture(scope="module")
+def per_block():
+    stages = (Stage((8, 16), (1, 2, 3), (3, 5), (1,), 2), Stage((16,), (2, 3), (3,), (2, 3), 1, squeeze_excite=True))
+    return mobilenet_space("per_block", MobileNet((8,), (8,), 2, stages, (16,), 1, 4, shortcut="identity", per_block=True))
+
+
+@pytest.fixture(scope="module")
+def every_genome(per_block):
+    return np.array(list(itertools.product(*(range(n) for n in per_block.sizes))), np.int32)
+
+
+@pytest.fixture(scope="module")
+def networks(per_block, every_genome):
+    """What each genome builds, operator by operator."""
+    ops = build(per_block).ops
+    return [ops(genome) for genome in every_genome]
+
+
+def counts(space, genomes, networks):
+    """Of different networks: by building them all, as `size` has it, and as `canonical` tells them apart."""
+    return len(set(networks)), space.size(), len(np.unique(np.asarray(space.canonical(genomes)), axis=0))
+
+
+def test_size_counts_different_networks(per_block, every_genome, networks):
+    built, size, canonical = counts(per_block, every_genome, networks)
+    assert built == size == canonical == 2 * (2 + 4 + 8) * (4 + 8) < len(every_genome)
+
+
+def test_canonical_genomes_build_the_same_network(per_block, every_genome, networks):
+    canonical = np.asarray(jax.jit(per_block.canonical)(every_genome))
+    position = {genome.tobytes(): i for i, genome in enumerate(every_genome)}
+    assert all(networks[i] == networks[position[genome.tobytes()]] for i, genome in enumerate(canonical))
+    np.testing.assert_array_equal(per_block.canonical(canonical), canonical)
+    np.testing.assert_array_equal(jax.vmap(per_block.canonical)(every_genome[:9]), canonical[:9])
+
+
+def test_a_gene_is_alive_where_another_choice_builds_another_network(per_block, every_genome, networks):
+    alive = np.asarray(per_block.alive(every_genome))
+    position = {genome.tobytes(): i for i, genome in enumerate(every_genome)}
+    for i in range(0, len(every_genome), 7):
+        for gene in np.flatnonzero(per_block.sizes > 1):
+            other = every_genome[i].copy()
+            other[gene] = (other[gene] + 1) % per_block.sizes[gene]
+            assert alive[i, gene] == (networks[i] != networks[position[other.tobytes()]])
+
+
+@pytest.mark.parametrize("wrong", [("mb1_depth", 2), None])
+def test_a_wrong_need_is_seen(per_block, every_genome, networks, wrong):
+    genes = [replace(gene, needs=wrong) if gene.name == "mb1_block2_kernel" else gene for gene in per_block.genes]
+    built, size, canonical = counts(replace(per_block, genes=tuple(genes)), every_genome, networks)
+    assert built < size == canonical
+
+
+def test_genes_without_needs_always_matter(space):
+    genomes = space.sample(jax.random.key(5), 20)
+    assert space.alive(genomes).all()
+    np.testing.assert_array_equal(space.canonical(genomes), genomes)
+
+
+def test_the_static_gene(per_block, space):
+    assert (per_block.static, per_block.resolutions) == (0, (8,))
+    assert Space("late", (Gene("a", (1, 2)), Gene("size", (24, 32), static=True))).resolutions == (24, 32)

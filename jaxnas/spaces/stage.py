@@ -1,0 +1,134 @@
+"""The description of an elastic network: stages of blocks with their choices, between a stem and a head."""
+
+from dataclasses import dataclass
+
+from jaxnas.errors import UserError
+
+HEAD_EXPAND = 6  # the head's first 1x1 convolution widens the last stage by this much
+OPERATORS = ("mbconv", "fused_mbconv", "conv")
+ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks that share their choices, which are sorted; widths are multiples of 8.
+
+    Operators: `mbconv` expands by a 1x1 convolution (none where `expands` is (1,)), filters each channel k x k, squeezes and
+    excites, projects by a 1x1; `fused_mbconv` expands by an ordinary k x k convolution and has no depthwise one; `conv` is one
+    ordinary k x k convolution, expands (1,), without squeeze-excite. The first block strides and changes the width.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    expands: tuple[int, ...]
+    stride: int
+    squeeze_excite: bool = False
+    activation: str = "swish"
+    operator: str = "mbconv"
+
+    def __post_init__(self):
+        for name in ("widths", "depths", "kernels", "expands"):
+            _check_choices(f"a stage's {name}", getattr(self, name), 8 if name == "widths" else 1)
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise UserError(f"a stage's kernels must be odd, got {self.kernels}")
+        _check_stride("a stage's stride", self.stride)
+        _among("operator", self.operator, OPERATORS)
+        _among("activation", self.activation, ACTIVATIONS)
+        if self.operator == "mbconv" and 1 in self.expands and self.expands != (1,):
+            raise UserError(f"expands of mbconv are (1,), no expansion layer, or all above 1, got {self.expands}")
+        if self.operator == "conv" and (self.expands != (1,) or self.squeeze_excite):
+            raise UserError(f"a conv stage has expands (1,) and no squeeze-excite, got {self.expands}, {self.squeeze_excite}")
+
+    @property
+    def expand_kernels(self) -> tuple[int, ...]:
+        """Kernels of the expanding convolution, () where there is none."""
+        if self.operator == "fused_mbconv":
+            return self.kernels
+        return (1,) if self.operator == "mbconv" and self.expands != (1,) else ()
+
+    @property
+    def depthwise_kernels(self) -> tuple[int, ...]:
+        """Kernels of the depthwise convolution, () where there is none."""
+        return self.kernels if self.operator == "mbconv" else ()
+
+    @property
+    def project_kernels(self) -> tuple[int, ...]:
+        """Kernels of the projecting convolution."""
+        return self.kernels if self.operator == "conv" else (1,)
+
+
+@dataclass(frozen=True)
+class MobileNet:
+    """What a supernet of this family is built from. The stem is a 3x3 convolution, the head MobileNetV3's.
+
+    `shortcut` "always": around every block, by 2x2 average pool at stride 2 and a 1x1 convolution where the widths differ
+    (AttentiveNAS); "identity": only around blocks of stride 1 and equal widths (Once-for-All). `per_block`: every block has a
+    kernel and an expand gene of its own. `kernel_transform`: a smaller kernel is the larger one's centre times a learned matrix.
+    """
+
+    resolutions: tuple[int, ...]
+    first_widths: tuple[int, ...]
+    first_stride: int
+    stages: tuple[Stage, ...]
+    last_widths: tuple[int, ...]
+    channels: int
+    classes: int
+    activation: str = "swish"
+    shortcut: str = "always"
+    per_block: bool = False
+    kernel_transform: bool = False
+
+    def __post_init__(self):
+        for name in ("resolutions", "first_widths", "last_widths"):
+            _check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
+        _check_stride("first_stride", self.first_stride)
+        for name in ("channels", "classes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.stages:
+            raise UserError("a network needs at least one stage, got none")
+        _among("shortcut", self.shortcut, ("always", "identity"))
+        _among("activation", self.activation, ACTIVATIONS)
+
+
+def make_divisible(value, divisor: int = 8):
+    """The nearest multiple of `divisor`, never below 90 % of the value; for ints and traced integers alike.
+
+    >>> make_divisible(30), make_divisible(11)
+    (32, 16)
+    """
+    rounded = (value + divisor // 2) // divisor * divisor
+    rounded = rounded + divisor * (rounded < divisor)
+    return rounded + divisor * (10 * rounded < 9 * value)
+
+
+def strided(size, stride: int):
+    """Pixels of a map's side after a convolution of this stride; for ints and traced integers alike.
+
+    >>> strided(7, 2)
+    4
+    """
+    return -(-size // stride)
+
+
+def squeezed(middle):
+    """Width of squeeze-excite's bottleneck, for a middle width of the block."""
+    return make_divisible(middle // 4)
+
+
+def _among(what: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise UserError(f"{what} must be one of {', '.join(known)}, got {found!r}")
+
+
+def _check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
+    if not choices or list(choices) != sorted(set(choices)) or choices[0] < 1:
+        raise UserError(f"{what} must be different numbers from 1 on, smallest first, got {choices}")
+    if any(choice % divisor for choice in choices):
+        raise UserError(f"{what} must be multiples of {divisor}, got {choices}")
+
+
+def _check_stride(what: str, stride: int) -> None:
+    if stride not in (1, 2):
+        raise UserError(f"{what} must be 1 or 2, got {stride}")
