@@ -1,4 +1,4 @@
-"""Convolutions written for the backend: NHWC, "same" padding of kernel // 2, float32.
+"""Convolutions written for the backend: NHWC, "same" padding of kernel // 2, in the precision of the images.
 
 XLA's CPU code for grouped `lax.conv` is 20-30 times slower than shifted multiply-adds, and its automatic weight gradient
 of those is slower still; accelerators have fast grouped convolutions. So both spellings live here, behind one function.
@@ -13,20 +13,33 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+FEW = 4  # channels, of an image
+
 
 def pointwise(x: Float[Array, "n h w c_in"], kernel: Float[Array, "c_in c_out"]) -> Float[Array, "n h w c_out"]:
     """A 1x1 convolution as one matrix product (faster than `lax.conv` and than a 4-D dot, forward and backward)."""
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+    return (x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def convolution(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"], stride: int) -> Float[Array, "n ho wo c_out"]:
+    """An ordinary convolution of any size."""
+    return pointwise(x, kernel[0, 0]) if kernel.shape[0] == stride == 1 else dense(x, kernel, stride)
 
 
 def dense(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"], stride: int) -> Float[Array, "n ho wo c_out"]:
-    """An ordinary convolution."""
-    pad = kernel.shape[0] // 2
+    """An ordinary convolution; of an image's few channels, on a CPU, one matrix product of patches (5 times faster)."""
+    kernel = kernel.astype(x.dtype)
+    size, _, c_in, c_out = kernel.shape
+    if c_in <= FEW and jax.default_backend() == "cpu":
+        patches = jnp.concatenate(list(_taps(x, size, stride)), -1)
+        return pointwise(patches, kernel.reshape(size * size * c_in, c_out))
+    pad = size // 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def depthwise(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int) -> Float[Array, "n ho wo c"]:
     """One k x k filter per channel."""
+    kernel = kernel.astype(x.dtype)
     if jax.default_backend() == "cpu":
         return _depthwise_cpu(x, kernel, stride)
     pad = kernel.shape[0] // 2
@@ -60,10 +73,13 @@ def _taps(x, size: int, stride: int):
 
 
 def _shift_multiply_add(x, kernel, stride: int):
-    """Barriers keep the neighbours out: fused in, they would be computed again for every tap."""
-    size, _, channels = kernel.shape
-    taps = _taps(lax.optimization_barrier(x), size, stride)
-    return lax.optimization_barrier(sum(tap * weight for tap, weight in zip(taps, kernel.reshape(size * size, channels), strict=True)))
+    """A row of taps at a time. Barriers keep the neighbours out: fused in, they would be computed again for every tap."""
+    size = len(kernel)
+    taps, y = list(_taps(lax.optimization_barrier(x), size, stride)), None
+    for i, weights in enumerate(kernel):
+        row = sum(tap * weight for tap, weight in zip(taps[i * size : (i + 1) * size], weights, strict=True))
+        y = lax.optimization_barrier(row if y is None else y + row)
+    return y
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -82,11 +98,11 @@ def _backward(stride, residuals, gradient):
     ho, wo = gradient.shape[1], gradient.shape[2]
     holes = ((0, 0, 0), (0, h - stride * (ho - 1) - 1, stride - 1), (0, w - stride * (wo - 1) - 1, stride - 1), (0, 0, 0))
     dx = _shift_multiply_add(lax.pad(gradient, jnp.zeros((), gradient.dtype), holes), kernel[::-1, ::-1], 1)
-    return dx, _weight_gradient(x, gradient, kernel.shape[0], stride)
+    return dx, _weight_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype)
 
 
 def _weight_gradient(x, gradient, size: int, stride: int):
-    """Sum of tap * gradient over images and positions, for every tap and channel; XLA's CPU code for it is 10 times slower.
+    """Sum of tap * gradient over images and positions, for every tap and channel, in float32; XLA's CPU code for it is 10 times slower.
 
     Small maps: the products of all pairs of positions are one batched matrix product, of which each tap sums some.
     Large maps: summed a few images at a time, with one carried vector per tap.
@@ -95,16 +111,16 @@ def _weight_gradient(x, gradient, size: int, stride: int):
     ho, wo = gradient.shape[1], gradient.shape[2]
     if h * w <= 64:
         x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
-        pairs = (x @ gradient).reshape(channels, -1)
+        pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
 
     def add(sums, group):
         images, g = group
-        return tuple(s + jnp.sum(tap * g, (0, 1, 2)) for s, tap in zip(sums, _taps(images, size, stride), strict=True)), None
+        return tuple(s + jnp.sum(tap * g, (0, 1, 2), jnp.float32) for s, tap in zip(sums, _taps(images, size, stride), strict=True)), None
 
     few = math.gcd(n, 4)
     groups = (x.reshape(-1, few, *x.shape[1:]), gradient.reshape(-1, few, *gradient.shape[1:]))
-    sums, _ = lax.scan(add, (jnp.zeros(channels, x.dtype),) * size**2, groups)
+    sums, _ = lax.scan(add, (jnp.zeros(channels, jnp.float32),) * size**2, groups)
     return jnp.stack(sums).reshape(size, size, channels)
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.subnet import Leaf, batch_norm, batch_statistics
+from jaxnas.supernets.subnet import ACTIVATIONS, Leaf, batch_norm, batch_statistics
 from jaxnas.types import Size
 
 Stats = dict[str, Leaf]
@@ -33,34 +33,69 @@ def tap_mask(largest: int, kernel: Size) -> Float[Array, "k k 1"]:
     return (inside[:, None] & inside[None, :])[:, :, None].astype(jnp.float32)
 
 
-class ConvNorm(nnx.Module):
-    """Convolution (1x1 where `kernel` is 1), batch norm, activation; the output width is elastic."""
+def elastic_kernel(arrays: dict[str, Leaf], sizes: tuple[int, ...], kernel: Size) -> Float[Array, "k k c_in c_out"]:
+    """The filter of size `kernel`, one of `sizes`, within the taps of the largest size: 0 around it."""
+    largest, smaller = jnp.asarray(arrays["kernel"]), sizes[:-1]
+    if "transform" + str(sizes[0]) not in arrays:
+        return largest * tap_mask(sizes[-1], kernel)[..., None]
+    found = largest
+    for size in smaller[::-1]:
+        edge = (sizes[-1] - size) // 2
+        padded = jnp.pad(smaller_kernel(arrays, size), ((edge, edge), (edge, edge), (0, 0), (0, 0)))
+        found = jnp.where(jnp.equal(kernel, size), padded, found)
+    return found
 
-    def __init__(self, key, c_in: int, c_out: int, act: Activation, kernel: int = 1, stride: int = 1, scale: float = 1.0):
+
+def smaller_kernel(arrays: dict[str, Leaf], size: int) -> Float[Leaf, "k k c_in c_out"]:
+    """A filter's centre of `size` taps a side; with transforms, each next smaller centre is multiplied by its matrix (Once-for-All)."""
+    kernel = arrays["kernel"]
+    transforms = {int(name.removeprefix("transform")): matrix for name, matrix in arrays.items() if name.startswith("transform")}
+    for step in sorted((s for s in {*transforms, size} if size <= s < kernel.shape[0]), reverse=True):
+        edge = (kernel.shape[0] - step) // 2
+        kernel = kernel[edge : edge + step, edge : edge + step]
+        if step in transforms:
+            kernel = (transforms[step] @ kernel.reshape(step * step, -1)).reshape(kernel.shape)
+    return kernel
+
+
+class ConvNorm(nnx.Module):
+    """Convolution, batch norm, activation; the output width is elastic, and the kernel may be (the centre of the largest)."""
+
+    def __init__(self, key, c_in: int, c_out: int, act: str, kernel: int = 1, stride: int = 1, scale: float = 1.0):
         self.kernel = nnx.Param(kaiming(key, (kernel, kernel, c_in, c_out)))
         self.scale = nnx.Param(jnp.full(c_out, scale, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(c_out))
         self.stride, self.act = stride, act
 
-    def __call__(self, x: Float[Array, "n h w c"], width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo co"], Stats]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], width: Size, stats: Stats | None, size: Size | None = None
+    ) -> tuple[Float[Array, "n ho wo co"], Stats]:
         kernel = self.kernel[...]
-        x = convolution.pointwise(x, kernel[0, 0]) if kernel.shape[0] == 1 else convolution.dense(x, kernel, self.stride)
-        return _norm_act(x, self.scale[...], self.shift[...], width, stats, self.act)
+        if kernel.shape[0] > 1 and size is not None:
+            kernel = kernel * tap_mask(kernel.shape[0], size)[..., None]
+        x = convolution.convolution(x, kernel, self.stride)
+        return _norm_act(x, self.scale[...], self.shift[...], width, stats, ACTIVATIONS[self.act])
 
 
 class Depthwise(nnx.Module):
-    """Depthwise convolution of elastic kernel size (the centre of the largest filter), batch norm, activation."""
+    """Depthwise convolution of elastic kernel size, batch norm, activation.
 
-    def __init__(self, key, channels: int, kernel: int, stride: int, act: Activation):
-        self.kernel = nnx.Param(kaiming(key, (kernel, kernel, 1, channels)))
+    A smaller kernel is the centre of the largest, times a learned matrix if `transform` (Once-for-All).
+    """
+
+    def __init__(self, key, channels: int, kernels: tuple[int, ...], stride: int, act: str, transform: bool):
+        self.kernel = nnx.Param(kaiming(key, (kernels[-1], kernels[-1], 1, channels)))
         self.scale = nnx.Param(jnp.ones(channels))
         self.shift = nnx.Param(jnp.zeros(channels))
-        self.stride, self.act = stride, act
+        for size in kernels[:-1] if transform else ():
+            setattr(self, f"transform{size}", nnx.Param(jnp.eye(size * size)))
+        self.kernels, self.stride, self.act = kernels, stride, act
 
     def __call__(self, x, kernel: Size, width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo c"], Stats]:
-        taps = self.kernel[...][:, :, 0] * tap_mask(self.kernel.shape[0], kernel)
-        x = convolution.depthwise(x, taps, self.stride)
-        return _norm_act(x, self.scale[...], self.shift[...], width, stats, self.act)
+        transforms = {name: getattr(self, name)[...] for size in self.kernels[:-1] if hasattr(self, name := f"transform{size}")}
+        taps = elastic_kernel({"kernel": self.kernel[...], **transforms}, self.kernels, kernel)
+        x = convolution.depthwise(x, taps[:, :, 0], self.stride)
+        return _norm_act(x, self.scale[...], self.shift[...], width, stats, ACTIVATIONS[self.act])
 
 
 class Conv(nnx.Module):
@@ -73,23 +108,22 @@ class Conv(nnx.Module):
     def __call__(self, x: Float[Array, "n h w c"], width: Size) -> Float[Array, "n h w co"]:
         live = jnp.arange(self.kernel.shape[-1]) < width
         x = convolution.pointwise(x, jnp.where(live, self.kernel[0, 0], 0))
-        return x if self.bias is None else x + jnp.where(live, self.bias[...], 0)
+        return x if self.bias is None else x + jnp.where(live, self.bias[...], 0).astype(x.dtype)
 
 
 class Shortcut(nnx.Module):
-    """A block's way around: 2x2 average pool at stride 2, a 1x1 convolution where the widths differ, else nothing."""
+    """A block's way around: 2x2 average pool at stride 2; where the widths differ a 1x1 convolution or, without weights, nothing."""
 
-    def __init__(self, key, c_in: int, c_out: int, stride: int):
-        self.kernel = nnx.Param(kaiming(key, (1, 1, c_in, c_out)))
-        self.stride = stride
+    def __init__(self, key, c_in: int, c_out: int, stride: int, weights: bool):
+        self.kernel = nnx.Param(kaiming(key, (1, 1, c_in, c_out))) if weights else None
+        self.shape, self.stride = (c_in, c_out), stride
 
     def __call__(self, x: Float[Array, "n h w c"], c_in: Size, c_out: Size) -> Float[Array, "n ho wo co"]:
         if self.stride == 2:
             x = convolution.average_pool2(x)
-        _, _, most_in, most_out = self.kernel.shape
-        live = jnp.arange(most_out) < c_out
-        kernel = jnp.where(live, self.kernel[0, 0], 0)
-        return convolution.pointwise(x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(most_in, most_out), kernel))
+        live = jnp.arange(self.shape[1]) < c_out
+        kernel = jnp.zeros(self.shape) if self.kernel is None else jnp.where(live, self.kernel[0, 0], 0)
+        return convolution.pointwise(x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(*self.shape), kernel))
 
 
 class SqueezeExcite(nnx.Module):

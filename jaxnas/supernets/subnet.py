@@ -1,6 +1,8 @@
 """A plain network without masks: a list of `Op`, its weights and its statistics; fine-tuned, exported and measured."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,14 @@ from jaxnas.workload import Op
 
 EPSILON = 1e-5  # of every batch norm
 
-ACTIVATIONS = {"": lambda x: x, "relu": jax.nn.relu, "swish": jax.nn.swish, "hard_sigmoid": jax.nn.hard_sigmoid}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "": lambda x: x,
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "swish": jax.nn.swish,
+    "hard_swish": jax.nn.hard_swish,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+}
 
 Leaf = Array | np.ndarray  # NumPy where a subnet is cut out on the host
 Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
@@ -40,15 +49,24 @@ class Subnet:
 
 
 def forward(
-    ops: tuple[Op, ...], weights: Arrays, images: Float[Array, "n h w c"], stats: Arrays | None = None
-) -> tuple[Float[Array, "n classes"], Arrays]:
-    """Logits and the statistics used: those given, or those of this batch where `stats` is None (training)."""
+    ops: tuple[Op, ...],
+    weights: Arrays,
+    images: Float[Array, "n h w c"],
+    stats: Arrays | None = None,
+    drop: Callable[[int, Array], Array] | None = None,
+) -> tuple[Float[Array, "n ..."], Arrays]:
+    """The last operator's result, of a whole network its logits, and the statistics used: those given or this batch's.
+
+    `drop`, of drop-connect and dropout, is applied to the position and the first input of every `add` and `linear`.
+    """
     values, used = [], {}
-    for op in ops:
+    for position, op in enumerate(ops):
         inputs = [images if i == -1 else values[i] for i in op.inputs]
+        if drop is not None and op.kind in ("add", "linear"):
+            inputs[0] = drop(position, inputs[0])
         x = _OPERATORS[op.kind](op, weights.get(op.path, {}), *inputs)
         if op.bias:
-            x = x + weights[op.path]["bias"]
+            x = x + weights[op.path]["bias"].astype(x.dtype)
         if op.norm:
             used[op.path] = stats[op.path] if stats is not None else batch_statistics(x)
             x = batch_norm(x, weights[op.path]["scale"], weights[op.path]["shift"], used[op.path])
@@ -57,37 +75,42 @@ def forward(
 
 
 def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Leaf]:
-    """Per-channel mean and (biased) variance of a batch."""
+    """Per-channel mean and (biased) variance of a batch, float32."""
+    x = x.astype(jnp.float32)
     mean = jnp.mean(x, (0, 1, 2))
     return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), (0, 1, 2))}
 
 
 def batch_norm(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: dict[str, Leaf]) -> Float[Array, "n h w c"]:
-    """Batch norm as one multiply-add per element."""
+    """Batch norm as one multiply-add per element, computed in float32."""
     a = scale * jax.lax.rsqrt(stats["var"] + EPSILON)
-    return x * a + (shift - stats["mean"] * a)
+    return (x * a + (shift - stats["mean"] * a)).astype(x.dtype)
 
 
 def fold(subnet: Subnet) -> Subnet:
     """The same function with every norm folded into its convolution's kernel and a bias, as deployed networks are."""
-    weights = {path: dict(arrays) for path, arrays in subnet.weights.items()}
-    for op in subnet.ops:
-        if op.norm:
-            arrays, stats = weights[op.path], subnet.stats[op.path]
-            a = arrays.pop("scale") / (stats["var"] + EPSILON) ** 0.5
-            arrays["kernel"] = arrays["kernel"] * a
-            arrays["bias"] = arrays.pop("shift") + (arrays.get("bias", 0) - stats["mean"]) * a
-    ops = tuple(replace(op, norm=False, bias=True) if op.norm else op for op in subnet.ops)
-    return Subnet(ops, weights, {})
+    weights = {path: folded(arrays, subnet.stats[path]) if "scale" in arrays else arrays for path, arrays in subnet.weights.items()}
+    return Subnet(without_norms(subnet.ops), weights, {})
+
+
+def folded(arrays: dict[str, Leaf], stats: dict[str, Leaf]) -> dict[str, Leaf]:
+    """A convolution's arrays with its norm in kernel and bias; all may have the same leading axes."""
+    a = arrays["scale"] / (stats["var"] + EPSILON) ** 0.5
+    rest: dict[str, Any] = {name: array for name, array in arrays.items() if name not in ("scale", "shift")}
+    bias: Any = arrays["shift"] + (arrays.get("bias", 0) - stats["mean"]) * a
+    return rest | {"kernel": arrays["kernel"] * a[..., None, None, None, :], "bias": bias}
+
+
+def without_norms(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """The operators of a folded network."""
+    return tuple(replace(op, norm=False, bias=True) if op.norm else op for op in ops)
 
 
 def _conv(op: Op, arrays, x):
     kernel = arrays["kernel"]
     if op.groups > 1:
         return convolution.depthwise(x, kernel[:, :, 0], op.stride)
-    if op.kernel == 1 and op.stride == 1:
-        return convolution.pointwise(x, kernel[0, 0])
-    return convolution.dense(x, kernel, op.stride)
+    return convolution.convolution(x, kernel, op.stride)
 
 
 _OPERATORS = {

@@ -7,11 +7,23 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.spaces.space import Space
+from jaxnas.supernets.elastic import smaller_kernel
 from jaxnas.supernets.subnet import Arrays, Leaf, Subnet
 from jaxnas.types import Genome, PRNGKey
 from jaxnas.workload import Op
 
 Params = dict[str, Any]  # nested dict of arrays, the path of an Op leads to its arrays
+
+
+class Switched(NamedTuple):
+    """A genome's evaluation in two steps, both traced over genomes (choice indices) and not differentiated.
+
+    `calibrate(params, genome, images)` folds the statistics of one joint batch into weights for
+    `logits(weights, genome, images)`.
+    """
+
+    calibrate: Callable[[Params, Genome, Array], PyTree]
+    logits: Callable[[PyTree, Genome, Array], Float[Array, "n classes"]]
 
 
 class Supernet(NamedTuple):
@@ -26,6 +38,7 @@ class Supernet(NamedTuple):
     init: Callable[[PRNGKey], Params]
     apply: Callable[..., tuple[Float[Array, "n classes"], PyTree]]  # (params, images, genome, stats=None)
     ops: Callable[[Genome | np.ndarray], tuple[Op, ...]]
+    switched: Switched | None = None  # how subnets are evaluated where masks are dear: on a CPU
 
     def extract(self, params: Params, genome: Genome | np.ndarray, stats: PyTree) -> Subnet:
         """The subnet of a genome on its own, without masks, with its share of the weights and the statistics given."""
@@ -35,21 +48,36 @@ class Supernet(NamedTuple):
 
 def take(tree: PyTree, ops: tuple[Op, ...]) -> Arrays:
     """The operators' shares of a supernet's weights or statistics: first channels, central taps. Pure, differentiable."""
-    return {op.path: {name: _share(name, array, op) for name, array in found.items()} for op in ops if (found := _at(tree, op.path))}
+    return {op.path: _share(found, op) for op in ops if (found := _at(tree, op.path))}
+
+
+def flat(tree: PyTree, path: str = "") -> Arrays:
+    """A tree's arrays by path, as the operators name them."""
+    here = {name: found for name, found in tree.items() if not isinstance(found, dict)}
+    below = [flat(found, f"{path}/{name}" if path else name) for name, found in tree.items() if isinstance(found, dict)]
+    return ({path: here} if here else {}) | {p: arrays for part in below for p, arrays in part.items()}
+
+
+def map_arrays(tree: PyTree, change: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = "") -> PyTree:
+    """A nested tree with `change(path, arrays)` in place of the arrays of each path."""
+    if not any(isinstance(found, dict) for found in tree.values()):
+        return change(path, tree)
+    return {name: map_arrays(found, change, f"{path}/{name}" if path else name) for name, found in tree.items()}
 
 
 def _at(tree: PyTree, path: str) -> dict[str, Leaf]:
-    """The arrays at a path, {} where there are none."""
+    """The arrays at a path of a nested or a flat tree, {} where there are none."""
+    if path in tree:
+        return {name: array for name, array in tree[path].items() if not isinstance(array, dict)}
     for part in filter(None, path.split("/")):
         tree = tree.get(part, {})
     return {name: array for name, array in tree.items() if not isinstance(array, dict)}
 
 
-def _share(name: str, array: Leaf, op: Op) -> Leaf:
-    if name != "kernel":
-        return array[: op.c_out]
-    c_in = op.c_in // op.groups
+def _share(arrays: dict[str, Leaf], op: Op) -> dict[str, Leaf]:
+    share = {name: array[: op.c_out] for name, array in arrays.items() if array.ndim == 1}
     if op.kind == "linear":
-        return array[:c_in, : op.c_out]
-    edge = (array.shape[0] - op.kernel) // 2
-    return array[edge : edge + op.kernel, edge : edge + op.kernel, :c_in, : op.c_out]
+        share["kernel"] = arrays["kernel"][: op.c_in, : op.c_out]
+    elif "kernel" in arrays:
+        share["kernel"] = smaller_kernel(arrays, op.kernel)[:, :, : op.c_in // op.groups, : op.c_out]
+    return share

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.spaces import mobilenet as spaces
+from jaxnas.spaces import published as spaces
 from jaxnas.supernets import elastic
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import forward

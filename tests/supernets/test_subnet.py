@@ -14,7 +14,9 @@ from jaxnas.workload import Op
 ACTIVATIONS = {
     "": lambda x: x,
     "relu": lambda x: np.where(x > 0, x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "swish": lambda x: x / (1 + np.exp(-x)),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
 }
 

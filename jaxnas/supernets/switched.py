@@ -1,0 +1,170 @@
+"""Evaluation of subnets on a CPU: every block is a switch over its extracted forms, so that no masked channel is computed.
+
+The masked spelling computes the largest network whatever the genome, 2 to 4 times the work of a random one. Here a genome still is
+traced and one program serves all, but each branch of a switch has static shapes: a kernel, an expand ratio, an input width. A stage's
+later blocks share the branches: they are one loop of as many turns as the genome has blocks. No gradient is taken through this.
+"""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnas.spaces.mobilenet import Choice, split_genes
+from jaxnas.spaces.space import Space
+from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
+from jaxnas.supernets.operators import Sizes, append_block
+from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, folded, forward, without_norms
+from jaxnas.supernets.supernet import Params, Switched, flat, take
+from jaxnas.types import Genome
+from jaxnas.workload import Op
+
+MICRO_BATCH = 16  # images at a time: the widest tensors then stay in a CPU's cache
+
+Weights = dict[str, Any]  # stem; per stage its first block and the stacked rest; head
+
+
+class Forms(NamedTuple):
+    """A block's extracted forms: every branch's operators, which branch a tuple of choices takes, and the widest output."""
+
+    branches: list[tuple[Op, ...]]
+    table: np.ndarray
+    width: int
+
+
+def build_switched(space: Space) -> Switched:
+    """How the subnets of a `MobileNet` space are evaluated on a CPU."""
+    net: MobileNet = space.structure
+
+    def calibrate(params: Params, genome: Genome, images: Float[Array, "m h w c"]) -> Weights:
+        return _walk(net, _grouped(net, params), images, split_genes(net, list(genome)), _calibrate)[1]
+
+    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        choice, head = split_genes(net, list(genome)), weights["head"]
+        parts = jnp.pad(images, ((0, -len(images) % MICRO_BATCH), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
+        features = jax.lax.map(lambda part: _walk(net, weights, part, choice, _evaluate)[0], parts)
+        features = features.reshape(-1, features.shape[-1])[: len(images)]
+        live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
+        x = ACTIVATIONS[net.activation](features @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
+        return x @ head["classifier"]["kernel"] + head["classifier"]["bias"]
+
+    return Switched(calibrate, logits)
+
+
+def _grouped(net: MobileNet, params: Params) -> Weights:
+    """The weights as the walk reads them, each part's by path."""
+    weights: Weights = {"stem": flat({"first_conv": params["first_conv"]})}
+    for i, stage in enumerate(net.stages):
+        blocks = [flat({"block": params[f"mb{i + 1}"][f"block{b}"]}) for b in range(stage.depths[-1])]
+        rest = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks[1:]) if len(blocks) > 1 else {}
+        weights[f"mb{i + 1}"] = {"first": blocks[0], "rest": rest}
+    head = params["last_conv"]
+    return weights | {"head": flat({"expand": head["expand"], "feature": head["feature"], "classifier": params["classifier"]})}
+
+
+def _walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable) -> tuple[Array, Weights]:
+    """The pooled features of the head, and what `run` makes of the weights of each part."""
+    made: Weights = {}
+    size, width, widths = strided(images.shape[1], net.first_stride), choice.first, net.first_widths
+    stem = [
+        (Op("conv", "first_conv", (-1,), size, size, net.channels, c, 3, net.first_stride, norm=True, act=net.activation),) for c in widths
+    ]
+    x, made["stem"] = run(Forms(stem, np.arange(len(stem)), widths[-1]), (width,), weights["stem"], images)
+    for i, stage in enumerate(net.stages):
+        mine, kernels, expands, out = weights[f"mb{i + 1}"], choice.kernels[i], choice.expands[i], choice.widths[i]
+        x, first = run(_first_forms(net, stage, size, widths), (width, out, kernels[0], expands[0]), mine["first"], x)
+        x = x * (jnp.arange(stage.widths[-1]) < jnp.asarray(stage.widths)[out])
+        size, width, widths = strided(size, stage.stride), out, stage.widths
+        depth = jnp.asarray(stage.depths)[choice.depths[i]]
+        x, rest = _rest(_later_forms(net, stage, size), depth, out, jnp.stack(kernels), jnp.stack(expands), mine["rest"], x, run)
+        made[f"mb{i + 1}"] = {"first": first, "rest": rest}
+    head = [_head(net, size, c) for c in widths]
+    x, made["head"] = run(Forms(head, np.arange(len(head)), HEAD_EXPAND * widths[-1]), (width,), weights["head"], x)
+    return x[:, 0, 0], made
+
+
+def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run: Callable) -> tuple[Array, Arrays]:
+    """The blocks after a stage's first: a loop over their stacked weights, as long as the genome's depth."""
+    if not weights:
+        return x, {}
+
+    def block(b, state):
+        x, made = state
+        x, arrays = run(forms, (width, kernels[b], expands[b]), jax.tree.map(lambda leaf: leaf[b - 1], weights), x)
+        return x, jax.tree.map(lambda leaf, row: leaf.at[b - 1].set(row), made, arrays)
+
+    one = jax.tree.map(lambda leaf: leaf[0], weights)
+    shapes = jax.eval_shape(lambda arrays, x: run(forms, (width, kernels[0], expands[0]), arrays, x)[1], one, x)
+    made = jax.tree.map(lambda leaf: jnp.zeros((len(kernels) - 1, *leaf.shape)), shapes)
+    return jax.lax.fori_loop(1, depth, block, (x, made))
+
+
+def _calibrate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays]:
+    """The branch on one joint batch, and the arrays with its statistics folded in."""
+
+    def branch(ops):
+        def compute(arrays, x):
+            y, used = forward(ops, take(arrays, ops), x[..., : ops[0].c_in])
+            full = {path: len(arrays[path]["scale"]) for path in normed}
+            return _padded(y, forms.width), {path: {name: _padded(v, full[path]) for name, v in used[path].items()} for path in normed}
+
+        return compute
+
+    normed = [path for path in arrays if "scale" in arrays[path]]
+    y, stats = jax.lax.switch(_branch(forms, choices), [branch(ops) for ops in forms.branches], arrays, x)
+    return y, {path: folded(found, stats[path]) if path in stats else found for path, found in arrays.items()}
+
+
+def _evaluate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays]:
+    """The branch with folded weights."""
+
+    def branch(ops):
+        ops = without_norms(ops)
+        return lambda arrays, x: _padded(forward(ops, take(arrays, ops), x[..., : ops[0].c_in])[0], forms.width)
+
+    return jax.lax.switch(_branch(forms, choices), [branch(ops) for ops in forms.branches], arrays, x), {}
+
+
+def _branch(forms: Forms, choices: tuple) -> Array:
+    return jnp.asarray(forms.table)[choices]
+
+
+def _padded(x, width: int):
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])])
+
+
+def _first_forms(net: MobileNet, stage: Stage, size: int, widths: tuple[int, ...]) -> Forms:
+    """Of a first block. Output widths that differ from the input's share a branch, the widest's: the rest is masked behind it."""
+    keys: dict[tuple[int, ...], int] = {}
+
+    def position(c_in, c_out, kernel, expand):
+        exact = c_out == c_in or stage.widths[-1] == c_in
+        return keys.setdefault((c_in, c_out if exact else stage.widths[-1], kernel, expand), len(keys))
+
+    table = [position(*choices) for choices in product(widths, stage.widths, stage.kernels, stage.expands)]
+    shape = (len(widths), len(stage.widths), len(stage.kernels), len(stage.expands))
+    return Forms([_block(net, stage, size, stage.stride, Sizes(*key)) for key in keys], np.reshape(table, shape), stage.widths[-1])
+
+
+def _later_forms(net: MobileNet, stage: Stage, size: int) -> Forms:
+    """Of a later block, whose output is as wide as its input."""
+    choices = list(product(stage.widths, stage.kernels, stage.expands))
+    branches = [_block(net, stage, size, 1, Sizes(width, width, kernel, expand)) for width, kernel, expand in choices]
+    shape = (len(stage.widths), len(stage.kernels), len(stage.expands))
+    return Forms(branches, np.arange(len(choices)).reshape(shape), stage.widths[-1])
+
+
+def _block(net: MobileNet, stage: Stage, size: int, stride: int, sizes: Sizes) -> tuple[Op, ...]:
+    ops: list[Op] = []
+    append_block(ops, "block", net, stage, size, stride, sizes)
+    return tuple(ops)
+
+
+def _head(net: MobileNet, size: int, c_in: int) -> tuple[Op, ...]:
+    wide = HEAD_EXPAND * c_in
+    expand = Op("conv", "expand", (-1,), size, size, c_in, wide, norm=True, act=net.activation)
+    return expand, Op("pool", "", (0,), 1, 1, wide, wide)

@@ -1,0 +1,194 @@
+"""One subnet, four spellings: masked under a traced genome, sliced out, exported to ONNX, and switched. In every space."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.config import SPACES
+from jaxnas.export.onnx import emit
+from jaxnas.export.proof import onnx_logits
+from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.stage import MobileNet, Stage
+from jaxnas.supernets import subnet, switched
+from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.subnet import Subnet, forward
+from jaxnas.supernets.supernet import take
+from jaxnas.training.recalibrate import statistics
+
+TOLERANCE = 1e-4  # of the largest logit
+SMALL = ["tiny", "cifar", "attentive_nas_cifar", "ofa_mobilenet_v3_cifar"]  # 32 pixels
+LARGE = ["attentive_nas", "ofa_mobilenet_v3"]
+
+# All operators, activations and shortcuts, and blocks with genes of their own, small enough to compile in seconds.
+EVERY_OPERATOR = MobileNet(
+    (12,),
+    (8, 16),
+    1,
+    (
+        Stage((8, 16), (1, 2), (1, 3), (1,), 1, False, "relu6", "conv"),
+        Stage((16, 24), (1, 2), (3, 5), (1, 2), 2, True, "relu", "fused_mbconv"),
+        Stage((16, 24), (1, 2), (3, 5), (2, 3), 1, True),
+    ),
+    (16, 24),
+    3,
+    4,
+    activation="relu",
+    shortcut="identity",
+)
+PER_BLOCK = MobileNet(
+    (12,),
+    (8,),
+    1,
+    (Stage((8,), (1,), (3,), (1,), 1), Stage((16,), (1, 2, 3), (3, 5, 7), (2, 3), 2, True, "hard_swish")),
+    (16,),
+    3,
+    4,
+    shortcut="identity",
+    per_block=True,
+    kernel_transform=True,
+)
+
+
+@pytest.fixture(autouse=True)
+def operators_compile_once(monkeypatch):
+    """Equal convolutions of different networks are one small program."""
+    compiled = jax.jit(subnet._conv, static_argnums=0)
+    monkeypatch.setitem(subnet._OPERATORS, "conv", lambda op, arrays, x: compiled(replace(op, path="", inputs=()), arrays, x))
+
+
+def prepare(space, randomised, images=12):
+    """A supernet with random weights, images to calibrate on and others; the masked spelling takes any genome of a resolution."""
+    net = build(space)
+    noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(0), 3)
+    n, shape = images + 4, (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
+    contrast = jnp.exp(jax.random.normal(contrast_key, (n, 1, 1, 1)))
+    drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(brightness_key, (n, 1, 1, shape[-1]))
+    calibration, given, params = drawn[4:], drawn[:4], randomised(net)
+    params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]  # logits that differ enough between images
+
+    @jax.jit
+    def masked(params, genome, calibration, images):
+        stats = statistics(net, params, genome, calibration)
+        return net.apply(params, images, genome, stats)[0], stats
+
+    return SimpleNamespace(space=space, net=net, params=params, calibration=calibration, images=given, masked=masked)
+
+
+def cut(case, images, genome):
+    """The images at the genome's resolution."""
+    size = case.space.resolutions[int(genome[case.space.static])]
+    return images[:, :size, :size]
+
+
+def spellings(case, genome):
+    """Logits by masks, by slices and by ONNX, with statistics recalibrated by the first two themselves.
+
+    The slices run operator by operator: a program for each network would take 10 to 40 seconds to compile.
+    """
+    calibration, images = cut(case, case.calibration, genome), cut(case, case.images, genome)
+    masked, stats = case.masked(case.params, genome, calibration, images)
+    ops = case.net.ops(genome)
+    weights = take(case.params, ops)
+    _, own = forward(ops, weights, calibration)
+    exported = emit(case.net.extract(jax.device_get(case.params), genome, jax.device_get(stats)), *images.shape[1:])
+    return masked, forward(ops, weights, images, own)[0], onnx_logits(exported, images)
+
+
+def difference(found, expected):
+    assert found.shape == expected.shape
+    return float(jnp.max(jnp.abs(found - expected)) / jnp.max(jnp.abs(expected)))
+
+
+def check(case, some):
+    logits = []
+    for genome in some:
+        masked, sliced, exported = spellings(case, genome)
+        assert difference(masked, sliced) <= TOLERANCE
+        assert difference(masked, exported) <= TOLERANCE
+        assert jnp.std(masked - masked.mean(0)) >= 1
+        logits.append(masked)
+    for i, one in enumerate(logits):  # else every comparison above would pass
+        assert all(difference(one, other) > 0.05 for other in logits[:i])
+
+
+def draw(space, count, key=1):
+    """Different networks: the smallest, the largest, and random ones."""
+    genomes = np.asarray(space.sample(jax.random.key(key), count - 2))
+    return np.concatenate([[space.smallest, space.largest], genomes])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_ten_genomes_of_a_space(name, randomised):
+    case = prepare(SPACES[name](32, 3, 10), randomised)
+    some = draw(case.space, 10)
+    some[:, case.space.static] = 0  # every resolution is a program of its own
+    check(case, some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
+def test_two_hundred_genomes_of_a_space(name, randomised):
+    case = prepare(SPACES[name](32, 3, 10), randomised)
+    for genome in draw(case.space, 200, key=2):
+        masked, sliced, exported = spellings(case, genome)
+        assert difference(masked, sliced) <= TOLERANCE
+        assert difference(masked, exported) <= TOLERANCE
+
+
+@pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK], ids=["every operator", "per block"])
+def small(request, randomised):
+    return prepare(mobilenet_space("small", request.param), randomised)
+
+
+def test_every_operator_and_genes_per_block(small):
+    check(small, draw(small.space, 6))
+
+
+def test_switched_equals_masked_in_one_program(small):
+    calibrate, logits = small.net.switched
+    traces = []
+
+    @jax.jit
+    def switched(params, genome, calibration, images):
+        traces.append(None)
+        return logits(calibrate(params, genome, calibration), genome, images)
+
+    for genome in draw(small.space, 10):
+        found = switched(small.params, jnp.asarray(genome), small.calibration, small.images)
+        assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) <= TOLERANCE
+    assert len(traces) == 1
+
+
+def test_a_wrong_branch_is_noticed(small, monkeypatch):
+    """Planted: the branch of the last kernel and expand ratio, whatever the genome."""
+    monkeypatch.setattr(switched, "_branch", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)])
+    calibrate, logits = small.net.switched
+    genome = jnp.asarray(small.space.smallest)
+    found = jax.jit(lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images))(small.params)
+    assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) > 10 * TOLERANCE
+
+
+def test_a_block_too_few_is_noticed(small, monkeypatch):
+    rest = switched._rest
+    monkeypatch.setattr(switched, "_rest", lambda forms, depth, *others: rest(forms, depth - 1, *others))
+    calibrate, logits = small.net.switched
+    genome = jnp.asarray(small.space.largest)
+    found = jax.jit(lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images))(small.params)
+    assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) > 10 * TOLERANCE
+
+
+def test_an_untransformed_kernel_is_noticed(randomised):
+    """The centre of the largest kernel is not the smaller kernel where matrices stand between."""
+    case = prepare(mobilenet_space("per block", PER_BLOCK), randomised)
+    genome = case.space.smallest
+    ops = case.net.ops(genome)
+    weights = take(case.params, ops)
+    path = "mb2/block0/depthwise"
+    centre = case.params["mb2"]["block0"]["depthwise"]["kernel"][2:5, 2:5, :, : weights[path]["kernel"].shape[-1]]
+    masked, stats = case.masked(case.params, genome, case.calibration, case.images)
+    plain = Subnet(ops, weights | {path: weights[path] | {"kernel": centre}}, take(stats, ops))
+    assert difference(plain(case.images), masked) > 10 * TOLERANCE
