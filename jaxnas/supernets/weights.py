@@ -1,0 +1,164 @@
+"""Published PyTorch weights as a supernet's parameters: AttentiveNAS and AlphaNet, and Once-for-All's MobileNetV3.
+
+The two families name their tensors alike but for wrappers (`conv.conv`, `bn.bn`, `linear.linear`, `mobile_inverted_conv`,
+`last_conv.`, a leading `module.`), which differ between releases too; without them one table of names serves all.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.errors import UserError
+from jaxnas.supernets import torch_files
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.torch_pickle import short
+
+_MODULES = {
+    "first_conv": "first_conv",
+    "expand": "conv.inverted_bottleneck",
+    "depthwise": "conv.depth_conv",
+    "squeeze_excite/squeeze": "conv.depth_conv.se.fc.reduce",
+    "squeeze_excite/excite": "conv.depth_conv.se.fc.expand",
+    "project": "conv.point_linear",
+    "shortcut": "shortcut",
+    "last_conv/expand": "final_expand_layer",
+    "last_conv/feature": "feature_mix_layer",
+    "classifier": "classifier.linear",
+}
+_ARRAYS = {
+    "kernel": ".conv.weight",
+    "scale": ".bn.weight",
+    "shift": ".bn.bias",
+    "transform5": ".conv.7to5_matrix",
+    "transform3": ".conv.5to3_matrix",
+}
+_BIASED = ("squeeze_excite/squeeze", "squeeze_excite/excite", "classifier")  # their tensors are `weight` and `bias`
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_WRAPPERS = {".mobile_inverted_conv.": ".conv.", ".conv.conv.": ".conv.", ".bn.bn.": ".bn.", ".linear.linear.": ".linear."}
+
+
+class Weights(NamedTuple):
+    """Parameters as `Supernet.init` gives them, and whose they are."""
+
+    params: Params
+    family: str
+    licence: str
+
+
+def load(path: str | os.PathLike[str], net: Supernet, classifier: Mapping[str, Any] | None = None) -> Weights:
+    """A published checkpoint as parameters of `net`, float32; nothing in the file is executed.
+
+    `classifier`, for another number of classes, takes the place of the checkpoint's own: `net.init(key)["classifier"]`.
+    Batch norm's statistics are left out: they belong to a subnet and are recalibrated. A checkpoint that lacks an array
+    of the space, has one of another shape or has one more is a `UserError` that names the first.
+    """
+    tensors, attentive = _named(path, torch_files.read(path))
+    target = jax.eval_shape(net.init, jax.random.key(0))
+    names = _torch_names(target)
+
+    def convert(place, wanted):
+        if classifier is not None and place.startswith("classifier/"):
+            return _own(classifier, place.removeprefix("classifier/"), wanted.shape)
+        tensor = _checked(path, net, names[place], tensors.get(names[place]), _torch_shape(place, wanted.shape))
+        return jnp.asarray(_ours(place, tensor), jnp.float32)
+
+    found = {place: convert(place, wanted) for place, wanted in _in_order(target)}
+    if attentive:  # has shortcut weights also in blocks that never change width, where they are not used
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(".shortcut.conv.weight")}
+    if more := sorted(tensors.keys() - names.values()):
+        extra = short(more[0])
+        raise UserError(f"{path} is a checkpoint of another space: {net.space.name} has no {extra}; choose the space it was trained in")
+    params = jax.tree_util.tree_map_with_path(lambda keys, _: found[_place(keys)], target)
+    if attentive:
+        return Weights(params, "AttentiveNAS / AlphaNet", "CC BY-NC 4.0, which forbids commercial use")
+    return Weights(params, "Once-for-All", "MIT")
+
+
+def notice(weights: Weights) -> str:
+    """One line to print wherever published weights are used.
+
+    >>> notice(Weights({}, "Once-for-All", "MIT"))
+    'weights of Once-for-All; published under this licence: MIT'
+    """
+    return f"weights of {weights.family}; published under this licence: {weights.licence}"
+
+
+def _named(path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
+    """Tensors by their names without wrappers, less statistics; and whether they are AttentiveNAS's or AlphaNet's."""
+    tensors, attentive = {}, False
+    for full, array in arrays.items():
+        name = full.removeprefix("module.")
+        attentive |= name.startswith("last_conv.")
+        name = name.removeprefix("last_conv.")
+        for wrapped, plain in _WRAPPERS.items():
+            name = name.replace(wrapped, plain)
+        if name in tensors:
+            raise UserError(f"{path} is not a checkpoint of a known family: {short(full)} is there twice; choose another file")
+        if name.rsplit(".")[-1] not in _STATISTICS:
+            tensors[name] = array
+    return tensors, attentive
+
+
+def _in_order(target: Params) -> list[tuple[str, Any]]:
+    """The arrays and their paths, block after block."""
+    order = ["first_conv", *_blocks(target), "last_conv", "classifier"]
+    leaves = [(_place(keys), leaf) for keys, leaf in jax.tree_util.tree_leaves_with_path(target)]
+    return [(place, leaf) for part in order for place, leaf in leaves if place.startswith(f"{part}/")]
+
+
+def _blocks(target: Params) -> list[str]:
+    stages = sorted((name for name in target if name.startswith("mb")), key=lambda name: int(name[2:]))
+    return [f"{stage}/block{b}" for stage in stages for b in range(len(target[stage]))]
+
+
+def _place(keys) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def _torch_names(target: Params) -> dict[str, str]:
+    """{path of an array: its name in PyTorch}; there, blocks are numbered through all stages."""
+    numbers = {block: i for i, block in enumerate(_blocks(target))}
+    names = {}
+    for place, _ in _in_order(target):
+        module, array = place.rsplit("/", 1)
+        block = "/".join(place.split("/")[:2])
+        prefix = f"blocks.{numbers[block]}." if block in numbers else ""
+        module = module.removeprefix(f"{block}/") if prefix else module
+        names[place] = prefix + _MODULES[module] + ({"kernel": ".weight", "bias": ".bias"} if module in _BIASED else _ARRAYS)[array]
+    return names
+
+
+def _torch_shape(place: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """PyTorch's shape of one of our arrays."""
+    if not place.endswith("/kernel"):
+        return shape
+    return shape[::-1] if len(shape) == 2 else (shape[3], shape[2], shape[0], shape[1])
+
+
+def _ours(place: str, array: np.ndarray) -> np.ndarray:
+    """(c_out, c_in, k, k) to (k, k, c_in, c_out); a classifier's (classes, c_in) to (c_in, classes)."""
+    if not place.endswith("/kernel"):
+        return array
+    return array.T if array.ndim == 2 else array.transpose(2, 3, 1, 0)
+
+
+def _own(classifier: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Any:
+    if np.shape(classifier[name]) != shape:
+        raise UserError(
+            f"`classifier` should have {name} of shape {shape}, got {np.shape(classifier[name])}; take it from the supernet's init"
+        )
+    return classifier[name]
+
+
+def _checked(path, net: Supernet, name: str, found: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if found is None or found.shape != shape:
+        there = "absent" if found is None else found.shape
+        hint = "give `classifier` to keep another" if name.startswith("classifier") else "choose the space it was trained in"
+        raise UserError(f"{path} is a checkpoint of another space: {name} of {net.space.name} is {shape}, found {there}; {hint}")
+    if not jnp.issubdtype(found.dtype, jnp.floating) or not np.isfinite(found.astype(np.float32)).all():
+        raise UserError(f"{path} is damaged: {name} should hold finite floating-point numbers, found {found.dtype}; fetch it anew")
+    return found
