@@ -1,10 +1,12 @@
 """Accuracy of many subnets in one program, and of one plain network."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
@@ -12,6 +14,7 @@ from jaxnas.training.recalibrate import statistics
 from jaxnas.types import Genomes
 
 MICRO_BATCH = 64  # images at a time: small enough for a CPU's caches, large enough to keep its cores busy
+SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
 
 
 class Examples(NamedTuple):
@@ -22,23 +25,73 @@ class Examples(NamedTuple):
     calibration: Float[Array, "m h w c"]
 
 
-def accuracies(net: Supernet, params: Params, genomes: Genomes, live: Array, examples: Examples) -> Float[Array, "n"]:
+def accuracies(
+    net: Supernet,
+    params: Params,
+    genomes: Genomes,
+    live: Bool[Array, "n"],
+    examples: Examples,
+    *,
+    together: int | None = None,
+    switched: bool | None = None,
+    mesh: Mesh | None = None,
+) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome with its own recalibrated statistics; NaN where `live` is false.
 
-    Traced over genomes: call it inside one `jit` and every population of the same size is the same program. The rows
-    that are not live (genomes of another resolution, padding) cost nothing.
+    Traced over genomes: call it inside one `jit` and every population of the same size is the same program, for each static
+    resolution one. Rows that are not live (genomes of another resolution, padding) cost nothing where genomes take turns.
+
+    `together` genomes are computed side by side (`vmap`) and bound the memory: by default 1 on a CPU, 8 elsewhere. `switched`
+    computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
+    MMACs or more. Over the devices of a `mesh` of one axis, which may be those of several processes, the genomes are spread.
     """
+    on_cpu = jax.default_backend() == "cpu"
+    together = together or (1 if on_cpu else 8)
+    if switched is None:
+        switched = on_cpu and net.switched is not None and sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
+    one = _switched_accuracy if switched else _masked_accuracy
 
-    def one(row):
-        genome, live = row
-        return jax.lax.cond(live, lambda: _accuracy(net, params, genome, examples), lambda: jnp.float32(jnp.nan))
+    def some(params, genomes, live, examples):
+        def row(row):
+            genome, live = row
+            return jax.lax.cond(live, lambda: one(net, params, genome, examples), lambda: jnp.float32(jnp.nan))
 
-    return jax.lax.map(one, (genomes, live))
+        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
+
+    return some(params, genomes, live, examples) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, examples)
 
 
-def _accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+def _spread(some: Callable, mesh: Mesh) -> Callable:
+    """`some` with its rows dealt out over the mesh, in turns, and the results collected on every device."""
+    (axis,) = mesh.axis_names
+
+    def part(params, genomes, live, examples):
+        return jax.lax.all_gather(some(params, genomes, live, examples), axis, tiled=True)
+
+    specs = (PartitionSpec(), PartitionSpec(axis), PartitionSpec(axis), PartitionSpec())
+    spread = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False)
+
+    def dealt(params, genomes, live, examples):
+        fill = -len(genomes) % mesh.size
+        padded, alive = jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill))
+        order = jnp.argsort(~alive).reshape(-1, mesh.size).T.reshape(-1)  # the live ones first, in turns, so that devices have equal work
+        found = spread(params, padded[order], alive[order], examples)
+        return jnp.zeros_like(found).at[order].set(found)[: len(genomes)]
+
+    return dealt
+
+
+def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
     stats = statistics(net, params, genome, examples.calibration)
     return _share_correct(lambda images: net.apply(params, images, genome, stats)[0], examples.images, examples.labels)
+
+
+def _switched_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+    if net.switched is None:
+        raise ValueError(f"the supernet of {net.space.name} has no switched form")
+    calibrate, logits = net.switched
+    weights = calibrate(params, genome, examples.calibration)
+    return _hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)
 
 
 @jax.jit
@@ -57,9 +110,8 @@ def _share_correct(logits, images, labels) -> Float[Array, ""]:
     images = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *images.shape[1:])
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
 
-    def hits(batch):
-        images, labels = batch
-        scores = logits(images)
-        return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)
+    return jnp.sum(jax.lax.map(lambda batch: _hits(logits(batch[0]), batch[1]), (images, labels))) / n
 
-    return jnp.sum(jax.lax.map(hits, (images, labels))) / n
+
+def _hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
+    return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)

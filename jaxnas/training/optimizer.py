@@ -4,16 +4,32 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+WARMUP_START = 0.001  # share of the learning rate at the first step of a warm-up
+
 
 def sgd(learning_rate: optax.ScalarOrSchedule, weight_decay: float) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum 0.9; gradients clipped by value at 1, weight decay on kernels only (AttentiveNAS)."""
+    """SGD with Nesterov momentum 0.9; gradients clipped by value at 1 (AttentiveNAS), weight decay on kernels and their transforms only."""
     return optax.chain(
         optax.clip(1.0),
-        optax.add_decayed_weights(weight_decay, mask=_kernels),
+        optax.add_decayed_weights(weight_decay, mask=_decayed),
         optax.sgd(learning_rate, momentum=0.9, nesterov=True),
     )
 
 
-def _kernels(params: PyTree) -> PyTree:
-    """True where an array is a kernel."""
-    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
+def warmup_cosine(peak: float, warmup: int, steps: int) -> optax.Schedule:
+    """Cosine from `peak` to 0 over all `steps`, times a linear rise over the first `warmup` of them (AttentiveNAS).
+
+    >>> rate = warmup_cosine(2.0, warmup=10, steps=100)
+    >>> [f"{rate(step):.3f}" for step in (0, 5, 10, 50, 100)]
+    ['0.002', '0.995', '1.951', '1.000', '0.000']
+    """
+    cosine = optax.cosine_decay_schedule(peak, max(steps, 1))
+    if warmup < 1:
+        return cosine
+    rise = optax.linear_schedule(WARMUP_START, 1.0, warmup)
+    return lambda step: cosine(step) * rise(step)
+
+
+def _decayed(params: PyTree) -> PyTree:
+    """True where an array is a kernel, or a matrix that makes smaller kernels of larger ones."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key.startswith(("kernel", "transform")), params)

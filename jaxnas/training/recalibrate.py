@@ -1,16 +1,42 @@
 """Batch norm statistics of subnets, which share weights but not activations, so each needs its own."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.supernets.subnet import Subnet, forward
-from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.supernet import Params, Supernet, map_arrays
 from jaxnas.types import Genome
 
 
 def statistics(net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"]) -> PyTree:
     """Statistics of one genome over one joint batch; statistics pooled from small batches would be far off."""
     return net.apply(params, calibration, genome)[1]
+
+
+def averaged_statistics(
+    net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"], batch_size: int, unbiased: bool = False
+) -> PyTree:
+    """Statistics of one genome as the mean over batches that each are normalised by themselves; for comparison.
+
+    Once-for-All averages the batches' means and (biased) variances; AttentiveNAS, by PyTorch's cumulative running statistics,
+    their means and `unbiased` variances. A rest that fills no batch is dropped.
+    """
+    batches = calibration[: len(calibration) // batch_size * batch_size].reshape(-1, batch_size, *calibration.shape[1:])
+    each = jax.lax.map(lambda batch: statistics(net, params, genome, batch), batches)
+    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+    if not unbiased:
+        return mean
+    counts = {path: batch_size * positions for path, positions in _positions(net, calibration.shape[1]).items()}
+    return map_arrays(mean, lambda path, arrays: arrays | {"var": arrays["var"] * counts[path] / (counts[path] - 1)})
+
+
+def _positions(net: Supernet, resolution: int) -> dict[str, int]:
+    """Pixels of the map behind each norm, the same in every genome of a resolution."""
+    genome = np.array(net.space.largest)
+    genome[net.space.static] = net.space.resolutions.index(resolution)
+    return {op.path: op.height * op.width for op in net.ops(genome) if op.norm}
 
 
 @jax.jit

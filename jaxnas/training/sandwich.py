@@ -1,5 +1,6 @@
 """The sandwich rule with in-place distillation (Yu & Huang 2019): one step trains the largest, the smallest and random subnets."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,43 +9,57 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import Params, Supernet, take
+from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.types import Genomes
 
 
 class Losses(NamedTuple):
-    """Mean losses of one step."""
+    """Mean losses of one step; `random` is that of the subnets drawn, `smallest` None where a method does not train it each step."""
 
     largest: Float[Array, ""]
-    smallest: Float[Array, ""]
+    smallest: Float[Array, ""] | None
     random: Float[Array, ""]
 
 
 def sandwich_gradients(
-    net: Supernet, params: Params, images: Float[Array, "batch h w c"], labels: Int[Array, "batch"], genomes: Genomes, smoothing: float
+    net: Supernet,
+    params: Params,
+    images: Float[Array, "batch h w c"],
+    labels: Int[Array, "batch"],
+    genomes: Genomes,
+    smoothing: float,
+    distil: Callable[..., Float[Array, ""]] = distillation_loss,
+    drop: Drop | None = None,
 ) -> tuple[Params, Losses]:
     """Summed gradients of the largest (hard labels), the smallest and the given subnets (both taught by the largest).
 
     The largest and the smallest are static slices of the weights; the given genomes are traced, so every draw runs in
-    the same program. `genomes` (k, genes), images at their resolution, batch statistics throughout.
+    the same program. `genomes` (k, genes), images at their resolution, batch statistics throughout. `distil` (logits,
+    teacher's logits) is the loss of the taught; `drop` regularises the largest only.
     """
-
-    def sliced(genome, loss):
-        ops = net.ops(genome)
-
-        def objective(params):
-            logits, _ = forward(ops, take(params, ops), images)
-            return loss(logits), logits
-
-        return jax.value_and_grad(objective, has_aux=True)(params)
-
-    (largest, teacher), gradients = sliced(net.space.largest, lambda logits: hard_loss(logits, labels, smoothing))
-    (smallest, _), more = sliced(net.space.smallest, lambda logits: distillation_loss(logits, teacher))
+    largest, gradients, teacher = largest_gradients(net, params, images, labels, smoothing, drop)
+    ops = net.ops(net.space.smallest)
+    smallest, more = jax.value_and_grad(lambda p: distil(forward(ops, take(p, ops), images)[0], teacher))(params)
     gradients = jax.tree.map(jnp.add, gradients, more)
 
     def one(gradients: PyTree, genome):
-        loss, more = jax.value_and_grad(lambda p: distillation_loss(net.apply(p, images, genome)[0], teacher))(params)
+        loss, more = jax.value_and_grad(lambda p: distil(net.apply(p, images, genome)[0], teacher))(params)
         return jax.tree.map(jnp.add, gradients, more), loss
 
     gradients, random = jax.lax.scan(one, gradients, genomes)
     return gradients, Losses(largest, smallest, jnp.mean(random))
+
+
+def largest_gradients(
+    net: Supernet, params: Params, images: Float[Array, "batch h w c"], labels: Int[Array, "batch"], smoothing: float, drop: Drop | None
+) -> tuple[Float[Array, ""], Params, Float[Array, "batch classes"]]:
+    """Loss of the largest network on hard labels, its gradients and its logits; a static slice, batch statistics."""
+    ops = net.ops(net.space.largest)
+
+    def objective(params):
+        logits, _ = forward(ops, take(params, ops), images, drop=drop)
+        return hard_loss(logits, labels, smoothing), logits
+
+    (loss, logits), gradients = jax.value_and_grad(objective, has_aux=True)(params)
+    return loss, gradients, logits

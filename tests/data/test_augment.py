@@ -109,10 +109,24 @@ def test_one_program_serves_every_key():
 
 
 def test_resized():
-    images = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
     np.testing.assert_array_equal(resized(images, 8), images)
     assert resized(images, 6).shape == (2, 6, 6, 3)
     np.testing.assert_allclose(resized(jnp.full((1, 8, 8, 1), 2.5), 12), 2.5, rtol=1e-6)
-    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, :, None, None], (1, 8, 8, 1))
-    np.testing.assert_allclose(resized(ramp, 16)[0, 1:-1, 0, 0], np.arange(0.25, 7.0, 0.5), atol=1e-6)
     assert jax.eval_shape(partial(resized, resolution=24), images).dtype == jnp.float32
+
+
+def test_a_resized_pixel_by_hand():
+    """8 to 16 pixels: the fourth lies a quarter of the way from pixel 1 to pixel 2; Keys' kernel with a = -0.75."""
+    row = np.array([3, -1, 4, 1, -5, 9, 2, 6], np.float32)
+    images = jnp.broadcast_to(row[None, :, None, None], (1, 8, 8, 1))
+    weights = np.array([-0.10546875, 0.87890625, 0.26171875, -0.03515625])  # at distances 1.25, 0.25, 0.75 and 1.75
+    np.testing.assert_allclose(resized(images, 16)[0, 3, 0, 0], weights @ row[:4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("resolution", [24, 28, 36, 51])
+def test_resized_as_pytorch_does(resolution):
+    torch = pytest.importorskip("torch", reason="the peer, of the extra peers, is not installed")
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    peer = torch.nn.functional.interpolate(torch.tensor(images.transpose(0, 3, 1, 2)), (resolution, resolution), mode="bicubic")
+    np.testing.assert_allclose(resized(jnp.asarray(images), resolution), peer.numpy().transpose(0, 2, 3, 1), atol=2e-5)

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from jaxnas.data.dataset import make_dataset
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.mobilenet import build
 
 
@@ -21,3 +22,10 @@ def digits():
 @pytest.fixture(scope="session")
 def net(small_mobilenet):
     return build(small_mobilenet((8,), 1, 10))
+
+
+@pytest.fixture(scope="session")
+def little():
+    """A supernet that compiles in seconds: one stage of one or two blocks, `little(resolutions)`; 12 pixels take all depthwise paths."""
+    stage = Stage((8, 16), (1, 2), (3, 5), (2, 3, 4), 2, squeeze_excite=True)
+    return lambda resolutions: build(mobilenet_space("little", MobileNet(resolutions, (8, 16), 1, (stage,), (16,), 1, 10)))

@@ -1,5 +1,11 @@
 """Accuracies of many subnets in one program, against extracted networks evaluated one by one."""
 
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +14,7 @@ import pytest
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
+from jaxnas.training import evaluate
 from jaxnas.training.evaluate import MICRO_BATCH, Examples, accuracies, accuracy
 from jaxnas.workload import Op
 
@@ -53,6 +60,113 @@ def test_accuracies_are_those_of_the_extracted_networks_and_one_program(case):
     again = measure(params, genomes[::-1], live, examples)
     np.testing.assert_array_equal(again, jnp.where(live, found[::-1], jnp.nan))
     assert len(traces) == 1
+
+
+def test_genomes_side_by_side_and_switched_give_the_same(case):
+    net, params, examples = case
+    genomes = jnp.concatenate([jnp.stack([net.space.largest, net.space.smallest]), net.space.sample(jax.random.key(3), 3)])
+    live = jnp.array([True, True, False, True, True])
+
+    def measure(**options):
+        return jax.jit(lambda params, examples: accuracies(net, params, genomes, live, examples, **options))(params, examples)
+
+    expected = measure(together=1, switched=False)
+    assert np.ptp(expected[live]) * COUNT > 10
+    for options in ({"together": 2, "switched": False}, {"together": 5, "switched": False}, {"switched": True}):
+        found = measure(**options)
+        assert (jnp.isnan(found) == ~live).all()
+        np.testing.assert_allclose(found[live] * COUNT, expected[live] * COUNT, atol=1.01)
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_hundred_genomes_are_one_program(case, switched):
+    net, params, examples = case
+    examples = Examples(examples.images[:16], examples.labels[:16], examples.calibration)
+    traces = []
+
+    @jax.jit
+    def measure(params, genomes, live, examples):
+        traces.append(None)
+        return accuracies(net, params, genomes, live, examples, switched=switched)
+
+    different = np.unique(np.asarray(net.space.sample(jax.random.key(5), 400)), axis=0)[:100]
+    assert len(different) == 100
+    found = [measure(params, jnp.asarray(genomes), jnp.ones(25, bool), examples) for genomes in np.split(different, 4)]
+    assert len(np.unique(found)) > 3
+    assert len(traces) == 1
+
+
+def test_large_spaces_are_switched_on_a_cpu(monkeypatch, case, small_mobilenet):
+    net, params, examples = case
+    monkeypatch.setattr(evaluate, "SWITCH_FROM", 0)
+    taken = []
+    monkeypatch.setattr(evaluate, "_switched_accuracy", lambda *arguments: taken.append(None) or jnp.float32(0))
+    accuracies(net, params, net.space.sample(jax.random.key(4), 2), jnp.ones(2, bool), examples)
+    assert taken
+
+
+# A population of five on eight devices, or on two processes of one device each: what it prints are hits, which must be equal.
+SPREAD = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+if len(sys.argv) > 1:
+    jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 2, int(sys.argv[2]))
+from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.stage import MobileNet, Stage
+from jaxnas.supernets.mobilenet import build
+from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.training.parallel import all_devices
+stages = (Stage((8, 16), (1,), (3, 5), (1,), 1), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
+net = build(mobilenet_space("small", MobileNet((8,), (8, 16), 2, stages, (16, 24), 1, 4)))
+draw = np.random.default_rng(0).normal
+leaf = lambda shape: draw(size=shape.shape).astype(np.float32) * (2 / max(np.prod(shape.shape[:-1]), 1)) ** 0.5
+params = jax.tree.map(leaf, jax.eval_shape(net.init, jax.random.key(0)))
+images = (draw(size=(96, 8, 8, 1)) + 4 * draw(size=(96, 1, 1, 1))).astype(np.float32)
+images, calibration, labels = images[:64], images[64:], np.arange(64, dtype=np.int32) % 4
+params["classifier"] = {"kernel": 9 * params["classifier"]["kernel"], "bias": np.zeros(4, np.float32)}
+genomes = np.random.default_rng(1).integers(0, net.space.sizes, (5, len(net.space.genes))).astype(np.int32)
+live, examples = np.array([True, True, False, True, True]), Examples(images, labels, calibration)
+mesh = all_devices()
+traces = []
+def measure(mesh):
+    def program(params, genomes, live, examples):
+        traces.append(None)
+        return accuracies(net, params, genomes, live, examples, mesh=mesh)
+    return jax.jit(program)
+print(jax.device_count(), (np.asarray(measure(mesh)(params, genomes, live, examples)) * 64).tolist())
+if len(sys.argv) == 1:
+    print(1, (np.asarray(measure(None)(params, genomes, live, examples)) * 64).tolist())
+"""
+
+
+def hits(line):
+    """The number of devices and the hits of a printed line; NaN equals NaN."""
+    devices, found = line.split(" ", 1)
+    return int(devices), found
+
+
+def test_a_population_over_eight_devices():
+    environment = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", SPREAD], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (eight, spread), (one, alone) = map(hits, done.stdout.splitlines())
+    assert (eight, one) == (8, 1)
+    assert spread == alone
+    assert "nan" in alone and len(set(alone.strip("[]").split(", "))) > 2  # subnets differ
+
+
+def test_a_population_over_two_processes():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    processes = [start([sys.executable, "-c", SPREAD, port, str(rank)]) for rank in range(2)]
+    printed = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    (two, first), (_, second) = (hits(out.splitlines()[-1]) for out, _ in printed)
+    alone = subprocess.run([sys.executable, "-c", SPREAD], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    assert two == 2
+    assert first == second == hits(alone)[1]
 
 
 @pytest.mark.parametrize("count", [1, 10, MICRO_BATCH, MICRO_BATCH + 1, COUNT])

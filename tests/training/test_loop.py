@@ -1,6 +1,7 @@
-"""The training loop: resumed it is bit-identical, and every step is the same program."""
+"""The training loop, by every method: resumed it is bit-identical, and every step is the same program."""
 
 import itertools
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
@@ -8,68 +9,129 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas import checkpoints
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
-from jaxnas.supernets.mobilenet import build
 from jaxnas.training import loop
-from jaxnas.training.loop import TrainConfig, init_state, make_step, on_device, total_steps, train
+from jaxnas.training.loop import METHODS, TrainConfig, init_state, make_step, on_device, total_steps, train
 from jaxnas.training.sandwich import Losses
+from jaxnas.training.shrinking import phase_starts
 
-SETTINGS = TrainConfig(epochs=3, batch_size=32, random_subnets=1, learning_rate=0.1, warmup_epochs=0.5)
-STOP = 26  # in the middle of an epoch
-
-
-def run(net, digits, state=None, last=30):
-    """{step: (state, losses)}, copied to the host, since the next step consumes the state."""
-    key = jax.random.key(0)
-    steps = itertools.takewhile(lambda item: item[0] <= last, train(net, digits, SETTINGS, Augmentation(), key, state))
-    return {step: jax.tree.map(np.array, (state, losses)) for step, state, losses in steps}
+SETTINGS = TrainConfig(
+    epochs=3, batch_size=8, random_subnets=1, candidates=2, learning_rate=0.1, warmup_epochs=0.2, dropout=0.1, drop_connect=0.1
+)
+VARIANTS = {method: replace(SETTINGS, method=method) for method in METHODS}
+STEPS = 120
+STOP = 61  # in the middle of an epoch, and where a phase of ofa begins
+LAST = 67  # a later phase has begun
+AUGMENTATION = Augmentation()
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(net, digits):
-    return run(net, digits)
+def net(little):
+    return little((8,))
+
+
+def run(net, digits, settings, state=None, last=STEPS):
+    """{step: (state, losses)} of the last steps, {step: losses} of all, copied to the host, since the next step consumes the state."""
+    kept, losses = {}, {}
+    for step, current, found in train(net, digits, settings, AUGMENTATION, jax.random.key(0), state):
+        losses[step] = found
+        if STOP <= step <= LAST or step == last:
+            kept[step] = jax.tree.map(np.array, (current, found))
+        if step == last:
+            break
+    return kept, {step: jax.tree.map(np.array, found) for step, found in losses.items()}
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """{settings: the step}, so that each is compiled once for all trainings."""
+    made = {}
+
+    def make(net, settings, *rest):
+        if settings not in made:
+            made[settings] = make_step(net, settings, *rest)
+        return made[settings]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_step", make)
+        yield made
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request, net, digits, steps):
+    """Settings, a whole training, and the number of programs that it took."""
+    settings = VARIANTS[request.param]
+    return settings, *run(net, digits, settings), steps[settings]._cache_size()
 
 
 def assert_identical(found, expected):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_the_loss_falls(uninterrupted):
-    assert list(uninterrupted) == list(range(1, 31))
-    first, last = (np.mean([uninterrupted[step][1] for step in steps], axis=0) for steps in (range(1, 4), range(28, 31)))
-    assert (first > 2.2).all()  # ln 10 = 2.3
-    assert (last < first - 0.05).all() and last[0] < first[0] - 0.3
-    assert int(uninterrupted[30][0].step) == 30
+def test_steps_with_other_genomes_each_are_one_program(variant):
+    *_, losses, programs = variant
+    assert list(losses) == list(range(1, STEPS + 1))
+    assert programs == 1
 
 
-def test_resumed_it_is_bit_identical(net, digits, uninterrupted):
-    resumed = run(net, digits, jax.tree.map(jnp.asarray, uninterrupted[STOP][0]))
-    assert list(resumed) == list(range(STOP + 1, 31))
-    assert_identical(resumed, {step: uninterrupted[step] for step in resumed})
+def test_the_loss_falls(variant):
+    settings, _, losses, _ = variant
+    at = phase_starts(STEPS)[1] if settings.method == "ofa" else STEPS  # of ofa the largest network is trained in the first phase
+    first, last = (np.mean([losses[step].largest for step in steps]) for steps in (range(1, 4), range(at - 5, at)))
+    assert first > 2.2  # ln 10 = 2.3
+    assert last < first - 0.2
+    if settings.method not in ("alphanet", "ofa"):
+        assert np.mean([losses[step].random for step in range(STEPS - 5, STEPS)]) < losses[1].random - 0.1
 
 
-def test_the_same_key_gives_the_same_training(net, digits, uninterrupted):
-    again = run(net, digits, last=2)
-    assert_identical(again, {step: uninterrupted[step] for step in (1, 2)})
+def test_resumed_it_is_bit_identical(net, digits, variant):
+    settings, kept, _, _ = variant
+    resumed, _ = run(net, digits, settings, jax.tree.map(jnp.asarray, kept[STOP][0]), LAST)
+    assert list(resumed) == list(range(STOP + 1, LAST + 1))
+    assert_identical(resumed, {step: kept[step] for step in resumed})
 
 
-def test_a_finished_training_does_nothing(net, digits, uninterrupted):
-    assert run(net, digits, jax.tree.map(jnp.asarray, uninterrupted[30][0])) == {}
+def test_in_bfloat16_and_in_parts_weights_and_losses_are_float32(net, digits):
+    settings, key = replace(SETTINGS, precision="bfloat16", accumulate=2), jax.random.key(0)
+    step, start = cast(Any, make_step(net, settings, AUGMENTATION, STEPS)), init_state(net, settings, STEPS, key)
+    found, losses = step.eval_shape(start, key, on_device(digits), jnp.arange(8, dtype=jnp.int32), resolution=8)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), start)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((found.params, losses))} == {"float32"}
 
 
-def test_every_step_is_the_same_program(net, digits):
-    step = cast(Any, make_step(net, SETTINGS, Augmentation(), 30))
-    state, images = init_state(net, SETTINGS, 30, jax.random.key(0)), on_device(digits)
-    for i in range(3):
-        rows = jnp.arange(32 * i, 32 * (i + 1), dtype=jnp.int32)
-        state, _ = step(state, jax.random.key(i), images, rows, resolution=8)
-    assert step._cache_size() == 1
-    assert int(state.step) == 3
+def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digits, steps):
+    settings, start = VARIANTS["ofa"], phase_starts(STEPS)[1]
+    training = itertools.islice(train(net, digits, settings, AUGMENTATION, jax.random.key(0)), start + 2)
+    states = {step: jax.tree.map(np.array, state) for step, state, _ in training}
+    before, after = states[start], states[start + 2]
+    assert not any(leaf.any() for leaf in jax.tree.leaves(before.teacher))
+    assert_identical(after.teacher, before.params)
+    assert not np.array_equal(after.params["classifier"]["kernel"], after.teacher["classifier"]["kernel"])
+    counts = [leaf for leaf in jax.tree.leaves(after.optimizer) if leaf.ndim == 0]
+    assert counts == [start + 2]  # the schedule goes on; the momentum is that of two steps
+    first = states[start + 1]
+    moved = np.abs(first.params["classifier"]["bias"] - before.params["classifier"]["bias"]).max()
+    assert moved < 0.1 * np.abs(before.optimizer[2][0].trace["classifier"]["bias"]).max()
 
 
-def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(small_mobilenet, digits, monkeypatch):
-    net, seen = build(small_mobilenet((6, 8), 1, 10)), []
+def test_a_checkpoint_of_ofa_holds_the_teacher(net, tmp_path):
+    settings = VARIANTS["ofa"]
+    state = init_state(net, settings, STEPS, jax.random.key(0))
+    state = state._replace(teacher=jax.tree.map(lambda leaf: leaf + 1, state.params))
+    checkpoints.save(tmp_path, 3, state)
+    target = jax.eval_shape(lambda key: init_state(net, settings, STEPS, key), jax.random.key(0))
+    assert_identical(checkpoints.restore(tmp_path, target), state)
+
+
+def test_a_finished_training_does_nothing(net, digits):
+    state = init_state(net, SETTINGS, STEPS, jax.random.key(0))._replace(step=jnp.int32(STEPS))
+    assert list(train(net, digits, SETTINGS, AUGMENTATION, jax.random.key(0), state)) == []
+
+
+def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digits, monkeypatch):
+    net, seen = little((6, 8)), []
 
     def make_step(*arguments):
         def step(state, key, images, rows, *, resolution):
@@ -79,9 +141,10 @@ def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(small_mobilen
         return step
 
     monkeypatch.setattr(loop, "make_step", make_step)
-    start = init_state(net, SETTINGS, 30, jax.random.key(1))
-    done = [step for step, *_ in train(net, digits, SETTINGS, Augmentation(), jax.random.key(0), start)]
-    assert done == list(range(1, 31)) and total_steps(SETTINGS, digits) == 30
+    settings = replace(SETTINGS, batch_size=32)
+    start = init_state(net, settings, 30, jax.random.key(1))
+    done = [step for step, *_ in train(net, digits, settings, AUGMENTATION, jax.random.key(0), start)]
+    assert done == list(range(1, 31)) and total_steps(settings, digits) == 30
     assert [resolution for resolution, *_ in seen] == [6, 8] * 15
     epochs = [np.concatenate([rows for _, rows, _ in seen[i : i + 10]]) for i in (0, 10, 20)]
     assert all(sorted(epoch.tolist()) == list(range(320)) for epoch in epochs)
@@ -92,4 +155,17 @@ def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(small_mobilen
 def test_a_batch_larger_than_the_training_split_is_an_error(net, digits):
     settings = TrainConfig(epochs=1, batch_size=321)
     with pytest.raises(UserError, match="batch_size must be at least 1 and at most the 320 training images, got 321"):
-        next(train(net, digits, settings, Augmentation(), jax.random.key(0)))
+        next(train(net, digits, settings, AUGMENTATION, jax.random.key(0)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "bestup"}, "unknown method 'bestup'; known: alphanet, best_up, ofa, sandwich, worst_up"),
+        ({"precision": "half"}, "unknown precision 'half'; known: bfloat16, float32"),
+        ({"accumulate": 3}, "train.batch_size must be a multiple of 3"),
+    ],
+)
+def test_settings_that_make_no_sense_are_errors(net, settings, message):
+    with pytest.raises(UserError, match=message):
+        make_step(net, replace(SETTINGS, **cast(Any, settings)), AUGMENTATION, STEPS)

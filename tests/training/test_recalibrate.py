@@ -10,7 +10,7 @@ import pytest
 from jaxnas.supernets import convolution
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.supernet import take
-from jaxnas.training.recalibrate import recalibrated, statistics
+from jaxnas.training.recalibrate import averaged_statistics, recalibrated, statistics
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +46,31 @@ def test_a_recalibrated_subnet_has_the_supernets_statistics(case):
     assert found.ops == subnet.ops
     jax.tree.map(np.testing.assert_array_equal, found.weights, subnet.weights)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found.stats, take(stats, subnet.ops))
+
+
+def test_a_hundred_genomes_are_one_program(case):
+    net, params, images = case
+    traces = []
+
+    @jax.jit
+    def calibrate(genome):
+        traces.append(None)
+        return statistics(net, params, genome, images)["last_conv"]["expand"]["mean"]
+
+    genomes = np.unique(np.asarray(net.space.sample(jax.random.key(1), 400)), axis=0)[:100]
+    means = {calibrate(jnp.asarray(genome)).tobytes() for genome in genomes}
+    assert len(genomes) == 100 and len(means) > 50
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_statistics_averaged_over_batches(case, unbiased):
+    """Of the first norm by hand: means over batches of 8 of the batches' means and variances."""
+    net, params, images = case
+    genome = jnp.asarray(net.space.largest)
+    stats = jax.jit(partial(averaged_statistics, net, batch_size=8, unbiased=unbiased))(params, genome, images)
+    stem = np.asarray(convolution.dense(images, params["first_conv"]["kernel"], 2), np.float64).reshape(3, -1, 16)
+    np.testing.assert_allclose(stats["first_conv"]["mean"], stem.mean((0, 1)), atol=1e-5)
+    np.testing.assert_allclose(stats["first_conv"]["var"], stem.var(1, ddof=int(unbiased)).mean(0), rtol=1e-4)
+    one = jax.jit(partial(averaged_statistics, net, batch_size=24))(params, genome, images)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, statistics(net, params, genome, images))

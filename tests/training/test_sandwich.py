@@ -1,17 +1,17 @@
-"""The sandwich rule's gradient against its parts, and the optimizer."""
+"""The sandwich rule's gradient against its parts."""
 
 from functools import partial
-from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxnas.supernets.mobilenet import build
-from jaxnas.training.losses import distillation_loss, hard_loss
-from jaxnas.training.optimizer import sgd
+from jaxnas.supernets.subnet import forward
+from jaxnas.supernets.supernet import take
+from jaxnas.training.dropout import make_drop
+from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
 from jaxnas.training.sandwich import sandwich_gradients
 
 SMOOTHING = 0.1
@@ -57,19 +57,33 @@ def test_the_losses_are_those_of_the_parts(parts):
     np.testing.assert_allclose(losses.random, np.mean([loss for loss, _ in random]), rtol=1e-4)
 
 
-def test_the_optimizer_decays_kernels_only():
-    params = {"a": {"kernel": jnp.full(2, 2.0), "bias": jnp.ones(2), "scale": jnp.ones(2)}}
-    tx = sgd(0.5, weight_decay=0.1)
-    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
-    updated = cast(Any, optax.apply_updates(params, updates))["a"]
-    np.testing.assert_allclose(updated["kernel"], 2 - 0.5 * 1.9 * 0.1 * 2, rtol=1e-6)  # Nesterov: 1 + momentum at the first step
-    assert (updated["bias"] == 1).all() and (updated["scale"] == 1).all()
+def test_another_distillation_and_drop_connect_reach_the_right_networks(little, randomised):
+    """The teacher of the others is the largest network as it was dropped; they themselves drop nothing."""
+    net = little((12,))
+    params, ops = randomised(net), net.ops(net.space.largest)
+    images, labels = jax.random.normal(jax.random.key(0), (8, 12, 12, 1)), jnp.arange(8, dtype=jnp.int32) % 10
+    genomes = net.space.sample(jax.random.key(1), 1)
 
+    @jax.jit
+    def run(key):
+        drop = make_drop(ops, key, 0.3, 0.9)
+        return sandwich_gradients(net, params, images, labels, genomes, SMOOTHING, alpha_loss, drop)
 
-def test_the_optimizer_clips_by_value_and_has_nesterov_momentum():
-    params, tx = {"bias": jnp.zeros(3)}, sgd(1.0, weight_decay=0.0)
-    gradients, state = {"bias": jnp.array([0.5, 7.0, -7.0])}, tx.init(params)
-    clipped = np.array([0.5, 1, -1])
-    for scale in (1 + 0.9, 1 + 0.9 * 1.9):
-        updates, state = tx.update(gradients, state, params)
-        np.testing.assert_allclose(cast(Any, updates)["bias"], -scale * clipped, rtol=1e-6)
+    gradients, losses = run(jax.random.key(2))
+
+    drop = make_drop(ops, jax.random.key(2), 0.3, 0.9)
+
+    def logits(params, genome, drop=None):
+        ops = net.ops(genome)
+        return forward(ops, take(params, ops), images, drop=drop)[0]
+
+    @jax.jit
+    def total(params):
+        teacher = logits(params, net.space.largest, drop)
+        taught = [alpha_loss(logits(params, genome), teacher) for genome in (net.space.smallest, np.asarray(genomes)[0])]
+        return hard_loss(teacher, labels, SMOOTHING) + sum(taught), taught
+
+    (_, taught), expected = jax.jit(jax.value_and_grad(total, has_aux=True))(params)
+    assert difference(gradients, expected) < 1e-4
+    np.testing.assert_allclose([losses.smallest, losses.random], taught, rtol=1e-3)
+    assert difference(run(jax.random.key(3))[0], expected) > 1e-2

@@ -1,0 +1,145 @@
+"""OFA's progressive shrinking: kernels, depths and expand ratios become elastic one after the other (Cai et al. 2020)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxnas.spaces.space import Space
+from jaxnas.supernets.subnet import forward
+from jaxnas.supernets.supernet import Params, Supernet, take
+from jaxnas.training.channels import sort_channels
+from jaxnas.training.dropout import Drop
+from jaxnas.training.losses import distillation_loss, hard_loss
+from jaxnas.training.optimizer import warmup_cosine
+from jaxnas.training.sandwich import Losses, largest_gradients
+from jaxnas.types import Genomes, PRNGKey
+
+KD_RATIO = 1.0  # weight of the teacher's soft labels, beside the hard ones
+ALL = 1 << 10  # down to the smallest choice
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the schedule. Epochs and learning rates count relative to the other phases'."""
+
+    name: str
+    epochs: float
+    learning_rate: float
+    """Peak: cosine from here to 0, times the warm-up."""
+    warmup_epochs: float
+    """The first of the epochs; OFA's come before them."""
+    subnets: int
+    """Random subnets per step; 0 trains the largest network, which is the teacher of all later phases."""
+    kernel: int = 0
+    """Choices below the largest that kernel genes may take."""
+    depth: int = 0
+    expand: int = 0
+    """Of the widths too, where a space has them."""
+
+
+# As published, for 64 images per device; the paper has the largest network trained at 2.6 over 32 devices, and no warm-up said.
+PHASES = (
+    Phase("largest", 180, 2.6 / 32, 5, 0),
+    Phase("kernel", 120, 0.03, 5, 1, ALL),
+    Phase("depth, first", 25, 0.0025, 0, 2, ALL, 1),
+    Phase("depth, second", 120, 0.0075, 5, 2, ALL, ALL),
+    Phase("expand, first", 25, 0.0025, 0, 4, ALL, ALL, 1),
+    Phase("expand, second", 120, 0.0075, 5, 4, ALL, ALL, ALL),
+)
+
+
+def phase_starts(steps: int) -> tuple[int, ...]:
+    """The first step of every phase, of a training of `steps`; the phases' shares are those of their epochs.
+
+    >>> phase_starts(590)
+    (0, 180, 300, 325, 445, 470)
+    """
+    before = np.cumsum([0, *(phase.epochs for phase in PHASES)])
+    return tuple(round(steps * share) for share in (before[:-1] / before[-1]).tolist())
+
+
+def shrinking_schedule(peak: float, steps: int) -> optax.Schedule:
+    """Learning rates of all phases, one after the other; `peak` is the first one's and scales the others."""
+    starts = phase_starts(steps)
+    lengths = np.diff([*starts, steps])
+    rates = [
+        warmup_cosine(peak * phase.learning_rate / PHASES[0].learning_rate, round(n * phase.warmup_epochs / phase.epochs), n)
+        for phase, n in zip(PHASES, lengths.tolist(), strict=True)
+    ]
+    return optax.join_schedules(rates, starts[1:])
+
+
+def lowest(space: Space, phase: Phase) -> np.ndarray:
+    """The smallest choice that each gene may take in a phase, int32 (genes,); the largest is always allowed."""
+    down = {"kernel": phase.kernel, "depth": phase.depth, "expand": phase.expand, "width": phase.expand}
+    below = [next((n for kind, n in down.items() if kind in gene.name), 0) for gene in space.genes]
+    return np.maximum(space.largest - np.array(below), 0).astype(np.int32)
+
+
+def begin_phase(net: Supernet, phase: int, params: Params, teacher: Params) -> tuple[Params, Params]:
+    """Weights and teacher as phase number `phase` starts with them; the optimizer starts anew.
+
+    After the first the largest network becomes the teacher. Before expand ratios shrink, channels are sorted; those that
+    the phase before could do without stay behind the others.
+    """
+    if phase == 1:
+        teacher = jax.tree.map(jnp.copy, params)
+    if PHASES[phase].expand > PHASES[phase - 1].expand:
+        expand = np.array(["expand" in gene.name for gene in net.space.genes])
+        ops = net.ops(np.where(expand, lowest(net.space, PHASES[phase - 1]), net.space.largest))
+        params = jax.jit(lambda params: sort_channels(params, ops))(params)
+    return params, teacher
+
+
+def phase_of(step: Int[Array, ""], steps: int) -> Int[Array, ""]:
+    """The number of the phase that a step belongs to."""
+    return jnp.searchsorted(jnp.asarray(phase_starts(steps)), step, side="right") - 1
+
+
+def phase_genomes(key: PRNGKey, space: Space, phase: Int[Array, ""]) -> Genomes:
+    """Random subnets of a phase, as many as any phase trains in a step: every gene uniform over the choices that it may take."""
+    low = jnp.asarray(np.stack([lowest(space, each) for each in PHASES]))[phase]
+    return jax.random.randint(key, (max(each.subnets for each in PHASES), len(space.genes)), low, jnp.asarray(space.sizes), jnp.int32)
+
+
+def shrinking_gradients(
+    net: Supernet,
+    params: Params,
+    teacher: Params,
+    images: Float[Array, "batch h w c"],
+    labels: Int[Array, "batch"],
+    genomes: Genomes,
+    phase: Int[Array, ""],
+    smoothing: float,
+    drop: Drop | None = None,
+) -> tuple[Params, Losses]:
+    """Summed gradients of as many of the genomes as the phase trains, on hard labels and on the teacher's; at first of the largest network.
+
+    One program for all phases. The teacher runs on batch statistics too, as in OFA's training mode; `drop` regularises
+    the largest network, which is static (OFA drops features of its subnets also).
+    """
+
+    def largest():
+        loss, gradients, _ = largest_gradients(net, params, images, labels, smoothing, drop)
+        return gradients, Losses(loss, None, loss)
+
+    def shrunk():
+        ops = net.ops(net.space.largest)
+        soft = forward(ops, take(teacher, ops), images)[0]
+
+        def loss(params, genome):
+            logits = net.apply(params, images, genome)[0]
+            return hard_loss(logits, labels, smoothing) + KD_RATIO * distillation_loss(logits, soft)
+
+        def add(i, sums):
+            return jax.tree.map(jnp.add, sums, jax.value_and_grad(loss)(params, genomes[i]))
+
+        count = jnp.asarray([each.subnets for each in PHASES], jnp.int32)[phase]
+        total, gradients = jax.lax.fori_loop(0, count, add, (jnp.float32(0), jax.tree.map(jnp.zeros_like, params)))
+        return gradients, Losses(hard_loss(soft, labels, smoothing), None, total / count)
+
+    return jax.lax.cond(phase == 0, largest, shrunk)

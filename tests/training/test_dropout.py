@@ -1,0 +1,87 @@
+"""Dropout and drop-connect: where, how often, and what is left."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.subnet import Arrays, forward
+from jaxnas.supernets.supernet import take
+from jaxnas.training.dropout import drop_rates, make_drop
+from jaxnas.workload import Op
+
+
+@pytest.fixture(scope="module")
+def ops():
+    """Seven blocks in three stages; the widths of stage 2 agree with those before, those of stage 3 do not."""
+    stages = (
+        Stage((8,), (2,), (3,), (2,), 1, False),
+        Stage((8,), (2,), (3,), (2,), 1, False),
+        Stage((16,), (3,), (3,), (2,), 2, False),
+    )
+    net = build(mobilenet_space("stages", MobileNet((8,), (8,), 2, stages, (16,), 1, 10)))
+    return net.ops(net.space.largest)
+
+
+def test_rates_rise_with_the_block_in_the_last_two_stages_and_skip_the_first_of_a_wider_one(ops):
+    rates = drop_rates(ops, dropout=0.3, drop_connect=0.7)
+    assert [ops[i].kind for i in rates] == ["add"] * 7 + ["linear"]
+    np.testing.assert_allclose(list(rates.values()), [0, 0, 0.2, 0.3, 0, 0.5, 0.6, 0.3])
+
+
+def test_a_block_of_stride_2_is_never_dropped_even_if_its_widths_agree():
+    net = build(mobilenet_space("s2", MobileNet((8,), (8,), 1, (Stage((8,), (2,), (3,), (2,), 2, False),), (16,), 1, 10)))
+    assert list(drop_rates(net.ops(net.space.largest), 0.0, 0.8).values()) == [0, 0.4, 0]
+
+
+def test_drop_connect_drops_whole_images_and_dropout_single_features(ops):
+    drop = make_drop(ops, jax.random.key(0), dropout=0.3, drop_connect=0.7)
+    rates, x = drop_rates(ops, 0.3, 0.7), jnp.ones((4000, 2, 2, 3))
+    found = {i: np.asarray(drop(i, x)) for i in rates}
+    for i, rate in rates.items():
+        values = np.unique(found[i])
+        np.testing.assert_allclose(values, [0, 1 / (1 - rate)] if rate else [1], rtol=1e-6)
+        assert abs((found[i] == 0).mean() - rate) < 0.03
+        whole = (found[i] == found[i][:, :1, :1, :1]).all()
+        assert whole if ops[i].kind == "add" else not whole
+    dropped = [found[i] for i, rate in rates.items() if rate]
+    assert not any((a == b).all() for a, b in itertools.pairwise(dropped))  # each draws its own
+
+
+def test_where_nothing_is_dropped_the_input_itself_is_left(ops):
+    drop, x = make_drop(ops, jax.random.key(0), 0.0, 0.0), jnp.ones((2, 1, 1, 3))
+    assert all(drop(i, x) is x for i in range(len(ops)))
+
+
+def test_forward_drops_what_it_is_told(ops):
+    """An image whose branches are all dropped goes through the shortcuts alone."""
+    few = (
+        Op("conv", "a", (-1,), 4, 4, 3, 3),
+        Op("add", "", (0, -1), 4, 4, 3, 3),
+        Op("pool", "", (1,), 1, 1, 3, 3),
+        Op("linear", "b", (2,), 1, 1, 3, 2),
+    )
+    weights: Arrays = {"a": {"kernel": jnp.full((1, 1, 3, 3), 2.0)}, "b": {"kernel": jnp.ones((3, 2))}}
+    images = jnp.ones((5, 4, 4, 3))
+    np.testing.assert_allclose(forward(few, weights, images)[0], 21)
+    keep = jnp.array([1.0, 0, 1, 0, 1])
+    left = forward(few, weights, images, drop=lambda i, x: x * keep[:, None, None, None] if few[i].kind == "add" else x / 3)[0]
+    np.testing.assert_allclose(left, jnp.where(keep[:, None] > 0, 7.0, 1.0) * jnp.ones((1, 2)))
+
+
+def test_it_is_a_function_of_the_key(little, randomised):
+    net = little((12,))
+    ops, params = net.ops(net.space.largest), randomised(net)
+    images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
+
+    @jax.jit
+    def logits(key):
+        return forward(ops, take(params, ops), images, drop=make_drop(ops, key, 0.3, 0.9))[0]
+
+    first, again, other = (logits(jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
