@@ -1,0 +1,96 @@
+"""What `supernet.py` times: jaxnas and the peer at the same work; each call of a contender returns when its work is done."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count, cycle
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from supernet_case import Case
+
+from jaxnas.data.augment import Augmentation
+from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
+from jaxnas.training.parallel import all_devices, on_each
+from jaxnas.workload import Op
+
+TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
+
+
+def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
+    """jaxnas's population evaluation: rows of the case's genomes to accuracies."""
+    mesh = all_devices()
+    program = jax.jit(partial(accuracies, case.net, mesh=mesh))
+    params, data = on_each(mesh, (case.params, [Examples(*map(jnp.asarray, work)) for work in case.work.values()]))
+    genomes, choices = jnp.asarray(case.genomes), case.genomes[:, case.static]
+
+    def run(rows: np.ndarray) -> np.ndarray:
+        asked = np.isin(np.arange(len(genomes)), rows)
+        found = [program(params, genomes, jnp.asarray(asked & (choices == choice)), one) for choice, one in enumerate(data)]
+        return np.stack(found)[choices, np.arange(len(genomes))][rows]
+
+    return run
+
+
+def jaxnas_steps(case: Case) -> Callable[[], None]:
+    """jaxnas's training: each call takes some steps."""
+    sizes, key, settings = case.sizes, jax.random.key(0), replace(TEACHING, batch_size=case.sizes.batch)
+    step, state = make_step(case.net, settings, Augmentation(), 1000), init_state(case.net, settings, 1000, key)
+    images = Images(*map(jnp.asarray, (case.pixels, np.arange(len(case.pixels)) % 10, case.mean, case.deviation)))
+    rows, done = jnp.arange(sizes.batch), count()
+
+    def run() -> None:
+        nonlocal state
+        for _ in range(sizes.steps):
+            state, _ = step(state, jax.random.fold_in(key, next(done)), images, rows, resolution=max(case.work))
+        jax.block_until_ready(state)
+
+    return run
+
+
+def jaxnas_objectives(case: Case) -> Callable[[], None]:
+    """jaxnas's analytic objectives (MACs, parameters, peak activations) of random genomes: each call computes all of them."""
+    genomes = case.net.space.sample(jax.random.key(0), case.sizes.architectures)
+
+    def run() -> None:
+        jax.block_until_ready(case.net.space.costs(genomes))
+
+    return run
+
+
+def torch_accuracies(case: Case, peer: Any, setting: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The peer's loop: rows of the case's genomes to accuracies."""
+    shared = peer.shared_weights(case.params, setting)
+    data = [peer.examples(*work, setting) for work in case.work.values()]
+    subnets = [(case.net.ops(genome), data[genome[case.static]]) for genome in case.genomes]
+    return lambda rows: np.array([peer.accuracy(subnets[row][0], shared, subnets[row][1], setting) for row in rows])
+
+
+def torch_steps(case: Case, peer: Any, setting: Any) -> Callable[[], None]:
+    """The peer's training: each call takes some steps."""
+    sizes, taught = case.sizes, cycle(_random_subnets(case, 64))
+    trainer = peer.Trainer(peer.shared_weights(case.params, setting), setting, 0.01, TEACHING.weight_decay, TEACHING.label_smoothing)
+    batch, *_ = peer.examples(*(array[: sizes.batch] for array in case.work[max(case.work)]), setting)
+    labels = peer.label_tensor(np.arange(sizes.batch) % 10)
+    largest, smallest = (case.net.ops(_at_largest_resolution(case, genome)) for genome in (case.net.space.largest, case.net.space.smallest))
+
+    def run() -> None:
+        for _ in range(sizes.steps):
+            random = [next(taught) for _ in range(TEACHING.random_subnets)]
+            trainer.step([largest, *random, smallest], batch, labels)
+
+    return run
+
+
+def _random_subnets(case: Case, n: int) -> list[tuple[Op, ...]]:
+    genomes = np.asarray(case.net.space.sample(jax.random.key(0), n))
+    return [case.net.ops(_at_largest_resolution(case, genome)) for genome in genomes]
+
+
+def _at_largest_resolution(case: Case, genome: np.ndarray) -> np.ndarray:
+    genome = genome.copy()
+    genome[case.static] = case.net.space.largest[case.static]
+    return genome
