@@ -19,14 +19,15 @@ from jaxnas.search.loop import Archive
 from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.pareto import front, hypervolume, rank
 from jaxnas.search.random_search import RandomSearch
-from jaxnas.spaces.mobilenet import cifar, tiny
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, tiny
 from jaxnas.spaces.space import Gene, Space
 from jaxnas.supernets.mobilenet import build as build_supernet
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
-from jaxnas.workload import Layers, Op, macs, params
+from jaxnas.workload import Costs, Layers, Op, macs, params, peak_activation_bytes, weight_bytes
 
 __all__ = [
     "NSGA2",
@@ -34,6 +35,7 @@ __all__ = [
     "Archive",
     "Augmentation",
     "Config",
+    "Costs",
     "DataConfig",
     "Dataset",
     "Device",
@@ -42,6 +44,7 @@ __all__ = [
     "Gene",
     "Layers",
     "Measurement",
+    "MobileNet",
     "OnnxRuntime",
     "Op",
     "PredictConfig",
@@ -50,18 +53,26 @@ __all__ = [
     "RunDirectory",
     "SearchConfig",
     "Space",
+    "Stage",
     "Subnet",
     "Supernet",
     "TrainConfig",
     "UserError",
+    "attentive_nas",
+    "attentive_nas_cifar",
     "build_supernet",
     "cifar",
     "export_onnx",
     "front",
     "hypervolume",
     "macs",
+    "mobilenet_space",
+    "ofa_mobilenet_v3",
+    "ofa_mobilenet_v3_cifar",
     "params",
+    "peak_activation_bytes",
     "prove",
     "rank",
     "tiny",
+    "weight_bytes",
 ]

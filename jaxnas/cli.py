@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,11 +48,13 @@ Overrides name any setting, with dots:
 
   jaxnas run experiments/quickstart.py --out runs/short --train.epochs 5
   jaxnas run experiments/quickstart.py --latency-limit-ms 0.1
+  jaxnas run experiments/quickstart.py --space mine.toml
   jaxnas run experiments/quickstart.py --help        lists all settings
 
 Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C.
 """
 
+BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 
 SETTINGS = "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the run directory."
 
@@ -59,7 +62,7 @@ SETTINGS = "Settings of this experiment, all of which can be overridden as below
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `jaxnas` command; returns the exit code."""
     try:
-        _main(list(sys.argv[1:] if arguments is None else arguments))
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         print(f"jaxnas: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -71,16 +74,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _main(arguments: list[str]) -> None:
+def _main(arguments: list[str]) -> int:
     command, experiment, out, overrides = _parse(arguments)
+    if command == "bench":
+        return _bench(experiment, overrides)
     config = _overridden(load_config(experiment), overrides, f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
     _silence_libraries()
     from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
+    from jaxnas.training.parallel import use_every_core
+
+    use_every_core()
 
     run_stages(list(STAGES) if command == "run" else [command], config, out)
+    return 0
+
+
+def _bench(name: str, options: list[str]) -> int:
+    """Run a bench of the checkout in a process of its own; returns its exit code."""
+    if not BENCHES.is_dir():
+        raise UserError("benches come with a checkout of jaxnas, not with the installed package: clone it and pip install -e . there")
+    known = sorted(path.stem for path in BENCHES.glob("*.py") if '__name__ == "__main__"' in path.read_text())
+    if name not in known:
+        raise UserError(f"a bench is one of {', '.join(known)}, got {name!r}: see jaxnas bench --help")
+    return subprocess.run([sys.executable, BENCHES / f"{name}.py", *options]).returncode
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,6 +130,10 @@ def _parse(arguments: list[str]) -> tuple[str, str, str | None, list[str]]:
         )
         command.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run")
         command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
+    summary = "time jaxnas against its peers; needs a checkout"
+    bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
+    bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")
+    bench.set_defaults(out=None)
     known, overrides = parser.parse_known_args(arguments)
     return known.command, known.experiment, known.out, overrides
 

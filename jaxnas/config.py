@@ -17,7 +17,7 @@ from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.search.algorithm import Algorithm
 from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.random_search import RandomSearch
-from jaxnas.spaces import mobilenet
+from jaxnas.spaces import mobilenet, published
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import mobilenet as mobilenet_supernet
 from jaxnas.supernets.supernet import Supernet
@@ -94,7 +94,11 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: str = "tiny"
-    """tiny (0.4 to 3.4 MMACs at 32 pixels) or cifar (8 to 66)."""
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), cifar (8 to 66), attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
+    ofa_mobilenet_v3_cifar; or the path of a .toml file that describes one (README: Your own space)."""
+    weights: str | None = None
+    """A published checkpoint that the supernet starts from: of AttentiveNAS or AlphaNet for the space attentive_nas, of
+    Once-for-All for ofa_mobilenet_v3. With --train.epochs 0 it is used as it is."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None
@@ -108,8 +112,16 @@ class Config:
 
 
 # Known by name. A space is built for the image size, channels and classes of a data set.
-SPACES: dict[str, Callable[[int, int, int], Space]] = {"tiny": mobilenet.tiny, "cifar": mobilenet.cifar}
-SUPERNETS: dict[str, Callable[[Space], Supernet]] = {"tiny": mobilenet_supernet.build, "cifar": mobilenet_supernet.build}
+SPACES: dict[str, Callable[[int, int, int], Space]] = {
+    "tiny": published.tiny,
+    "cifar": published.cifar,
+    "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),
+    "attentive_nas_cifar": published.attentive_nas_cifar,
+    "ofa_mobilenet_v3": lambda size, channels, classes: published.ofa_mobilenet_v3(channels, classes),
+    "ofa_mobilenet_v3_cifar": published.ofa_mobilenet_v3_cifar,
+}
+# How a space's structure becomes a supernet.
+SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
     "nsga2": lambda settings: NSGA2(settings.population, settings.crossover, settings.mutation),
     "random": lambda settings: RandomSearch(settings.population),

@@ -16,7 +16,7 @@ def environment() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "jax devices": ", ".join(str(device.device_kind) for device in jax.devices()),
+        "jax devices": ", ".join(sorted({str(device.device_kind) for device in jax.devices()})),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from jaxnas.predictors.features import gene_values
@@ -36,12 +37,13 @@ class Objective:
     measure: Callable[[Genomes, Evidence], Float[Array, "n"]]
 
 
-def classification_error(net: Supernet) -> Objective:
-    """Share of the search images that a subnet gets wrong, with recalibrated batch norm."""
-    static = _static_gene(net.space)
+def classification_error(net: Supernet, mesh: Mesh | None = None) -> Objective:
+    """Share of the search images that a subnet gets wrong, with recalibrated batch norm; the mesh's devices share the subnets."""
+    static = net.space.static
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
-        return 1 - accuracies(net, evidence.params, genomes, genomes[:, static] == evidence.static, evidence.examples)
+        live = genomes[:, static] == evidence.static
+        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, mesh=mesh)
 
     return Objective("error", "share of images", measure)
 
@@ -49,6 +51,22 @@ def classification_error(net: Supernet) -> Objective:
 def predicted_latency(space: Space) -> Objective:
     """Latency in ms as the predictor has it."""
     return Objective("latency", "ms", lambda genomes, evidence: predict(evidence.predictor, gene_values(space, genomes)))
+
+
+def network_macs(space: Space) -> Objective:
+    """Millions of multiply-adds."""
+    return Objective("macs", "million", lambda genomes, evidence: space.costs(genomes).macs / jnp.float32(1e6))
+
+
+def network_params(space: Space) -> Objective:
+    """Millions of weights, biases, norm scales and shifts."""
+    return Objective("params", "million", lambda genomes, evidence: space.costs(genomes).params / jnp.float32(1e6))
+
+
+def peak_memory(space: Space, bytes_per_activation: int = 4) -> Objective:
+    """The most memory that activations take at once (`workload.peak_activations`)."""
+    kib = jnp.float32(bytes_per_activation / 1024)
+    return Objective("peak_memory", "KiB", lambda genomes, evidence: space.costs(genomes).peak_activations * kib)
 
 
 def fitness(
@@ -59,7 +77,7 @@ def fitness(
     `evidence` has one entry per choice. Populations of one size share one program per choice, whatever they hold:
     candidates of another choice are skipped, not evaluated.
     """
-    static = _static_gene(space)
+    static = space.static
     program = jax.jit(partial(_fitness, tuple(objectives)))
 
     def evaluate(genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n objectives"]:
@@ -75,7 +93,3 @@ def fitness(
 
 def _fitness(objectives: tuple[Objective, ...], genomes: Genomes, evidence: Evidence) -> Fitness:
     return jnp.stack([objective.measure(genomes, evidence) for objective in objectives], axis=1)
-
-
-def _static_gene(space: Space) -> int:
-    return next(i for i, gene in enumerate(space.genes) if gene.static)

@@ -13,7 +13,7 @@ from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
-from jaxnas.stages.job import Job, load_data, load_space, open_job
+from jaxnas.stages.job import Job, load_data, load_space, open_job, space_settings
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
@@ -60,9 +60,11 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     check_settings(config)
     _check_earlier(names[0], RunDirectory(out))
     data = load_data(config.data, config.seed)
-    check_fit(config, data, load_space(config, data))
+    space = load_space(config, data)
+    check_fit(config, data, space)
     with RunDirectory(out) as run:
         run.check_config(asdict(config))
+        run.check_config(space_settings(space), "space.json")
         job = open_job(run, config)
         for name in names:
             start = time.perf_counter()

@@ -200,11 +200,11 @@ class RunDirectory:
 
     # Settings
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.json into a new run; in an existing one, refuse settings that differ from those there."""
-        if not self.exists("config.json"):
-            return self.write_json("config.json", config)
-        old, new = _flat(self.read_json("config.json")), _flat(plain(config))
+    def check_config(self, config: Mapping[str, Any], name: str = "config.json") -> None:
+        """Write settings into a new run; in an existing one, refuse settings that differ from those there."""
+        if not self.exists(name):
+            return self.write_json(name, config)
+        old, new = _flat(self.read_json(name)), _flat(plain(config))
         names = [name for name in {**old, **new} if old.get(name, "not set") != new.get(name, "not set")]
         if names:
             changes = ", ".join(f"{name} {old.get(name, 'not set')} -> {new.get(name, 'not set')}" for name in names)

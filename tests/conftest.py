@@ -54,6 +54,8 @@ def randomised():
         if name == "kernel":
             *window, c_in, _ = leaf.shape
             noise = 4 * noise if "classifier" in where else noise * np.sqrt(2 / (np.prod(window) * c_in))
+        if name.startswith("transform"):
+            return jnp.asarray(np.eye(len(noise)) + noise / np.sqrt(len(noise)), jnp.float32)
         return jnp.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, jnp.float32)
 
     return lambda net: jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0)))
@@ -61,9 +63,8 @@ def randomised():
 
 # A whole run that takes seconds: a space of 128 networks, which its experiment file makes known.
 MICRO = """
-from jaxnas.config import SPACES, SUPERNETS, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
+from jaxnas.config import SPACES, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.supernets.mobilenet import build
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
 
@@ -71,7 +72,6 @@ STAGES = (Stage((8, 16), (1,), (3, 5), (1,), 2, False), Stage((16, 24), (1, 2), 
 def micro(size, channels, classes):
     return mobilenet_space("micro", MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes))
 SPACES["micro"] = micro
-SUPERNETS["micro"] = build
 config = Config(
     name="micro",
     space="micro",
@@ -148,7 +148,6 @@ def cli(monkeypatch, capsys, tmp_path):
 
     exec(MICRO, {})  # known also where a run directory is named in place of the file
     monkeypatch.setitem(config.SPACES, "micro", config.SPACES.pop("micro"))
-    monkeypatch.setitem(config.SUPERNETS, "micro", config.SUPERNETS.pop("micro"))
     monkeypatch.setenv("JAXNAS_CACHE", str(CACHE / "jaxnas"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

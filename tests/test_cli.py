@@ -90,7 +90,7 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--train.epochs three", ["--train.epochs", "'three'", "--help"]),
         ("--train.epochs", ["Missing value", "--train.epochs"]),
         ("more", ["more"]),
-        ("--space huge", ["unknown space 'huge'; known: cifar, ", "tiny"]),
+        ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
         ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: nsga2, random"]),
         ("--profile.device tpu", ["unknown device 'tpu'; known: onnxruntime"]),
@@ -140,7 +140,7 @@ def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
     code, lines = cli("data", micro, "--name", "mine")
     assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 100 search, 359 test")
     files = {path.name for path in (tmp_path / "here/runs/mine").iterdir()}
-    assert files == {".lock", "config.json", "data.json", "environment.json", "metrics.jsonl"}
+    assert files == {".lock", "config.json", "data.json", "environment.json", "metrics.jsonl", "space.json"}
     assert cli("data", micro, "--name", "mine") == (0, ["data: done before"])
 
 

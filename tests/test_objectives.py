@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from jaxnas.data.augment import resized
-from jaxnas.objectives import Evidence, classification_error, fitness, predicted_latency
+from jaxnas.objectives import (
+    Evidence,
+    classification_error,
+    fitness,
+    network_macs,
+    network_params,
+    peak_memory,
+    predicted_latency,
+)
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.supernets.mobilenet import build
@@ -106,8 +114,29 @@ def test_candidates_of_another_resolution_are_skipped(net, evidence, population)
     np.testing.assert_array_equal(np.isnan(measured), population[:, 0] != 1)
 
 
+def test_analytic_costs_are_objectives(net, evidence, population):
+    """In one program with the rest, of candidates of every resolution."""
+    objectives = (
+        network_macs(net.space),
+        network_params(net.space),
+        peak_memory(net.space),
+        peak_memory(net.space, bytes_per_activation=1),
+    )
+    found = fitness(net.space, objectives, evidence)(population)
+    ops = [net.ops(genome) for genome in population]
+    np.testing.assert_allclose(1e6 * found[:, 0], [sum(op.macs for op in network) for network in ops], rtol=1e-6)
+    np.testing.assert_allclose(1e6 * found[:, 1], [sum(op.params for op in network) for network in ops], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 2], 4 * np.asarray(net.space.costs(population).peak_activations) / 1024)
+    np.testing.assert_array_equal(found[:, 2], 4 * found[:, 3])
+    assert found[0, 0] != found[1, 0] and found[0, 1] == found[1, 1]  # which differ in their resolution
+
+
 def test_names_and_units(net):
-    assert [(one.name, one.unit) for one in (classification_error(net), predicted_latency(net.space))] == [
+    made = [make(net.space) for make in (predicted_latency, network_macs, network_params, peak_memory)]
+    assert [(one.name, one.unit) for one in (classification_error(net), *made)] == [
         ("error", "share of images"),
         ("latency", "ms"),
+        ("macs", "million"),
+        ("params", "million"),
+        ("peak_memory", "KiB"),
     ]

@@ -17,6 +17,7 @@ from jaxnas.hardware.device import Measurement
 from jaxnas.pipeline import STAGES
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
+from jaxnas.supernets import weights
 
 
 def contents(folder):
@@ -246,12 +247,14 @@ def test_a_damaged_checkpoint_is_refused(cli, run_copy):
 def test_a_checkpoint_of_another_space_is_refused(cli, run_copy):
     without(run_copy, "chosen.json")
     edit_json(run_copy / "config.json", lambda config: {**config, "space": "tiny"})
+    without(run_copy, "space.json")
     refused(cli("profile", run_copy), "is a checkpoint of another network")
 
 
 def test_a_predictor_of_another_space_is_refused(cli, run_copy):
     without(run_copy, "random.npz", "candidates.npz")
     edit_json(run_copy / "config.json", lambda config: {**config, "space": "tiny"})
+    without(run_copy, "space.json")
     refused(cli("search", run_copy), "predictor.npz", "another space than tiny")
 
 
@@ -345,9 +348,73 @@ def test_no_epochs_at_all_make_a_whole_run(start, micro, tmp_path):
     assert (tmp_path / "run/report.html").exists()
 
 
+OWN_SPACE = """\
+first_widths = [8, 16]
+first_stride = 2
+last_widths = [16, 32]
+activation = "hard_swish"
+shortcut = "identity"
+per_block = true
+stages = [
+    {widths = [8, 16], depths = [1], kernels = [3, 5], expands = [1], stride = 2, operator = "conv"},
+    {widths = [16, 24], depths = [1, 2], kernels = [3, 5], expands = [2, 3], stride = 2, squeeze_excite = true},
+]
+"""
+
+
+def test_a_users_own_space_of_ten_lines_trains_searches_and_exports(cli, micro, tmp_path):
+    assert OWN_SPACE.count("\n") == 10
+    file, run = tmp_path / "own.toml", tmp_path / "run"
+    file.write_text(OWN_SPACE)
+    short = ("--profile.train", 3, "--profile.validation", 2, "--profile.test", 2, "--search.generations", 2, "--finetune.epochs", 0)
+    code, lines = cli("run", micro, "--out", run, "--space", file, *short)
+    assert code == 0, lines
+    arrays = RunDirectory(run).read_npz("candidates.npz")
+    assert arrays["genomes"].shape == (8, 13) and np.isfinite(arrays["fitness"]).all()
+    exported = RunDirectory(run).read_csv("exported.csv")
+    assert exported and all(float(row["top1_agreement"]) == 1 for row in exported)
+    about = {one.key: one.value for one in onnx.load(run / exported[0]["model"]).metadata_props}
+    assert about["space"] == "own" and json.loads(about["network"]).keys() >= {"mb1_width", "mb2_block1_kernel"}
+
+    file.write_text("# the same space\n" + OWN_SPACE)
+    assert cli("export", run)[0] == 0
+    before = contents(run)
+    file.write_text(OWN_SPACE.replace("expands = [2, 3]", "expands = [2, 4]"))
+    refused(cli("export", run), "made with other settings: stages.mb2.expands [2, 3] -> [2, 4]; use another --out, or restore them")
+    assert contents(run) == before
+
+
 @pytest.mark.slow
 def test_a_whole_run_in_the_smallest_space_for_users(start, micro, tmp_path):
     process = start("run", micro, "--out", tmp_path / "run", "--space", "tiny")
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
     assert RunDirectory(tmp_path / "run").read_npz("candidates.npz")["genomes"].shape == (32, 31)
+
+
+def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch):
+    """The reader itself has tests of its own; here half stands for what it would read."""
+
+    def load(path, net, classifier):
+        assert path == "some.pth"
+        half = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), jax.eval_shape(net.init, jax.random.key(0)))
+        return weights.Weights(half | {"classifier": classifier}, "Once-for-All", "MIT")
+
+    monkeypatch.setattr(weights, "load", load)
+    settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth")
+    assert cli("data", micro, *settings)[0] == 0
+    code, lines = cli("train", micro, *settings)
+    assert code == 0
+    assert any("licence: MIT" in line for line in lines)
+    with RunDirectory("run") as run:
+        params = open_job(run, load_config("run")).params()
+    assert (params["first_conv"]["kernel"] == 0.5).all()
+    assert np.std(params["classifier"]["kernel"]) > 1e-3  # ten classes of its own, not ImageNet's thousand
+
+
+def test_weights_that_are_no_checkpoint_are_refused(cli, micro, tmp_path):
+    (tmp_path / "here" / "some.pth").write_text("no checkpoint")
+    settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth")
+    assert cli("data", micro, *settings)[0] == 0
+    code, lines = cli("train", micro, *settings)
+    assert code == 2 and "some.pth" in lines[-1]

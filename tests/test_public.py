@@ -15,13 +15,14 @@ from jaxnas.data.augment import normalise
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits
 from jaxnas.stages.export import _properties
-from jaxnas.stages.job import Job, costs
+from jaxnas.stages.job import Job, costs, load_space
 from jaxnas.training.recalibrate import recalibrated
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
-LIBRARY, CLASSIFY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LIBRARY, OWN_SPACE, CLASSIFY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(OWN_FILE,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("name", jaxnas.__all__)
@@ -69,6 +70,22 @@ def test_readme_library_example_finds_and_measures_a_network(capsys):
     assert not ((fitness <= best).all(axis=1) & (fitness < best).any(axis=1)).any()
     assert best[0] == sum(op.macs for op in names["subnet"].ops)
     assert "Measurement(device='onnxruntime'" in capsys.readouterr().out
+
+
+def test_readme_builds_a_space_of_its_own_in_python_and_from_a_file(tmp_path, capsys):
+    exec(OWN_SPACE, names := {})
+    space = names["space"]
+    assert capsys.readouterr().out.startswith(f"{space.size()} {{'resolution': 32, ")
+    (tmp_path / "mine.toml").write_text(OWN_FILE)
+    loaded = load_space(jaxnas.Config("mine", space=str(tmp_path / "mine.toml")), _noise())
+    assert loaded.name == "mine" and loaded.resolutions == (16,)
+    assert [gene.name for gene in loaded.genes] == [gene.name for gene in space.genes]
+    assert [gene.choices for gene in loaded.genes[1:]] == [gene.choices for gene in space.genes[1:]]
+
+
+def _noise() -> jaxnas.Dataset:
+    split = (np.zeros((48, 16, 16, 3), np.uint8), np.arange(48) % 3)
+    return make_dataset("noise", ("ant", "bee", "cow"), train=split, search=split, test=split, calibration_images=48, seed=0)
 
 
 @pytest.fixture(params=[1, 3], ids=["grey", "RGB"])

@@ -80,13 +80,15 @@ def _activation(act: str, x: str, name: str) -> list[NodeProto]:
     match act:
         case "relu":
             return [_node("Relu", [x], name)]
+        case "relu6":
+            return [_node("Clip", [x, "relu6/min", "relu6/max"], name)]
         case "swish":
             return [_node("Sigmoid", [x], f"{name}/sigmoid"), _node("Mul", [x, f"{name}/sigmoid"], name)]
         case "hard_swish":
             return [_node("HardSwish", [x], name)]
         case "hard_sigmoid":
             return [_node("HardSigmoid", [x], name, alpha=1 / 6, beta=0.5)]
-    raise UserError(f"ONNX export knows relu, swish, hard_swish and hard_sigmoid, got an activation {act!r}")
+    raise UserError(f"ONNX export knows relu, relu6, swish, hard_swish and hard_sigmoid, got an activation {act!r}")
 
 
 def _node(kind: str, inputs: list[str], name: str, **attributes) -> NodeProto:
@@ -101,6 +103,8 @@ def _initializers(subnet: Subnet) -> list[TensorProto]:
             array = np.asarray(array, np.float32)
             array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
             tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), f"{path}/{name}"))
+    if any(op.act == "relu6" for op in subnet.ops):
+        tensors += [numpy_helper.from_array(np.array(bound, np.float32), f"relu6/{name}") for name, bound in (("min", 0), ("max", 6))]
     return tensors
 
 

@@ -10,8 +10,8 @@ Features = Float[Array, "n genes"]
 
 
 def gene_values(space: Space, genomes: Genomes) -> Features:
-    """The genes' values (16 channels, kernel 5, ...), float32; traceable."""
-    return space.values(genomes).astype(jnp.float32)
+    """The genes' values (16 channels, kernel 5, ...), float32, 0 where a gene does not matter (Once-for-All's convention); traceable."""
+    return jnp.where(space.alive(genomes), space.values(genomes), 0).astype(jnp.float32)
 
 
 def standardisation(features: Features) -> tuple[Float[Array, "genes"], Float[Array, "genes"]]:

@@ -1,14 +1,19 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
-from jaxnas.config import ALGORITHMS, DATASETS, DEVICES, SPACES, Config
+from jaxnas.config import ALGORITHMS, DATASETS, DEVICES, Config
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
+from jaxnas.stages.job import choose_space
+from jaxnas.training.loop import METHODS, PRECISIONS
+from jaxnas.training.parallel import check_divides, data_mesh
 
 LEAST = {
     "train.epochs": 0,
     "train.batch_size": 1,
     "train.random_subnets": 1,
+    "train.candidates": 1,
+    "train.accumulate": 1,
     "train.checkpoint_every": 1,
     "profile.train": 2,
     "profile.validation": 2,
@@ -32,7 +37,12 @@ def check_settings(config: Config) -> None:
             raise UserError(f"{name} must be at least {least}, got {value}: choose a larger one")
     if config.latency_limit_ms is not None and not config.latency_limit_ms > 0:
         raise UserError(f"latency_limit_ms must be above 0, got {config.latency_limit_ms}: raise it, or leave it away")
-    choose("space", config.space, SPACES)
+    for name in ("train.dropout", "train.drop_connect"):
+        if not 0 <= _setting(config, name) < 1:
+            raise UserError(f"{name} must be at least 0 and below 1, got {_setting(config, name)}: it is the share that is dropped")
+    choose_space(config.space)
+    choose("training method", config.train.method, METHODS)
+    choose("precision", config.train.precision, PRECISIONS)
     choose("data set", config.data.source.partition(":")[0], DATASETS)
     choose("algorithm", config.search.algorithm, ALGORITHMS)(config.search)
     choose("device", config.profile.device, DEVICES)(config.profile)
@@ -45,6 +55,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             raise UserError(
                 f"{name} must be at most the {len(data.train)} training images, got {_setting(config, name)}: choose a smaller one"
             )
+    check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")

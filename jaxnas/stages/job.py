@@ -1,9 +1,9 @@
 """What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
+from jaxnas.spaces import toml
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
@@ -87,12 +88,27 @@ def open_job(run: RunDirectory, config: Config) -> Job:
     space = load_space(config, data)
     if run.exists("data.json") and _fingerprint(run) != data.fingerprint():
         raise UserError(f"the images of {data.name} are not those that {run.root} began with: restore them, or use another --out")
-    return Job(run, config, data, space, SUPERNETS[config.space](space))
+    return Job(run, config, data, space, SUPERNETS[type(space.structure)](space))
 
 
 def load_space(config: Config, data: Dataset) -> Space:
     """The space that the settings name, for these images."""
-    return choose("space", config.space, SPACES)(data.image_size[0], data.channels, data.classes)
+    return choose_space(config.space)(data.image_size[0], data.channels, data.classes)
+
+
+def choose_space(name: str) -> Callable[[int, int, int], Space]:
+    """What builds the space: of a known name, or of a .toml file."""
+    if name.endswith(".toml"):
+        return partial(toml.load, name)
+    if name not in SPACES:
+        raise UserError(f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any .toml file that describes one")
+    return SPACES[name]
+
+
+def space_settings(space: Space) -> dict[str, Any]:
+    """All that decides what a space's networks are, to be compared with what a run began with."""
+    settings = asdict(space.structure)
+    return {"name": space.name, **settings, "stages": {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)}}
 
 
 @contextmanager

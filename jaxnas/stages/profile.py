@@ -72,7 +72,7 @@ def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     """
     params, largest = job.params(), jnp.asarray(job.space.largest)
     calibrate = jax.jit(lambda params, images: statistics(job.net, params, largest, images))
-    sizes = job.space.structure.resolutions
+    sizes = job.space.resolutions
     stats = {size: jax.device_get(calibrate(params, job.calibration(size))) for size in sizes}
     host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
 

@@ -18,6 +18,7 @@ from jaxnas.progress import progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.job import Job, reading
 from jaxnas.stages.predict import read_predictor
+from jaxnas.training.parallel import all_devices, on_each
 
 OBJECTIVES = ("error", "latency_ms")
 
@@ -74,9 +75,10 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
 
 def _evaluator(job: Job, predictor: mlp.LatencyMLP) -> Callable[[np.ndarray], np.ndarray]:
     params, split = job.params(), search_split(job)
-    resolutions = job.space.structure.resolutions
-    evidence = [Evidence(params, predictor, jnp.int32(i), job.examples(split, size)) for i, size in enumerate(resolutions)]
-    return fitness(job.space, (classification_error(job.net), predicted_latency(job.space)), evidence)
+    resolutions = job.space.resolutions
+    mesh = all_devices()
+    evidence = [on_each(mesh, Evidence(params, predictor, jnp.int32(i), job.examples(split, size))) for i, size in enumerate(resolutions)]
+    return fitness(job.space, (classification_error(job.net, mesh), predicted_latency(job.space)), evidence)
 
 
 def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 
 from jaxnas import checkpoints
 from jaxnas.errors import UserError
-from jaxnas.progress import progress
+from jaxnas.progress import log, progress
 from jaxnas.stages.job import Job
-from jaxnas.training.loop import init_state, total_steps, train
+from jaxnas.supernets import weights
+from jaxnas.training.loop import TrainState, init_state, total_steps, train
 from jaxnas.training.sandwich import Losses
 
 LOGGED = 200  # lines in metrics.jsonl, about
+PUBLISHED_CLASSES = 1000  # ImageNet's
 
 
 def run_train(job: Job) -> bool:
@@ -22,10 +24,12 @@ def run_train(job: Job) -> bool:
     if latest == total:
         return False
     if total == 0:  # of an untrained supernet the latency can still be learnt
-        checkpoints.save(folder, 0, init_state(job.net, config.train, total, job.key("train")))
+        checkpoints.save(folder, 0, _initial(job, total))
+        return True
     start, done = time.perf_counter(), latest or 0
+    begun = job.train_state() or _initial(job, total)
     with progress("train", total, done) as advance:
-        for step, state, losses in train(job.net, job.data, config.train, config.data.augmentation, job.key("train"), job.train_state()):
+        for step, state, losses in train(job.net, job.data, config.train, config.data.augmentation, job.key("train"), begun):
             advance()
             if step % every == 0 or step == total:
                 figures = _figures(step, losses)
@@ -37,8 +41,19 @@ def run_train(job: Job) -> bool:
     return True
 
 
+def _initial(job: Job, total: int) -> TrainState:
+    """A fresh supernet, or one with published weights; its classifier stays fresh where the data have classes of their own."""
+    state = init_state(job.net, job.config.train, total, job.key("train"))
+    if job.config.weights is None:
+        return state
+    published = weights.load(job.config.weights, job.net, None if job.data.classes == PUBLISHED_CLASSES else state.params["classifier"])
+    log(f"jaxnas: {weights.notice(published)}")
+    return state._replace(params=published.params)
+
+
 def _figures(step: int, losses: Losses) -> dict[str, float]:
-    figures = {"loss": float(losses.random), "loss_largest": float(losses.largest), "loss_smallest": float(losses.smallest)}
+    named = {"loss": losses.random, "loss_largest": losses.largest, "loss_smallest": losses.smallest}
+    figures = {name: float(loss) for name, loss in named.items() if loss is not None}
     if not np.isfinite(list(figures.values())).all():
         raise UserError(f"the training diverged at step {step}, the loss is not finite: lower train.learning_rate and use another --out")
     return figures

@@ -10,7 +10,7 @@ from jax2onnx import to_onnx
 from jaxnas.errors import UserError
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
-from jaxnas.spaces import mobilenet as mobilenet_space
+from jaxnas.spaces import published
 from jaxnas.supernets import mobilenet
 from jaxnas.supernets import subnet as subnet_module
 from jaxnas.supernets.subnet import Subnet
@@ -56,7 +56,7 @@ def random_tree(r, tree):
 
 @pytest.fixture(scope="module")
 def tiny():
-    space = mobilenet_space.tiny(image_size=20)
+    space = published.tiny(image_size=20)
     supernet = mobilenet.build(space)
     shapes_of_params = jax.eval_shape(supernet.init, jax.random.key(0))
     return space, supernet, *random_tree(np.random.default_rng(0), shapes_of_params)

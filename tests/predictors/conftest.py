@@ -6,20 +6,12 @@ import pytest
 from jaxnas.spaces.space import Gene, Space
 
 
-def _identity(genome):
-    return genome
-
-
-def _no_layers(genome):
-    raise NotImplementedError
-
-
 @pytest.fixture(scope="session")
 def space():
     """Resolution, 9 widths, 7 depths, 7 kernels, 7 expands; one gene has a single choice."""
     sizes = (4, 2, 2, 2, 2, 2, 3, 4, 2, 2, 2, 3, 4, 4, 6, 6, 2, *[2] * 7, 1, *[3] * 6)
     genes = tuple(Gene(f"g{i}", tuple(range(8, 8 + 4 * size, 4)), static=i == 0) for i, size in enumerate(sizes))
-    return Space("toy", genes, _identity, _no_layers)
+    return Space("toy", genes)
 
 
 @pytest.fixture(scope="session")

@@ -6,25 +6,17 @@ import pytest
 from jaxnas.spaces.space import Gene, Space
 
 
-def _identity(genome):
-    return genome
-
-
-def _no_layers(genome):
-    raise NotImplementedError
-
-
 @pytest.fixture(scope="session")
 def space():
     """31 genes of 1 to 5 choices; genes 0 and 7 have one."""
     sizes = [1 if i in (0, 7) else 2 + i % 4 for i in range(31)]
-    return Space("toy", tuple(Gene(f"g{i}", tuple(range(size))) for i, size in enumerate(sizes)), _identity, _no_layers)
+    return Space("toy", tuple(Gene(f"g{i}", tuple(range(size))) for i, size in enumerate(sizes)))
 
 
 @pytest.fixture(scope="session")
 def small_space():
     """2 * 3 genomes, so that duplicates cannot be avoided."""
-    return Space("small", (Gene("a", (0, 1)), Gene("b", (0, 1, 2))), _identity, _no_layers)
+    return Space("small", (Gene("a", (0, 1)), Gene("b", (0, 1, 2))))
 
 
 @pytest.fixture(scope="session")
