@@ -72,9 +72,19 @@ def test_mistakes_are_one_line(bench, peer, capsys, arguments, parts):
     refused(bench.main(arguments), capsys, *parts)
 
 
+class NoTorch:
+    """Importing torch fails as where it is not installed (None in sys.modules would also stop tyro, which looks for torch there)."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+
 def test_without_torch_says_what_to_install(bench, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "supernet_torch", raising=False)
+    for name in ("torch", "supernet_torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoTorch, *sys.meta_path])
     refused(bench.main(["--quick"]), capsys, "PyTorch", ".[bench]")
 
 
