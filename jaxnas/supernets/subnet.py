@@ -1,6 +1,6 @@
 """A plain network without masks: a list of `Op`, its weights and its statistics; fine-tuned, exported and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,11 +14,18 @@ from jaxnas.workload import Op
 
 EPSILON = 1e-5  # of every batch norm
 
+
+def swish(x: Array) -> Array:
+    """x * sigmoid(x), spelled by tanh: nearly twice as fast on a CPU, where it costs as much as a depthwise convolution."""
+    half = x / 2
+    return half * jnp.tanh(half) + half
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
-    "swish": jax.nn.swish,
+    "swish": swish,
     "hard_swish": jax.nn.hard_swish,
     "hard_sigmoid": jax.nn.hard_sigmoid,
 }
@@ -64,14 +71,24 @@ def forward(
         inputs = [images if i == -1 else values[i] for i in op.inputs]
         if drop is not None and op.kind in ("add", "linear"):
             inputs[0] = drop(position, inputs[0])
-        x = _OPERATORS[op.kind](op, weights.get(op.path, {}), *inputs)
-        if op.bias:
-            x = x + weights[op.path]["bias"].astype(x.dtype)
+        x = operate(op, weights, inputs)
         if op.norm:
             used[op.path] = stats[op.path] if stats is not None else batch_statistics(x)
-            x = batch_norm(x, weights[op.path]["scale"], weights[op.path]["shift"], used[op.path])
-        values.append(ACTIVATIONS[op.act](x))
+        values.append(norm_act(op, weights, x, used))
     return values[-1], used
+
+
+def operate(op: Op, weights: Arrays, inputs: Sequence[Array]) -> Array:
+    """An operator's result before its norm and activation."""
+    x = _OPERATORS[op.kind](op, weights.get(op.path, {}), *inputs)
+    return x + weights[op.path]["bias"].astype(x.dtype) if op.bias else x
+
+
+def norm_act(op: Op, weights: Arrays, x: Array, stats: Arrays) -> Array:
+    """An operator's norm, if it has one, and activation."""
+    if op.norm:
+        x = batch_norm(x, weights[op.path]["scale"], weights[op.path]["shift"], stats[op.path])
+    return ACTIVATIONS[op.act](x)
 
 
 def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Leaf]:

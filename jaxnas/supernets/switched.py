@@ -6,6 +6,7 @@ later blocks share the branches: they are one loop of as many turns as the genom
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -18,12 +19,13 @@ from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
 from jaxnas.supernets.operators import Sizes, append_block
-from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, folded, forward, without_norms
+from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, batch_statistics, folded, forward, norm_act, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, flat, take
 from jaxnas.types import Genome
 from jaxnas.workload import Op
 
-MICRO_BATCH = 16  # images at a time: the widest tensors then stay in a CPU's cache
+MICRO_BATCH = 32  # images that go through the network together
+CACHED = 1 << 18  # activations at a time in a block, of its widest operator: what a core's own cache holds
 
 Weights = dict[str, Any]  # stem; per stage its first block and the stacked rest; head
 
@@ -108,7 +110,7 @@ def _calibrate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, 
 
     def branch(ops):
         def compute(arrays, x):
-            y, used = forward(ops, take(arrays, ops), x[..., : ops[0].c_in])
+            y, used = _jointly(ops, take(arrays, ops), x[..., : ops[0].c_in])
             full = {path: len(arrays[path]["scale"]) for path in normed}
             return _padded(y, forms.width), {path: {name: _padded(v, full[path]) for name, v in used[path].items()} for path in normed}
 
@@ -124,9 +126,56 @@ def _evaluate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, A
 
     def branch(ops):
         ops = without_norms(ops)
-        return lambda arrays, x: _padded(forward(ops, take(arrays, ops), x[..., : ops[0].c_in])[0], forms.width)
+
+        def compute(arrays, x):
+            weights = take(arrays, ops)
+            return _padded(_in_parts(ops, lambda x: forward(ops, weights, x)[0], x[..., : ops[0].c_in]), forms.width)
+
+        return compute
 
     return jax.lax.switch(_branch(forms, choices), [branch(ops) for ops in forms.branches], arrays, x), {}
+
+
+def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
+    """`forward` with the statistics of the whole batch, but a part of it at a time from norm to norm.
+
+    So a norm's input is written once and read once; its statistics are pooled from those of the parts.
+    """
+    raw, stats = {-1: x}, {}  # by position: the image, and what stands before each norm
+
+    def result(i: int, part):
+        return part[-1] if i == -1 else norm_act(ops[i], weights, part[i] if i in raw else before_norm(i, part), stats)
+
+    def before_norm(i: int, part):
+        return operate(ops[i], weights, [result(j, part) for j in ops[i].inputs])
+
+    def sources(i: int) -> set[int]:
+        return {i} if i in raw else set().union(*map(sources, ops[i].inputs))
+
+    def normed(i: int, part):
+        y = before_norm(i, part)
+        return y, jax.tree.map(lambda leaf: leaf[None], batch_statistics(y))
+
+    for i, op in enumerate(ops):
+        if op.norm:
+            found, each = _in_parts(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
+            raw[i], stats[op.path] = found, _pooled(**each)
+    last = len(ops) - 1
+    return _in_parts(ops, partial(result, last), {j: raw[j] for j in sources(last)}), stats
+
+
+def _pooled(mean: Float[Array, "parts c"], var: Float[Array, "parts c"]) -> dict[str, Array]:
+    """Statistics of a batch from those of its equal parts."""
+    return {"mean": jnp.mean(mean, 0), "var": jnp.mean(var, 0) + jnp.var(mean, 0)}
+
+
+def _in_parts(ops: tuple[Op, ...], run: Callable, batch):
+    """`run` on so many rows of the arrays at a time that the operators' activations stay in a core's cache; results in one piece."""
+    rows = len(jax.tree.leaves(batch)[0])
+    fit = max(CACHED // max(op.height * op.width * op.c_out for op in ops), 1)
+    size = max(n for n in range(1, min(fit, rows) + 1) if rows % n == 0)
+    parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.lax.map(run, parts))
 
 
 def _branch(forms: Forms, choices: tuple) -> Array:

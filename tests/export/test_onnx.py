@@ -104,7 +104,7 @@ def test_properties_come_back_and_bytes_repeat(make_subnet):
 def test_every_activation(act):
     net = Subnet((Op("pool", "", (-1,), 1, 1, 101, 101, act=act), linear(101)), {"linear": {"kernel": jnp.eye(101)}}, {})
     values = np.linspace(-8, 8, 101, dtype=np.float32)
-    expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](values)
+    expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](jnp.asarray(values))
     np.testing.assert_allclose(onnx_logits(emit(net, 1, 1, 101), values.reshape(1, 1, 1, 101))[0], expected, atol=1e-6)
 
 
