@@ -61,7 +61,7 @@ class Case(NamedTuple):
     @property
     def static(self) -> int:
         """Position of the resolution in a genome."""
-        return next(i for i, gene in enumerate(self.net.space.genes) if gene.static)
+        return self.net.space.static
 
 
 def make_case(sizes: Sizes, images: Path | None) -> Case:
@@ -73,7 +73,7 @@ def make_case(sizes: Sizes, images: Path | None) -> Case:
     mean, deviation = (np.asarray(moment((0, 1, 2)) / 255, np.float32) for moment in (pixels.mean, pixels.std))
     case = Case(sizes, net, params, _genomes(net, genome_key, sizes.genomes), {}, pixels, mean, deviation)
     normalised = normalise(pixels, case.mean, case.deviation)
-    for choice, resolution in enumerate(net.space.genes[case.static].choices):
+    for choice, resolution in enumerate(net.space.resolutions):
         inputs = resized(normalised, resolution)
         calibration, evaluation = inputs[: sizes.calibration], inputs[sizes.calibration :]
         case.work[resolution] = Work(evaluation, _labels(case, choice, evaluation, calibration), calibration)
