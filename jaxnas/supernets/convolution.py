@@ -13,6 +13,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxnas.supernets.parts import in_parts, joined, row_size
+
 FEW = 4  # channels, of an image
 
 
@@ -109,19 +111,28 @@ def _weight_gradient(x, gradient, size: int, stride: int):
     """
     n, h, w, channels = x.shape
     ho, wo = gradient.shape[1], gradient.shape[2]
-    if h * w <= 64:
+    if h * w <= 16:
         x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
         pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
 
-    def add(sums, group):
-        images, g = group
-        return tuple(s + jnp.sum(tap * g, (0, 1, 2), jnp.float32) for s, tap in zip(sums, _taps(images, size, stride), strict=True)), None
+    columns = max(n for n in range(1, 8) if wo % n == 0)
 
-    few = math.gcd(n, 4)
-    groups = (x.reshape(-1, few, *x.shape[1:]), gradient.reshape(-1, few, *gradient.shape[1:]))
-    sums, _ = lax.scan(add, (jnp.zeros(channels, jnp.float32),) * size**2, groups)
-    return jnp.stack(sums).reshape(size, size, channels)
+    def part(arrays):
+        images, gradient = arrays
+        padded = jnp.pad(images, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
+        return jnp.stack([tap(padded, gradient, i, j) for i in range(size) for j in range(size)])
+
+    def tap(padded, gradient, i: int, j: int):
+        """Neighbouring columns first, in one loop with the products."""
+        sums = 0
+        for column in range(columns):
+            first = j + stride * column
+            views = padded[:, i : i + stride * (ho - 1) + 1 : stride, first : first + stride * (wo - columns) + 1 : stride * columns]
+            sums = sums + (views * gradient[:, :, column::columns]).astype(jnp.float32)
+        return jnp.sum(sums.reshape(-1, channels), 0)
+
+    return jnp.sum(in_parts(part, (x, gradient), row_size(x)), 0).reshape(size, size, channels)
 
 
 def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:

@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.subnet import ACTIVATIONS, Leaf, batch_norm, batch_statistics
+from jaxnas.supernets.norm import Leaf, batch_norm, norm_act_of_batch
+from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.types import Size
 
 Stats = dict[str, Leaf]
@@ -152,6 +153,6 @@ class Linear(nnx.Module):
 
 
 def _norm_act(x, scale, shift, width: Size, stats: Stats | None, act: Activation):
-    used = stats if stats is not None else batch_statistics(x)
     live = jnp.arange(x.shape[-1]) < width
-    return act(batch_norm(x, jnp.where(live, scale, 0), jnp.where(live, shift, 0), used)), used
+    scale, shift = jnp.where(live, scale, 0), jnp.where(live, shift, 0)
+    return norm_act_of_batch(x, scale, shift, act) if stats is None else (act(batch_norm(x, scale, shift, stats)), stats)

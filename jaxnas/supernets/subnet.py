@@ -10,10 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
+from jaxnas.supernets.norm import EPSILON, batch_norm, batch_statistics, norm_act_of_batch, Leaf
 from jaxnas.workload import Op
-
-EPSILON = 1e-5  # of every batch norm
-
 
 def swish(x: Array) -> Array:
     """x * sigmoid(x), spelled by tanh: nearly twice as fast on a CPU, where it costs as much as a depthwise convolution."""
@@ -30,7 +28,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "hard_sigmoid": jax.nn.hard_sigmoid,
 }
 
-Leaf = Array | np.ndarray  # NumPy where a subnet is cut out on the host
 Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 
 
@@ -72,9 +69,13 @@ def forward(
         if drop is not None and op.kind in ("add", "linear"):
             inputs[0] = drop(position, inputs[0])
         x = operate(op, weights, inputs)
-        if op.norm:
-            used[op.path] = stats[op.path] if stats is not None else batch_statistics(x)
-        values.append(norm_act(op, weights, x, used))
+        if op.norm and stats is None:
+            arrays = weights[op.path]
+            x, used[op.path] = norm_act_of_batch(x, arrays["scale"], arrays["shift"], ACTIVATIONS[op.act])
+        else:
+            x = norm_act(op, weights, x, stats or {})
+            if op.norm and stats: used[op.path]=stats[op.path]
+        values.append(x)
     return values[-1], used
 
 
@@ -89,19 +90,6 @@ def norm_act(op: Op, weights: Arrays, x: Array, stats: Arrays) -> Array:
     if op.norm:
         x = batch_norm(x, weights[op.path]["scale"], weights[op.path]["shift"], stats[op.path])
     return ACTIVATIONS[op.act](x)
-
-
-def batch_statistics(x: Float[Array, "n h w c"]) -> dict[str, Leaf]:
-    """Per-channel mean and (biased) variance of a batch, float32."""
-    x = x.astype(jnp.float32)
-    mean = jnp.mean(x, (0, 1, 2))
-    return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), (0, 1, 2))}
-
-
-def batch_norm(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: dict[str, Leaf]) -> Float[Array, "n h w c"]:
-    """Batch norm as one multiply-add per element, computed in float32."""
-    a = scale * jax.lax.rsqrt(stats["var"] + EPSILON)
-    return (x * a + (shift - stats["mean"] * a)).astype(x.dtype)
 
 
 def fold(subnet: Subnet) -> Subnet:

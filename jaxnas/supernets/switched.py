@@ -19,7 +19,8 @@ from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
 from jaxnas.supernets.operators import Sizes, append_block
-from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, batch_statistics, folded, forward, norm_act, operate, without_norms
+from jaxnas.supernets.norm import batch_statistics
+from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, folded, forward, norm_act, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, flat, take
 from jaxnas.types import Genome
 from jaxnas.workload import Op

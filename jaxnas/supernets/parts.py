@@ -1,0 +1,32 @@
+"""Work on a part of a batch at a time, so that what stands between its operators stays in a core's cache (on a CPU)."""
+
+import math
+from collections.abc import Callable
+
+import jax
+from jaxtyping import PyTree
+
+CACHED = 1 << 18  # activations at a time
+
+
+def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:
+    """`run` on equal parts of the arrays' rows, of which each has up to `widest` activations; what it returns, stacked by part.
+
+    Off the CPU, or where all fits, one part: an accelerator wants all the work at once.
+    """
+    rows = len(jax.tree.leaves(batch)[0])
+    fit = max(CACHED // widest, 1) if jax.default_backend() == "cpu" else rows
+    size = max(n for n in range(1, min(fit, rows) + 1) if rows % n == 0)
+    if size == rows:
+        return jax.tree.map(lambda leaf: leaf[None], run(batch))
+    return jax.lax.map(run, jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch))
+
+
+def joined(stacked: PyTree) -> PyTree:
+    """The parts of a batch in one piece again."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stacked)
+
+
+def row_size(batch: PyTree) -> int:
+    """Activations in one row of the largest of the arrays."""
+    return max(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(batch))
