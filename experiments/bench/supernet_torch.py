@@ -18,7 +18,7 @@ import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 
-from jaxnas.supernets.subnet import EPSILON
+from jaxnas.supernets.norm import EPSILON
 from jaxnas.workload import Op
 
 Ops = tuple[Op, ...]

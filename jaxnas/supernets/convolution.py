@@ -4,7 +4,6 @@ XLA's CPU code for grouped `lax.conv` is 20-30 times slower than shifted multipl
 of those is slower still; accelerators have fast grouped convolutions. So both spellings live here, behind one function.
 """
 
-import math
 from functools import partial
 
 import jax
@@ -16,6 +15,8 @@ from jaxtyping import Array, Float
 from jaxnas.supernets.parts import in_parts, joined, row_size
 
 FEW = 4  # channels, of an image
+SMALL = 16  # positions of a map
+COLUMNS = 7  # whose products are summed in one loop; more were slower
 
 
 def pointwise(x: Float[Array, "n h w c_in"], kernel: Float[Array, "c_in c_out"]) -> Float[Array, "n h w c_out"]:
@@ -75,13 +76,13 @@ def _taps(x, size: int, stride: int):
 
 
 def _shift_multiply_add(x, kernel, stride: int):
-    """A row of taps at a time. Barriers keep the neighbours out: fused in, they would be computed again for every tap."""
-    size = len(kernel)
-    taps, y = list(_taps(lax.optimization_barrier(x), size, stride)), None
-    for i, weights in enumerate(kernel):
-        row = sum(tap * weight for tap, weight in zip(taps[i * size : (i + 1) * size], weights, strict=True))
-        y = lax.optimization_barrier(row if y is None else y + row)
-    return y
+    """The taps' weighted sum, a part of the images at a time: the padded input and a loop's neighbours stay out of memory."""
+
+    def part(x):
+        weights = kernel.reshape(-1, kernel.shape[-1])
+        return sum(tap * weight for tap, weight in zip(_taps(x, len(kernel), stride), weights, strict=True))
+
+    return joined(in_parts(part, x, row_size(x)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -95,7 +96,6 @@ def _forward(x, kernel, stride):
 
 def _backward(stride, residuals, gradient):
     x, kernel = residuals
-    gradient = lax.optimization_barrier(gradient)
     h, w = x.shape[1], x.shape[2]
     ho, wo = gradient.shape[1], gradient.shape[2]
     holes = ((0, 0, 0), (0, h - stride * (ho - 1) - 1, stride - 1), (0, w - stride * (wo - 1) - 1, stride - 1), (0, 0, 0))
@@ -104,35 +104,35 @@ def _backward(stride, residuals, gradient):
 
 
 def _weight_gradient(x, gradient, size: int, stride: int):
-    """Sum of tap * gradient over images and positions, for every tap and channel, in float32; XLA's CPU code for it is 10 times slower.
+    """Sum of tap * gradient over images and positions, for every tap and channel, in float32; XLA's CPU code for it is 20 times slower.
 
     Small maps: the products of all pairs of positions are one batched matrix product, of which each tap sums some.
-    Large maps: summed a few images at a time, with one carried vector per tap.
     """
     n, h, w, channels = x.shape
     ho, wo = gradient.shape[1], gradient.shape[2]
-    if h * w <= 16:
+    if h * w <= SMALL:
         x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
         pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
 
-    columns = max(n for n in range(1, 8) if wo % n == 0)
-
     def part(arrays):
         images, gradient = arrays
         padded = jnp.pad(images, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
-        return jnp.stack([tap(padded, gradient, i, j) for i in range(size) for j in range(size)])
-
-    def tap(padded, gradient, i: int, j: int):
-        """Neighbouring columns first, in one loop with the products."""
-        sums = 0
-        for column in range(columns):
-            first = j + stride * column
-            views = padded[:, i : i + stride * (ho - 1) + 1 : stride, first : first + stride * (wo - columns) + 1 : stride * columns]
-            sums = sums + (views * gradient[:, :, column::columns]).astype(jnp.float32)
-        return jnp.sum(sums.reshape(-1, channels), 0)
+        return jnp.stack([_tap_gradient(padded, gradient, i, j, stride) for i in range(size) for j in range(size)])
 
     return jnp.sum(in_parts(part, (x, gradient), row_size(x)), 0).reshape(size, size, channels)
+
+
+def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
+    """Sum of one tap's products: of a few neighbouring columns in one loop with the products, then of the rest."""
+    _, ho, wo, channels = gradient.shape
+    columns = max(n for n in range(1, COLUMNS + 1) if wo % n == 0)
+    rows, sums = slice(i, i + stride * (ho - 1) + 1, stride), jnp.zeros(())
+    for column in range(columns):
+        first = j + stride * column
+        tap = padded[:, rows, first : first + stride * (wo - columns) + 1 : stride * columns]
+        sums += (tap * gradient[:, :, column::columns]).astype(jnp.float32)
+    return jnp.sum(sums.reshape(-1, channels), 0)
 
 
 def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:

@@ -5,20 +5,15 @@ Masked spelling: a channel beyond the active width is exactly 0 in every activat
 Statistics come in as an argument and go out as a value; no variable is assigned in traced code.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.norm import Leaf, batch_norm, norm_act_of_batch
+from jaxnas.supernets.norm import Activation, Leaf, Stats, batch_norm, norm_act_of_batch
 from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.types import Size
-
-Stats = dict[str, Leaf]
-Activation = Callable[[Array], Array]
 
 
 def kaiming(key, shape: tuple[int, ...]) -> Float[Array, "..."]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
-from jaxnas.supernets.norm import EPSILON, batch_norm, batch_statistics, norm_act_of_batch, Leaf
+from jaxnas.supernets.norm import EPSILON, Activation, Leaf, batch_norm, norm_act_of_batch
 from jaxnas.workload import Op
+
 
 def swish(x: Array) -> Array:
     """x * sigmoid(x), spelled by tanh: nearly twice as fast on a CPU, where it costs as much as a depthwise convolution."""
@@ -19,7 +19,7 @@ def swish(x: Array) -> Array:
     return half * jnp.tanh(half) + half
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+ACTIVATIONS: dict[str, Activation] = {
     "": lambda x: x,
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
@@ -74,9 +74,8 @@ def forward(
             x, used[op.path] = norm_act_of_batch(x, arrays["scale"], arrays["shift"], ACTIVATIONS[op.act])
         else:
             x = norm_act(op, weights, x, stats or {})
-            if op.norm and stats: used[op.path]=stats[op.path]
         values.append(x)
-    return values[-1], used
+    return values[-1], used if stats is None else stats
 
 
 def operate(op: Op, weights: Arrays, inputs: Sequence[Array]) -> Array:

@@ -18,15 +18,15 @@ from jaxtyping import Array, Float
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
+from jaxnas.supernets.norm import batch_statistics, pooled
 from jaxnas.supernets.operators import Sizes, append_block
-from jaxnas.supernets.norm import batch_statistics
+from jaxnas.supernets.parts import in_parts, joined
 from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, folded, forward, norm_act, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, flat, take
 from jaxnas.types import Genome
 from jaxnas.workload import Op
 
 MICRO_BATCH = 32  # images that go through the network together
-CACHED = 1 << 18  # activations at a time in a block, of its widest operator: what a core's own cache holds
 
 Weights = dict[str, Any]  # stem; per stage its first block and the stacked rest; head
 
@@ -130,7 +130,7 @@ def _evaluate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, A
 
         def compute(arrays, x):
             weights = take(arrays, ops)
-            return _padded(_in_parts(ops, lambda x: forward(ops, weights, x)[0], x[..., : ops[0].c_in]), forms.width)
+            return _padded(joined(_parts(ops, lambda x: forward(ops, weights, x)[0], x[..., : ops[0].c_in])), forms.width)
 
         return compute
 
@@ -155,28 +155,19 @@ def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
 
     def normed(i: int, part):
         y = before_norm(i, part)
-        return y, jax.tree.map(lambda leaf: leaf[None], batch_statistics(y))
+        return y, batch_statistics(y)
 
     for i, op in enumerate(ops):
         if op.norm:
-            found, each = _in_parts(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
-            raw[i], stats[op.path] = found, _pooled(**each)
+            found, each = _parts(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
+            raw[i], stats[op.path] = joined(found), pooled(**each)
     last = len(ops) - 1
-    return _in_parts(ops, partial(result, last), {j: raw[j] for j in sources(last)}), stats
+    return joined(_parts(ops, partial(result, last), {j: raw[j] for j in sources(last)})), stats
 
 
-def _pooled(mean: Float[Array, "parts c"], var: Float[Array, "parts c"]) -> dict[str, Array]:
-    """Statistics of a batch from those of its equal parts."""
-    return {"mean": jnp.mean(mean, 0), "var": jnp.mean(var, 0) + jnp.var(mean, 0)}
-
-
-def _in_parts(ops: tuple[Op, ...], run: Callable, batch):
-    """`run` on so many rows of the arrays at a time that the operators' activations stay in a core's cache; results in one piece."""
-    rows = len(jax.tree.leaves(batch)[0])
-    fit = max(CACHED // max(op.height * op.width * op.c_out for op in ops), 1)
-    size = max(n for n in range(1, min(fit, rows) + 1) if rows % n == 0)
-    parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.lax.map(run, parts))
+def _parts(ops: tuple[Op, ...], run: Callable, batch):
+    """`run` on so many rows of the arrays at a time that the operators' activations stay in a core's cache; results stacked."""
+    return in_parts(run, batch, max(op.height * op.width * op.c_out for op in ops))
 
 
 def _branch(forms: Forms, choices: tuple) -> Array:

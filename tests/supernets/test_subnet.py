@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnas.supernets import subnet as subnet_module
-from jaxnas.supernets.subnet import EPSILON, Subnet, fold, forward
+from jaxnas.supernets.norm import EPSILON
+from jaxnas.supernets.subnet import Subnet, fold, forward
 from jaxnas.workload import Op
 
 ACTIVATIONS = {
