@@ -15,9 +15,10 @@ from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.indicators import hypervolume
 from jaxnas.search.loop import Archive
 from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.pareto import front, hypervolume, rank
+from jaxnas.search.pareto import front, rank
 from jaxnas.search.random_search import RandomSearch
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, tiny

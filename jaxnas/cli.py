@@ -10,10 +10,11 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import jax
@@ -21,6 +22,7 @@ import tyro
 
 from jaxnas.config import Config
 from jaxnas.errors import UserError
+from jaxnas.store import cache_folder
 
 COMMANDS = {
     "run": "run the whole job: every stage below, in order",
@@ -34,6 +36,7 @@ COMMANDS = {
     "verify": "measure the exported networks again, test them once: verified.csv",
     "report": "draw the report from the run's files: report.html",
 }
+COMPARE = "compare search algorithms over many seeds, on the supernet and predictor of a run: compare/compare.html"
 
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
@@ -42,7 +45,7 @@ directory of a run, whose settings are then taken up again.
 Every command works on a run directory, and goes on where an earlier one stopped,
 however it stopped; the same command line resumes. Settings that differ from those
 of the run are refused. Nothing is written outside the run directory and the
-folder of compiled programs, JAXNAS_CACHE (default ~/.cache/jaxnas).
+cache of compiled programs and evaluations, JAXNAS_CACHE (default ~/.cache/jaxnas).
 
 Overrides name any setting, with dots:
 
@@ -75,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    command, experiment, out, overrides = _parse(arguments)
+    known, overrides = _parse(arguments)
+    command, experiment, out = known.command, known.experiment, known.out
     if command == "bench":
         return _bench(experiment, overrides)
     config = _overridden(load_config(experiment), overrides, f"jaxnas {command} {experiment}")
@@ -83,12 +87,17 @@ def _main(arguments: list[str]) -> int:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
     _silence_libraries()
-    from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
+    from jaxnas.compare import run_compare  # heavy imports, after the arguments are known to be right
+    from jaxnas.pipeline import STAGES, run_stages
     from jaxnas.training.parallel import use_every_core
 
     use_every_core()
 
-    run_stages(list(STAGES) if command == "run" else [command], config, out)
+    if command == "compare":
+        names = [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
+        run_compare(config, out, names, known.seeds, load_problem(experiment))
+    else:
+        run_stages(list(STAGES) if command == "run" else [command], config, out)
     return 0
 
 
@@ -109,7 +118,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def _parse(arguments: list[str]) -> tuple[str, str, str | None, list[str]]:
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of the command, and the overrides."""
     parser = _Parser(
         prog="jaxnas",
         description="Hardware-aware neural architecture search: from images and a device to exported, measured networks.",
@@ -117,25 +127,28 @@ def _parse(arguments: list[str]) -> tuple[str, str, str | None, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for name, summary in COMMANDS.items():
+    for name, summary in {**COMMANDS, "compare": COMPARE}.items():
+        options = " [--algorithms A,B,...] [--seeds N]" if name == "compare" else ""
         command = commands.add_parser(
             name,
             help=summary,
             description=f"jaxnas {name}: {summary}.",
             epilog=MANUAL,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            usage=f"jaxnas {name} EXPERIMENT [--out DIR] [overrides]",
+            usage=f"jaxnas {name} EXPERIMENT{options} [--out DIR] [overrides]",
             add_help=len(arguments) < 3,  # with an experiment named, --help lists its settings
             allow_abbrev=False,
         )
         command.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run")
         command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
+        if name == "compare":
+            command.add_argument("--algorithms", metavar="A,B,...", help="beside random search (default: the experiment's own)")
+            command.add_argument("--seeds", metavar="N", type=int, default=30, help="searches of each algorithm (default: 30)")
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
     bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")
     bench.set_defaults(out=None)
-    known, overrides = parser.parse_known_args(arguments)
-    return known.command, known.experiment, known.out, overrides
+    return parser.parse_known_args(arguments)
 
 
 def load_config(experiment: str) -> Config:
@@ -146,10 +159,21 @@ def load_config(experiment: str) -> Config:
             return _from_dict(Config, json.loads((path / "config.json").read_text()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no run directory that can be taken up ({error}): name an experiment file") from error
+    config = getattr(_experiment(path), "config", None)
+    if not isinstance(config, Config):
+        raise UserError(f"{path} must define `config`, a jaxnas.config.Config, got {type(config).__name__}")
+    return config
+
+
+def load_problem(experiment: str) -> Callable[[], Any] | None:
+    """The function `problem` of an experiment file, which returns a `jaxnas.compare.Problem`; None where there is none."""
+    path = Path(experiment)
+    return None if path.is_dir() else getattr(_experiment(path), "problem", None)
+
+
+def _experiment(path: Path) -> ModuleType:
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(
-            f"an experiment is a Python file that defines `config`, or the directory of a run, got {experiment!r}: no such file"
-        )
+        raise UserError(f"an experiment is a Python file that defines `config`, or the directory of a run, got {str(path)!r}: no such file")
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -157,10 +181,7 @@ def load_config(experiment: str) -> Config:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
-    config = getattr(module, "config", None)
-    if not isinstance(config, Config):
-        raise UserError(f"{path} must define `config`, a jaxnas.config.Config, got {type(config).__name__}")
-    return config
+    return module
 
 
 def _from_dict(kind: type, values: dict[str, Any]) -> Any:
@@ -186,9 +207,8 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
 
 
 def _keep_compiled_programs() -> None:
-    """Compile once per machine: JAX's persistent cache, in the one folder outside the run that jaxnas writes to."""
-    folder = Path(os.environ.get("JAXNAS_CACHE", Path.home() / ".cache" / "jaxnas"))
-    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    """Compile once per machine: JAX's persistent cache."""
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 

@@ -12,11 +12,19 @@ import tyro
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
+from jaxnas.errors import choose
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.evolution import RegularizedEvolution
+from jaxnas.search.evosax import Evosax
+from jaxnas.search.islands import Islands
+from jaxnas.search.local_search import LocalSearch
+from jaxnas.search.moead import MOEAD
 from jaxnas.search.nsga2 import NSGA2
+from jaxnas.search.nsga3 import NSGA3
 from jaxnas.search.random_search import RandomSearch
+from jaxnas.search.variation import Discrete
 from jaxnas.spaces import mobilenet, published
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import mobilenet as mobilenet_supernet
@@ -74,15 +82,15 @@ class SearchConfig:
     """The multi-objective search and its evaluation."""
 
     algorithm: str = "nsga2"
-    """nsga2 or random."""
+    """nsga2, nsga3, moead, islands (four of NSGA-II), evolution (regularized), local, random, or evosax:NAME, any of evosax's."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
     """The initial population is the first."""
     crossover: float = 0.9
-    """nsga2: probability, per pair of parents, that the two exchange genes."""
+    """Probability, per pair of parents, that the two exchange genes."""
     mutation: float = 0.35
-    """nsga2: probability, per child, that at least one of its genes changes."""
+    """Probability, per child, that at least one of its genes changes."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
 
@@ -123,10 +131,25 @@ SPACES: dict[str, Callable[[int, int, int], Space]] = {
 # How a space's structure becomes a supernet.
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
-    "nsga2": lambda settings: NSGA2(settings.population, settings.crossover, settings.mutation),
+    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings)),
+    "islands": lambda settings: Islands(NSGA2(max(settings.population // 4, 2), _variation(settings))),
+    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings)),
+    "moead": lambda settings: MOEAD(settings.population, _variation(settings), neighbours=min(20, settings.population)),
+    "evolution": lambda settings: RegularizedEvolution(settings.population, _variation(settings), members=max(100, settings.population)),
+    "local": lambda settings: LocalSearch(settings.population),
+    "evosax": lambda settings: Evosax(settings.algorithm.partition(":")[2] or Evosax.name, settings.population),
     "random": lambda settings: RandomSearch(settings.population),
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tfds.load, "npz": npz.load}
+
+
+def make_algorithm(settings: SearchConfig) -> Algorithm:
+    """The algorithm that `settings.algorithm` names; what follows a colon is for the algorithm to read."""
+    return choose("algorithm", settings.algorithm.partition(":")[0], ALGORITHMS)(settings)
+
+
+def _variation(settings: SearchConfig) -> Discrete:
+    return Discrete(settings.crossover, settings.mutation)

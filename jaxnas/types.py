@@ -1,9 +1,9 @@
 """The shared vocabulary: what a genome, a population and a fitness are."""
 
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
-Genome = Int[Array, "genes"]  # a row of choice indices (not values), int32
-Genomes = Int[Array, "n genes"]
+Genome = Num[Array, "genes"]  # a row of choice indices (not values), int32; in a Box of float32 values
+Genomes = Num[Array, "n genes"]
 Fitness = Float[Array, "n objectives"]  # minimised; NaN = the evaluation failed, and never survives
 Parents = Int[Array, "n 2"]  # rows of the archive that a candidate descends from; -1 = none
 Size = Int[Array, ""] | int  # of a layer: an int, or traced

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from jaxnas.errors import UserError
 from jaxnas.report import plots, words
 from jaxnas.run_directory import RunDirectory
-from jaxnas.search import pareto
+from jaxnas.search import indicators, pareto
 from jaxnas.types import Fitness
 
 MADE_BY = {  # the command that makes each file that the report reads
@@ -101,7 +101,7 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
 def hypervolume_growth(fitness: Fitness, counts: Int[Array, "g"], reference: Float[Array, "2"]) -> Float[Array, "g"]:
     """Hypervolume of the first `counts[i]` rows, for every i; one program, because rows still to come are NaN."""
     row = jnp.arange(len(fitness))[:, None]
-    return jax.lax.map(lambda n: pareto.hypervolume(jnp.where(row < n, fitness, jnp.nan), reference), counts)
+    return jax.lax.map(lambda n: indicators.hypervolume(jnp.where(row < n, fitness, jnp.nan), reference), counts)
 
 
 def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float | None) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
 from jaxnas.types import Fitness, Genomes, Parents, PRNGKey
 
+AnySpace = Space | Box
 State = Any  # a pytree of fixed shapes, each algorithm's own
 
 
@@ -26,8 +28,8 @@ class Algorithm(Protocol):
     @property
     def population(self) -> int: ...
 
-    def init(self, key: PRNGKey, space: Space) -> State: ...
+    def init(self, key: PRNGKey, space: AnySpace) -> State: ...
 
-    def ask(self, key: PRNGKey, space: Space, state: State) -> Asked: ...
+    def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked: ...
 
-    def tell(self, state: State, asked: Asked, fitness: Fitness) -> State: ...
+    def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State: ...

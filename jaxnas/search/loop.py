@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from jaxnas.errors import UserError
-from jaxnas.search.algorithm import Algorithm, Asked, State
-from jaxnas.spaces.space import Space
+from jaxnas.search.algorithm import Algorithm, AnySpace, Asked, State
 from jaxnas.types import Fitness, PRNGKey
 
 
@@ -29,7 +28,7 @@ def _ignore(generation: int, archive: Archive) -> None:
 
 def search(
     algorithm: Algorithm,
-    space: Space,
+    space: AnySpace,
     key: PRNGKey,
     evaluate: Callable[[np.ndarray], np.ndarray],
     generations: int,
@@ -54,10 +53,10 @@ def search(
     for generation in range(generations):
         asked = _ask(algorithm, jax.random.fold_in(ask_key, generation), space, state)
         if archive is not None and generation < done:
-            state = _tell(algorithm, state, asked, _replay(archive, generation, asked))
+            state = _tell(algorithm, space, state, asked, _replay(archive, generation, asked))
             continue
         fitness = _evaluate(evaluate, generation, asked)
-        state = _tell(algorithm, state, asked, fitness)
+        state = _tell(algorithm, space, state, asked, fitness)
         archive = _append(archive, generation, asked, fitness)
         on_generation(generation, archive)
     assert archive is not None  # there is at least one generation
@@ -65,18 +64,18 @@ def search(
 
 
 @partial(jax.jit, static_argnames=("algorithm", "space"))
-def _init(algorithm: Algorithm, key: PRNGKey, space: Space) -> State:
+def _init(algorithm: Algorithm, key: PRNGKey, space: AnySpace) -> State:
     return algorithm.init(key, space)
 
 
 @partial(jax.jit, static_argnames=("algorithm", "space"))
-def _ask(algorithm: Algorithm, key: PRNGKey, space: Space, state: State) -> Asked:
+def _ask(algorithm: Algorithm, key: PRNGKey, space: AnySpace, state: State) -> Asked:
     return algorithm.ask(key, space, state)
 
 
-@partial(jax.jit, static_argnames=("algorithm",))
-def _tell(algorithm: Algorithm, state: State, asked: Asked, fitness: Fitness) -> State:
-    return algorithm.tell(state, asked, fitness)
+@partial(jax.jit, static_argnames=("algorithm", "space"))
+def _tell(algorithm: Algorithm, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
+    return algorithm.tell(space, state, asked, fitness)
 
 
 def _recorded_generations(recorded: Archive | None, population: int, genes: int, generations: int) -> int:

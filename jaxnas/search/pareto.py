@@ -1,16 +1,22 @@
-"""Which candidates are best when objectives conflict: ranks, crowding, hypervolume, the front and its knee.
+"""Which candidates are best when objectives conflict: ranks, constrained dominance, crowding, the front and its knee.
 
 Every function is pure, jits and vmaps. Objectives are minimised. A row with a NaN is a failed candidate: it is worse
 than every other row and equal to the other failed ones.
 """
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt
 
+from jaxnas.errors import UserError
 from jaxnas.types import Fitness
+
+INFINITY = 0xFF800000  # its key; values that are worse lie above
+FAILED, UNUSED = 2**32 - 2, 2**32 - 1
 
 
 def failed(fitness: Fitness) -> Bool[Array, "n"]:
@@ -18,59 +24,121 @@ def failed(fitness: Fitness) -> Bool[Array, "n"]:
     return jnp.isnan(fitness).any(axis=1)
 
 
-def rank(fitness: Fitness) -> Int[Array, "n"]:
+def total_violation(fitness: Fitness, limits: tuple[float | None, ...]) -> Float[Array, "n"]:
+    """By how much each row exceeds the limits of its objectives, as shares of them (of 1 where a limit is 0), added up.
+
+    `limits` has a number or None, no limit, for each objective. 0 = feasible, NaN = failed.
+
+    >>> total_violation(jnp.array([[1.0, 9.0], [3.0, 0.0]]), (2.0, None)).tolist()
+    [0.0, 0.5]
+    """
+    if len(limits) != fitness.shape[1] or not all(limit is None or math.isfinite(limit) for limit in limits):
+        raise UserError(f"limits must be a finite number or None for each of {fitness.shape[1]} objectives, got {limits}")
+    total = jnp.where(failed(fitness), jnp.nan, jnp.zeros(fitness.shape[0], fitness.dtype))
+    for values, limit in zip(fitness.T, limits, strict=True):
+        if limit is not None:
+            total += jnp.maximum(values - limit, 0) / (abs(limit) or 1.0)
+    return total
+
+
+def rank(fitness: Fitness, violation: Float[Array, "n"] | None = None) -> Int[Array, "n"]:
     """Non-dominated rank from 0, the front; failed rows share the rank after the last, duplicates share theirs.
 
-    One or two objectives: sort and scan, O(n log n). Three or more: peel the n x n dominance matrix front by front.
+    `violation` (0 = feasible, NaN = failed) makes it constrained dominance (Deb et al. 2002, section VI): infeasible rows come
+    after the feasible ones, by their violation alone; equal ones share a rank.
+
+    One or two objectives: sort and scan, O(n log n). Three or more: a sweep of O(n^2) steps and O(n) memory, in which each row in
+    lexicographic order pushes down those that it dominates: faster on a CPU than peeling bit-packed dominance front by front.
 
     >>> rank(jnp.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [jnp.nan, 0.0]])).tolist()
     [0, 0, 1, 2]
     """
-    ordinals = _ordinals(fitness)
-    if fitness.shape[1] <= 2:
-        return _rank_by_scan(ordinals[:, 0], ordinals[:, -1])
-    return _rank_by_peeling(ordinals)
+    keys = _keys(fitness, violation)
+    order = _lexsort(*((key, 32) for key in keys))
+    keys = [key[order] for key in keys]
+    ranks = _rank_two(keys[0], keys[-1]) if len(keys) <= 2 else _rank_many(keys)
+    return jnp.zeros_like(ranks).at[order].set(ranks, unique_indices=True, mode="promise_in_bounds")
 
 
-def _ordinals(fitness: Fitness) -> Int[Array, "n objectives"]:
-    """Each value's place in its column, ties equal; n in failed rows. Infinities and NaN need no care after this."""
-    n = fitness.shape[0]
-    places = jax.vmap(lambda column: jnp.searchsorted(jnp.sort(column), column), in_axes=1, out_axes=1)(fitness)
-    return jnp.where(failed(fitness)[:, None], n, places).astype(jnp.int32)
+def _keys(fitness: Fitness, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:
+    """The objectives as integers of the same order; all of an infeasible row are beyond infinity, by its violation."""
+    keys, bad = [_key(values) for values in fitness.T], failed(fitness)
+    if violation is not None:
+        worse = _place(violation, jnp.uint32) + jnp.uint32(INFINITY + 1)
+        keys, bad = [jnp.where(violation > 0, worse, key) for key in keys], bad | jnp.isnan(violation)
+    return [jnp.where(bad, jnp.uint32(FAILED), key) for key in keys]
 
 
-def _rank_by_scan(x: Int[Array, "n"], y: Int[Array, "n"]) -> Int[Array, "n"]:
+def _key(values: Float[Array, "n"]) -> UInt[Array, "n"]:
+    """Integers in the order of the values, ties equal; NaN means nothing. XLA's CPU compares floats slowly, and through a call."""
+    if values.dtype.itemsize > 4:
+        return _place(values, jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(jnp.where(values == 0, 0, values).astype(jnp.float32), jnp.uint32)  # -0 is 0
+    return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
+
+
+def _place(values: Float[Array, "n"] | UInt[Array, "n"], dtype: jax.typing.DTypeLike) -> Int[Array, "n"] | UInt[Array, "n"]:
+    """How many values are less than each."""
+    return jnp.searchsorted(jnp.sort(values), values).astype(dtype)
+
+
+def _lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array, "n"]:
+    """The stable order by keys >= 0 of so many bits, the most important first.
+
+    Packed together with the row into words of 64 bits, which XLA's CPU sorts three times as fast as keys with a payload.
+    """
+    n = keys[0][0].shape[0]
+    row_bits = n.bit_length()
+    with jax.enable_x64(True):
+        rows = jax.lax.iota(jnp.uint64, n)
+
+        def sort(packed):
+            return (jax.lax.sort(packed, is_stable=False) & np.uint64(2**row_bits - 1)).astype(jnp.int32)
+
+        order, packed, used = None, rows, row_bits
+        for key, bits in reversed(keys):
+            if used + bits > 64:
+                order = sort(packed) if order is None else order[sort(packed)]
+                packed, used = rows, row_bits
+            packed |= (key if order is None else key[order]).astype(jnp.uint64) << np.uint64(used)
+            used += bits
+        return sort(packed) if order is None else order[sort(packed)]
+
+
+def _rank_two(x: UInt[Array, "n"], y: UInt[Array, "n"]) -> Int[Array, "n"]:
     """Ranks in order of (x, y): front k dominates a later point iff the least y in k is at most the point's y."""
-    n = x.shape[0]
-    order = jnp.lexsort((y, x))
-    x, y = x[order], y[order]
-    duplicate = (x == jnp.roll(x, 1)) & (y == jnp.roll(y, 1)) & (jnp.arange(n) > 0)
+    half = 1 << x.shape[0].bit_length() - 1
+    duplicate = jnp.append(False, (x[1:] == x[:-1]) & (y[1:] == y[:-1]))
 
     def place(carry, point):
         least, previous = carry  # least y of each front, ascending
         y, duplicate = point
-        front = jnp.searchsorted(least, y, side="right", method="scan_unrolled").astype(jnp.int32)
+        front, step = jnp.int32(0), half
+        while step:  # jnp.searchsorted takes many times as long here
+            front = jnp.where(least.at[front + (step - 1)].get(mode="promise_in_bounds") <= y, front + step, front)
+            step //= 2
         front = jnp.where(duplicate, previous, front)
-        return (least.at[front].set(y), front), front
+        return (least.at[front].set(y, mode="promise_in_bounds"), front), front
 
-    unused = jnp.full(n, n + 1, jnp.int32)
-    _, ranks = jax.lax.scan(place, (unused, jnp.int32(0)), (y, duplicate))
-    return jnp.zeros(n, jnp.int32).at[order].set(ranks)
+    unused = jnp.full(2 * half, UNUSED, jnp.uint32)
+    return jax.lax.scan(place, (unused, jnp.int32(0)), (y, duplicate))[1]
 
 
-def _rank_by_peeling(ordinals: Int[Array, "n objectives"]) -> Int[Array, "n"]:
-    """Take away the points that nothing left dominates, again and again."""
-    n = ordinals.shape[0]
-    one, other = ordinals[:, None], ordinals[None]
-    dominates = (one <= other).all(-1) & (one < other).any(-1)
+def _rank_many(keys: list[UInt[Array, "n"]]) -> Int[Array, "n"]:
+    """Ranks in lexicographic order: a row's is final when its turn comes, and then all that it dominates are at least one more."""
+    n = keys[0].shape[0]
+    dtype = jnp.int16 if n < 2**15 else jnp.int32  # half the bytes are half the time
+    new = jnp.append(False, jnp.stack([key[1:] != key[:-1] for key in keys]).any(axis=0))
+    places = [jnp.cumsum(new).astype(dtype), *(_place(key, dtype) for key in keys[1:])]  # the first orders rows, duplicates equal
 
-    def peel(carry):
-        ranks, left, k = carry
-        front = left & ~(dominates & left[:, None]).any(axis=0)
-        return jnp.where(front, k, ranks), left & ~front, k + 1
+    def push(i, ranks):
+        own, *others = (place.at[i].get(mode="promise_in_bounds") for place in places)
+        worse = places[0] > own
+        for place, other in zip(places[1:], others, strict=True):
+            worse &= place >= other
+        return jnp.where(worse, jnp.maximum(ranks, ranks.at[i].get(mode="promise_in_bounds") + dtype(1)), ranks)
 
-    start = jnp.zeros(n, jnp.int32), jnp.ones(n, bool), jnp.int32(0)
-    return jax.lax.while_loop(lambda carry: carry[1].any(), peel, start)[0]
+    return jax.lax.fori_loop(0, n, push, jnp.zeros(n, dtype)).astype(jnp.int32)
 
 
 def crowding(fitness: Fitness, rank: Int[Array, "n"]) -> Float[Array, "n"]:
@@ -92,7 +160,7 @@ def crowding(fitness: Fitness, rank: Int[Array, "n"]) -> Float[Array, "n"]:
 def _gaps(values: Float[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
     """Distance between the neighbours of each value within its group, in units of the group's range."""
     n = values.shape[0]
-    order = jnp.lexsort((values, group))
+    order = _lexsort((group, n.bit_length()), (_key(values), 32))
     values, group = values[order], group[order]
     finite = jnp.isfinite(values)
     low = jax.ops.segment_min(jnp.where(finite, values, jnp.inf), group, n + 1)[group]
@@ -112,7 +180,7 @@ def _unit(values: Float[Array, "*n"], low: Float[Array, "*#n"], high: Float[Arra
 
 def survivors(rank: Int[Array, "n"], crowding: Float[Array, "n"], count: int) -> Int[Array, "count"]:
     """The `count` best rows, best first: by rank, then by crowding (larger is better), then by row."""
-    return jnp.lexsort((-crowding, rank))[:count]
+    return _lexsort((rank, len(rank).bit_length()), (_key(-crowding), 32))[:count]
 
 
 def front(fitness: Fitness) -> Bool[Array, "n"]:
@@ -140,18 +208,3 @@ def knee(fitness: Fitness) -> Int[Array, ""]:
     high = jnp.where(counted, fitness, -jnp.inf).max(axis=0, keepdims=True)
     total = jnp.where(members, _unit(fitness, low, high).sum(axis=1), jnp.inf)
     return jnp.where(members.any(), jnp.argmin(total), -1)
-
-
-def hypervolume(fitness: Float[Array, "n 2"], reference: Float[Array, "2"]) -> Float[Array, ""]:
-    """Area that two objectives dominate below `reference`, exact; points beyond it or failed contribute nothing.
-
-    >>> float(hypervolume(jnp.array([[1.0, 2.0], [2.0, 1.0], [5.0, 0.0]]), jnp.array([3.0, 3.0])))
-    3.0
-    """
-    inside = (fitness < reference).all(axis=1, keepdims=True)  # False for NaN
-    x, y = jnp.where(inside, fitness, reference).T
-    order = jnp.argsort(x)
-    x, y = x[order], y[order]
-    width = jnp.append(x[1:], reference[0]) - x
-    height = reference[1] - jax.lax.cummin(y)
-    return jnp.where((width > 0) & (height > 0), width * height, 0.0).sum()  # the test keeps 0 * inf out

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxnas.errors import UserError
-from jaxnas.search.algorithm import Asked
-from jaxnas.spaces.space import Space
+from jaxnas.search.algorithm import AnySpace, Asked
 from jaxnas.types import Fitness, PRNGKey
 
 
@@ -25,11 +24,11 @@ class RandomSearch:
         if self.population < 2:
             raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
 
-    def init(self, key: PRNGKey, space: Space) -> Int[Array, ""]:
+    def init(self, key: PRNGKey, space: AnySpace) -> Int[Array, ""]:
         return jnp.int32(0)
 
-    def ask(self, key: PRNGKey, space: Space, state: Int[Array, ""]) -> Asked:
+    def ask(self, key: PRNGKey, space: AnySpace, state: Int[Array, ""]) -> Asked:
         return Asked(space.sample(key, self.population), jnp.full((self.population, 2), -1, jnp.int32))
 
-    def tell(self, state: Int[Array, ""], asked: Asked, fitness: Fitness) -> Int[Array, ""]:
+    def tell(self, space: AnySpace, state: Int[Array, ""], asked: Asked, fitness: Fitness) -> Int[Array, ""]:
         return state + self.population

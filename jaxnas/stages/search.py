@@ -2,25 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.config import ALGORITHMS, SearchConfig
+from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.data.dataset import Split
-from jaxnas.errors import UserError, choose
+from jaxnas.errors import UserError
 from jaxnas.objectives import Evidence, classification_error, fitness, predicted_latency
 from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
 from jaxnas.progress import progress
 from jaxnas.search.loop import Archive, search
-from jaxnas.stages.job import Job, reading
+from jaxnas.spaces.space import Space
+from jaxnas.stages.job import Job, reading, space_settings
 from jaxnas.stages.predict import read_predictor
+from jaxnas.store import Store, digest, source_digest
+from jaxnas.supernets.supernet import Params
 from jaxnas.training.parallel import all_devices, on_each
 
 OBJECTIVES = ("error", "latency_ms")
+ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")  # what decides the error of a genome
 
 
 def run_search(job: Job) -> bool:
@@ -32,7 +37,7 @@ def run_search(job: Job) -> bool:
         return False
     predictor = read_predictor(job)
     _check_limit(job, predictor)
-    evaluate = _evaluator(job, predictor)
+    evaluate, _ = evaluator(job, predictor)
     for purpose, (file, one) in searches.items():
         _search(job, purpose, file, one, evaluate, recorded[file])
     return True
@@ -62,7 +67,7 @@ def is_complete(archive: Archive, settings: SearchConfig) -> bool:
 
 
 def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate: Callable, recorded: Archive | None) -> None:
-    algorithm = choose("algorithm", settings.algorithm, ALGORITHMS)(settings)
+    algorithm = make_algorithm(settings)
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
@@ -73,12 +78,56 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
         search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
 
 
-def _evaluator(job: Job, predictor: mlp.LatencyMLP) -> Callable[[np.ndarray], np.ndarray]:
+def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """What a search of this run minimises, genomes to `OBJECTIVES`, and a digest of all that decides it but the genome.
+
+    The error of a network, which takes the time, is evaluated once for all runs with these weights and images.
+    """
     params, split = job.params(), search_split(job)
-    resolutions = job.space.resolutions
     mesh = all_devices()
-    evidence = [on_each(mesh, Evidence(params, predictor, jnp.int32(i), job.examples(split, size))) for i, size in enumerate(resolutions)]
-    return fitness(job.space, (classification_error(job.net, mesh), predicted_latency(job.space)), evidence)
+    examples = [job.examples(split, size) for size in job.space.resolutions]
+    evidence = [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some)) for i, some in enumerate(examples)]
+    context = _error_context(job, params, split)
+    evaluate_error = fitness(job.space, (classification_error(job.net, mesh),), evidence)
+    error = stored(Store(context, len(job.space.genes), 1), job.space, evaluate_error)
+    latency = fitness(job.space, (predicted_latency(job.space),), evidence)
+    return lambda genomes: np.concatenate([error(genomes), latency(genomes)], axis=1), digest([context, mlp.to_arrays(predictor)])
+
+
+def _error_context(job: Job, params: Params, split: Split) -> str:
+    """A digest of the weights, images, code and kind of machine that give errors."""
+    data, device = job.data, jax.devices()[0]
+    facts = {
+        "objective": "error",
+        "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
+        "weights": params,
+        "search": [split.images, split.labels],
+        "calibration": [data.calibration.images, data.mean, data.deviation],
+        "code": source_digest(*ERROR_CODE),
+        "machine": [device.platform, device.device_kind, *(version(package) for package in ("jax", "jaxlib", "flax"))],
+    }
+    return digest(facts)
+
+
+def stored(store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """`evaluate`, asked only for what the store lacks, each network once.
+
+    The batch keeps its size, so that there is one compiled program; rows not wanted get a static choice that does not exist.
+    """
+
+    def through(genomes: np.ndarray) -> np.ndarray:
+        canonical = np.asarray(space.canonical(genomes))
+        known = store.get(canonical)[1]
+        first = np.zeros(len(genomes), bool)
+        first[np.unique(canonical, axis=0, return_index=True)[1]] = True
+        wanted = first & ~known
+        if wanted.any():
+            asked = np.array(canonical)
+            asked[~wanted, space.static] = -1
+            store.put(canonical[wanted], evaluate(asked)[wanted])
+        return store.get(canonical)[0]
+
+    return through
 
 
 def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:

@@ -7,6 +7,7 @@ from jaxnas.search.algorithm import Algorithm
 from jaxnas.search.loop import Archive, search
 from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.random_search import RandomSearch
+from jaxnas.search.variation import Discrete
 
 ALGORITHM = NSGA2(9)
 
@@ -36,7 +37,7 @@ def test_an_empty_archive_is_a_start(space, evaluate, archive):
 
 
 def test_recorded_with_other_settings(space, evaluate, archive):
-    for algorithm, seed in ((ALGORITHM, 1), (NSGA2(9, mutation=1.0), 0), (RandomSearch(9), 0)):
+    for algorithm, seed in ((ALGORITHM, 1), (NSGA2(9, Discrete(mutation=1.0)), 0), (RandomSearch(9), 0)):
         with pytest.raises(UserError, match="were recorded with other settings or are corrupt"):
             resume(space, evaluate, archive, algorithm, seed)
 

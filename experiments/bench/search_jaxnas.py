@@ -1,0 +1,42 @@
+"""jaxnas's side of `search.py`."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+from search_problems import Problem
+
+from jaxnas.search.algorithm import Asked
+from jaxnas.search.compiled import Archives, search_many
+from jaxnas.search.nsga2 import NSGA2
+
+
+def make_archive(problem: Problem, population: int, generations: int, unique: bool) -> Callable[[jax.Array], Archives]:
+    """A run: keys, one per search, to everything evaluated. `unique`: duplicates are avoided."""
+    algorithm, fitness = _algorithm(problem, population, unique), problem.fitness
+    return lambda keys: jax.block_until_ready(search_many(algorithm, problem.space, keys, fitness, generations))
+
+
+def last_populations(problem: Problem, population: int, generations: int, keys: jax.Array, unique: bool) -> np.ndarray:
+    """Fitness (seeds, population, objectives) of the members that remain at the end, as the algorithm chose them."""
+    archive = make_archive(problem, population, generations, unique)(keys)
+    return np.asarray(_members(_algorithm(problem, population, unique), problem, archive))
+
+
+@partial(jax.jit, static_argnames=("algorithm", "problem"))
+def _members(algorithm: NSGA2, problem: Problem, archives: Archives) -> jax.Array:
+    """The archive holds all candidates; told them again, the algorithm keeps the same."""
+
+    def told(state, rows: Archives):
+        return algorithm.tell(problem.space, state, Asked(rows.genomes, rows.parents), rows.fitness), None
+
+    def one(archive: Archives):
+        generations = jax.tree.map(lambda array: array.reshape(-1, algorithm.population, *array.shape[1:]), archive)
+        return jax.lax.scan(told, algorithm.init(jax.random.key(0), problem.space), generations)[0].fitness
+
+    return jax.vmap(one)(archives)
+
+
+def _algorithm(problem: Problem, population: int, unique: bool) -> NSGA2:
+    return NSGA2(population=population, objectives=problem.objectives, variation=problem.variation, avoid_duplicates=unique)

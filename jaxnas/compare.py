@@ -1,0 +1,175 @@
+"""`jaxnas compare`: algorithms over many seeds, with the same objectives and as many evaluations each, random search beside.
+
+Everything lies in the folder `compare` of the run. Each finished search is a file there, named by a digest of all that
+decides it: it is not run again, and other settings, weights or code leave it alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
+from jaxnas.errors import UserError
+from jaxnas.pipeline import LEAVES
+from jaxnas.progress import log, progress
+from jaxnas.report.compare import write_comparison
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.compiled import search_many
+from jaxnas.search.loop import Archive, search
+from jaxnas.spaces.space import Space
+from jaxnas.stages.checks import check_fit, check_settings
+from jaxnas.stages.job import PURPOSES, load_data, load_space, open_job, reading, space_settings
+from jaxnas.stages.predict import read_predictor
+from jaxnas.stages.search import OBJECTIVES, evaluator
+from jaxnas.store import digest, source_digest
+from jaxnas.types import PRNGKey
+
+NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is searched: `fitness` (genomes, data) to (n, objectives), minimised.
+
+    Where it can be `traced`, all seeds of an algorithm are one compiled program; otherwise it gets and gives NumPy arrays.
+    """
+
+    space: Space
+    objectives: tuple[str, ...]
+    fitness: Callable[[Any, Any], Any]
+    digest: str  # of all that decides the fitness but the genome
+    data: Any = None
+    traced: bool = False
+
+
+def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, problem: Callable[[], Problem] | None = None) -> None:
+    """Compare algorithms in the run directory `out` and print the table.
+
+    What is searched is the `problem` of the experiment, where it brings one (a table, say), or else the supernet and the
+    predictor of the run.
+    """
+    algorithms = choose_algorithms(names, config.search)
+    check_settings(config)
+    if seeds < 2:
+        raise UserError(f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual")
+    if problem is None:
+        _check_earlier(config, RunDirectory(out))
+    with RunDirectory(out) as run:
+        settings = asdict(config)
+        if run.exists("config.json"):  # the search may differ: what is compared is named by its own settings
+            with reading(run, "config.json"):
+                settings["search"] = run.read_json("config.json")["search"]
+        run.check_config(settings)
+        searched = _of_run(run, config) if problem is None else problem()
+        compare_searches(run, searched, algorithms, config.search, range(config.seed, config.seed + seeds))
+        table = write_comparison(run)
+    print(table)
+    log(f"compare: {run.path('compare/compare.html')}")
+
+
+def _check_earlier(config: Config, run: RunDirectory) -> None:
+    """Refuses a run that has no supernet or no predictor, before anything is written."""
+    for name in NEEDED:
+        if not run.exists(file := LEAVES[name]):
+            raise UserError(f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas compare`, or `jaxnas run` for all of it")
+    data = load_data(config.data, config.seed)
+    check_fit(config, data, load_space(config, data))
+
+
+def _of_run(run: RunDirectory, config: Config) -> Problem:
+    job = open_job(run, config)
+    run.check_config(space_settings(job.space), "space.json")
+    evaluate, facts = evaluator(job, read_predictor(job))
+    return Problem(job.space, OBJECTIVES, lambda genomes, _: evaluate(genomes), facts)
+
+
+def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str, Algorithm]:
+    """The algorithms of these names, and random search as the last one; each evaluates as many candidates in all."""
+    names = list(dict.fromkeys([*(name for name in names if name != "random"), "random"]))
+    if len(names) < 2:
+        raise UserError("--algorithms must name one other than random, which is always beside; known: " + ", ".join(sorted(ALGORITHMS)))
+    algorithms = {name: make_algorithm(replace(settings, algorithm=name)) for name in names}
+    budget = settings.population * settings.generations
+    for name, algorithm in algorithms.items():
+        if budget % algorithm.population:
+            raise UserError(
+                f"{name} evaluates {algorithm.population} candidates at a time, which does not divide the {budget} of "
+                "search.population x search.generations: change one of them"
+            )
+    return algorithms
+
+
+def compare_searches(
+    run: RunDirectory, problem: Problem, algorithms: Mapping[str, Algorithm], settings: SearchConfig, seeds: Sequence[int]
+) -> None:
+    """Run what is missing of every algorithm and seed, and write all archives to compare/compare.npz.
+
+    Seed s is the search of a run with seed s: the same keys, whatever the algorithm.
+    """
+    budget = settings.population * settings.generations
+    files = {name: [_file(problem, name, settings, seed) for seed in seeds] for name in algorithms}
+    missing = {name: [i for i, file in enumerate(files[name]) if not run.exists(file)] for name in algorithms}
+    total = len(algorithms) * len(seeds)
+    with progress("compare", total * budget, (total - sum(map(len, missing.values()))) * budget) as advance:
+        for name, algorithm in algorithms.items():
+            todo = {seeds[i]: files[name][i] for i in missing[name]}
+            if problem.traced and todo:
+                _search_together(run, problem, algorithm, budget, todo)
+                advance(len(todo) * budget, algorithm=name)
+            elif todo:
+                _search_in_turn(run, problem, algorithm, budget, todo, lambda n, seed, name=name: advance(n, algorithm=name, seed=seed))
+    arrays = {"algorithms": np.array(list(algorithms)), "seed": np.array(seeds, np.int64), "objectives": np.array(problem.objectives)}
+    for name in algorithms:
+        archives = [_read(run, file) for file in files[name]]
+        arrays |= {f"{name}_{field}": np.stack([getattr(archive, field) for archive in archives]) for field in Archive._fields}
+    run.write_npz("compare/compare.npz", **arrays)
+
+
+def _search_together(run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str]) -> None:
+    keys = jax.random.wrap_key_data(jnp.stack([jax.random.key_data(_key(seed)) for seed in todo]))
+    archives = search_many(algorithm, problem.space, keys, problem.fitness, budget // algorithm.population, problem.data)
+    archives = jax.device_get(archives)
+    for i, file in enumerate(todo.values()):
+        run.write_npz(file, **{name: array[i] for name, array in archives._asdict().items()})
+
+
+def _search_in_turn(
+    run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str], advance: Callable[[int, int], None]
+) -> None:
+    for seed, file in todo.items():
+        archive = search(
+            algorithm,
+            problem.space,
+            _key(seed),
+            lambda genomes: problem.fitness(genomes, problem.data),
+            budget // algorithm.population,
+            on_generation=lambda generation, archive, seed=seed: advance(algorithm.population, seed),
+        )
+        run.write_npz(file, **archive._asdict())
+
+
+def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str:
+    facts = [
+        problem.digest,
+        repr(problem.space.genes),
+        name,
+        asdict(replace(settings, algorithm=name)),
+        source_digest("search", "config.py"),
+    ]
+    return f"compare/searches/{name.replace(':', '-')}-{seed}-{digest(facts)[:16]}.npz"
+
+
+def _key(seed: int) -> PRNGKey:
+    """That of `Job.key("search")` in a run with this seed."""
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index("search"))
+
+
+def _read(run: RunDirectory, file: str) -> Archive:
+    with reading(run, file):
+        arrays = run.read_npz(file)
+        return Archive(**{name: arrays[name] for name in Archive._fields})

@@ -1,0 +1,83 @@
+"""Several objectives made one: evenly spread directions, a common scale, and what a fitness is worth along a direction."""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnas.search import pareto
+from jaxnas.types import Fitness
+
+LARGEST = 1e30  # of a scaled objective, so that nothing overflows
+
+
+def das_dennis(objectives: int, divisions: int) -> Float[np.ndarray, "directions objectives"]:
+    """All directions of multiples of 1/divisions that add up to 1, in lexicographic order (Das & Dennis 1998).
+
+    >>> das_dennis(2, 2).tolist()
+    [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
+    """
+    places = divisions + objectives - 1
+    bars = np.array(list(itertools.combinations(range(places), objectives - 1)), np.int64).reshape(math.comb(places, objectives - 1), -1)
+    gaps = np.diff(np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, places))), axis=1) - 1
+    return (gaps / divisions).astype(np.float32)
+
+
+def divisions_within(objectives: int, most: int) -> int:
+    """The most divisions that give at most `most` directions; 0 if one division already gives more."""
+    if objectives == 1:
+        return 1  # one direction however often it is divided
+    return next(d for d in itertools.count() if math.comb(d + objectives, objectives - 1) > most)
+
+
+def nothing_extreme(objectives: int) -> Float[Array, "objectives objectives"]:
+    """The extremes before anything was seen."""
+    return jnp.full((objectives, objectives), jnp.inf, jnp.float32)
+
+
+def extremes(seen: Float[Array, "objectives objectives"], fitness: Fitness) -> Float[Array, "objectives objectives"]:
+    """The pay-off table: row i is the fitness that is least in objective i, and on ties in those that follow it.
+
+    Its column minima are the ideal point of everything seen, its maxima an estimate of the nadir point, exact for two
+    objectives. Rows of `fitness` that are not finite do not count.
+    """
+    objectives = fitness.shape[1]
+    rows = jnp.concatenate([seen, jnp.where(jnp.isfinite(fitness).all(axis=1, keepdims=True), fitness, jnp.inf)])
+    first = [jnp.lexsort([rows[:, (i + j) % objectives] for j in reversed(range(objectives))])[0] for i in range(objectives)]
+    return rows[jnp.stack(first)]
+
+
+def unit(fitness: Fitness, extremes: Float[Array, "objectives objectives"]) -> Fitness:
+    """Objectives scaled such that the ideal point of the extremes is 0 and their nadir point 1; NaN in, NaN out."""
+    ideal, nadir = extremes.min(axis=0), extremes.max(axis=0)
+    ideal = jnp.where(jnp.isfinite(ideal), ideal, 0.0)
+    room = nadir - ideal
+    return jnp.clip((fitness - ideal) / jnp.where((room > 0) & jnp.isfinite(room), room, 1.0), 0.0, LARGEST)
+
+
+def tchebycheff(unit: Float[Array, "*n objectives"], weights: Float[Array, "*k objectives"]) -> Float[Array, "*nk"]:
+    """The largest weighted objective; a weight of 0 counts as 1e-6, so that no objective is ignored."""
+    return (jnp.maximum(weights, 1e-6) * unit).max(axis=-1)
+
+
+def augmented_tchebycheff(unit: Float[Array, "*n objectives"], weights: Float[Array, "*k objectives"]) -> Float[Array, "*nk"]:
+    """The largest weighted objective and 0.05 times their sum (Knowles 2006), which tells apart what ties in the largest."""
+    return tchebycheff(unit, weights) + 0.05 * weighted_sum(unit, weights)
+
+
+def weighted_sum(unit: Float[Array, "*n objectives"], weights: Float[Array, "*k objectives"]) -> Float[Array, "*nk"]:
+    """Finds only the convex parts of a front."""
+    return (weights * unit).sum(axis=-1)
+
+
+SCALARS = {"tchebycheff": tchebycheff, "augmented_tchebycheff": augmented_tchebycheff, "weighted_sum": weighted_sum}
+
+
+def scalars(
+    kind: str, fitness: Fitness, extremes: Float[Array, "objectives objectives"], weights: Float[Array, "*k objectives"]
+) -> Float[Array, "*k n"]:
+    """What every row of `fitness` is worth under each weight, from 0, less is better; infinity for failed rows only."""
+    value = SCALARS[kind](unit(fitness, extremes), weights[..., None, :])
+    return jnp.where(pareto.failed(fitness), jnp.inf, value)

@@ -1,0 +1,37 @@
+"""A continuous space: what genetic algorithms are compared on, and hyperparameters that are no choices."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxnas.errors import UserError
+from jaxnas.types import PRNGKey
+
+
+@dataclass(frozen=True)
+class Box:
+    """Every gene is a float32 value from `low` to `high`; genomes are of values, not of choice indices."""
+
+    name: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self):
+        if len(self.low) != len(self.high) or not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise UserError(f"box {self.name} needs as many low as high values, each below its high, got {self.low} and {self.high}")
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Names."""
+        return tuple(f"x{i}" for i in range(len(self.low)))
+
+    def sample(self, key: PRNGKey, n: int) -> Float[Array, "n genes"]:
+        """`n` genomes, every gene uniform, independently."""
+        low, high = jnp.asarray(self.low, jnp.float32), jnp.asarray(self.high, jnp.float32)
+        return jax.random.uniform(key, (n, len(self.low)), jnp.float32, low, high)
+
+    def canonical(self, genomes: Float[Array, "*n genes"]) -> Float[Array, "*n genes"]:
+        """Genomes as they are: different values are different candidates."""
+        return genomes

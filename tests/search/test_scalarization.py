@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pymoo.decomposition.tchebicheff import Tchebicheff
+from pymoo.decomposition.weighted_sum import WeightedSum
+from pymoo.util.ref_dirs import get_reference_directions
+
+from jaxnas.search import scalarization
+from jaxnas.search.scalarization import das_dennis, divisions_within, nothing_extreme
+
+extremes = jax.jit(scalarization.extremes)
+unit = jax.jit(scalarization.unit)
+scalars = jax.jit(scalarization.scalars, static_argnums=0)
+
+
+@pytest.mark.parametrize(("objectives", "divisions"), [(1, 3), (2, 1), (2, 27), (3, 6), (3, 12), (4, 5), (5, 3)])
+def test_directions_are_pymoos(objectives, divisions):
+    expected = get_reference_directions("das-dennis", objectives, n_partitions=divisions)
+    np.testing.assert_allclose(das_dennis(objectives, divisions), expected, atol=1e-7)
+
+
+def test_the_most_divisions_within_a_number():
+    assert [divisions_within(2, n) for n in (1, 2, 28)] == [0, 1, 27]
+    assert [divisions_within(3, n) for n in (2, 3, 27, 28, 35, 36)] == [0, 1, 5, 6, 6, 7]
+    assert divisions_within(1, 9) == 1
+
+
+def test_extremes_are_the_ends_of_everything_seen():
+    draw = np.random.default_rng(0)
+    seen, everything = nothing_extreme(2), np.zeros((0, 2), np.float32)
+    for _ in range(20):
+        fitness = draw.integers(-9, 9, (5, 2)).astype(np.float32)
+        fitness[draw.random(fitness.shape) < 0.2] = draw.choice([np.nan, np.inf, -np.inf])
+        seen = extremes(seen, fitness)
+        everything = np.concatenate([everything, fitness[np.isfinite(fitness).all(1)]])
+        if len(everything):
+            x, y = everything.T
+            ends = [(x.min(), y[x == x.min()].min()), (x[y == y.min()].min(), y.min())]
+            np.testing.assert_array_equal(seen, ends)
+
+
+def test_extremes_of_three_objectives_are_not_dominated():
+    fitness = jnp.array([[0.0, 5, 9], [0, 5, 8], [0, 6, 1], [7, 0, 1], [7, 0, 0]])
+    assert extremes(nothing_extreme(3), fitness).tolist() == [[0, 5, 8], [7, 0, 0], [7, 0, 0]]
+
+
+def test_units_do_not_matter():
+    fitness = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    scale, shift = np.array([[1e-3, 1, 1e4], [5e-3, -1, 2e4]], np.float32)
+    one, other = (unit(values, extremes(nothing_extreme(3), values)) for values in (fitness, fitness * scale + shift))
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert one.min() == 0
+
+
+def test_whatever_is_constant_or_infinite_stays_finite():
+    fitness = jnp.array([[1.0, 3], [2, 3], [jnp.inf, 3], [1, -jnp.inf], [jnp.nan, 3], [3e38, 3]])
+    found = extremes(nothing_extreme(2), fitness)
+    assert found.tolist() == [[1, 3], [1, 3]]
+    for kind in scalarization.SCALARS:
+        for seen in (found, nothing_extreme(2)):
+            value = np.asarray(scalars(kind, fitness, seen, jnp.array([0.0, 1.0])))
+            assert np.isfinite(value[[0, 1, 2, 3, 5]]).all() and (value[[0, 1, 2, 3, 5]] >= 0).all()
+            assert value[4] == np.inf
+
+
+def test_scalars_are_pymoos():
+    draw = np.random.default_rng(0)
+    fitness, weights = draw.random((20, 3)).astype(np.float32), draw.random((7, 3)).astype(np.float32)
+    seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((2, 3))])  # the ideal point 0, the nadir point 1
+    for kind, peer in (("tchebycheff", Tchebicheff()), ("weighted_sum", WeightedSum())):
+        expected = [peer.do(fitness, weight, utopian_point=np.zeros(3), nadir_point=np.ones(3)) for weight in weights]
+        np.testing.assert_allclose(scalars(kind, fitness, seen, weights), expected, rtol=1e-5)
+    augmented = scalars("augmented_tchebycheff", fitness, seen, weights)
+    expected = scalars("tchebycheff", fitness, seen, weights) + 0.05 * scalars("weighted_sum", fitness, seen, weights)
+    np.testing.assert_allclose(augmented, expected, rtol=1e-5)

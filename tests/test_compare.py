@@ -1,0 +1,327 @@
+"""`jaxnas compare`: on a table at once, on a finished run through the command, and what its files say."""
+
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxnas import compare, store
+from jaxnas.cli import load_config
+from jaxnas.compare import Problem, choose_algorithms, compare_searches
+from jaxnas.config import ALGORITHMS, SearchConfig
+from jaxnas.errors import UserError
+from jaxnas.report.compare import attained, attainment_panels, comparison_rows, text_table, write_comparison
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search.loop import Archive
+from jaxnas.search.statistics import Comparison, compare_samples
+from jaxnas.spaces.space import Gene, Space
+from jaxnas.stages import search as stage
+from jaxnas.stages.job import open_job
+
+SPACE = Space("board", tuple(Gene(f"g{i}", (0, 1, 2, 3)) for i in range(6)))
+SETTINGS = SearchConfig(population=8, generations=10)
+
+
+def look_up(genomes, table):
+    return table[(genomes * 4 ** jnp.arange(6, dtype=jnp.int32)).sum(axis=1)]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Fitness of all 4,096 genomes: cost, and an error that falls with it on the whole."""
+    genomes = np.arange(4**6)[:, None] // 4 ** np.arange(6) % 4
+    draw = np.random.default_rng(0)
+    cost = genomes @ draw.uniform(1, 3, 6)
+    error = 100 - np.sqrt(genomes) @ draw.uniform(2, 6, 6) - (genomes[:, 1:] == genomes[:, :-1]).sum(axis=1)
+    return jnp.asarray(np.stack([error, cost], axis=1), jnp.float32)
+
+
+def board(table, traced):
+    return Problem(SPACE, ("error", "cost"), look_up, "board", table, traced)
+
+
+@pytest.fixture(scope="module")
+def compared(table, tmp_path_factory):
+    run = RunDirectory(tmp_path_factory.mktemp("compared"))
+    compare_searches(run, board(table, True), choose_algorithms(["nsga2"], SETTINGS), SETTINGS, range(5, 17))
+    return run, write_comparison(run)
+
+
+# Searches
+
+
+def test_one_program_and_one_search_after_another_are_the_same(table, compared, tmp_path):
+    run, _ = compared
+    other = RunDirectory(tmp_path)
+    host = Problem(SPACE, ("error", "cost"), lambda genomes, table: np.asarray(look_up(jnp.asarray(genomes), table)), "board", table)
+    compare_searches(other, host, choose_algorithms(["nsga2"], SETTINGS), SETTINGS, range(5, 8))
+    together, in_turn = run.read_npz("compare/compare.npz"), other.read_npz("compare/compare.npz")
+    assert in_turn["algorithms"].tolist() == ["nsga2", "random"] and in_turn["seed"].tolist() == [5, 6, 7]
+    for name in ("nsga2", "random"):
+        for field in ("genomes", "fitness", "generation", "parents"):
+            np.testing.assert_array_equal(together[f"{name}_{field}"][:3], in_turn[f"{name}_{field}"])
+    assert len(np.unique(together["nsga2_genomes"][:, :8], axis=0)) == 12  # every seed is another search
+
+
+def test_only_what_is_missing_is_searched(table, tmp_path, monkeypatch):
+    run, calls = RunDirectory(tmp_path), []
+
+    def search_many(algorithm, space, keys, fitness, generations, data):
+        """Archives that name their keys."""
+        calls.append((type(algorithm).__name__, len(keys)))
+        told, parents = np.repeat(np.arange(generations, dtype=np.int32), algorithm.population), np.full((len(keys), 80, 2), -1, np.int32)
+        genomes = np.asarray(jax.random.key_data(keys)[:, None, :1] % 4).astype(np.int32).repeat(80, axis=1).repeat(6, axis=2)
+        return Archive(genomes, np.asarray(fitness(genomes, data)), np.tile(told, (len(keys), 1)), parents)
+
+    monkeypatch.setattr(compare, "search_many", search_many)
+
+    def again(names, settings, seeds):
+        calls.clear()
+        compare_searches(run, board(table, True), choose_algorithms(names, settings), settings, seeds)
+        return calls
+
+    assert again(["nsga2"], SETTINGS, range(3)) == [("NSGA2", 3), ("RandomSearch", 3)]
+    before = run.read_bytes("compare/compare.npz")
+    assert again(["nsga2"], SETTINGS, range(3)) == [] and run.read_bytes("compare/compare.npz") == before
+    assert again(["nsga2"], SETTINGS, range(5)) == [("NSGA2", 2), ("RandomSearch", 2)]
+    assert again(["nsga2"], replace(SETTINGS, mutation=0.5), range(2)) == [("NSGA2", 2), ("RandomSearch", 2)]
+    assert again(["nsga2"], SETTINGS, range(3)) == [] and run.read_bytes("compare/compare.npz") == before
+    for file in (tmp_path / "compare/searches").glob("nsga2-1-*"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"corrupt: .*nsga2-1-.*delete the file"):
+        again(["nsga2"], SETTINGS, range(2))
+
+
+def test_random_search_is_always_there_and_unknown_names_are_refused():
+    assert list(choose_algorithms(["nsga2", "random", "nsga2"], SETTINGS)) == ["nsga2", "random"]
+    with pytest.raises(UserError, match=r"unknown algorithm 'sgd'; known: .*nsga2.*random"):
+        choose_algorithms(["sgd"], SETTINGS)
+    with pytest.raises(UserError, match="one other than random"):
+        choose_algorithms(["random"], SETTINGS)
+
+
+def test_a_budget_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, "odd", lambda settings: ALGORITHMS["random"](replace(settings, population=7)))
+    with pytest.raises(UserError, match="odd evaluates 7 candidates at a time, which does not divide the 80"):
+        choose_algorithms(["odd"], SETTINGS)
+    assert choose_algorithms(["odd"], replace(SETTINGS, generations=7))["odd"].population == 7
+
+
+def test_algorithms_with_other_populations_have_the_same_budget(table, tmp_path, monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, "steady", lambda settings: ALGORITHMS["random"](replace(settings, population=2)))
+    run = RunDirectory(tmp_path)
+    compare_searches(run, board(table, True), choose_algorithms(["steady"], SETTINGS), SETTINGS, range(2))
+    arrays = run.read_npz("compare/compare.npz")
+    assert arrays["steady_genomes"].shape == arrays["random_genomes"].shape == (2, 80, 6)
+    assert arrays["steady_generation"].max() == 39
+    assert "steady" in write_comparison(run)
+
+
+# What it says
+
+
+def test_rows_are_the_tests_of_the_final_hypervolumes():
+    draw = np.random.default_rng(0)
+    final = {"a": draw.normal(1, 1, 20), "b": draw.normal(3, 1, 20), "random": draw.normal(0, 1, 20)}
+    rows = {row["algorithm"]: row for row in comparison_rows(final)}
+    assert list(rows) == ["b", "a", "random"]
+    assert [rows["a"][q] for q in ("q1", "median", "q3")] == np.quantile(final["a"], [0.25, 0.5, 0.75]).tolist()
+    for label, other in (("random", "random"), ("best", "b")):
+        others = [name for name in final if name != other]
+        raw = {name: compare_samples(final[name], final[other]) for name in others}
+        assert all(np.isnan(rows[other][f"{field}_{label}"]) for field in Comparison._fields)
+        for name in others:
+            assert rows[name][f"a12_{label}"] == raw[name].a12
+            least = min(one.mann_whitney_p for one in raw.values())
+            factor = 2 if raw[name].mann_whitney_p == least else 1
+            assert rows[name][f"mann_whitney_p_{label}"] == pytest.approx(max(factor * raw[name].mann_whitney_p, 2 * least))
+    assert rows["b"]["a12_random"] > 0.9 and rows["random"]["a12_best"] < 0.1
+    assert [line.split()[0] for line in text_table(list(rows.values()), 20).splitlines()[1:4]] == ["b", "a", "random"]
+
+
+def test_the_csv_counts_hypervolume_as_a_share_of_the_box(compared):
+    run, text = compared
+    arrays = run.read_npz("compare/compare.npz")
+    rows = {row["algorithm"]: row for row in run.read_csv("compare/compare.csv")}
+    everything = np.concatenate([arrays[f"{name}_fitness"].reshape(-1, 2) for name in ("nsga2", "random")]).astype(float)
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    for name in ("nsga2", "random"):
+        shares = []
+        for fitness in (arrays[f"{name}_fitness"] - low) / (high - low):
+            steps = fitness[np.argsort(fitness[:, 0])]
+            area, least = 0.0, 1.0
+            for x, y in steps:
+                area, least = area + (1 - x) * max(least - y, 0), min(least, y)
+            shares.append(100 * area)
+        assert float(rows[name]["median"]) == pytest.approx(np.median(shares), rel=1e-5)
+        assert f"{np.median(shares):.2f}" in text
+    assert float(rows["nsga2"]["a12_random"]) > 0.5
+
+
+def test_attainment_is_what_seeds_reach_point_by_point():
+    fitness = np.random.default_rng(0).integers(0, 9, (7, 5, 2)).astype(np.float32)
+    fitness[3] = np.nan
+    fitness[2, 1] = np.nan
+    places, reached = attained(fitness)
+    assert (np.diff(places) > 0).all()
+    for cost in range(9):
+        least = sorted(min([error for error, other in rows if other <= cost], default=np.inf) for rows in fitness)
+        step = np.searchsorted(places, cost, side="right") - 1
+        assert reached[:, step].tolist() == [least[0], least[3], least[6]] if step >= 0 else np.isinf(least).all()
+    assert np.isinf(reached[2]).all() and len(places) < 9
+
+
+def test_a_wall_does_not_flatten_the_panels():
+    cost = np.linspace(1, 100, 40)
+    seeds = np.stack([np.stack([5 + 5 / cost + shift, cost], axis=1) for shift in (0, 0.2, 0.4)])
+    seeds[:, 0, 0] = 90
+    figure = attainment_panels({"a": seeds, "random": seeds + 0.1}, ["error", "cost"])
+    low, high = figure.axes[0].get_ylim()
+    assert 4.9 < low < 5.1 and 6 < high < 8
+    line = next(line for line in figure.axes[0].get_lines() if line.get_label() == "half of the seeds")
+    np.testing.assert_allclose(np.asarray(line.get_ydata())[1:-1], seeds[1, 1:, 0])
+
+
+def test_the_page_and_the_pictures(compared):
+    run, _ = compared
+    page = run.read_text("compare/compare.html")
+    assert page.lstrip().startswith("<!doctype html>") and page.count("<svg") == 2
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "<script" not in page
+    for words in ("nsga2", "random", "Mann-Whitney", "Wilcoxon", "Holm", "A12", "reference point", "12 seeds"):
+        assert words in page
+    for name in ("hypervolume", "attainment"):
+        with Image.open(run.path(f"compare/{name}.png")) as image:
+            assert image.format == "PNG" and image.width > 600
+    before = {name: run.read_bytes(f"compare/{name}") for name in ("compare.html", "hypervolume.png", "attainment.png", "compare.csv")}
+    write_comparison(run)
+    assert before == {name: run.read_bytes(f"compare/{name}") for name in before}
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_failures_and_more_objectives(objectives, tmp_path):
+    run, names = RunDirectory(tmp_path), ["nsga2", "random"]
+    fitness = np.random.default_rng(0).uniform(size=(2, 4, 16, objectives)).astype(np.float32)
+    fitness[:, :, 3, 0] = np.nan
+    arrays = {f"{name}_fitness": fitness[i] for i, name in enumerate(names)}
+    arrays |= {f"{name}_generation": np.tile(np.repeat(np.arange(4, dtype=np.int32), 4), (4, 1)) for name in names}
+    names, labels = np.array(names), np.array(["a", "b", "c"][:objectives])
+    run.write_npz("compare/compare.npz", algorithms=names, seed=np.arange(4), objectives=labels, **arrays)
+    assert "nan" not in write_comparison(run)
+    page = run.read_text("compare/compare.html")
+    assert "add nothing: 8." in page and page.count("<svg") == (2 if objectives == 2 else 1)
+
+
+# The command
+
+
+def refused(result, *parts):
+    code, lines = result
+    assert code == 2 and lines[-1].startswith("jaxnas: "), lines
+    for part in parts:
+        assert part in lines[-1]
+
+
+def test_a_run_that_lacks_something_is_told_what(cli, micro, run_copy, tmp_path):
+    refused(cli("compare", micro, "--out", tmp_path / "none"), "no data.json", "run `jaxnas data` before `jaxnas compare`")
+    (run_copy / "predictor.npz").unlink()
+    refused(cli("compare", run_copy), "no predictor.npz", "run `jaxnas predict`")
+
+
+@pytest.mark.parametrize(
+    "options, parts",
+    [
+        ("--algorithms sgd", ["unknown algorithm 'sgd'", "nsga2"]),
+        ("--algorithms random", ["one other than random"]),
+        ("--seeds 1", ["--seeds must be at least 2, got 1"]),
+        ("--seeds many", ["--seeds", "many"]),
+        ("--train.epochs 2", ["train.epochs 1 -> 2"]),
+        ("--seed 3", ["seed 0 -> 3"]),
+    ],
+)
+def test_wrong_options_are_refused_and_nothing_is_written(cli, run_copy, options, parts):
+    refused(cli("compare", run_copy, *options.split()), *parts)
+    assert not (run_copy / "compare").exists()
+
+
+BOARD = """
+import jax.numpy as jnp
+from jaxnas.compare import Problem
+from jaxnas.config import Config, SearchConfig
+from jaxnas.spaces.space import Gene, Space
+
+config = Config("board", search=SearchConfig(population=4, generations=3))
+
+def fitness(genomes, table):
+    return jnp.stack([table[0][genomes].sum(axis=1), table[1][genomes].sum(axis=1)], axis=1)
+
+def problem():
+    space = Space("board", tuple(Gene(f"g{i}", (0, 1, 2)) for i in range(5)))
+    return Problem(space, ("error", "cost"), fitness, "board", jnp.asarray([[3.0, 1.0, 0.0], [0.0, 1.0, 3.0]]), traced=True)
+"""
+
+
+def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
+    (tmp_path / "here/board.py").write_text(BOARD)
+    code, lines = cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, "--out", "run")
+    assert code == 0 and lines[-1] == "compare: run/compare/compare.html", lines
+    assert {row["algorithm"] for row in RunDirectory("run").read_csv("compare/compare.csv")} == {"nsga2", "local", "random"}
+    before = RunDirectory("run").read_bytes("compare/compare.npz")
+    assert cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, "--out", "run")[0] == 0
+    assert RunDirectory("run").read_bytes("compare/compare.npz") == before
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How many networks the supernet evaluates, call by call."""
+    calls = []
+
+    def fitness(space, objectives, evidence):
+        evaluate = real(space, objectives, evidence)
+
+        def counted(genomes):
+            if objectives[0].name == "error":
+                calls.append(int((genomes[:, space.static] >= 0).sum()))
+            return evaluate(genomes)
+
+        return counted
+
+    real = stage.fitness
+    monkeypatch.setattr(stage, "fitness", fitness)
+    return calls
+
+
+def test_it_is_the_search_of_the_run_and_evaluates_each_network_once(cli, run_copy, monkeypatch, tmp_path, asked, micro):
+    """With an empty store, then a full one, then none: the same archives, bit for bit."""
+    monkeypatch.setattr(store, "cache_folder", lambda: tmp_path / "cache")  # the compiled programs stay where they are
+    run = RunDirectory(run_copy)
+
+    def archives():
+        for path in (run_copy / "compare").rglob("*.npz"):
+            path.unlink()
+        asked.clear()
+        code, lines = cli("compare", run_copy, "--seeds", 2)
+        assert code == 0 and lines[-1] == f"compare: {run_copy}/compare/compare.html", lines
+        return run.read_bytes("compare/compare.npz")
+
+    first = archives()
+    arrays, main = run.read_npz("compare/compare.npz"), run.read_npz("candidates.npz")
+    for field in ("genomes", "fitness", "generation", "parents"):
+        np.testing.assert_array_equal(arrays[f"nsga2_{field}"][0], main[field])
+    with run:
+        space = open_job(run, load_config(str(micro))).space
+    genomes = np.concatenate([arrays["nsga2_genomes"], arrays["random_genomes"]]).reshape(-1, len(space.genes))
+    assert sum(asked) == len(np.unique(space.canonical(genomes), axis=0)) < len(genomes)
+    assert archives() == first and asked == []
+    monkeypatch.setattr(stage, "stored", lambda _, space, evaluate: evaluate)
+    assert archives() == first and sum(asked) == len(genomes)
+
+
+def test_other_search_settings_are_compared_beside_the_run(cli, run_copy):
+    before = (run_copy / "config.json").read_bytes(), (run_copy / "candidates.npz").read_bytes()
+    assert cli("compare", run_copy, "--seeds", 2, "--search.generations", 2)[0] == 0
+    assert RunDirectory(run_copy).read_npz("compare/compare.npz")["nsga2_genomes"].shape == (2, 8, 11)
+    assert before == ((run_copy / "config.json").read_bytes(), (run_copy / "candidates.npz").read_bytes())
