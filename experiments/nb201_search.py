@@ -6,7 +6,10 @@ and measured from its worst corner, (1, 1). Recall is the share of the true fron
 float32, in which those that differ by rounding alone are equal (fronts of 43, 19 and 43 cells). Both algorithms evaluate 20
 generations of 25, NSGA-II with its default operators; all 20 seeds of a search are one compiled program, the same for every device.
 
-Command: python experiments/nb201_search.py ../shared/data/nb201_tables.npz
+Command: jaxnas compare experiments/nb201_search.py --algorithms nsga2,moead,evolution,local --seeds 20   (raspi4)
+Command: python experiments/nb201_search.py   (regret and recall on the three devices)
+
+Both read the tables from the file that NB201_TABLES names.
 Time: 70 seconds on two busy cores, nearly all of it compiling; 0.6 s for a device afterwards.
 Result: a quarter to a twelfth of random search's regret. Means over the seeds, 10 % to 90 % quantile of the regrets:
 
@@ -16,6 +19,7 @@ Result: a quarter to a twelfth of random search's regret. Means over the seeds, 
     titan_rtx_256  0.0024 (0.0008-0.0086)    0.0299 (0.0206-0.0396)    0.08    30.9 %            3.0 %
 """
 
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -26,6 +30,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.compare import Problem
+from jaxnas.config import Config, SearchConfig
 from jaxnas.hardware.tables import Table, load
 from jaxnas.search import pareto
 from jaxnas.search.algorithm import Algorithm
@@ -34,13 +40,17 @@ from jaxnas.search.indicators import hypervolume
 from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.random_search import RandomSearch
 from jaxnas.spaces.nasbench201 import SHAPE, index, nasbench201
+from jaxnas.store import digest
 from jaxnas.types import Fitness, Genomes
 
 DEVICES = ("raspi4", "eyeriss", "titan_rtx_256")
 POPULATION, GENERATIONS, SEEDS = 25, 20, 20
 ALGORITHMS = {"NSGA-II": NSGA2(POPULATION), "random search": RandomSearch(POPULATION)}
 COVERED = jax.jit(partial(hypervolume, reference=jnp.ones(2)))
+TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
 BAR = 0.5  # NSGA-II's mean regret, in random search's
+
+config = Config("nb201_search", search=SearchConfig(population=POPULATION, generations=GENERATIONS))
 
 
 class Board(NamedTuple):
@@ -82,7 +92,13 @@ def score(algorithm: Algorithm, board: Board) -> Score:
     return Score(np.asarray(regret), np.array(recall))
 
 
-def main(path: str) -> int:
+def problem() -> Problem:
+    """What `jaxnas compare` searches: the first device."""
+    here = board(TABLES, DEVICES[0])
+    return Problem(nasbench201(), ("error", "latency"), fitness, digest([here.accuracy.values, here.latency.values]), here, traced=True)
+
+
+def main(path: str = TABLES) -> int:
     """Prints a line per device and algorithm; 1 if a ratio misses the bar."""
     missed = 0
     for device in DEVICES:

@@ -1,7 +1,7 @@
 """The comparison of algorithms: from compare/compare.npz to a table, figures and a page, compare/compare.html."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,14 +135,14 @@ def _extended(places: np.ndarray, reached: np.ndarray, end: float) -> tuple[np.n
     return np.append(places[inside], end), np.concatenate([reached, reached[:, -1:]], axis=1)
 
 
-def _heights(surfaces: Iterable[tuple[np.ndarray, np.ndarray]], end: float) -> tuple[float, float]:
+def _heights(surfaces: Sequence[tuple[np.ndarray, np.ndarray]], end: float) -> tuple[float, float]:
     """From the best value on to what every seed attains within the first twentieth of the way, beyond which a surface is a wall."""
-    surfaces = list(surfaces)
     start = min(places[0] for places, _ in surfaces)
     there = [reached[:, max(np.searchsorted(places, start + (end - start) / 20, side="right") - 1, 0)] for places, reached in surfaces]
-    low = min(reached[0].min() for _, reached in surfaces)
-    high = max(column[np.isfinite(column)].max(initial=low) for column in there)
-    return low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
+    low = min(float(reached[0].min()) for _, reached in surfaces)
+    high = max(float(column[np.isfinite(column)].max(initial=low)) for column in there)
+    margin = 0.05 * (high - low or 1)
+    return low - margin, high + margin
 
 
 def _colour(i: int) -> str:
@@ -182,7 +182,7 @@ def attainment_panels(fitness: Mapping[str, Float[np.ndarray, "seeds n 2"]], obj
         axes.set(title=name, xlabel=objectives[1], ylabel=objectives[0])
         axes.label_outer()
         axes.legend(loc="upper right", fontsize=8)
-    panels[0].set_ylim(*_heights(surfaces.values(), end))
+    panels[0].set_ylim(*_heights(list(surfaces.values()), end))
     for axes in panels[len(surfaces) :]:
         axes.remove()
     return figure
