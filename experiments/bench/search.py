@@ -217,7 +217,8 @@ def _notes(sizes: Sizes, peers: Any) -> dict[str, str]:
         "duplicates": "pymoo refills, jaxnas mutates again; evox and DEAP keep theirs",
         "whole run": f"zdt1, population {sizes.population}, {sizes.generations} generations; pymoo takes {sizes.seeds} times as long for "
         f"{sizes.seeds} seeds as for one",
-        "hypervolume": f"below {sizes.reference:g}, last population of {sizes.population * sizes.generations} evaluations, {sizes.seeds} seeds; "
+        "hypervolume": f"below {sizes.reference:g}, of the last population, {sizes.seeds} seeds; "
+        f"{sizes.population * sizes.generations} evaluations; "
         "SBX index 15 and mutation index 20, but evox's defaults 20 and 20",
         "rank": f"{sizes.points:,} random points, 2 objectives",
         "evox": "its memory grows with the square of the population: not run at 10,000",
