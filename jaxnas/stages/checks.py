@@ -1,6 +1,6 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
-from jaxnas.config import ALGORITHMS, DATASETS, DEVICES, Config
+from jaxnas.config import DATASETS, DEVICES, Config, make_algorithm
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
@@ -44,7 +44,7 @@ def check_settings(config: Config) -> None:
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
     choose("data set", config.data.source.partition(":")[0], DATASETS)
-    choose("algorithm", config.search.algorithm, ALGORITHMS)(config.search)
+    make_algorithm(config.search)
     choose("device", config.profile.device, DEVICES)(config.profile)
 
 

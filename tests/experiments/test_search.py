@@ -95,6 +95,7 @@ def test_peers_search(peers, problem, name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch.compile warns of itself
 def test_the_whole_bench(bench, peers, tmp_path, capsys):
     file = tmp_path / "figures.json"
     assert bench.main(["--quick", "--json", str(file)]) == 0
