@@ -113,4 +113,4 @@ def _short(value: float) -> str:
     >>> _short(0.51234), _short(12.3456), _short(5123456.0)
     ('0.512', '12.3', '5,120,000')
     """
-    return f"{float(f'{value:.3g}'):,g}" if abs(value) < 1e6 else f"{int(float(f'{value:.3g}')):,}"
+    return f"{float(f'{value:.3g}'):,g}" if not abs(value) >= 1e6 else f"{int(float(f'{value:.3g}')):,}"
