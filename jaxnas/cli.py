@@ -87,13 +87,14 @@ def _main(arguments: list[str]) -> int:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
     _silence_libraries()
-    from jaxnas.compare import run_compare  # heavy imports, after the arguments are known to be right
-    from jaxnas.pipeline import STAGES, run_stages
+    from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
     from jaxnas.training.parallel import use_every_core
 
     use_every_core()
 
     if command == "compare":
+        from jaxnas.compare import run_compare
+
         names = [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
         run_compare(config, out, names, known.seeds, load_problem(experiment))
     else:

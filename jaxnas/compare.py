@@ -23,11 +23,10 @@ from jaxnas.search.compiled import search_many
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
-from jaxnas.stages.job import PURPOSES, load_data, load_space, open_job, reading, space_settings
+from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading, space_settings
 from jaxnas.stages.predict import read_predictor
 from jaxnas.stages.search import OBJECTIVES, evaluator
 from jaxnas.store import digest, source_digest
-from jaxnas.types import PRNGKey
 
 NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
 
@@ -131,7 +130,7 @@ def compare_searches(
 
 
 def _search_together(run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str]) -> None:
-    keys = jax.random.wrap_key_data(jnp.stack([jax.random.key_data(_key(seed)) for seed in todo]))
+    keys = jax.random.wrap_key_data(jnp.stack([jax.random.key_data(purpose_key(seed, "search")) for seed in todo]))
     archives = search_many(algorithm, problem.space, keys, problem.fitness, budget // algorithm.population, problem.data)
     archives = jax.device_get(archives)
     for i, file in enumerate(todo.values()):
@@ -145,7 +144,7 @@ def _search_in_turn(
         archive = search(
             algorithm,
             problem.space,
-            _key(seed),
+            purpose_key(seed, "search"),
             lambda genomes: problem.fitness(genomes, problem.data),
             budget // algorithm.population,
             on_generation=lambda generation, archive, seed=seed: advance(algorithm.population, seed),
@@ -162,11 +161,6 @@ def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str
         source_digest("search", "config.py"),
     ]
     return f"compare/searches/{name.replace(':', '-')}-{seed}-{digest(facts)[:16]}.npz"
-
-
-def _key(seed: int) -> PRNGKey:
-    """That of `Job.key("search")` in a run with this seed."""
-    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index("search"))
 
 
 def _read(run: RunDirectory, file: str) -> Archive:

@@ -1,13 +1,18 @@
 """What benches share: contenders timed in interleaved rounds, medians with their spread, bars, and how all of it is shown."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import tyro
+
 from jaxnas.environment import environment
+from jaxnas.errors import UserError
 from jaxnas.progress import progress
 
 
@@ -114,3 +119,23 @@ def _short(value: float) -> str:
     ('0.512', '12.3', '5,120,000')
     """
     return f"{float(f'{value:.3g}'):,g}" if not abs(value) >= 1e6 else f"{int(float(f'{value:.3g}')):,}"
+
+
+def run_bench(name: str, description: str, settings: type, bench: Callable[[Any], Report], arguments: Sequence[str] | None) -> int:
+    """Measure as the arguments say, show the report and, where `--json` names a file, write it; returns the exit code."""
+    chosen = tyro.cli(settings, args=arguments, prog=f"jaxnas bench {name}", description=description)
+    try:
+        report = bench(chosen)
+    except UserError as error:
+        print(f"jaxnas: {error}", file=sys.stderr)
+        return 2
+    print(report.text())
+    if chosen.json is not None:
+        chosen.json.write_text(report.json())
+    return report.exit_code()
+
+
+def check_json(path: Path | None) -> None:
+    """The file of `--json` can be written, said before hours are spent."""
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"--json {path}: no such directory: make it, or name another file")

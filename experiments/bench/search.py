@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
-from figures import Bar, Contender, Report, race, timed
+from figures import Bar, Contender, Report, check_json, race, run_bench, timed
 from scipy.stats import mannwhitneyu
 from search_jaxnas import last_populations, make_archive
 from search_problems import DTLZ2, INT31, ZDT1, ZDT2, ZDT3, Problem
@@ -76,22 +75,12 @@ class Settings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The bench; returns the exit code."""
-    settings = tyro.cli(Settings, args=arguments, prog="jaxnas bench search", description=__doc__)
-    try:
-        report = bench(settings)
-    except UserError as error:
-        print(f"jaxnas: {error}", file=sys.stderr)
-        return 2
-    print(report.text())
-    if settings.json is not None:
-        settings.json.write_text(report.json())
-    return report.exit_code()
+    return run_bench("search", __doc__ or "", Settings, bench, arguments)
 
 
 def bench(settings: Settings) -> Report:
     """All figures."""
-    if settings.json is not None and not settings.json.parent.is_dir():
-        raise UserError(f"--json {settings.json}: no such directory: make it, or name another file")
+    check_json(settings.json)
     peers, sizes = _peers(), QUICK if settings.quick else FULL
     report = Report("search", _notes(sizes, peers), bars=() if settings.quick else BARS)
     rank(report, sizes, peers)

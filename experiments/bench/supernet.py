@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import tyro
-from figures import Bar, Contender, Report, race, timed
+from figures import Bar, Contender, Report, check_json, race, run_bench, timed
 from supernet_case import FULL, QUICK, Case, Sizes, make_case
 from supernet_contenders import jaxnas_accuracies, jaxnas_objectives, jaxnas_steps, torch_accuracies, torch_steps
 
@@ -68,16 +67,7 @@ class Settings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The bench; returns the exit code."""
-    settings = tyro.cli(Settings, args=arguments, prog="jaxnas bench supernet", description=__doc__)
-    try:
-        report = bench(settings)
-    except UserError as error:
-        print(f"jaxnas: {error}", file=sys.stderr)
-        return 2
-    print(report.text())
-    if settings.json is not None:
-        settings.json.write_text(report.json())
-    return report.exit_code()
+    return run_bench("supernet", __doc__ or "", Settings, bench, arguments)
 
 
 def bench(settings: Settings) -> Report:
@@ -97,8 +87,7 @@ def bench(settings: Settings) -> Report:
 def _check(settings: Settings, sizes: Sizes) -> None:
     if settings.rounds < 1 or not 1 <= settings.every <= sizes.genomes:
         raise UserError(f"--rounds must be at least 1, --every in 1..{sizes.genomes}, got {settings.rounds} and {settings.every}")
-    if settings.json is not None and not settings.json.parent.is_dir():
-        raise UserError(f"--json {settings.json}: no such directory: make it, or name another file")
+    check_json(settings.json)
 
 
 def _peer(backend: str) -> Any:

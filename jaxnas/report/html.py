@@ -9,7 +9,7 @@ from urllib.parse import quote
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from jaxnas.errors import UserError
 from jaxnas.report import plots, words
 from jaxnas.run_directory import RunDirectory
-from jaxnas.search import indicators, pareto
-from jaxnas.types import Fitness
+from jaxnas.search import pareto
+from jaxnas.search.statistics import hypervolume_curve
 
 MADE_BY = {  # the command that makes each file that the report reads
     "config.json": "data",
@@ -97,20 +97,12 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
     return networks
 
 
-@jax.jit
-def hypervolume_growth(fitness: Fitness, counts: Int[Array, "g"], reference: Float[Array, "2"]) -> Float[Array, "g"]:
-    """Hypervolume of the first `counts[i]` rows, for every i; one program, because rows still to come are NaN."""
-    row = jnp.arange(len(fitness))[:, None]
-    return jax.lax.map(lambda n: indicators.hypervolume(jnp.where(row < n, fitness, jnp.nan), reference), counts)
-
-
 def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float | None) -> dict[str, Any]:
     candidates = run.read_npz("candidates.npz")
     found, sampled = candidates["fitness"], run.read_npz("random.npz")["fitness"]
     both = np.concatenate([found, sampled])
     reference = both[~np.isnan(both).any(axis=1)].max(axis=0)
-    counts = np.cumsum(np.bincount(candidates["generation"])).astype(np.int32)
-    growth = [np.asarray(hypervolume_growth(jnp.asarray(rows), jnp.asarray(counts), jnp.asarray(reference))) for rows in (found, sampled)]
+    growth = [hypervolume_curve(rows, candidates["generation"], reference) for rows in (found, sampled)]
     fronts = [np.asarray(jax.jit(pareto.front)(jnp.asarray(rows))) for rows in (found, sampled)]
     chosen = np.array([[1 - network["search_accuracy"], network["predicted_ms"]] for network in networks]).reshape(-1, 2)
     labels = [f"{network['name']} ({network['role']})" for network in networks]
@@ -123,7 +115,7 @@ def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float |
         "evaluations": [len(found), len(sampled)],
         "failed": int(np.isnan(found).any(axis=1).sum()),
         "front_size": int(fronts[0].sum()),
-        "generations": len(counts),
+        "generations": len(growth[0]),
     }
 
 

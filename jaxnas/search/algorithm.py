@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
 from jaxnas.types import Fitness, Genomes, Parents, PRNGKey
@@ -33,3 +34,19 @@ class Algorithm(Protocol):
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked: ...
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State: ...
+
+
+def check_sizes(population: int, objectives: int = 1) -> None:
+    """What every algorithm asks of its settings."""
+    if population < 2:
+        raise UserError(f"population must be at least 2, got {population}; set a larger one")
+    if objectives < 1:
+        raise UserError(f"objectives must be at least 1, got {objectives}; set the number of fitness columns")
+
+
+def check_fitness(algorithm: Any, fitness: Fitness) -> None:
+    """A generation's fitness has a row per candidate and as many columns as the algorithm has `objectives`."""
+    expected = algorithm.population, algorithm.objectives
+    if fitness.shape != expected:
+        name = type(algorithm).__name__
+        raise UserError(f"fitness must have shape {expected}, got {fitness.shape}; set objectives of {name} to its columns")

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
 from jaxnas.search.variation import Discrete, Variation, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -51,10 +51,7 @@ class RegularizedEvolution:
     avoid_duplicates: bool = True
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
-        if self.objectives < 1:
-            raise UserError(f"objectives must be at least 1, got {self.objectives}; set the number of fitness columns")
+        check_sizes(self.population, self.objectives)
         if self.members < self.population:
             raise UserError(f"members must be at least the {self.population} children of a generation, got {self.members}; set more")
         if self.sample < 1:
@@ -83,11 +80,7 @@ class RegularizedEvolution:
         return Asked(genomes, parents)
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != (self.population, self.objectives):
-            expected = self.population, self.objectives
-            raise UserError(
-                f"fitness must have shape {expected}, got {fitness.shape}; set objectives of RegularizedEvolution to its columns"
-            )
+        check_fitness(self, fitness)
         rows = state.evaluated + jnp.arange(self.population, dtype=jnp.int32)
         oldest = rows % self.members
         living = state.fitness.at[oldest].set(fitness.astype(jnp.float32))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError, choose
-from jaxnas.search.algorithm import AnySpace, Asked
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
 from jaxnas.search.scalarization import SCALARS, extremes, nothing_extreme, scalars
 from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -54,10 +54,7 @@ class Evosax:
     """tchebycheff, augmented_tchebycheff or weighted_sum."""
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
-        if self.objectives < 1:
-            raise UserError(f"objectives must be at least 1, got {self.objectives}; set the number of fitness columns")
+        check_sizes(self.population, self.objectives)
         if self.weights and (len(self.weights) != self.objectives or min(self.weights) < 0 or not sum(self.weights) > 0):
             raise UserError(f"weights must be one per objective, {self.objectives}, 0 or more and not all 0, or none; got {self.weights}")
         choose("evosax algorithm", self.name, known())
@@ -82,9 +79,7 @@ class Evosax:
         return Asked(decoded(space, state.keys), jnp.full((self.population, 2), -1, jnp.int32))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != (self.population, self.objectives):
-            expected = self.population, self.objectives
-            raise UserError(f"fitness must have shape {expected}, got {fitness.shape}; set objectives of Evosax to its columns")
+        check_fitness(self, fitness)
         seen = extremes(state.extremes, fitness.astype(jnp.float32))
         strategy, params = _strategy(self.name, self.population, len(space.genes))
 

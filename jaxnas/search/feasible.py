@@ -52,7 +52,7 @@ def macs(space: Space) -> tuple[Term, ...]:
     shapes = [[len(space.genes[i].choices) for i in part.genes] for part in space.parts]
     return tuple(
         Term(part.genes, np.asarray(table.macs).reshape(shape))
-        for part, table, shape in zip(space.parts, space._tables, shapes, strict=True)
+        for part, table, shape in zip(space.parts, space.tables, shapes, strict=True)
     )
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked
-from jaxnas.search.variation import Discrete, hashes, nothing_seen, remember, without_duplicates
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.variation import Discrete, hashes, in_memory, nothing_seen, remember, without_duplicates
 from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -46,10 +46,7 @@ class LocalSearch:
     """Columns of the fitness."""
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
-        if self.objectives < 1:
-            raise UserError(f"objectives must be at least 1, got {self.objectives}; set the number of fitness columns")
+        check_sizes(self.population, self.objectives)
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         n = self.population
@@ -72,10 +69,7 @@ class LocalSearch:
         return Asked(without_duplicates(duplicates_key, space, Discrete(), genomes, state.seen), parents)
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != state.fitness.shape:
-            raise UserError(
-                f"fitness must have shape {state.fitness.shape}, got {fitness.shape}; set objectives of LocalSearch to its columns"
-            )
+        check_fitness(self, fitness)
         evaluated = state.evaluated + self.population
         seen = remember(state.seen, space, asked.genomes)
         genomes = jnp.concatenate([asked.genomes, state.genomes])
@@ -100,7 +94,7 @@ class LocalSearch:
     def _unseen(self, space: AnySpace, genomes: Genomes, seen: UInt[Array, "slots"]) -> Bool[Array, "n neighbours"]:
         neighbours = jax.vmap(lambda move: moved(genomes, move, sizes(space)), out_axes=1)(jnp.asarray(moves(sizes(space))))
         found = hashes(space, neighbours.reshape(-1, genomes.shape[1]))
-        return (seen[found % jnp.uint32(len(seen))] != found).reshape(self.population, -1)
+        return ~in_memory(seen, found).reshape(self.population, -1)
 
 
 def sizes(space: AnySpace) -> Int[np.ndarray, "genes"]:

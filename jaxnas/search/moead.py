@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.errors import UserError, choose
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
 from jaxnas.search.scalarization import SCALARS, das_dennis, divisions_within, extremes, nothing_extreme, scalars
 from jaxnas.search.variation import Discrete, Variation, check_probabilities, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -61,8 +61,7 @@ class MOEAD:
     avoid_duplicates: bool = True
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
+        check_sizes(self.population)
         if self.objectives < 2:
             raise UserError(f"objectives of MOEA/D must be at least 2, got {self.objectives}; use evolution for one")
         if self.neighbours < 2:
@@ -112,8 +111,7 @@ class MOEAD:
         return jax.tree.map(partial(jnp.where, state.generation == 0), initial, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != state.fitness.shape:
-            raise UserError(f"fitness must have shape {state.fitness.shape}, got {fitness.shape}; set objectives of MOEAD to its columns")
+        check_fitness(self, fitness)
         rows = state.evaluated + jnp.arange(self.population, dtype=jnp.int32)
         told = asked.genomes, fitness.astype(jnp.float32), rows
         start = state.generation == 0

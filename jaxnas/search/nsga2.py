@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked
-from jaxnas.search.variation import Discrete, Variation, nothing_seen, remember, without_duplicates
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.variation import Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
@@ -52,10 +52,7 @@ class NSGA2:
     avoid_duplicates: bool = True
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
-        if self.objectives < 1:
-            raise UserError(f"objectives must be at least 1, got {self.objectives}; set the number of fitness columns")
+        check_sizes(self.population, self.objectives)
         if self.limits and len(self.limits) != self.objectives:
             raise UserError(f"limits must be one per objective, {self.objectives}, or none, got {len(self.limits)}")
 
@@ -74,7 +71,7 @@ class NSGA2:
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         pairs_key, cross_key, mutation_key, duplicates_key = jax.random.split(key, 4)
-        children, parents = self._cross(cross_key, space, state, _tournaments(pairs_key, state))
+        children, parents = mated(cross_key, space, self.variation, state.genomes, state.rows, _tournaments(pairs_key, state))
         children = self.variation.mutate(mutation_key, space, children)
         if self.avoid_duplicates:
             children = without_duplicates(duplicates_key, space, self.variation, children, state.seen)
@@ -82,8 +79,7 @@ class NSGA2:
         return jax.tree.map(partial(jnp.where, state.generation == 0), initial, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != state.fitness.shape:
-            raise UserError(f"fitness must have shape {state.fitness.shape}, got {fitness.shape}; set objectives of NSGA2 to its columns")
+        check_fitness(self, fitness)
         # The newer come first and win ties, so that the initial population takes the place of its unevaluated self.
         genomes = jnp.concatenate([asked.genomes, state.genomes])
         fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
@@ -99,13 +95,6 @@ class NSGA2:
         rank = pareto.rank(fitness, pareto.total_violation(fitness, self.limits)) if self.limits else pareto.rank(fitness)
         crowding = pareto.crowding(fitness, rank)
         return rank, crowding, pareto.survivors(rank, crowding, self.population)
-
-    def _cross(self, key: PRNGKey, space: AnySpace, state: State, pairs: Int[Array, "2 pairs"]) -> tuple[Genomes, Int[Array, "n 2"]]:
-        """Two children a pair, the last one dropped if the population is odd; a copy has one parent."""
-        one, other, crossed = self.variation.cross(key, space, *state.genomes[pairs])
-        own, partner = state.rows[pairs].reshape(-1), state.rows[pairs[::-1]].reshape(-1)
-        parents = jnp.stack([own, jnp.where(jnp.tile(crossed, 2), partner, -1)], axis=1)
-        return jnp.concatenate([one, other])[: self.population], parents[: self.population]
 
 
 def _tournaments(key: PRNGKey, state: State) -> Int[Array, "2 pairs"]:

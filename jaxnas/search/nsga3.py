@@ -11,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
 from jaxnas.search.scalarization import LARGEST, das_dennis, divisions_within
-from jaxnas.search.variation import Discrete, Variation, nothing_seen, remember, without_duplicates
+from jaxnas.search.variation import Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
@@ -65,10 +65,7 @@ class NSGA3:
     avoid_duplicates: bool = True
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
-        if self.objectives < 1:
-            raise UserError(f"objectives must be at least 1, got {self.objectives}; set the number of fitness columns")
+        check_sizes(self.population, self.objectives)
         if self.divisions is not None and self.divisions < 1:
             raise UserError(f"divisions must be at least 1, got {self.divisions}; set a larger number, or None")
 
@@ -94,7 +91,7 @@ class NSGA3:
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         pairs_key, cross_key, mutation_key, duplicates_key = jax.random.split(key, 4)
-        children, parents = self._cross(cross_key, space, state, _pairs(pairs_key, state.fitness))
+        children, parents = mated(cross_key, space, self.variation, state.genomes, state.rows, _pairs(pairs_key, state.fitness))
         children = self.variation.mutate(mutation_key, space, children)
         if self.avoid_duplicates:
             children = without_duplicates(duplicates_key, space, self.variation, children, state.seen)
@@ -102,8 +99,7 @@ class NSGA3:
         return jax.tree.map(partial(jnp.where, state.generation == 0), initial, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
-        if fitness.shape != state.fitness.shape:
-            raise UserError(f"fitness must have shape {state.fitness.shape}, got {fitness.shape}; set objectives of NSGA3 to its columns")
+        check_fitness(self, fitness)
         # The newer come first: of failed ones they stay, so that the initial population takes the place of its unevaluated self.
         genomes = jnp.concatenate([asked.genomes, state.genomes])
         fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
@@ -122,13 +118,6 @@ class NSGA3:
             generation=state.generation + 1,
             seen=remember(state.seen, space, asked.genomes) if self.avoid_duplicates else state.seen,
         )
-
-    def _cross(self, key: PRNGKey, space: AnySpace, state: State, pairs: Int[Array, "2 pairs"]) -> tuple[Genomes, Int[Array, "n 2"]]:
-        """Two children a pair, the last one dropped if the population is odd; a copy has one parent."""
-        one, other, crossed = self.variation.cross(key, space, *state.genomes[pairs])
-        own, partner = state.rows[pairs].reshape(-1), state.rows[pairs[::-1]].reshape(-1)
-        parents = jnp.stack([own, jnp.where(jnp.tile(crossed, 2), partner, -1)], axis=1)
-        return jnp.concatenate([one, other])[: self.population], parents[: self.population]
 
 
 def _pairs(key: PRNGKey, fitness: Fitness) -> Int[Array, "2 pairs"]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from jaxnas.errors import UserError
-from jaxnas.search.algorithm import AnySpace, Asked
+from jaxnas.search.algorithm import AnySpace, Asked, check_sizes
 from jaxnas.types import Fitness, PRNGKey
 
 
@@ -21,8 +20,7 @@ class RandomSearch:
     """Candidates per generation, at least 2."""
 
     def __post_init__(self):
-        if self.population < 2:
-            raise UserError(f"population must be at least 2, got {self.population}; set a larger one")
+        check_sizes(self.population)
 
     def init(self, key: PRNGKey, space: AnySpace) -> Int[Array, ""]:
         return jnp.int32(0)

@@ -6,13 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt
+from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError, choose
 from jaxnas.search.algorithm import AnySpace
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
-from jaxnas.types import Genomes, PRNGKey
+from jaxnas.types import Genomes, Parents, PRNGKey
 
 SLOTS = 1 << 16  # of a memory, at least
 ROUNDS = 4  # times that a child which repeats a known candidate is mutated again
@@ -165,6 +165,19 @@ def check_probabilities(**probabilities: float) -> None:
             raise UserError(f"{name} must be a probability from 0 to 1, got {value}; set one")
 
 
+def mated(
+    key: PRNGKey, space: AnySpace, variation: Variation, genomes: Genomes, rows: Int[Array, "n"], pairs: Int[Array, "2 pairs"]
+) -> tuple[Genomes, Parents]:
+    """Two children of each pair of members, as many as there are members: of an odd number the last child is dropped.
+
+    `rows` are the members' in the archive; a copy has one parent.
+    """
+    one, other, crossed = variation.cross(key, space, *genomes[pairs])
+    own, partner = rows[pairs].reshape(-1), rows[pairs[::-1]].reshape(-1)
+    parents = jnp.stack([own, jnp.where(jnp.tile(crossed, 2), partner, -1)], axis=1)
+    return jnp.concatenate([one, other])[: len(genomes)], parents[: len(genomes)]
+
+
 def hashes(space: AnySpace, genomes: Genomes) -> UInt[Array, "n"]:
     """A number for each network; those of different networks are almost always different."""
     words = jax.lax.bitcast_convert_type(jax.vmap(space.canonical)(genomes), jnp.uint32)
@@ -190,6 +203,11 @@ def remember(seen: UInt[Array, "slots"], space: AnySpace, genomes: Genomes) -> U
     return seen.at[found % jnp.uint32(len(seen))].set(found)
 
 
+def in_memory(seen: UInt[Array, "slots"], found: UInt[Array, "n"]) -> Bool[Array, "n"]:
+    """Which hashes are remembered."""
+    return seen[found % jnp.uint32(len(seen))] == found
+
+
 def without_duplicates(key: PRNGKey, space: AnySpace, variation: Variation, children: Genomes, seen: UInt[Array, "slots"]) -> Genomes:
     """Children that mean the network of a remembered candidate or of an earlier child, mutated again.
 
@@ -200,7 +218,7 @@ def without_duplicates(key: PRNGKey, space: AnySpace, variation: Variation, chil
         mine = hashes(space, children)
         order = jnp.argsort(mine, stable=True)
         later = jnp.append(False, mine[order][1:] == mine[order][:-1])
-        return jnp.zeros_like(later).at[order].set(later) | (seen[mine % jnp.uint32(len(seen))] == mine)
+        return jnp.zeros_like(later).at[order].set(later) | in_memory(seen, mine)
 
     def again(carry):
         step, children, duplicates = carry

@@ -55,7 +55,7 @@ class Space:
     structure: Any = None
 
     def __post_init__(self):
-        most = [sum(int(counts.max()) for counts in column) for column in zip(*self._tables, strict=True)]
+        most = [sum(int(counts.max()) for counts in column) for column in zip(*self.tables, strict=True)]
         for what, limit, total in zip(("multiply-adds", "weights", "activations"), (2**31, 2**29, 2**29), most, strict=False):
             if total >= limit:
                 raise UserError(f"a network of space {self.name} may have {total} {what}, more than {limit - 1}: give it smaller choices")
@@ -120,7 +120,7 @@ class Space:
         return _looked_up(self, jnp.asarray(genomes))
 
     @cached_property
-    def _tables(self) -> list[Costs]:
+    def tables(self) -> list[Costs]:
         """Each part's costs for every combination of its genes' choices, int64; the last gene changes fastest."""
         return [_table(part, [self.genes[i].choices for i in part.genes]) for part in self.parts]
 
@@ -167,7 +167,7 @@ def _table(part: Part, choices: list[tuple[int, ...]]) -> Costs:
 @partial(jax.jit, static_argnames="space")
 def _looked_up(space: Space, genomes: Int[Array, "*n genes"]) -> Costs:
     macs = params = peak = jnp.int32(0)
-    for part, table in zip(space.parts, space._tables, strict=True):
+    for part, table in zip(space.parts, space.tables, strict=True):
         row = jnp.int32(0)
         for i in part.genes:
             row = row * len(space.genes[i].choices) + genomes[..., i]

@@ -30,6 +30,11 @@ from jaxnas.workload import Op
 PURPOSES = ("train", "plan", "predict", "search", "random", "finetune")
 
 
+def purpose_key(seed: int, purpose: str) -> PRNGKey:
+    """The key that a run with this seed has for a purpose."""
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
+
+
 @dataclass(frozen=True)
 class Job:
     """One run: where its files are, its settings, its data, its space and its supernet."""
@@ -42,7 +47,7 @@ class Job:
 
     def key(self, purpose: str) -> PRNGKey:
         """A key of its own for each purpose, from the seed."""
-        return jax.random.fold_in(jax.random.key(self.config.seed), PURPOSES.index(purpose))
+        return purpose_key(self.config.seed, purpose)
 
     def resolution(self, genome: Int[np.ndarray, "genes"]) -> int:
         return self.space.decode(genome)["resolution"]

@@ -6,13 +6,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.report.html import MADE_BY, hypervolume_growth, write_report
+from jaxnas.report.html import MADE_BY, write_report
 from jaxnas.run_directory import RunDirectory
+from jaxnas.search.statistics import hypervolume_curve
 
 GENES = ["resolution", "first_conv_width", *[f"mb{i}_{kind}" for i in range(1, 7) for kind in ("width", "depth", "kernel", "expand")]]
 HOSTILE = "<script>alert('x')</script> --> $\\frac{$ & \"quoted\""
@@ -247,7 +247,7 @@ def test_hypervolume_grows_as_a_grid_says():
     fitness = archive(np.random.default_rng(1), 40, 0.02)["fitness"]
     counts = np.array([4, 8, 24, 40], np.int32)
     reference = np.nanmax(fitness, axis=0)
-    growth = np.asarray(hypervolume_growth(jnp.asarray(fitness), jnp.asarray(counts), jnp.asarray(reference)))
+    growth = hypervolume_curve(fitness, np.repeat(np.arange(4), np.diff(counts, prepend=0)), reference)
     expected = [area(fitness[:count], reference) for count in counts]
     np.testing.assert_allclose(growth, expected, rtol=0.02)
     planted = [area(fitness[: count // 2], reference) for count in counts]

@@ -11,7 +11,7 @@ from jaxnas.search import nsga2
 from jaxnas.search.algorithm import Asked
 from jaxnas.search.loop import _ask, _init, _tell
 from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.variation import Discrete
+from jaxnas.search.variation import Discrete, mated
 from jaxnas.spaces.space import Space
 
 tournaments = jax.jit(nsga2._tournaments)
@@ -47,8 +47,8 @@ def test_copies_have_one_parent_and_crossed_children_two(space):
     by_row = genomes[np.argsort(rows)]
     pairs = jnp.arange(n, dtype=jnp.int32).reshape(2, -1)
     for crossover in (0.0, 0.3, 1.0):
-        cross = jax.jit(NSGA2(n, Discrete(crossover))._cross, static_argnums=1)
-        children, parents = map(np.asarray, cross(jax.random.key(0), space, state, pairs))
+        cross = jax.jit(mated, static_argnums=(1, 2))
+        children, parents = map(np.asarray, cross(jax.random.key(0), space, Discrete(crossover), state.genomes, state.rows, pairs))
         alone = parents[:, 1] == -1
         assert abs((1 - alone.mean()) - crossover) < 0.1
         np.testing.assert_array_equal(children[alone], by_row[parents[alone, 0]])
