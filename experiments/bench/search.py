@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from figures import Bar, Contender, Report, check_json, race, run_bench, timed
 from scipy.stats import mannwhitneyu
-from search_jaxnas import last_populations, make_archive
+from search_jaxnas import last_populations, make_archive, make_predicted_search
 from search_problems import DTLZ2, INT31, ZDT1, ZDT2, ZDT3, Problem
 
 from jaxnas.errors import UserError
@@ -55,10 +55,13 @@ KEPT, UNIQUE = "duplicates kept", "duplicates eliminated"
 LEAST = {KEPT: {28: 15.0, 1000: 10.0, 10_000: 5.0}, UNIQUE: {28: 20.0, 1000: 20.0, 10_000: 40.0}}
 PACE, WIN, RANK = "population {}, {}: jaxnas / pymoo", "{}: hypervolume above pymoo's", "rank: jaxnas / moocore"
 SAME = "rank: same as moocore's"
+LIMITS = {1: 0.1, 30: 1.0}  # seeds: seconds that a search by predictors alone may take, 28 x 50
+PREDICTED, UNDER = "predicted search, seeds {}", "predicted search, seeds {}: {:g} s / jaxnas"
 BARS = (
     *(Bar(PACE.format(population, how), least) for how, bars in LEAST.items() for population, least in bars.items()),
     Bar(RANK, 1 / 1.5),
     Bar(SAME, 1.0),
+    *(Bar(UNDER.format(seeds, limit), 1.0) for seeds, limit in LIMITS.items()),
     *(Bar(WIN.format(problem.name), -percent) for problem, percent in TOLERANCES.items()),
 )
 
@@ -87,6 +90,7 @@ def bench(settings: Settings) -> Report:
     for pace in sizes.paces:
         generation(report, pace, peers)
     whole_run(report, sizes, peers)
+    predicted_search(report, sizes)
     for problem in TOLERANCES:
         quality(report, problem, sizes, peers)
     return report
@@ -142,6 +146,19 @@ def whole_run(report: Report, sizes: Sizes, peers: Any) -> None:
     for how in (KEPT, UNIQUE):
         report.add(f"whole run, {how}: jaxnas / pymoo", "x", *(seconds[f"pymoo, {how}"] / seconds[f"jaxnas, {how}"]))
     report.add(f"whole run, {sizes.seeds} seeds: jaxnas / pymoo", "x", *(sizes.seeds * seconds[f"pymoo, {UNIQUE}"] / seconds[together]))
+
+
+def predicted_search(report: Report, sizes: Sizes) -> None:
+    """A job's search with all objectives predicted: of one seed, and of many at once."""
+    search = make_predicted_search(28, 50)
+    entries = {PREDICTED.format(seeds): partial(search, _keys(seeds)) for seeds in LIMITS}
+    first = {name: timed(run)[0] for name, run in entries.items()}
+    seconds, _ = race("predicted search", [Contender(name, run) for name, run in entries.items()], 4 * sizes.rounds)
+    for seeds, limit in LIMITS.items():
+        name = PREDICTED.format(seeds)
+        report.add(f"{name}, first call", "s", first[name])
+        report.add(name, "s", *seconds[name])
+        report.add(UNDER.format(seeds, limit), "x", *(limit / np.array(seconds[name])))
 
 
 def quality(report: Report, problem: Problem, sizes: Sizes, peers: Any) -> None:

@@ -7,9 +7,13 @@ import jax
 import numpy as np
 from search_problems import Problem
 
+from jaxnas.predictors import mlp
+from jaxnas.predictors.features import gene_values
 from jaxnas.search.algorithm import Asked
 from jaxnas.search.compiled import Archives, search_many
 from jaxnas.search.nsga2 import NSGA2
+from jaxnas.spaces.published import attentive_nas
+from jaxnas.types import Fitness, Genomes
 
 
 def make_archive(problem: Problem, population: int, generations: int, unique: bool) -> Callable[[jax.Array], Archives]:
@@ -36,6 +40,25 @@ def _members(algorithm: NSGA2, problem: Problem, archives: Archives) -> jax.Arra
         return jax.lax.scan(told, algorithm.init(jax.random.key(0), problem.space), generations)[0].fitness
 
     return jax.vmap(one)(archives)
+
+
+def make_predicted_search(population: int, generations: int) -> Callable[[jax.Array], Archives]:
+    """The search of a job whose two objectives are both predicted, of AttentiveNAS's space: keys to everything evaluated.
+
+    The predictors are perceptrons of the size that jaxnas fits to latencies, fitted to the MACs of 300 networks and to
+    the inverse of their parameters: what they say is beside the question of how fast they are asked.
+    """
+    space = attentive_nas()
+    genomes = space.sample(jax.random.key(0), 300)
+    features, costs = gene_values(space, genomes), space.costs(genomes)
+    targets = np.asarray(costs.macs) / 1e8, 1e7 / np.asarray(costs.params)
+    models = [mlp.fit(jax.random.key(1), features[:200], y[:200], features[200:], y[200:], steps=500) for y in targets]
+    algorithm = NSGA2(population=population)
+
+    def predicted(genomes: Genomes, models: list[mlp.LatencyMLP]) -> Fitness:
+        return jax.numpy.stack([mlp.predict(model, gene_values(space, genomes)) for model in models], axis=1)
+
+    return lambda keys: jax.block_until_ready(search_many(algorithm, space, keys, predicted, generations, models))
 
 
 def _algorithm(problem: Problem, population: int, unique: bool) -> NSGA2:
