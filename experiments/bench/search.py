@@ -1,6 +1,6 @@
 """Question: how much faster is NSGA-II as one compiled program than pymoo, evox and DEAP, and does it find as much?
 
-Command: jaxnas bench search   (or python experiments/bench/search.py), about 8 minutes on two cores
+Command: jaxnas bench search   (or python experiments/bench/search.py), about 16 minutes on two cores
 
 A figure "jaxnas / X" is how many times faster jaxnas is than X. Exit code 1 if a bar is missed.
 """
