@@ -52,6 +52,7 @@ Overrides name any setting, with dots:
   jaxnas run experiments/quickstart.py --out runs/short --train.epochs 5
   jaxnas run experiments/quickstart.py --latency-limit-ms 0.1
   jaxnas run experiments/quickstart.py --space mine.toml
+  jaxnas run experiments/quickstart.py --device onnxruntime --until 3%
   jaxnas run experiments/quickstart.py --help        lists all settings
 
 Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C.
@@ -82,7 +83,7 @@ def _main(arguments: list[str]) -> int:
     command, experiment, out = known.command, known.experiment, known.out
     if command == "bench":
         return _bench(experiment, overrides)
-    config = _overridden(load_config(experiment), overrides, f"jaxnas {command} {experiment}")
+    config = _overridden(load_config(experiment), [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
@@ -100,6 +101,18 @@ def _main(arguments: list[str]) -> int:
     else:
         run_stages(list(STAGES) if command == "run" else [command], config, out)
     return 0
+
+
+def _sitting(known: argparse.Namespace) -> list[str]:
+    """The overrides that `--device` and `--until` are short for."""
+    device, until = getattr(known, "device", None), getattr(known, "until", None)
+    overrides = [] if device is None else ["--profile.device", device]
+    if until is not None:
+        percent = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", until)
+        if percent is None or not 0 < float(percent[1]) < 100:
+            raise UserError(f"--until must be a percentage above 0 and below 100, got {until!r}: write it as 3%")
+        overrides += ["--profile.until", str(float(percent[1]) / 100)]
+    return overrides
 
 
 def _bench(name: str, options: list[str]) -> int:
@@ -145,6 +158,9 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if name == "compare":
             command.add_argument("--algorithms", metavar="A,B,...", help="beside random search (default: the experiment's own)")
             command.add_argument("--seeds", metavar="N", type=int, default=30, help="searches of each algorithm (default: 30)")
+        if name in ("run", "profile"):
+            command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
+            command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well, in one sitting")
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
     bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")

@@ -13,8 +13,13 @@ from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import choose
+from jaxnas.export.lint import takes_int8
+from jaxnas.hardware import hailo
 from jaxnas.hardware.device import Device
+from jaxnas.hardware.npu import HAILO_8L, Modelled
 from jaxnas.hardware.onnxruntime import OnnxRuntime
+from jaxnas.hardware.openvino import OpenVino
+from jaxnas.hardware.remote import RemoteDevice
 from jaxnas.search.algorithm import Algorithm
 from jaxnas.search.evolution import RegularizedEvolution
 from jaxnas.search.evosax import Evosax
@@ -53,7 +58,10 @@ class ProfileConfig:
     """Which subnets are measured, and how."""
 
     device: str = "onnxruntime"
-    """onnxruntime: this machine's processor."""
+    """onnxruntime: this machine's processor; openvino: the same through OpenVINO, which `pip install "jaxnas[openvino]"` brings;
+    ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password, through ONNX Runtime of its python3, or of
+    ssh:HOST:PYTHON, an interpreter's path there; hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
+    hailo8l_model: not measured but simulated, by a model fitted to published figures."""
     threads: int = 1
     """Of the device's runtime."""
     train: int = 200
@@ -64,8 +72,11 @@ class ProfileConfig:
     """Drawn uniformly; only ever reported."""
     rounds: int = 3
     """Every subnet is measured once in each round, and the fastest counts: a machine's slow phases outlast one measurement."""
+    until: float | None = None
+    """Measure in one sitting, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
+    no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way."""
     seconds: float = 0.1
-    """Time spent on each measurement."""
+    """Time spent on each measurement. One whose two halves differ by more than 10 % is made again, and after five times refused."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,24 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """What the networks are exported for."""
+
+    target: str = "onnxruntime"
+    """onnxruntime, generic or hailo8l: what it would refuse stops the export, and says which layer and why."""
+    precision: str = "float32"
+    """float32 or int8: as what the search evaluates networks and the device measures them. With the target onnxruntime both are
+    exported, and tested at the end."""
+    calibration_images: int = 256
+    """Training images that activations are quantised by, at most; also written as .npy, for other quantisers."""
+
+    @property
+    def int8_files(self) -> bool:
+        """Whether devices are given int8 files; those that take none quantise by themselves."""
+        return self.precision == "int8" and takes_int8(self.target)
+
+
+@dataclass(frozen=True)
 class Config:
     """One experiment. Every field can be overridden on the command line: `--train.epochs 5`."""
 
@@ -117,6 +146,7 @@ class Config:
     predict: PredictConfig = field(default_factory=PredictConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
 
 # Known by name. A space is built for the image size, channels and classes of a data set.
@@ -142,6 +172,10 @@ ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
+    "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
+    "hailo8l": lambda settings: hailo.from_environment(settings.seconds),
+    "hailo8l_model": lambda settings: Modelled(HAILO_8L),
+    "ssh": lambda settings: RemoteDevice(*_place(settings.device), settings.threads, settings.seconds),
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tfds.load, "npz": npz.load}
 
@@ -149,6 +183,20 @@ DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tf
 def make_algorithm(settings: SearchConfig) -> Algorithm:
     """The algorithm that `settings.algorithm` names; what follows a colon is for the algorithm to read."""
     return choose("algorithm", settings.algorithm.partition(":")[0], ALGORITHMS)(settings)
+
+
+def make_device(settings: ProfileConfig) -> Device:
+    """The device that `settings.device` names; what follows a colon is for the device to read."""
+    return choose("device", settings.device.partition(":")[0], DEVICES)(settings)
+
+
+def _place(device: str) -> tuple[str, str]:
+    """
+    >>> _place("ssh:pi5"), _place("ssh:pi5:venv/bin/python")
+    (('pi5', 'python3'), ('pi5', 'venv/bin/python'))
+    """
+    _, host, python = [*device.split(":", 2), "", ""][:3]
+    return host, python or "python3"
 
 
 def _variation(settings: SearchConfig) -> Discrete:

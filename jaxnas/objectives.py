@@ -11,11 +11,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from jaxnas.hardware.npu import CostModel
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.training.parallel import dealt
 from jaxnas.types import Fitness, Genomes
 
 
@@ -23,7 +25,7 @@ class Evidence(NamedTuple):
     """Arrays that objectives read, an argument of the compiled program: captured, they would be compiled in."""
 
     params: Params
-    predictor: LatencyMLP
+    predictor: LatencyMLP | None  # None where no objective asks it
     static: Int[Array, ""]  # choice of the static gene (resolution) that `examples` have
     examples: Examples
 
@@ -37,20 +39,34 @@ class Objective:
     measure: Callable[[Genomes, Evidence], Float[Array, "n"]]
 
 
-def classification_error(net: Supernet, mesh: Mesh | None = None) -> Objective:
-    """Share of the search images that a subnet gets wrong, with recalibrated batch norm; the mesh's devices share the subnets."""
+def classification_error(net: Supernet, mesh: Mesh | None = None, int8: bool = False) -> Objective:
+    """Share of the search images that a subnet gets wrong, with recalibrated batch norm; the mesh's devices share the subnets.
+
+    `int8`: that the int8 network gets wrong that the subnet becomes.
+    """
     static = net.space.static
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
         live = genomes[:, static] == evidence.static
-        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, mesh=mesh)
+        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, int8=int8, mesh=mesh)
 
-    return Objective("error", "share of images", measure)
+    return Objective("int8 error" if int8 else "error", "share of images", measure)
 
 
 def predicted_latency(space: Space) -> Objective:
     """Latency in ms as the predictor has it."""
-    return Objective("latency", "ms", lambda genomes, evidence: predict(evidence.predictor, gene_values(space, genomes)))
+
+    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
+        if evidence.predictor is None:
+            raise ValueError("the evidence has no predictor")
+        return predict(evidence.predictor, gene_values(space, genomes))
+
+    return Objective("latency", "ms", measure)
+
+
+def modelled_latency(space: Space, model: CostModel) -> Objective:
+    """Latency in ms as an analytic device has it."""
+    return Objective("latency", "ms", lambda genomes, evidence: jax.vmap(lambda genome: model(space.layers(genome)).latency_ms)(genomes))
 
 
 def network_macs(space: Space) -> Objective:
@@ -70,22 +86,25 @@ def peak_memory(space: Space, bytes_per_activation: int = 4) -> Objective:
 
 
 def fitness(
-    space: Space, objectives: Sequence[Objective], evidence: Sequence[Evidence]
+    space: Space, objectives: Sequence[Objective], evidence: Sequence[Evidence], mesh: Mesh | None = None
 ) -> Callable[[Int[np.ndarray, "n genes"]], Float[np.ndarray, "n objectives"]]:
     """The function that a search calls: genomes to fitness, one compiled call for each of the static gene's choices.
 
     `evidence` has one entry per choice. Populations of one size share one program per choice, whatever they hold:
-    candidates of another choice are skipped, not evaluated.
+    candidates of another choice are skipped, not evaluated. Over the devices of a `mesh` candidates are spread by their MACs.
     """
-    static = space.static
+    static, devices = space.static, 1 if mesh is None else mesh.size
     program = jax.jit(partial(_fitness, tuple(objectives)))
 
     def evaluate(genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n objectives"]:
+        choices = genomes[:, static]
+        order = dealt(np.where(choices >= 0, np.asarray(space.costs(genomes).macs, np.float64), 0), devices)
+        rows = jnp.asarray(np.where(order[:, None] < 0, -1, genomes[order]))
+        found = [(choice, program(rows, one)) for choice, one in enumerate(evidence) if (choices == choice).any()]
         result = np.full((len(genomes), len(objectives)), np.nan, np.float32)
-        for choice, one in enumerate(evidence):
-            mine = genomes[:, static] == choice
-            if mine.any():
-                result[mine] = np.asarray(program(jnp.asarray(genomes), one))[mine]
+        for choice, values in found:  # all programs run by now: a device that is done with one goes on with the next
+            mine = (order >= 0) & (choices[order] == choice)
+            result[order[mine]] = np.asarray(values)[mine]
         return result
 
     return evaluate

@@ -1,19 +1,28 @@
-"""Which subnets are measured to learn a device's latency."""
+"""Which subnets are measured to learn a device's latency, and when they are enough."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.errors import UserError
+from jaxnas.predictors.ensemble import Calibrated, Ensemble
+from jaxnas.search import pareto
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes, PRNGKey
 
 TILT = 4.0  # at its ends a gene of two choices is drawn small, or large, 98 times in 100
 ROUNDS = 100  # of drawing before a sample of different genomes is given up
+
+FIRST, BATCH = 40, 20  # subnets measured before the first look, and between two looks
+FRESH = 20  # subnets drawn uniformly that an error is taken from, at least
+GROUP = 50  # candidates that each informative subnet is chosen from
+POOL, LOSS = 1000, 0.005  # candidates of the front that is watched; what it may cost to have chosen by the predictor before
 
 
 def covering_sample(key: PRNGKey, space: Space, n: int) -> Genomes:
@@ -79,3 +88,118 @@ def _distinct(key: PRNGKey, space: Space, n: int, start, exclude, draw: Callable
 @partial(jax.jit, static_argnames="space")
 def _canonical(space: Space, genomes: Genomes) -> Genomes:
     return jax.vmap(space.canonical)(genomes)
+
+
+class Step(NamedTuple):
+    """What a sitting wants next."""
+
+    genomes: Int[np.ndarray, "m genes"]  # to be measured; none when the sitting is over
+    fresh: Bool[np.ndarray, "m"]  # drawn uniformly, to see how well strangers are predicted
+    error: float  # mean relative error of fresh subnets; NaN while there are fewer than 20
+    reason: str  # why the sitting is over, "" while it is not
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A device's latency in one sitting: subnets are measured until strangers are predicted well.
+
+    First come 40 subnets that cover the space (half of `most`, if that is less), then batches of 20: half are fresh, drawn
+    uniformly, half informative, those that an ensemble's members disagree on most, each among 50 of its own. It is over when the
+    mean relative error on the fresh ones, each predicted by the member that has not seen it, is at most `until`; or when the front of
+    predicted latency against MACs, which stand in for accuracy, no longer changes: whoever had chosen it a batch earlier would lose
+    0.5 % of latency at most, in the mean; or after `most` subnets.
+    """
+
+    space: Space
+    until: float
+    most: int
+    predictor: Ensemble = Ensemble()  # noqa: RUF009  (frozen)
+
+    def __post_init__(self):
+        if not 0 < self.until < 1:
+            raise UserError(f"the error to measure until must be a share above 0 and below 1, got {self.until}: 0.03 is 3 %")
+
+    def step(
+        self,
+        key: PRNGKey,
+        genomes: Int[np.ndarray, "n genes"],
+        latency_ms: Float[np.ndarray, "n"],
+        fresh: Bool[np.ndarray, "n"],
+    ) -> Step:
+        """What to measure after `genomes`, in the order in which they were measured; NaN latencies failed.
+
+        A function of its arguments alone: a batch that was cut off is planned again from what came before it, and the rest returned.
+        """
+        keys, n, first = [jax.random.fold_in(key, i) for i in range(4)], len(genomes), min(FIRST, self.most // 2)
+        if n < first:
+            planned = np.asarray(covering_sample(keys[0], self.space, first))
+            return self._rest(planned, np.zeros(first, bool), genomes, first, np.nan)
+        known = n if n >= self.most else first + (n - first) // BATCH * BATCH
+        model = self._fit(keys[1], genomes[:known], latency_ms[:known])
+        strangers = fresh[:known][np.isfinite(latency_ms[:known])]
+        error = float(model.errors()[strangers].mean()) if strangers.sum() >= FRESH else np.nan
+        reason = self._reason(keys, model, error, genomes[:known], latency_ms[:known]) if known == n else ""
+        if reason:
+            return Step(genomes[:0], np.zeros(0, bool), error, reason)
+        planned, marks = self._batch(jax.random.fold_in(keys[2], known), model, genomes[:known], min(BATCH, self.most - known))
+        return self._rest(planned, marks, genomes, known + len(planned), error)
+
+    def _fit(self, key: PRNGKey, genomes: np.ndarray, latency_ms: np.ndarray) -> Calibrated:
+        good = np.isfinite(latency_ms)
+        return self.predictor.fit(jax.random.fold_in(key, len(genomes)), self.space, genomes[good], latency_ms[good].astype(np.float32))
+
+    def _reason(self, keys, model: Calibrated, error: float, genomes: np.ndarray, latency_ms: np.ndarray) -> str:
+        n = len(genomes)
+        if error <= self.until:
+            return f"the error on fresh subnets is {error:.1%}, at most {self.until:.1%}"
+        if n >= self.most:
+            return f"{self.most} subnets are measured, which is the most"
+        if self.space.parts and n >= min(FIRST, self.most // 2) + 2 * BATCH:
+            before = self._fit(keys[1], genomes[:-BATCH], latency_ms[:-BATCH])
+            pool = covering_sample(keys[3], self.space, min(POOL, self.space.size() // 2))
+            macs = np.asarray(self.space.costs(pool).macs, np.float32)
+            if _loss(macs, *(np.asarray(one(pool)) for one in (before, model))) <= LOSS:
+                return "the front of latency against MACs no longer changes"
+        return ""
+
+    def _batch(self, key: PRNGKey, model: Calibrated, known: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Fresh and informative subnets in turn, so that a drift of the device hits them alike."""
+        fresh_key, draw_key = jax.random.split(key)
+        half = (size + 1) // 2
+        fresh = np.asarray(_distinct(fresh_key, self.space, half, known[:0], known, partial(_rounded, _uniform)))
+        taken = np.concatenate([known, fresh])
+        drawn = min(GROUP * (size - half), self.space.size() - len(taken))
+        candidates = np.asarray(_distinct(draw_key, self.space, drawn, known[:0], taken, partial(_rounded, _tilted)))
+        groups = np.array_split(np.arange(drawn), size - half) if size > half else []
+        unsure = np.asarray(model.disagreement(candidates))
+        informative = candidates[[group[unsure[group].argmax()] for group in groups]].reshape(-1, known.shape[1])
+        marks = np.arange(size) % 2 == 0
+        planned = np.empty((size, known.shape[1]), np.int32)
+        planned[marks], planned[~marks] = fresh, informative
+        return planned, marks
+
+    def _rest(self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float) -> Step:
+        """What is left of a batch, after which `until` subnets are measured."""
+        seen = {genome.tobytes() for genome in genomes.astype(np.int32)}
+        left = np.array([genome.tobytes() not in seen for genome in planned])
+        room = until - len(genomes)
+        return Step(planned[left][:room], marks[left][:room], float(error), "")
+
+
+def _rounded(draw: Callable[[PRNGKey, Space, int], Genomes], key: PRNGKey, space: Space, n: int) -> Genomes:
+    """`n` draws or more: of few sizes, for few compiled programs."""
+    return draw(key, space, -(-n // 512) * 512)
+
+
+def _loss(macs: Float[np.ndarray, "n"], before_ms: Float[np.ndarray, "n"], now_ms: Float[np.ndarray, "n"]) -> float:
+    """How much slower, by the predictor of now, the front of before is than that of now, with as many MACs; mean over the latter.
+
+    >>> _loss(np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.2, 2.0]))
+    0.05
+    """
+    old, new = (np.flatnonzero(_front(jnp.stack([-jnp.asarray(macs), jnp.asarray(ms)], axis=1))) for ms in (before_ms, now_ms))
+    enough = macs[old][None] >= macs[new][:, None]
+    return float(np.mean(np.where(enough, now_ms[old][None], np.inf).min(axis=1) / now_ms[new] - 1))
+
+
+_front = jax.jit(pareto.front)

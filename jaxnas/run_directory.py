@@ -128,6 +128,12 @@ class RunDirectory:
         except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
             raise corrupt(self.path(name)) from error
 
+    def write_npy(self, name: str, array: np.ndarray) -> None:
+        """Write one array of numbers."""
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        self.write_bytes(name, buffer.getvalue())
+
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a table whose columns are those of the first row; cells as in `append_csv`."""
         columns = list(rows[0]) if rows else []

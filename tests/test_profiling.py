@@ -1,9 +1,13 @@
+import zlib
+
 import jax
 import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.profiling import covering_sample, uniform_sample
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.lookup import Lookup
+from jaxnas.profiling import Sitting, covering_sample, uniform_sample
 from jaxnas.spaces.space import Gene, Space
 
 N = 200
@@ -134,3 +138,109 @@ def test_genomes_of_the_same_network_are_duplicates():
 def test_equal_keys_give_equal_samples(space, covering):
     np.testing.assert_array_equal(covering_sample(jax.random.key(0), space, N), covering)
     assert not np.array_equal(covering_sample(jax.random.key(2), space, N), covering)
+
+
+# A device's latency in one sitting.
+
+BIG = make((4, *[2] * 12, *[3] * 8, *[4] * 4, 1, 1, 6, 6, 2, 2), static=(0,))
+PREDICTOR = Ensemble(Lookup(), folds=5)
+
+
+def latency(genomes, noise=0.0):
+    """Additive, in ms; the noise of a network is always the same."""
+    prices = np.random.default_rng(1).uniform(0.1, 1, (31, 6))
+    exact = 1 + np.cumsum(prices, axis=1)[np.arange(31), genomes].sum(axis=1)
+    drawn = [np.random.default_rng(zlib.crc32(genome.astype(np.int32).tobytes())).normal() for genome in genomes]
+    return exact * np.exp(noise * np.array(drawn))
+
+
+def sit(sitting, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes), bool), stop=10**9):
+    """Measures until the sitting is over, one after another; returns the rows, and the last step."""
+    genomes, ms, fresh = rows or (np.zeros((0, 31), np.int32), np.zeros(0), np.zeros(0, bool))
+    while True:
+        step = sitting.step(jax.random.key(0), genomes, ms, fresh)
+        if not len(step.genomes) or len(genomes) >= stop:
+            return (genomes, ms, fresh), step
+        room = stop - len(genomes)
+        new = step.genomes[:room]
+        figures = np.where(failing(new), np.nan, latency(new, noise))
+        genomes, ms, fresh = np.concatenate([genomes, new]), np.append(ms, figures), np.append(fresh, step.fresh[:room])
+
+
+@pytest.fixture(scope="module")
+def sitting():
+    return Sitting(BIG, 0.03, 300, PREDICTOR)
+
+
+@pytest.fixture(scope="module")
+def over(sitting):
+    return sit(sitting, 0.01)
+
+
+def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
+    """What it says of strangers holds for two hundred others, measured afterwards."""
+    (genomes, ms, fresh), step = over
+    assert step.error <= 0.03 and step.reason.startswith("the error on fresh subnets is ")
+    assert 80 <= len(genomes) < 300 and (len(genomes) - 40) % 20 == 0 and distinct(genomes) == len(genomes)
+    model = PREDICTOR.fit(jax.random.key(1), BIG, genomes, ms.astype(np.float32))
+    others = np.asarray(uniform_sample(jax.random.key(2), BIG, 200, genomes))
+    true = np.abs(np.asarray(model(others)) / latency(others, 0.01) - 1).mean()
+    assert true < 1.3 * step.error
+    earlier = (genomes[:-20], ms[:-20], fresh[:-20])
+    before = Sitting(BIG, 0.03, 300, PREDICTOR).step(jax.random.key(0), *earlier)
+    assert not before.error <= 0.03 and len(before.genomes) == 20
+
+
+def test_half_of_what_follows_the_cover_is_fresh(over):
+    (genomes, ms, fresh), _ = over
+    assert not fresh[:40].any() and fresh[40:].mean() == 0.5
+    assert np.ptp(position(BIG, genomes[:40])) == 1
+    model = PREDICTOR.fit(jax.random.key(1), BIG, genomes[:40], ms[:40].astype(np.float32))
+    unsure = np.asarray(model.disagreement(genomes[40:60]))
+    assert unsure[~fresh[40:60]].mean() > 1.2 * unsure[fresh[40:60]].mean()
+
+
+def test_a_bound_out_of_reach_ends_at_the_most():
+    (genomes, _, _), step = sit(Sitting(BIG, 0.001, 95, PREDICTOR), 0.05)
+    assert len(genomes) == 95 and step.reason == "95 subnets are measured, which is the most" and step.error > 0.02
+
+
+@pytest.mark.parametrize("cut", [0, 17, 40, 53, 60])
+def test_a_sitting_goes_on_where_it_was_cut_off(sitting, over, cut):
+    (genomes, ms, fresh), step = over
+    rows, last = sit(sitting, 0.01, (genomes[:cut], ms[:cut], fresh[:cut]))
+    np.testing.assert_array_equal(rows[0], genomes)
+    np.testing.assert_array_equal(rows[2], fresh)
+    assert last.reason == step.reason and last.error == step.error
+
+
+def test_failed_measurements_count_for_nothing_but_are_not_repeated(sitting):
+    (genomes, ms, _), step = sit(sitting, 0.01, failing=lambda genomes: genomes[:, 1] == 1)
+    assert step.reason and distinct(genomes) == len(genomes) and 0.2 < np.isnan(ms).mean() < 0.8
+
+
+def test_a_front_that_stays_ends_the_sitting(small_mobilenet):
+    """The error is above the bound, but what one would choose does not move."""
+    space = small_mobilenet((24, 32), 3, 10)
+    draws = Sitting(space, 0.001, 190, PREDICTOR)
+    genomes, ms, fresh = np.zeros((0, len(space.genes)), np.int32), np.zeros(0), np.zeros(0, bool)
+    while len((step := draws.step(jax.random.key(0), genomes, ms, fresh)).genomes):
+        genomes, fresh = np.concatenate([genomes, step.genomes]), np.append(fresh, step.fresh)
+        ms = 1 + np.asarray(space.costs(genomes).macs) / 1e5 * (1 + genomes[:, -1] / 10)
+    assert step.reason == "the front of latency against MACs no longer changes"
+    assert step.error > 0.001 and len(genomes) < 190
+
+
+def test_the_whole_space_may_be_measured():
+    space = make((2, 3, 2, 4))
+    genomes, fresh = np.zeros((0, 4), np.int32), np.zeros(0, bool)
+    sitting = Sitting(space, 0.001, 48, PREDICTOR)
+    while len((step := sitting.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)).genomes):
+        genomes, fresh = np.concatenate([genomes, step.genomes]), np.append(fresh, step.fresh)
+    assert distinct(genomes) == 48
+
+
+@pytest.mark.parametrize("until", [0.0, -0.1, 1.0, 3.0])
+def test_a_bound_that_is_no_share(until):
+    with pytest.raises(UserError, match=r"a share above 0 and below 1, got .*: 0.03 is 3 %"):
+        Sitting(BIG, until, 100, PREDICTOR)

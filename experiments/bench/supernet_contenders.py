@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import count, cycle
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from supernet_case import Case
 
 from jaxnas.data.augment import Augmentation
-from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.objectives import Evidence, classification_error, fitness
+from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.workload import Op
@@ -23,14 +23,14 @@ TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
 def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
     """jaxnas's population evaluation: rows of the case's genomes to accuracies."""
     mesh = all_devices()
-    program = jax.jit(partial(accuracies, case.net, mesh=mesh))
     params, data = on_each(mesh, (case.params, [Examples(*map(jnp.asarray, work)) for work in case.work.values()]))
-    genomes, choices = jnp.asarray(case.genomes), case.genomes[:, case.static]
+    evidence = [Evidence(params, None, jnp.int32(choice), examples) for choice, examples in enumerate(data)]
+    errors = fitness(case.net.space, [classification_error(case.net, mesh)], evidence, mesh)
 
     def run(rows: np.ndarray) -> np.ndarray:
-        asked = np.isin(np.arange(len(genomes)), rows)
-        found = [program(params, genomes, jnp.asarray(asked & (choices == choice)), one) for choice, one in enumerate(data)]
-        return np.stack(found)[choices, np.arange(len(genomes))][rows]
+        asked = case.genomes.copy()
+        asked[~np.isin(np.arange(len(asked)), rows), case.static] = -1  # not of any resolution: skipped
+        return 1 - errors(asked)[rows, 0]
 
     return run
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxnas.hardware.device import ExportedModel, Measurement
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, Layers
 
 
@@ -165,3 +166,21 @@ HAILO_8L = DataflowChip(
 """Squeeze-excites count as not fitting (no published network with them does) and as extrapolation. Unseen too, but not shown by
 the cost table, are swish and hard-swish. Frame times are of compilations with high effort. Fitted and tested by
 experiments/hailo8l_model.py."""
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """An analytic device in the place of a measured one: its latencies come of a network's cost table, and its runtime says how far off."""
+
+    model: CostModel
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def measure(self, model: ExportedModel) -> Measurement:
+        """What the model says; the same every time."""
+        if model.layers is None:
+            raise ValueError(f"{self.name} needs the network's cost table")
+        latency_ms = float(self.model(model.layers).latency_ms)
+        return Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0)

@@ -1,16 +1,19 @@
 """This machine through ONNX Runtime: a device that is really measured."""
 
+import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from jaxnas.errors import UserError
-from jaxnas.hardware.device import ExportedModel, Measurement, failed, summarise, time_runs
+from jaxnas.hardware.device import ExportedModel, Measurement, check_effort, failed, measured, time_runs
+from jaxnas.hardware.machine import clock, processor
+from jaxnas.store import source_digest
 
 SILENT = 4  # failures are part of the measurement, not of the terminal
+RUNTIME = f"onnxruntime {onnxruntime.__version__}"
 
 
 @dataclass(frozen=True)
@@ -18,30 +21,33 @@ class OnnxRuntime:
     """The processor of this machine: one image at a time, `threads` threads, about `seconds` per network.
 
     The image is random, float32, of the model's input shape, which must be static. A model that does not load or run
-    is a measurement with a failure.
+    is a measurement with a failure, and so is one on a machine that is too noisy.
     """
 
     threads: int = 1
     seconds: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UserError(f"threads must be 1 or more, got {self.threads}")
-        if self.seconds <= 0:
-            raise UserError(f"seconds per measurement must be above 0, got {self.seconds}")
+        check_effort(self.threads, self.seconds)
 
     @property
     def name(self) -> str:
         return "onnxruntime"
 
+    def identity(self) -> dict[str, str | int | float]:
+        """Machine, version, threads, seconds, and the code that measures."""
+        code = source_digest("hardware/device.py", "hardware/onnxruntime.py")
+        machine = {"host": platform.node(), "processor": processor()}
+        return {"device": self.name, "runtime": RUNTIME, **asdict(self), **machine, "code": code}
+
     def measure(self, model: ExportedModel) -> Measurement:
         """Load the model, run it on one image for about `seconds`, and say how long a run takes."""
-        runtime = f"onnxruntime {onnxruntime.__version__}"
         try:
-            times_ms = time_runs(_prepare(model.model, self.threads), self.seconds)
+            run = _prepare(model.model, self.threads)
+            measurement = measured(self.name, self.threads, RUNTIME, lambda: time_runs(run, self.seconds))
         except Exception as error:  # whatever the runtime raises on a network is that network's result
-            return failed(self.name, self.threads, runtime, error)
-        return Measurement(self.name, *summarise(times_ms), len(times_ms), self.threads, runtime)
+            measurement = failed(self.name, self.threads, RUNTIME, error)
+        return replace(measurement, clock=clock(), processor=processor())
 
 
 def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:

@@ -42,6 +42,17 @@ def within(measured: Values, predicted: Values, share: float = 0.10) -> float:
     return float(np.mean(np.abs(np.asarray(predicted) - measured) <= share * np.abs(measured)))
 
 
+def coverage(measured: Values, low: Values, high: Values) -> float:
+    """Share of the measured values that lie within their intervals, ends included; 0 without points.
+
+    >>> coverage(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 2.5, 3.0, 7.0]), np.array([2.0, 3.0, 5.0, 7.5]))
+    0.5
+    """
+    if len(measured) == 0:
+        return 0.0
+    return float(np.mean((np.asarray(low) <= measured) & (measured <= np.asarray(high))))
+
+
 def summary(measured: Values, predicted: Values) -> dict[str, float]:
     """All of the above by name, and `count`, the number of points."""
     return {

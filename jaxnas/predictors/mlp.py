@@ -1,6 +1,7 @@
 """The latency predictor: a perceptron from gene values to milliseconds (31-32-16-1 for 31 genes)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,13 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.features import Features, standardisation
+from jaxnas.predictors.features import FeatureFunction, Features, gene_values, standardisation
+from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
 HIDDEN = (32, 16)
+PAD = 64  # networks to train on are padded to a multiple of this: growing sets share a few compiled programs
 
 
 class LatencyMLP(NamedTuple):
@@ -57,8 +61,8 @@ def fit(
     hundred points want a weight decay of 1 to 4 (it is multiplied by the learning rate; biases are left alone): at 0.01
     the perceptron learns the points by heart. Raises a `UserError` on a latency that is not finite and above 0.
     """
-    _check("training", latency_ms_train)
-    _check("validation", latency_ms_validation)
+    check_latencies("training", latency_ms_train)
+    check_latencies("validation", latency_ms_validation)
     input_mean, input_deviation = standardisation(features_train)
     target = jnp.log(jnp.asarray(latency_ms_train, jnp.float32))
     spread = target.std()
@@ -69,8 +73,44 @@ def fit(
         target_mean=target.mean(),
         target_deviation=jnp.where(spread > 0, spread, 1.0),
     )
-    validation = (features_validation, jnp.log(jnp.asarray(latency_ms_validation, jnp.float32)))
-    return _train(start, (features_train, target), validation, steps, jnp.float32(learning_rate), jnp.float32(weight_decay))
+    validation = jnp.log(jnp.asarray(latency_ms_validation, jnp.float32))
+    points = (features_train, target, jnp.ones_like(target)), (features_validation, validation, jnp.ones_like(validation))
+    return _train(start, *points, steps, jnp.float32(learning_rate), jnp.float32(weight_decay))
+
+
+@dataclass(frozen=True)
+class MLP:
+    """The perceptron as a method (`predictor.Method`): trained on all networks used, for all steps; `fit` says what the numbers mean."""
+
+    features: FeatureFunction = gene_values
+    steps: int = 2000
+    learning_rate: float = 0.01
+    weight_decay: float = 2.0
+
+    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Perceptrons":
+        """All models train side by side in one program."""
+        check_latencies("training", latency_ms)
+        padding = -len(latency_ms) % PAD
+        features = jnp.pad(self.features(space, genomes), ((0, padding), (0, 0)))
+        target = jnp.pad(jnp.log(jnp.asarray(latency_ms, jnp.float32)), (0, padding))
+        weight = jnp.pad(jnp.asarray(used, jnp.float32), ((0, 0), (0, padding)))
+        keys = jax.random.split(key, len(used))
+        rates = jnp.float32(self.learning_rate), jnp.float32(self.weight_decay)
+        return Perceptrons(space, self.features, _train_members(keys, features, target, weight, self.steps, *rates))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Perceptrons:
+    """Perceptrons of one shape, side by side; a pytree, to be passed to a compiled search as an argument."""
+
+    space: Space = field(metadata={"static": True})
+    features: FeatureFunction = field(metadata={"static": True})
+    stacked: LatencyMLP  # every array with a leading axis, the members
+
+    @jax.jit
+    def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
 
 
 def to_arrays(model: LatencyMLP) -> dict[str, np.ndarray]:
@@ -84,16 +124,6 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> LatencyMLP:
     if missing:
         raise UserError(f"not a latency predictor: {', '.join(sorted(missing))} missing")
     return LatencyMLP(**{name: jnp.asarray(arrays[name], jnp.float32) for name in LatencyMLP._fields})
-
-
-def _check(split: str, latency_ms) -> None:
-    latency_ms = np.asarray(latency_ms)
-    wrong = ~(np.isfinite(latency_ms) & (latency_ms > 0))
-    if wrong.any():
-        bad = latency_ms[wrong]
-        raise UserError(f"{split} latencies must be finite and above 0 ms, got {bad[0]} ({bad.size} such): leave failed measurements out")
-    if latency_ms.size == 0:
-        raise UserError(f"the latency predictor needs {split} measurements, got none")
 
 
 def _initial_weights(key: PRNGKey, genes: int) -> dict[str, Array]:
@@ -112,15 +142,35 @@ def _standardised(model: LatencyMLP, features: Float[Array, "n genes"]) -> Float
 
 
 @partial(jax.jit, static_argnames="steps")
+def _train_members(keys, features: Features, target, weight: Float[Array, "k n"], steps: int, learning_rate, weight_decay) -> LatencyMLP:
+    """A perceptron for each row of `weight`."""
+
+    def one(key, weight):
+        def mean(values):
+            return jnp.tensordot(weight, values, 1) / weight.sum()
+
+        def deviation(values):
+            spread = jnp.sqrt(mean((values - mean(values)) ** 2))
+            return jnp.where(spread > 0, spread, 1.0)
+
+        scales = mean(features), deviation(features), mean(target), deviation(target)
+        start = LatencyMLP(*_initial_weights(key, features.shape[1]).values(), *scales)
+        points = (features, target, weight)
+        return _train(start, points, points, steps, learning_rate, weight_decay)
+
+    return jax.vmap(one)(keys, weight)
+
+
+@partial(jax.jit, static_argnames="steps")
 def _train(start: LatencyMLP, train, validation, steps: int, learning_rate, weight_decay) -> LatencyMLP:
-    """`train` and `validation` are pairs of features and log latency."""
+    """`train` and `validation` are features, log latency, and the weight of each point."""
     weights = {name: getattr(start, name) for name in WEIGHTS}
     decayed = {name: name.startswith("w") for name in WEIGHTS}
     optimiser = optax.adamw(optax.cosine_decay_schedule(learning_rate, steps), weight_decay=weight_decay, mask=decayed)
 
-    def loss(weights, features, log_latency):
+    def loss(weights, features, log_latency, weight):
         target = (log_latency - start.target_mean) / start.target_deviation
-        return jnp.mean((_standardised(start._replace(**weights), features) - target) ** 2)
+        return jnp.sum(weight * (_standardised(start._replace(**weights), features) - target) ** 2) / weight.sum()
 
     def step(carry, _):
         weights, state, best, best_loss = carry

@@ -34,7 +34,8 @@ MADE_BY = {  # the command that makes each file that the report reads
     "verified.csv": "verify",
 }
 ACCURACIES = ("search_accuracy", "finetuned_search_accuracy", "test_accuracy", "top1_agreement")
-NUMBERS = ("macs", "params", "predicted_ms", "measured_ms", "p10_ms", "p90_ms", "max_logit_difference", *ACCURACIES)
+MILLISECONDS = ("predicted_ms", "measured_ms", "p10_ms", "p90_ms", "float32_ms", "int8_ms")
+NUMBERS = ("macs", "params", "max_logit_difference", "int8_test_accuracy", *MILLISECONDS, *ACCURACIES)
 
 
 def write_report(run: RunDirectory) -> Path:

@@ -1,8 +1,9 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
-from jaxnas.config import DATASETS, DEVICES, Config, make_algorithm
+from jaxnas.config import DATASETS, Config, make_algorithm, make_device
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
+from jaxnas.export.lint import TARGETS
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import choose_space
 from jaxnas.training.loop import METHODS, PRECISIONS
@@ -26,6 +27,7 @@ LEAST = {
     "finetune.epochs": 0,
     "finetune.batch_size": 1,
     "finetune.within_points": 0,
+    "export.calibration_images": 1,
 }
 
 
@@ -43,9 +45,11 @@ def check_settings(config: Config) -> None:
     choose_space(config.space)
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
+    choose("target", config.export.target, TARGETS)
+    choose("precision", config.export.precision, {"float32": None, "int8": None})
     choose("data set", config.data.source.partition(":")[0], DATASETS)
     make_algorithm(config.search)
-    choose("device", config.profile.device, DEVICES)(config.profile)
+    make_device(config.profile)
 
 
 def check_fit(config: Config, data: Dataset, space: Space) -> None:

@@ -2,6 +2,12 @@
 
 import json
 
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.data.augment import resized
+from jaxnas.export.int8 import quantise
+from jaxnas.export.lint import TARGETS, lint, require_accepted, takes_int8
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
@@ -13,22 +19,44 @@ PROVED = 500  # images that a network's export is proved on, at most
 
 
 def run_export(job: Job) -> bool:
-    """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes, then exported.csv; False if it is there."""
+    """Write the chosen networks to models/, each proved, then exported.csv; False if they are there."""
     if job.run.exists("exported.csv") and all(job.run.exists(row["model"]) for row in read_exported(job).values()):
         return False
-    rows = []
-    for chosen in read_chosen(job):
-        name, genome = chosen["name"], chosen["genome"]
-        size, subnet = job.resolution(genome), tuned_network(job, name, genome)
-        model = emit(subnet, size, size, job.data.channels, _properties(job, chosen))
-        proof = prove(model, subnet, job.examples(search_split(job), size).images[:PROVED])
-        require(proof)
-        job.run.write_bytes(f"models/{name}.onnx", model)
-        figures = {"max_logit_difference": proof.largest_difference, "top1_agreement": proof.top1_agreement}
-        rows.append({"name": name, "model": f"models/{name}.onnx", **figures})
-        log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
-    job.run.write_csv("exported.csv", rows)
+    job.run.write_csv("exported.csv", [_exported(job, chosen) for chosen in read_chosen(job)])
     return True
+
+
+def _exported(job: Job, chosen: dict) -> dict[str, object]:
+    """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes, and its int8 twin where the target takes one."""
+    name, genome, target = chosen["name"], chosen["genome"], job.config.export.target
+    size, subnet = job.resolution(genome), tuned_network(job, name, genome)
+    model = emit(subnet, size, size, job.data.channels, _properties(job, chosen), TARGETS[target].opset)
+    _accepted(model, name, target)
+    proof = prove(model, subnet, job.examples(search_split(job), size).images[:PROVED])
+    require(proof)
+    job.run.write_bytes(f"models/{name}.onnx", model)
+    log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
+    row = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
+    if takes_int8(target):
+        twin = quantise(model, job.calibration(size)[: job.config.export.calibration_images])
+        job.run.write_bytes(f"models/{name}.int8.onnx", twin)
+        row["int8_model"] = f"models/{name}.int8.onnx"
+    _write_calibration(job, size)
+    return row | {"max_logit_difference": proof.largest_difference, "top1_agreement": proof.top1_agreement}
+
+
+def _accepted(model: bytes, name: str, target: str) -> None:
+    """Refuses what the target would refuse, and says what it may refuse."""
+    findings = lint(model, target)
+    require_accepted(findings, target)
+    for one in findings:
+        log(f"export: models/{name}.onnx, {one.layer}: {one.reason}")
+
+
+def _write_calibration(job: Job, size: int) -> None:
+    """The images that quantisers calibrate on, as the network's camera sees them: models/calibration_SIZE.npy, uint8, NHWC, 0 to 255."""
+    images = resized(jnp.asarray(job.data.calibration.images[: job.config.export.calibration_images], jnp.float32), size)
+    job.run.write_npy(f"models/calibration_{size}.npy", np.clip(np.round(np.asarray(images)), 0, 255).astype(np.uint8))
 
 
 def read_exported(job: Job) -> dict[str, dict[str, str]]:
@@ -36,7 +64,7 @@ def read_exported(job: Job) -> dict[str, dict[str, str]]:
     with reading(job.run, "exported.csv"):
         rows = {row.pop("name"): row for row in job.run.read_csv("exported.csv")}
         for chosen in read_chosen(job):
-            _ = rows[chosen["name"]]["model"]
+            _ = rows[chosen["name"]]["model"], rows[chosen["name"]]["int8_model"]
     return rows
 
 

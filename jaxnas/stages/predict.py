@@ -5,14 +5,16 @@ import numpy as np
 
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
+from jaxnas.predictors.ensemble import interval_factor
 from jaxnas.predictors.features import gene_values
-from jaxnas.predictors.metrics import summary
+from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
 from jaxnas.stages.job import Job, reading
 from jaxnas.stages.profile import read_measurements, unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 SPLITS = ("train", "validation", "test")
+COVERAGE = 0.9  # of the intervals, which the errors on the validation networks set; the test networks say whether it holds
 
 
 def run_predict(job: Job) -> bool:
@@ -34,8 +36,10 @@ def run_predict(job: Job) -> bool:
     model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
     predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
     run.write_npz("predictor.npz", **mlp.to_arrays(model))
-    run.write_csv("predictions.csv", [row for split in SPLITS for row in _compared(split, rows[split], measured[split], predicted[split])])
-    quality = {split: summary(measured[split], predicted[split]) for split in SPLITS}
+    factor = interval_factor(measured["validation"], predicted["validation"], COVERAGE)
+    compared = [row for split in SPLITS for row in _compared(split, rows[split], measured[split], predicted[split], factor)]
+    run.write_csv("predictions.csv", compared)
+    quality = {split: _quality(measured[split], predicted[split], factor) for split in SPLITS}
     run.write_json("predictor.json", quality)
     figures = quality["validation"]
     log(f"predict: Pearson {figures['pearson']:.3f} on validation, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
@@ -71,8 +75,12 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
     return model
 
 
-def _compared(split: str, rows, measured, predicted) -> list[dict[str, object]]:
+def _quality(measured, predicted, factor: float) -> dict[str, float]:
+    return {**summary(measured, predicted), "within_interval": coverage(measured, predicted / factor, predicted * factor)}
+
+
+def _compared(split: str, rows, measured, predicted, factor: float) -> list[dict[str, object]]:
     return [
-        {"split": split, "genome": row["genome"], "measured_ms": m, "predicted_ms": p}
+        {"split": split, "genome": row["genome"], "measured_ms": m, "predicted_ms": p, "low_ms": p / factor, "high_ms": p * factor}
         for row, m, p in zip(rows, measured, predicted, strict=True)
     ]

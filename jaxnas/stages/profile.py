@@ -8,45 +8,99 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.config import DEVICES
-from jaxnas.errors import UserError, choose
+from jaxnas.config import make_device
+from jaxnas.errors import UserError
+from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
-from jaxnas.profiling import covering_sample, uniform_sample
-from jaxnas.progress import progress
+from jaxnas.hardware.measured import Stored
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.mlp import MLP
+from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
+from jaxnas.progress import log, progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job, costs, genome_text, reading
 from jaxnas.training.recalibrate import statistics
 
+FEW = 8  # images that int8 networks are calibrated on where only their latency is asked for
 PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
 
 
 def run_profile(job: Job) -> bool:
     """Measure what measurements.csv lacks of the plan, a line each; False if it lacks nothing."""
-    rows, todo = read_measurements(job.run), unmeasured(job)
-    total = len(rows) + len(todo)
-    _check_success(job, [row["failure"] for row in rows], total)
+    failures, total = [row["failure"] for row in read_measurements(job.run)], _most(job) * job.config.profile.rounds
+    _check_success(job, failures, total)
+    todo, step = _next(job)
     if not todo:
         return False
-    failures = [row["failure"] for row in rows]
-    device, model = open_device(job), _exporter(job)
-    with progress("profile", total, len(rows)) as advance:
-        for turn, split, genome in todo:
-            exported, figures = model(genome)
-            measurement = device.measure(ExportedModel(exported, genome))
-            row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
-            job.run.append_csv("measurements.csv", row)
-            advance(latency_ms=measurement.latency_ms)
-            failures.append(measurement.failure)
-            _check_success(job, failures, total)
+    device, model, reused = open_device(job), _exporter(job), 0
+    with progress("profile", total, len(failures)) as advance:
+        while todo:
+            for turn, split, genome in todo:
+                exported, figures = model(genome)
+                measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(jnp.asarray(genome))))
+                reused += measurement.reused
+                row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
+                job.run.append_csv("measurements.csv", row)
+                advance(latency_ms=measurement.latency_ms, reused=reused)
+                failures.append(measurement.failure)
+                _check_success(job, failures, total)
+            todo, step = _next(job)
+    if step is not None:
+        _record(job, step)
     return True
 
 
+def _record(job: Job, step: Step) -> None:
+    """Says how many measurements a sitting took, and why they were enough."""
+    rows = read_measurements(job.run)
+    outcome = {"networks": len({row["genome"] for row in rows}), "measurements": len(rows), "error": step.error, "reason": step.reason}
+    job.run.append_jsonl("metrics.jsonl", {"stage": "profile", "event": "over", **outcome})
+    log(f"profile: {outcome['networks']} networks, {outcome['measurements']} measurements: {step.reason}")
+
+
 def unmeasured(job: Job) -> list[tuple[int, str, np.ndarray]]:
-    """Round, split and genome of all that measurements.csv lacks of the plan, in order."""
-    measured = {(int(row["round"]), row["genome"]) for row in read_measurements(job.run)}
-    plan, rounds = _plan(job), range(job.config.profile.rounds)
-    return [(turn, split, genome) for turn in rounds for split, genome in plan if (turn, genome_text(genome)) not in measured]
+    """Round, split and genome of what measurements.csv lacks, in order: of the whole plan, or of a sitting's next batch."""
+    return _next(job)[0]
+
+
+def _next(job: Job) -> tuple[list[tuple[int, str, np.ndarray]], Step | None]:
+    """`unmeasured`, and the step of the sitting, if it is one."""
+    rows, rounds = read_measurements(job.run), range(job.config.profile.rounds)
+    measured = {(int(row["round"]), row["genome"]) for row in rows}
+    plan, step = (_plan(job), None) if job.config.profile.until is None else _growing_plan(job, rows)
+    return [(turn, split, genome) for turn in rounds for split, genome in plan if (turn, genome_text(genome)) not in measured], step
+
+
+def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str, np.ndarray]], Step]:
+    """What the sitting wants after these rows. Fresh networks are validation and test in turn; the others train the predictor.
+
+    A network whose rounds are not all there is not measured yet: it is still in the batch that the earlier ones led to.
+    """
+    by_genome: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_genome.setdefault(row["genome"], []).append(row)
+    whole = [some for some in by_genome.values() if len(some) >= job.config.profile.rounds]
+    with reading(job.run, "measurements.csv"):
+        genomes = np.array([some[0]["genome"].split() for some in whole], np.int32).reshape(len(whole), len(job.space.genes))
+    latency_ms = [min([float(row["latency_ms"]) for row in some if not row["failure"]], default=np.nan) for some in whole]
+    fresh = np.array([some[0]["split"] != "train" for some in whole], bool)
+    step = _sitting(job).step(job.key("plan"), genomes, np.array(latency_ms, np.float64), fresh)
+    odd = (fresh.sum() + np.cumsum(step.fresh)) % 2 == 1
+    splits = np.where(step.fresh, np.where(odd, "validation", "test"), "train")
+    return list(zip(splits.tolist(), step.genomes, strict=True)), step
+
+
+def _sitting(job: Job) -> Sitting:
+    fit, until = job.config.predict, job.config.profile.until
+    assert until is not None
+    predictor = Ensemble(MLP(steps=fit.steps, learning_rate=fit.learning_rate, weight_decay=fit.weight_decay))
+    return Sitting(job.space, until, _most(job), predictor)
+
+
+def _most(job: Job) -> int:
+    settings = job.config.profile
+    return settings.train + settings.validation + settings.test
 
 
 def read_measurements(run: RunDirectory) -> list[dict[str, str]]:
@@ -76,17 +130,21 @@ def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     stats = {size: jax.device_get(calibrate(params, job.calibration(size))) for size in sizes}
     host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
 
+    int8 = job.config.export.int8_files
+    calibration = {size: np.asarray(job.calibration(size)[:FEW]) for size in sizes if int8}
+
     def export(genome: np.ndarray) -> tuple[bytes, dict[str, Any]]:
         size = job.resolution(genome)
         subnet = job.net.extract(host_params, genome, stats[size])
-        return emit(subnet, size, size, job.data.channels), costs(subnet.ops)
+        model = emit(subnet, size, size, job.data.channels)
+        return quantise(model, calibration[size]) if int8 else model, costs(subnet.ops)
 
     return export
 
 
 def open_device(job: Job) -> Device:
-    """The device that the settings name."""
-    return choose("device", job.config.profile.device, DEVICES)(job.config.profile)
+    """The device that the settings name; what it has measured before, in any run, is used again."""
+    return Stored(make_device(job.config.profile))
 
 
 def measurement_row(measurement: Measurement) -> dict[str, Any]:

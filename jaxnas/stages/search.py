@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.config import SearchConfig, make_algorithm
+from jaxnas.config import SearchConfig, make_algorithm, make_device
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
-from jaxnas.objectives import Evidence, classification_error, fitness, predicted_latency
+from jaxnas.hardware.npu import Modelled
+from jaxnas.objectives import Evidence, classification_error, fitness, modelled_latency, predicted_latency
 from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
@@ -88,17 +89,21 @@ def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Callable[[np.ndarray
     examples = [job.examples(split, size) for size in job.space.resolutions]
     evidence = [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some)) for i, some in enumerate(examples)]
     context = _error_context(job, params, split)
-    evaluate_error = fitness(job.space, (classification_error(job.net, mesh),), evidence)
+    evaluate_error = fitness(job.space, (classification_error(job.net, mesh, int8=job.config.export.precision == "int8"),), evidence, mesh)
     error = stored(Store(context, len(job.space.genes), 1), job.space, evaluate_error)
-    latency = fitness(job.space, (predicted_latency(job.space),), evidence)
-    return lambda genomes: np.concatenate([error(genomes), latency(genomes)], axis=1), digest([context, mlp.to_arrays(predictor)])
+    device = make_device(job.config.profile)
+    said = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
+    latency = fitness(job.space, (said,), evidence)
+    return lambda genomes: np.concatenate([error(genomes), latency(genomes)], axis=1), digest(
+        [context, device.name, mlp.to_arrays(predictor)]
+    )
 
 
 def _error_context(job: Job, params: Params, split: Split) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
     data, device = job.data, jax.devices()[0]
     facts = {
-        "objective": "error",
+        "objective": ["error", job.config.export.precision],
         "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
         "weights": params,
         "search": [split.images, split.labels],

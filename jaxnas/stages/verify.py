@@ -1,12 +1,14 @@
 """Measure the exported networks on the device, and on the test split."""
 
+import math
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
-from jaxnas.hardware.device import Device, ExportedModel
+from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed
 from jaxnas.progress import log
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
@@ -26,21 +28,38 @@ def run_verify(job: Job) -> bool:
 
 
 def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]) -> dict[str, Any]:
-    genome = chosen["genome"]
-    model = ExportedModel(job.run.path(exported["model"]), genome)
-    rounds = [device.measure(model) for _ in range(job.config.profile.rounds)]
-    measured = measurement_row(min(rounds, key=lambda one: (one.failure, one.latency_ms)))
-    measured["measured_ms"] = measured.pop("latency_ms")
-    test = job.examples(job.data.test, job.resolution(genome))
-    accuracy = float((_logits(job, exported["model"], test.images).argmax(-1) == np.asarray(test.labels)).mean())
-    log(f"verify: {chosen['name']}: {accuracy:.1%} of the test images right, {measured['measured_ms']:.3f} ms")
+    """A row of verified.csv; what begins with int8_ is of the int8 twin, NaN where the target has none."""
+    float32, int8 = (_measured(job, device, chosen["genome"], exported[column]) for column in ("model", "int8_model"))
+    own = int8 if job.config.export.int8_files else float32  # which the search predicted
+    accuracies = [_accuracy(job, chosen["genome"], exported[column]) for column in ("model", "int8_model")]
+    log(f"verify: {chosen['name']}: {accuracies[0]:.1%} of the test images right, {float32.latency_ms:.3f} ms")
     return {
         **{column: chosen[column] for column in COLUMNS},
-        "genome": genome_text(genome),
-        **measured,
-        "test_accuracy": accuracy,
+        "genome": genome_text(chosen["genome"]),
+        **{"measured_ms" if column == "latency_ms" else column: value for column, value in measurement_row(own).items()},
+        "test_accuracy": accuracies[0],
+        "float32_ms": float32.latency_ms,
+        "int8_ms": int8.latency_ms,
+        "int8_test_accuracy": accuracies[1],
         **exported,
     }
+
+
+def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measurement:
+    """The fastest of several rounds; a failure where there is no model."""
+    if not model:
+        return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
+    layers = job.space.layers(jnp.asarray(genome))
+    rounds = [device.measure(ExportedModel(job.run.path(model), genome, turn, layers)) for turn in range(job.config.profile.rounds)]
+    return min(rounds, key=lambda one: (one.failure, one.latency_ms))
+
+
+def _accuracy(job: Job, genome: np.ndarray, model: str) -> float:
+    """On the test split, by ONNX Runtime."""
+    if not model:
+        return math.nan
+    test = job.examples(job.data.test, job.resolution(genome))
+    return float((_logits(job, model, test.images).argmax(-1) == np.asarray(test.labels)).mean())
 
 
 def _logits(job: Job, model: str, images) -> np.ndarray:

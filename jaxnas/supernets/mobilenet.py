@@ -11,11 +11,13 @@ from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, make_divisible, squeezed
 from jaxnas.supernets.elastic import Conv, ConvNorm, Depthwise, Linear, Shortcut, SqueezeExcite
+from jaxnas.supernets.int8 import build_int8
 from jaxnas.supernets.operators import Sizes, operators
 from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.supernets.switched import build_switched
 from jaxnas.types import Genome, PRNGKey, Size
+from jaxnas.workload import Op
 
 
 class Block(nnx.Module):
@@ -89,9 +91,10 @@ def build(space: Space) -> Supernet:
     def apply(params: Params, images: Float[Array, "n h w c"], genome: Genome, stats=None):
         return _forward(nnx.merge(graphdef, params), net, images, split_genes(net, space.values(genome)), stats)
 
-    return Supernet(
-        space, init, apply, lambda genome: operators(net, split_genes(net, list(space.decode(genome).values()))), build_switched(space)
-    )
+    def ops(genome) -> tuple[Op, ...]:
+        return operators(net, split_genes(net, list(space.decode(genome).values())))
+
+    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space))
 
 
 def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):

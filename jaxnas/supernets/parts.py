@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import PyTree
 
-CACHED = 1 << 18  # activations at a time
+CACHED = 1 << 17  # activations at a time
 
 
 def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:

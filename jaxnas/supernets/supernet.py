@@ -39,6 +39,7 @@ class Supernet(NamedTuple):
     apply: Callable[..., tuple[Float[Array, "n classes"], PyTree]]  # (params, images, genome, stats=None)
     ops: Callable[[Genome | np.ndarray], tuple[Op, ...]]
     switched: Switched | None = None  # how subnets are evaluated where masks are dear: on a CPU
+    int8: Switched | None = None  # how subnets are evaluated as the int8 networks that they may become
 
     def extract(self, params: Params, genome: Genome | np.ndarray, stats: PyTree) -> Subnet:
         """The subnet of a genome on its own, without masks, with its share of the weights and the statistics given."""

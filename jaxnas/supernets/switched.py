@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
@@ -37,6 +37,7 @@ class Forms(NamedTuple):
     branches: list[tuple[Op, ...]]
     table: np.ndarray
     width: int
+    widths: tuple[int, ...] = ()  # of the output, where a branch may compute more of it than the genome has: choice number 1
 
 
 def build_switched(space: Space) -> Switched:
@@ -44,12 +45,12 @@ def build_switched(space: Space) -> Switched:
     net: MobileNet = space.structure
 
     def calibrate(params: Params, genome: Genome, images: Float[Array, "m h w c"]) -> Weights:
-        return _walk(net, _grouped(net, params), images, split_genes(net, list(genome)), _calibrate)[1]
+        return walk(net, grouped(net, params), images, split_genes(net, list(genome)), calibrated)[1]
 
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
         choice, head = split_genes(net, list(genome)), weights["head"]
         parts = jnp.pad(images, ((0, -len(images) % MICRO_BATCH), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
-        features = jax.lax.map(lambda part: _walk(net, weights, part, choice, _evaluate)[0], parts)
+        features = jax.lax.map(lambda part: walk(net, weights, part, choice, _evaluate)[0], parts)
         features = features.reshape(-1, features.shape[-1])[: len(images)]
         live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
         x = ACTIVATIONS[net.activation](features @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
@@ -58,7 +59,7 @@ def build_switched(space: Space) -> Switched:
     return Switched(calibrate, logits)
 
 
-def _grouped(net: MobileNet, params: Params) -> Weights:
+def grouped(net: MobileNet, params: Params) -> Weights:
     """The weights as the walk reads them, each part's by path."""
     weights: Weights = {"stem": flat({"first_conv": params["first_conv"]})}
     for i, stage in enumerate(net.stages):
@@ -69,7 +70,7 @@ def _grouped(net: MobileNet, params: Params) -> Weights:
     return weights | {"head": flat({"expand": head["expand"], "feature": head["feature"], "classifier": params["classifier"]})}
 
 
-def _walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable) -> tuple[Array, Weights]:
+def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable) -> tuple[Array, Weights]:
     """The pooled features of the head, and what `run` makes of the weights of each part."""
     made: Weights = {}
     size, width, widths = strided(images.shape[1], net.first_stride), choice.first, net.first_widths
@@ -90,7 +91,7 @@ def _walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callabl
     return x[:, 0, 0], made
 
 
-def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run: Callable) -> tuple[Array, Arrays]:
+def _rest(forms: Forms, depth, width, kernels, expands, weights: PyTree, x, run: Callable) -> tuple[Array, PyTree]:
     """The blocks after a stage's first: a loop over their stacked weights, as long as the genome's depth."""
     if not weights:
         return x, {}
@@ -106,19 +107,19 @@ def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run:
     return jax.lax.fori_loop(1, depth, block, (x, made))
 
 
-def _calibrate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays]:
+def calibrated(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays]:
     """The branch on one joint batch, and the arrays with its statistics folded in."""
 
     def branch(ops):
         def compute(arrays, x):
             y, used = _jointly(ops, take(arrays, ops), x[..., : ops[0].c_in])
             full = {path: len(arrays[path]["scale"]) for path in normed}
-            return _padded(y, forms.width), {path: {name: _padded(v, full[path]) for name, v in used[path].items()} for path in normed}
+            return padded(y, forms.width), {path: {name: padded(v, full[path]) for name, v in used[path].items()} for path in normed}
 
         return compute
 
     normed = [path for path in arrays if "scale" in arrays[path]]
-    y, stats = jax.lax.switch(_branch(forms, choices), [branch(ops) for ops in forms.branches], arrays, x)
+    y, stats = jax.lax.switch(branch_of(forms, choices), [branch(ops) for ops in forms.branches], arrays, x)
     return y, {path: folded(found, stats[path]) if path in stats else found for path, found in arrays.items()}
 
 
@@ -130,11 +131,11 @@ def _evaluate(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, A
 
         def compute(arrays, x):
             weights = take(arrays, ops)
-            return _padded(joined(_parts(ops, lambda x: forward(ops, weights, x)[0], x[..., : ops[0].c_in])), forms.width)
+            return padded(joined(parts_of(ops, lambda x: forward(ops, weights, x)[0], x[..., : ops[0].c_in])), forms.width)
 
         return compute
 
-    return jax.lax.switch(_branch(forms, choices), [branch(ops) for ops in forms.branches], arrays, x), {}
+    return jax.lax.switch(branch_of(forms, choices), [branch(ops) for ops in forms.branches], arrays, x), {}
 
 
 def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
@@ -159,22 +160,29 @@ def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
 
     for i, op in enumerate(ops):
         if op.norm:
-            found, each = _parts(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
+            found, each = parts_of(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
             raw[i], stats[op.path] = joined(found), pooled(**each)
     last = len(ops) - 1
-    return joined(_parts(ops, partial(result, last), {j: raw[j] for j in sources(last)})), stats
+    return joined(parts_of(ops, partial(result, last), {j: raw[j] for j in sources(last)})), stats
 
 
-def _parts(ops: tuple[Op, ...], run: Callable, batch):
+def parts_of(ops: tuple[Op, ...], run: Callable, batch):
     """`run` on so many rows of the arrays at a time that the operators' activations stay in a core's cache; results stacked."""
     return in_parts(run, batch, max(op.height * op.width * op.c_out for op in ops))
 
 
-def _branch(forms: Forms, choices: tuple) -> Array:
+def branch_of(forms: Forms, choices: tuple) -> Array:
+    """Number of the branch that these choices take."""
     return jnp.asarray(forms.table)[choices]
 
 
-def _padded(x, width: int):
+def live_width(forms: Forms, choices: tuple) -> Array | None:
+    """Channels of the output that the genome has, None where the branch computes just these."""
+    return jnp.asarray(forms.widths)[choices[1]] if forms.widths else None
+
+
+def padded(x, width: int):
+    """Channels of 0 up to the width."""
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])])
 
 
@@ -188,7 +196,8 @@ def _first_forms(net: MobileNet, stage: Stage, size: int, widths: tuple[int, ...
 
     table = [position(*choices) for choices in product(widths, stage.widths, stage.kernels, stage.expands)]
     shape = (len(widths), len(stage.widths), len(stage.kernels), len(stage.expands))
-    return Forms([_block(net, stage, size, stage.stride, Sizes(*key)) for key in keys], np.reshape(table, shape), stage.widths[-1])
+    branches = [_block(net, stage, size, stage.stride, Sizes(*key)) for key in keys]
+    return Forms(branches, np.reshape(table, shape), stage.widths[-1], stage.widths)
 
 
 def _later_forms(net: MobileNet, stage: Stage, size: int) -> Forms:

@@ -9,7 +9,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.supernets.subnet import Subnet
-from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import Genomes
 
@@ -34,6 +34,7 @@ def accuracies(
     *,
     together: int | None = None,
     switched: bool | None = None,
+    int8: bool = False,
     mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome with its own recalibrated statistics; NaN where `live` is false.
@@ -43,13 +44,15 @@ def accuracies(
 
     `together` genomes are computed side by side (`vmap`) and bound the memory: by default 1 on a CPU, 8 elsewhere. `switched`
     computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
-    MMACs or more. Over the devices of a `mesh` of one axis, which may be those of several processes, the genomes are spread.
+    MMACs or more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same images
+    (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
+    processes, the genomes are spread, as many in a row on each: `parallel.dealt` gives an order in which all have equal work.
     """
     on_cpu = jax.default_backend() == "cpu"
     together = together or (1 if on_cpu else 8)
     if switched is None:
         switched = on_cpu and net.switched is not None and sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
-    one = _switched_accuracy if switched else _masked_accuracy
+    one = _int8_accuracy if int8 else _switched_accuracy if switched else _masked_accuracy
 
     def some(params, genomes, live, examples):
         def row(row):
@@ -62,23 +65,27 @@ def accuracies(
 
 
 def _spread(some: Callable, mesh: Mesh) -> Callable:
-    """`some` with its rows dealt out over the mesh, in turns, and the results collected on every device."""
+    """`some` with a block of its rows on each device of the mesh; who has done its own need not wait for the others.
+
+    But where the devices are those of several processes, which are then given each other's results.
+    """
     (axis,) = mesh.axis_names
+    several = jax.process_count() > 1
 
     def part(params, genomes, live, examples):
-        return jax.lax.all_gather(some(params, genomes, live, examples), axis, tiled=True)
+        found = some(params, genomes, live, examples)
+        return jax.lax.all_gather(found, axis, tiled=True) if several else found
 
     specs = (PartitionSpec(), PartitionSpec(axis), PartitionSpec(axis), PartitionSpec())
-    spread = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False)
+    spread = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if several else PartitionSpec(axis), check_vma=False)
 
-    def dealt(params, genomes, live, examples):
+    def padded(params, genomes, live, examples):
         fill = -len(genomes) % mesh.size
-        padded, alive = jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill))
-        order = jnp.argsort(~alive).reshape(-1, mesh.size).T.reshape(-1)  # the live ones first, in turns, so that devices have equal work
-        found = spread(params, padded[order], alive[order], examples)
-        return jnp.zeros_like(found).at[order].set(found)[: len(genomes)]
+        if not fill:
+            return spread(params, genomes, live, examples)
+        return spread(params, jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill)), examples)[: len(genomes)]
 
-    return dealt
+    return padded
 
 
 def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
@@ -87,9 +94,17 @@ def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples) 
 
 
 def _switched_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
-    if net.switched is None:
-        raise ValueError(f"the supernet of {net.space.name} has no switched form")
-    calibrate, logits = net.switched
+    return _two_step_accuracy(net, net.switched, "switched", params, genome, examples)
+
+
+def _int8_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+    return _two_step_accuracy(net, net.int8, "int8", params, genome, examples)
+
+
+def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+    if form is None:
+        raise ValueError(f"the supernet of {net.space.name} has no {name} form")
+    calibrate, logits = form
     weights = calibrate(params, genome, examples.calibration)
     return _hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)
 

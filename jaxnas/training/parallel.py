@@ -7,6 +7,7 @@ from typing import TypeVar
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float, Int
 
 from jaxnas.errors import UserError
 
@@ -46,6 +47,25 @@ def same_on_each(mesh: Mesh, tree: T) -> T:
 def split_over(mesh: Mesh, tree: T) -> T:
     """Within jit: each device has its share of the rows; sums and means over them, batch statistics too, stay those of all."""
     return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def dealt(costs: Float[np.ndarray, "n"], devices: int) -> Int[np.ndarray, "m"]:
+    """Rows in the order of the devices that they go to, as many to each, so that the devices' costs are even; -1 fills up.
+
+    The dearest first, each to the device that has least to do so far (Graham's longest processing time).
+
+    >>> dealt(np.array([1.0, 5.0, 2.0, 2.0, 0.0]), 2).reshape(2, -1)
+    array([[ 1,  4, -1],
+           [ 2,  3,  0]])
+    """
+    room = -(-len(costs) // devices)
+    hands: list[list[int]] = [[] for _ in range(devices)]
+    load = np.zeros(devices)
+    for row in np.argsort(-costs, kind="stable").tolist():
+        device = min((d for d in range(devices) if len(hands[d]) < room), key=lambda d: (load[d], len(hands[d])))
+        hands[device].append(row)
+        load[device] += costs[row]
+    return np.array([hand + [-1] * (room - len(hand)) for hand in hands]).reshape(-1)
 
 
 def check_divides(batch_size: int, parts: int, mesh: Mesh) -> None:

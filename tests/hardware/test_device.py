@@ -46,3 +46,40 @@ def test_a_failure_is_one_line():
     assert measurement.failure == "ValueError: first second"
     assert np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all()
     assert (measurement.device, measurement.threads, measurement.runtime, measurement.repeats) == ("toy", 2, "toy 1", 0)
+    assert not measurement.lost and device.failed("toy", 2, "toy 1", ConnectionError("gone")).lost
+
+
+def half_and_half(first, second):
+    return np.repeat([first, second], 50)
+
+
+def test_the_noise_floor_sees_a_slow_phase_and_a_single_fast_run_but_no_neighbours():
+    assert device.noise_floor(half_and_half(2.0, 3.0)) == device.noise_floor(half_and_half(3.0, 2.0)) == 0.5
+    lone = np.full(100, 2.0)
+    lone[70] = 1.0
+    assert device.noise_floor(lone) == 1.0
+    assert device.noise_floor(np.where(np.arange(100) % 10 == 0, 2.0, 90.0)) == 0.0
+
+
+def measured(*passes):
+    """What the measurements, one after the other, come to; and how many of them were made."""
+    made = iter(passes)
+    measurement = device.measured("toy", 2, "toy 1", lambda: next(made))
+    return measurement, len(passes) - len(list(made))
+
+
+def test_a_noisy_measurement_is_made_again():
+    noisy, quiet = half_and_half(1.0, 1.5), half_and_half(10.0, 11.0)
+    measurement, made = measured(noisy, noisy, quiet, noisy)
+    assert made == 3
+    assert (measurement.latency_ms, measurement.repeats, measurement.failure) == (10.0, 100, "")
+    assert measurement.noise_floor == 0.1  # the bound itself is good enough
+    assert measured(quiet)[1] == 1
+
+
+def test_a_machine_that_stays_noisy_gets_no_figure():
+    measurement, made = measured(*(half_and_half(1.0, 1 + noise) for noise in (0.5, 0.25, 0.75, 0.3, 0.4, 0.0)))
+    assert made == device.TRIES == 5
+    assert np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all() and measurement.repeats == 0
+    assert measurement.failure.startswith("TooNoisy: two halves of a measurement differ by 25% at best of 5, the bound is 10%")
+    assert "stop what else runs there" in measurement.failure and measurement.noise_floor == 0.25 and not measurement.lost

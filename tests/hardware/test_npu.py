@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.hardware.npu import HAILO_8L, CostModel, workload
+from jaxnas.hardware.device import Device, ExportedModel
+from jaxnas.hardware.npu import HAILO_8L, CostModel, Modelled, workload
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3, tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
@@ -104,6 +105,15 @@ def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest
 def test_it_is_a_cost_model_and_says_how_far_it_is_off():
     assert isinstance(HAILO_8L, CostModel)
     assert "simulated" in HAILO_8L.error and "error" in HAILO_8L.error
+
+
+def test_in_the_place_of_a_measured_device_it_says_what_it_is():
+    device = Modelled(HAILO_8L)
+    assert isinstance(device, Device)
+    measurement = device.measure(ExportedModel(b"", np.zeros(1, np.int32), layers=resnet()))
+    assert measurement.latency_ms == float(HAILO_8L(resnet()).latency_ms) and measurement.runtime == HAILO_8L.error
+    with pytest.raises(ValueError, match="cost table"):
+        device.measure(ExportedModel(b"", np.zeros(1, np.int32)))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.errors import UserError
+from jaxnas.hardware import onnxruntime as runtime
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 
@@ -30,13 +31,17 @@ def measure(model, **settings):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_network_is_timed(threads):
+def test_a_network_is_timed(threads, monkeypatch):
+    monkeypatch.setattr(runtime, "clock", lambda: "1234 MHz")
+    monkeypatch.setattr(runtime, "processor", lambda: "toy")
     measurement = measure(network(), threads=threads)
     assert measurement.failure == ""
     assert 0 < measurement.latency_ms <= measurement.p10_ms <= measurement.p90_ms
     assert measurement.repeats >= 20
     assert (measurement.device, measurement.threads) == ("onnxruntime", threads)
     assert measurement.runtime == f"onnxruntime {onnxruntime.__version__}"
+    assert 0 <= measurement.noise_floor <= 0.1
+    assert (measurement.clock, measurement.processor, measurement.reused) == ("1234 MHz", "toy", False)
 
 
 def test_a_file_is_as_good_as_bytes(tmp_path):
@@ -89,3 +94,17 @@ def test_a_missing_file_is_a_result(tmp_path):
 def test_impossible_settings(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
         OnnxRuntime(**settings)
+
+
+def test_a_machine_that_is_too_noisy_is_a_result(monkeypatch):
+    monkeypatch.setattr(runtime, "time_runs", lambda run, seconds: np.repeat([1.0, 2.0], 10))
+    measurement = measure(network())
+    assert measurement.failure.startswith("TooNoisy: ") and math.isnan(measurement.latency_ms) and measurement.noise_floor == 1.0
+
+
+def test_its_identity_is_all_that_decides_a_figure():
+    base = OnnxRuntime(1, 0.1).identity()
+    assert base == OnnxRuntime(1, 0.1).identity()
+    assert {base["runtime"], base["device"]} == {f"onnxruntime {onnxruntime.__version__}", "onnxruntime"}
+    assert len({tuple(one.identity().items()) for one in (OnnxRuntime(1, 0.1), OnnxRuntime(2, 0.1), OnnxRuntime(1, 0.2))}) == 3
+    assert {"host", "processor", "code"} <= set(base)

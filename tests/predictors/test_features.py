@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.predictors.features import gene_values, standardisation
+from jaxnas.predictors.features import cell_counts, cell_operations, gene_values, one_hot, standardisation
+from jaxnas.spaces.nasbench201 import nasbench201
 from jaxnas.spaces.space import Gene, Space
 
 
@@ -28,3 +29,27 @@ def test_standardised_genes_have_mean_0_and_deviation_1(space):
     np.testing.assert_allclose(standard.std(axis=0)[~one_choice], 1, rtol=1e-5)
     assert (standard[:, one_choice] == 0).all()
     assert (np.asarray(deviation)[one_choice] == 1).all()
+
+
+def test_one_column_for_each_choice():
+    genes = (Gene("depth", (1, 2)), Gene("first", (3, 5, 7)), Gene("second", (3, 5), needs=("depth", 2)))
+    columns = jax.jit(lambda genomes: one_hot(Space("toy", genes), genomes))(jnp.array([[0, 2, 1], [1, 0, 1]]))
+    assert columns.dtype == jnp.float32
+    assert columns.tolist() == [[1, 0, 0, 0, 1, 0, 0], [0, 1, 1, 0, 0, 0, 1]]
+
+
+def test_edges_where_nothing_runs_are_none():
+    """Every cell, against a walk over its paths from the input to the output."""
+    cells = np.array(list(np.ndindex(*[5] * 6)), np.int32)[::7]
+    paths = [(3,), (0, 4), (1, 5), (0, 2, 5)]  # edges 0-3; 0-1, 1-3; 0-2, 2-3; 0-1, 1-2, 2-3
+    runs = np.zeros(cells.shape, bool)
+    for path in paths:
+        runs[:, path] |= (cells[:, path] != 0).all(axis=1, keepdims=True)
+    live = np.where(runs, cells, 0)
+    found = np.asarray(jax.jit(lambda cells: cell_operations(nasbench201(), cells))(cells))
+    np.testing.assert_array_equal(found[:, :30], one_hot(nasbench201(), cells))
+    np.testing.assert_array_equal(found[:, 30:], one_hot(nasbench201(), live))
+    assert (found[:, :30] != found[:, 30:]).any()
+    counts = np.asarray(cell_counts(nasbench201(), jnp.asarray(cells)))
+    np.testing.assert_array_equal(counts[:, :5], [np.bincount(row, minlength=5) for row in cells])
+    np.testing.assert_array_equal(counts[:, 5:], [np.bincount(row, minlength=5) for row in live])

@@ -68,3 +68,10 @@ def test_summary_takes_arrays_of_either_kind():
     assert found == metrics.summary(measured, predicted)
     assert list(found) == ["pearson", "spearman", "kendall", "within_10_percent", "count"]
     assert all(type(value) in (float, int) for value in found.values())
+
+
+def test_coverage_counts_both_sides():
+    measured = np.array([1.0, 1.0, 1.0, 1.0])
+    low, high = np.array([0.9, 1.1, 0.5, 1.0]), np.array([1.1, 1.2, 0.9, 1.0])
+    assert metrics.coverage(measured, low, high) == 0.5
+    assert metrics.coverage(measured[:0], low[:0], high[:0]) == 0

@@ -1,0 +1,136 @@
+"""Runs a program of another interpreter in a scratch folder, here or over SSH, and leaves nothing behind.
+
+However the program ends, its process group is killed and the folder removed. Should this process die first, without a chance to
+clean up, its watcher does it: this file, run as a script, which is why it imports nothing but the standard library at the top.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+OUT = "out"  # the folder inside the scratch folder whose files are handed back
+LOG = "printed.txt"
+_POLL = 0.1  # seconds between two looks at whether we are alive
+_FOREIGN = ("PYTHON", "JAX_", "XLA_")  # settings for our interpreter and its JAX, which break another
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    code: int | None  # minus the signal that killed it; None: it had to be stopped, having run out of time
+    output: str  # what it printed, both streams
+    files: dict[str, bytes]  # what it left in its folder `out`
+
+
+def run(interpreter: str, arguments: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
+    """Run `interpreter` on `arguments` in a folder that holds `files`, for `seconds` at most.
+
+    `interpreter` is the path of a Python, or HOST:PATH for one that `ssh` reaches. The folder has a folder `out` for results.
+
+    Raises:
+        OSError: the interpreter cannot be started, files cannot be written, or (ConnectionError) the host is not there.
+    """
+    host, _, python = interpreter.rpartition(":")
+    if host:
+        return _run_there(host, [python, *arguments], files, seconds)
+    return _run_here([python, *arguments], files, seconds)
+
+
+def _run_here(command: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
+    with tempfile.TemporaryDirectory(prefix="jaxnas-hailo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / OUT).mkdir()
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        with open(folder / LOG, "wb") as log:
+            code = _run_guarded(command, folder, log, seconds)
+        output = (folder / LOG).read_text(errors="replace")
+        return Ended(code, output, {path.name: path.read_bytes() for path in (folder / OUT).iterdir()})
+
+
+def _run_guarded(command: list[str], folder: Path, log, seconds: float) -> int | None:
+    """The exit code, None after `seconds`; whatever happens, no process of the program's group is left."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    process = subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+    )
+    try:
+        with _watcher(process.pid, folder):
+            return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _kill_group(process.pid)
+        process.wait()
+
+
+@contextmanager
+def _watcher(group: int, folder: Path) -> Iterator[None]:
+    """While this holds, our death is the group's death and the folder's end."""
+    command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(group), str(folder)]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _watch(parent: int, group: int, folder: str) -> None:
+    """Wait for the parent's death, then kill the group and remove the folder."""
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    for _ in range(100):
+        _kill_group(group)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            break
+        time.sleep(_POLL)
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _run_there(host: str, command: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
+    """The same on another machine; should we die, the program there ends by its own time limit."""
+    from jaxnas.hardware.remote import BRIEF_S, Remote
+
+    remote = Remote(host)
+    with tempfile.TemporaryDirectory(prefix="jaxnas-hailo-") as here, remote.folder() as there:
+        _asked(remote.run(["mkdir", f"{there}/{OUT}"], BRIEF_S))
+        for name, content in files.items():
+            Path(here, name).write_bytes(content)
+            remote.upload(Path(here, name), f"{there}/{name}")
+        try:
+            done = remote.run(["env", "-C", there, *command], seconds)
+            code, output = done.returncode, done.stdout + done.stderr
+        except TimeoutError as error:
+            code, output = None, f"{error}\n"
+        results = {}
+        for name in _asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split():
+            remote.fetch(f"{there}/{OUT}/{name}", Path(here, "fetched"))
+            results[name] = Path(here, "fetched").read_bytes()
+    return Ended(code, output, results)
+
+
+def _asked(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that had to succeed."""
+    if done.returncode:
+        raise OSError(f"{done.args[-1]}: exit code {done.returncode}: {' '.join((done.stderr or done.stdout).split())}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,94 @@
+"""Measurements that are kept and used again, under the hash of all that decides them.
+
+One JSON file for each, in the folder `measurements` of jaxnas's cache: the network's SHA-256, the device's `identity` (machine,
+versions, threads, ...) and the `Measurement`. A file is written whole or not at all, so processes can share the folder; one
+that is damaged is a measurement to be made again, never an error.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from jaxnas.errors import UserError
+from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement
+from jaxnas.store import cache_folder, digest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A device that makes each measurement once: what it, or an equal one, has measured before is `reused`.
+
+    Failures are not kept, for another attempt. Neither is anything of a device that cannot say what decides its figures.
+    """
+
+    device: Device
+
+    @property
+    def name(self) -> str:
+        return self.device.name
+
+    def measure(self, model: ExportedModel) -> Measurement:
+        """The stored measurement, or else a new one, which is stored.
+
+        Raises:
+            UserError: the cache folder cannot be written.
+        """
+        found = self.find(model)
+        if found is not None:
+            return found
+        measurement, origin = self.device.measure(model), self._origin(model)
+        if origin is not None and not measurement.failure:
+            _write(_path(origin), origin, measurement)
+        return measurement
+
+    def find(self, model: ExportedModel) -> Measurement | None:
+        """The stored measurement, None where there is none."""
+        origin = self._origin(model)
+        found = None if origin is None else _read(_path(origin))
+        return None if found is None else replace(found, reused=True)
+
+    def identity(self) -> Mapping[str, str | int | float] | None:
+        """The device's; None where it has none, or cannot tell now."""
+        return self.device.identity() if isinstance(self.device, Identified) else None
+
+    def _origin(self, model: ExportedModel) -> dict[str, str | int | float] | None:
+        """All that decides the figures; None where it is not known, or the model cannot be read."""
+        identity = self.identity()
+        if identity is None:
+            return None
+        with suppress(OSError):
+            data = model.model if isinstance(model.model, bytes) else model.model.read_bytes()
+            return {**identity, "model": hashlib.sha256(data).hexdigest(), "turn": model.turn}
+        return None
+
+
+def _path(origin: dict[str, str | int | float]) -> Path:
+    return cache_folder() / "measurements" / f"{digest(origin)}.json"
+
+
+def _read(path: Path) -> Measurement | None:
+    try:
+        record = json.loads(path.read_bytes())
+        return Measurement(**record["measurement"]) if record.pop("checksum") == digest(record) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _write(path: Path, origin: dict[str, str | int | float], measurement: Measurement) -> None:
+    record = {"origin": origin, "measurement": asdict(measurement)}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({**record, "checksum": digest(record)}) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "check its permissions"
+        raise UserError(f"cannot write {path}: {error.strerror}; {advice}, or set JAXNAS_CACHE to another folder") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

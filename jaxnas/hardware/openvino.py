@@ -1,0 +1,75 @@
+"""This machine through OpenVINO: a second runtime that is really measured. The package is optional: `pip install "jaxnas[openvino]"`."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from jaxnas.errors import UserError
+from jaxnas.hardware.device import ExportedModel, Measurement, check_effort, failed, measured, time_runs
+from jaxnas.hardware.machine import clock, processor
+from jaxnas.store import source_digest
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """The processor of this machine as OpenVINO drives it: as `OnnxRuntime`, one image at a time, tuned for latency.
+
+    It computes in float32, also where the processor has bfloat16, which OpenVINO would take by itself.
+    """
+
+    threads: int = 1
+    seconds: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_effort(self.threads, self.seconds)
+        if find_spec("openvino") is None:
+            raise UserError('the device openvino needs the package openvino, which is not installed: pip install "jaxnas[openvino]"')
+
+    @property
+    def name(self) -> str:
+        return "openvino"
+
+    @property
+    def runtime(self) -> str:
+        return f"openvino {version('openvino')}"
+
+    def identity(self) -> dict[str, str | int | float]:
+        """Machine, version, threads, seconds, and the code that measures."""
+        code = source_digest("hardware/device.py", "hardware/openvino.py")
+        machine = {"host": platform.node(), "processor": processor()}
+        return {"device": self.name, "runtime": self.runtime, **asdict(self), **machine, "code": code}
+
+    def measure(self, model: ExportedModel) -> Measurement:
+        """Load the model, run it on one image for about `seconds`, and say how long a run takes."""
+        try:
+            run = _prepare(model.model, self.threads)
+            measurement = measured(self.name, self.threads, self.runtime, lambda: time_runs(run, self.seconds))
+        except Exception as error:  # whatever the runtime raises on a network is that network's result
+            measurement = failed(self.name, self.threads, self.runtime, error)
+        return replace(measurement, clock=clock(), processor=processor())
+
+
+def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:
+    """One run of the model as a call without arguments."""
+    import openvino
+
+    core = openvino.Core()
+    network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
+    (image,) = network.inputs
+    if not image.partial_shape.is_static:
+        raise ValueError(f"the input {image.any_name} must have a static shape, got {image.partial_shape}")
+    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    pixels = np.random.default_rng(0).standard_normal(tuple(image.shape), np.float32)
+    request.set_input_tensor(openvino.Tensor(pixels))
+
+    def run() -> None:
+        request.start_async()
+        request.wait()
+
+    return run

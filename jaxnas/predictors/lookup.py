@@ -1,0 +1,119 @@
+"""The look-up table: a network takes as long as its blocks together, and every block has a table of its own.
+
+The tables are measured block by block (`measured`), or fitted to the latencies of whole networks (`Lookup`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxnas.errors import UserError
+from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.spaces.space import Space
+from jaxnas.types import PRNGKey
+
+RIDGES = 10.0 ** np.arange(-5, 2)
+CONSTANT = 100.0  # prior variance of what every network takes, in that of one table entry
+FLOOR = 0.1  # a sum of fitted entries may be negative: it counts as this share of the fastest network seen
+
+Blocks = tuple[tuple[int, ...], ...]
+
+
+def blocks(space: Space) -> Blocks:
+    """The genes (positions) that decide what each block takes: those of the space's parts, or each by itself where it has none."""
+    return tuple(part.genes for part in space.parts) or tuple((i,) for i in range(len(space.genes)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tables:
+    """Look-up tables, of several models side by side; a pytree, to be passed to a compiled search as an argument."""
+
+    space: Space = field(metadata={"static": True})
+    tables: tuple[Float[Array, "k _"], ...]  # ms, one array a block; the last of the block's genes changes fastest
+    constant: Float[Array, "k"]  # ms that every network takes
+    floor: Float[Array, "k"]  # ms, the least that is predicted
+
+    @jax.jit
+    def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        total, genomes = self.constant[:, None], self.space.canonical(genomes)
+        for block, table in zip(blocks(self.space), self.tables, strict=True):
+            total = total + table[:, _rows(self.space, block, genomes)]
+        return jnp.maximum(total, self.floor[:, None])
+
+
+def measured(space: Space, tables_ms: Sequence[Float[np.ndarray, "_"]], constant_ms: float = 0.0) -> Tables:
+    """One model of blocks that were measured one by one, in the order of `blocks`; each table's last gene changes fastest.
+
+    Raises:
+        UserError: a table has not one entry for each combination of its block's choices.
+    """
+    expected = [math.prod(int(space.sizes[i]) for i in block) for block in blocks(space)]
+    if [np.shape(table) for table in tables_ms] != [(size,) for size in expected]:
+        raise UserError(
+            f"the look-up tables of {space.name} must have {expected} entries, one for each choice of each block, "
+            f"got shapes {[np.shape(table) for table in tables_ms]}: measure the blocks that lookup.blocks names"
+        )
+    tables = tuple(jnp.asarray(table, jnp.float32)[None] for table in tables_ms)
+    smallest = constant_ms + sum(float(np.min(table)) for table in tables_ms)
+    return Tables(space, tables, jnp.array([constant_ms], jnp.float32), jnp.array([max(smallest, 1e-6)], jnp.float32))
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Fits the tables by least squares of the relative error (`predictor.Method`).
+
+    There are more entries than networks, so those that share choices are taken to be alike: an entry is the sum of a figure for
+    each choice and one of its own, small ones preferred (ridge regression; how strongly, the leave-one-out error says).
+    """
+
+    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> Tables:
+        check_latencies("training", latency_ms)
+        genomes, latency_ms = np.asarray(space.canonical(genomes)), np.asarray(latency_ms, np.float64)
+        similar = [_similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))]
+        gram = CONSTANT + sum(similar)
+        duals = np.stack([_solve(gram, latency_ms, row) for row in used])  # (k, n)
+        tables = []
+        for block in blocks(space):
+            entries = np.indices([space.sizes[i] for i in block]).reshape(len(block), -1).T
+            tables.append(jnp.asarray(duals @ _similarity(genomes[:, list(block)], entries), jnp.float32))
+        floor = FLOOR * np.array([latency_ms[row].min() for row in used])
+        constant = CONSTANT * duals.sum(axis=1)
+        return Tables(space, tuple(tables), jnp.asarray(constant, jnp.float32), jnp.asarray(floor, jnp.float32))
+
+
+def _rows(space: Space, block: tuple[int, ...], genomes: Choices) -> Array:
+    """Where a block's table has each genome."""
+    row = jnp.zeros(genomes.shape[:-1], jnp.int32)
+    for i in block:
+        row = row * int(space.sizes[i]) + genomes[..., i]
+    return row
+
+
+def _similarity(one: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "n m"]:
+    """Covariance of two entries of a block's table: one for each choice that they share, and one if they are the same."""
+    same = one[:, None] == other[None]
+    return same.sum(axis=-1) + same.all(axis=-1).astype(np.float64)
+
+
+def _solve(gram: Float[np.ndarray, "n n"], latency: Float[np.ndarray, "n"], used: Bool[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """What each network adds to the entries like its own; of the ridges that with the least leave-one-out error."""
+    unit = np.exp(np.log(latency[used]).mean())
+    scale = unit / latency[used]  # relative errors
+    values, vectors = np.linalg.eigh(gram[np.ix_(used, used)] * scale[:, None] * scale)
+    projected = vectors.T @ np.ones(len(scale))
+
+    def solution(ridge: float) -> tuple[float, np.ndarray]:
+        damped = 1 / (np.maximum(values, 0) + ridge)
+        dual = vectors @ (damped * projected)
+        return float(np.mean((dual / ((vectors**2) @ damped)) ** 2)), dual
+
+    _, best = min((solution(ridge) for ridge in RIDGES), key=lambda found: found[0])
+    duals = np.zeros(len(latency))
+    duals[used] = unit * scale * best
+    return duals

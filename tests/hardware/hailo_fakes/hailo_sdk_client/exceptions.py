@@ -1,0 +1,10 @@
+class InvalidStateException(Exception):
+    pass
+
+
+class BackendAllocatorException(Exception):
+    pass
+
+
+class AllocatorScriptParserException(Exception):
+    pass

@@ -1,0 +1,100 @@
+"""A device's latency in one sitting, as the command has it."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxnas.run_directory import RunDirectory
+
+SITTING = ("--profile.train", 20, "--profile.validation", 12, "--profile.test", 12, "--profile.rounds", 2, "--predict.steps", 300)
+
+
+@pytest.fixture(scope="module")
+def sat(start, micro, tmp_path_factory):
+    """A run until its predictor is done, the bound out of reach; made once, to be read."""
+    run = tmp_path_factory.mktemp("sitting") / "run"
+    for command in ("data", "train", "profile", "predict"):
+        process = start(command, micro, "--out", run, *SITTING, "--profile.until", 0.0001)
+        errors = process.communicate()[1]
+        assert process.returncode == 0, errors
+        if command == "profile":
+            (run.parent / "stderr.txt").write_text(errors)
+    return run
+
+
+def rows_of(run):
+    return RunDirectory(run).read_csv("measurements.csv")
+
+
+def test_batches_follow_one_another_and_every_network_has_its_rounds(sat):
+    rows = rows_of(sat)
+    assert len(rows) == 2 * 44 and len({row["genome"] for row in rows}) == 44
+    turns = [row["round"] for row in rows]
+    assert turns == [*["0"] * 22, *["1"] * 22, *["0"] * 20, *["1"] * 20, "0", "0", "1", "1"]
+    splits = [row["split"] for row in rows if row["round"] == "0"]
+    assert splits[:22] == ["train"] * 22
+    assert splits[22:42] == ["validation", "train", "test", "train"] * 5
+    assert (splits.count("validation"), splits.count("test")) == (6, 5)
+
+
+def test_it_says_how_many_measurements_it_took_and_why(sat):
+    (line,) = [line for line in RunDirectory(sat).read_jsonl("metrics.jsonl") if line.get("event") == "over"]
+    assert (line["networks"], line["measurements"], line["reason"]) == (44, 88, "44 subnets are measured, which is the most")
+    said = (sat.parent / "stderr.txt").read_text().splitlines()
+    assert "profile: 44 networks, 88 measurements: 44 subnets are measured, which is the most" in said
+
+
+def test_the_predictor_learns_from_it_and_gives_intervals(sat):
+    rows, quality = RunDirectory(sat).read_csv("predictions.csv"), RunDirectory(sat).read_json("predictor.json")
+    assert len(rows) == 44
+    low, mean, high, measured = (np.array([float(row[c]) for row in rows]) for c in ("low_ms", "predicted_ms", "high_ms", "measured_ms"))
+    assert (low < mean).all() and (mean < high).all()
+    inside = (low <= measured) & (measured <= high)
+    for split, figures in quality.items():
+        assert figures["within_interval"] == pytest.approx(inside[[row["split"] == split for row in rows]].mean())
+
+
+@pytest.mark.parametrize("kept", [10, 30, 60])
+def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
+    """The rows that it has decide what follows; its own figures differ, so that later batches need not be the same networks."""
+    run, before = shutil.copytree(sat, tmp_path / "run"), rows_of(sat)
+    for file in ("predictor.npz", "predictions.csv", "predictor.json"):
+        (run / file).unlink()
+    lines = (run / "measurements.csv").read_bytes().splitlines(keepends=True)
+    (run / "measurements.csv").write_bytes(b"".join(lines[: kept + 1]))
+    code, errors = cli("predict", run)
+    assert code == 2 and "is not complete: run `jaxnas profile` first" in errors[-1]
+    assert cli("profile", run)[0] == 0
+    after = rows_of(run)
+    assert (run / "measurements.csv").read_bytes().startswith(b"".join(lines[: kept + 1]))
+    whole = 44 if kept < 44 else 84  # rows of the batches that were decided when it was cut off
+    assert [(row["round"], row["genome"]) for row in after[:whole]] == [(row["round"], row["genome"]) for row in before[:whole]]
+    assert len(after) == 88 and len({(row["round"], row["genome"]) for row in after}) == 88
+    assert cli("profile", run) == (0, ["profile: done before"])
+
+
+def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path):
+    run = shutil.copytree(sat, tmp_path / "run")
+    for file in ("measurements.csv", "config.json"):
+        (run / file).unlink()
+    config = RunDirectory(sat).read_json("config.json")
+    config["profile"] |= {"until": 0.9, "train": 100}
+    with RunDirectory(run) as directory:
+        directory.write_json("config.json", config)
+    code, errors = cli("profile", run)
+    assert code == 0 and any("the error on fresh subnets is " in line and "at most 90.0%" in line for line in errors)
+    assert len({row["genome"] for row in rows_of(run)}) == 80  # two batches: the first with twenty fresh networks
+
+
+@pytest.mark.parametrize("until", ["3", "0%", "100%", "-1%", "x%"])
+def test_a_bound_that_is_no_percentage(cli, micro, until):
+    code, errors = cli("profile", micro, f"--until={until}")
+    assert code == 2 and f"--until must be a percentage above 0 and below 100, got '{until}'" in errors[-1]
+
+
+def test_short_options_are_settings(cli, micro, tmp_path):
+    out = tmp_path / "run"
+    code, errors = cli("profile", micro, "--out", out, "--device", "abacus", "--until", "3%")
+    assert code == 2 and "unknown device 'abacus'" in errors[-1]
+    assert cli("run", micro, "--out", out, "--until", "2.5 %", "--device", "abacus")[0] == 2
