@@ -19,10 +19,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import kendalltau, spearmanr
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.npu import HAILO_8L, DataflowChip, Workload, workload
+from jaxnas.predictors import metrics
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 
 ABSOLUTE = 0.03  # errors of the logarithm beyond this count linearly, so that no outlier draws the fit to itself
@@ -70,7 +70,7 @@ def read_works(folder: Path) -> dict[str, Workload]:
     with open(folder / "layer_tables.csv", newline="") as lines:
         for row in csv.DictReader(lines):
             tables.setdefault(row["network"], []).append(row)
-    return {name: Workload(*(float(x) for x in workload(as_layers(rows)))) for name, rows in tables.items()}
+    return {name: Workload(*(np.asarray(x, np.float64) for x in workload(as_layers(rows)))) for name, rows in tables.items()}
 
 
 def as_layers(rows: list[dict[str, str]]) -> Layers:
@@ -80,8 +80,8 @@ def as_layers(rows: list[dict[str, str]]) -> Layers:
     columns = [np.array([int(row[name]) for row in rows]) for name in names]
     kind = np.array([kinds[row["kind"]] for row in rows])
     extras = np.where(kind == CONV, 2, 1)
-    table = Layers(kind, *columns, extras, live=np.zeros_like(kind), repeat=np.ones_like(kind))
-    return Layers(*(jax.numpy.asarray(column, np.int32) for column in table))
+    table = [kind, *columns, extras, np.zeros_like(kind), np.ones_like(kind)]
+    return Layers._make(jax.numpy.asarray(column, np.int32) for column in table)
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -133,12 +133,12 @@ def _fitted(chip: DataflowChip, names: tuple[str, ...], errors: Callable[[Datafl
 
 
 def _stacked(works: dict[str, Workload], runs: list[Run]) -> Workload:
-    return Workload(*np.array([works[run.network] for run in runs]).T)
+    return Workload._make(np.array([works[run.network] for run in runs]).T)
 
 
 def _single_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:
     chips = np.array([run.chips for run in runs])
-    return np.log(replace_peak(chip, chips).whole_ms(_stacked(works, runs)) / [run.ms for run in runs])
+    return np.log(replace_peak(chip, chips).whole_ms(_stacked(works, runs)) / np.array([run.ms for run in runs]))
 
 
 def replace_peak(chip: DataflowChip, chips: np.ndarray) -> DataflowChip:
@@ -149,8 +149,8 @@ def replace_peak(chip: DataflowChip, chips: np.ndarray) -> DataflowChip:
 def _several_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:
     work = _stacked(works, runs)
     image_ms, loading_ms = chip.parts_slower * chip.whole_ms(work), chip.loading_ms(work)
-    one, eight = (np.log((loading_ms + n * image_ms) / measured) for n, measured in ((1, [r.ms for r in runs]), (8, [r.ms8 for r in runs])))
-    return np.concatenate([one, eight])
+    measured = np.array([(run.ms, run.ms8) for run in runs])
+    return np.log(np.stack([loading_ms + n * image_ms for n in (1, 8)], axis=1) / measured).reshape(-1)
 
 
 def _capacities(works: dict[str, Workload], runs: list[Run]) -> tuple[float, float]:
@@ -179,8 +179,7 @@ def left_out(works: dict[str, Workload], runs: list[Run]) -> tuple[list[Run], np
     first = list({run.network: run for run in reversed(runs) if run.chips == 1}.values())[::-1]
     said = []
     for run in first:
-        work = Workload(*(np.asarray(x) for x in works[run.network]))
-        said.append(fit(works, runs, without=run.network).estimate(work))
+        said.append(fit(works, runs, without=run.network).estimate(works[run.network]))
     return first, np.array([float(one.period_ms) for one in said]), np.array([bool(one.several) for one in said])
 
 
@@ -193,13 +192,13 @@ def report(runs: list[Run], predicted_ms: np.ndarray, several: np.ndarray) -> in
     for name, rows in (("all", np.ones(len(ms), bool)), ("in one piece", ~truth), ("right about pieces", several == truth)):
         error = np.abs(predicted_ms[rows] / ms[rows] - 1)
         log = np.log(predicted_ms[rows] / ms[rows])
-        spearman, kendall = (float(statistic(predicted_ms[rows], ms[rows]).statistic) for statistic in (spearmanr, kendalltau))
+        spearman, kendall = (statistic(ms[rows], predicted_ms[rows]) for statistic in (metrics.spearman, metrics.kendall))
         print(
             f"{name}: {rows.sum()} networks, Spearman {spearman:.3f}, Kendall {kendall:.3f}, error median {np.median(error):.1%}, "
             f"mean {error.mean():.1%}, RMS of the logarithm {np.sqrt((log**2).mean()):.3f}, worst x{np.exp(np.abs(log).max()):.2f}"
         )
     right, error = int((several == truth).sum()), float(np.median(np.abs(predicted_ms / ms - 1)))
-    spearman = float(spearmanr(predicted_ms, ms).statistic)
+    spearman = metrics.spearman(ms, predicted_ms)
     print(f"one piece or several: right {right} of {len(ms)}")
     met = right >= 27, error <= 0.15, spearman >= 0.94
     print(f"bars: pieces right at least 27, median error at most 15 %, Spearman at least 0.94: {'met' if all(met) else 'MISSED'}")

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.hardware.device import ExportedModel, Measurement
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, Layers
+
+Numbers = Float[Array | np.ndarray, "*n"]
 
 
 class Estimate(NamedTuple):
@@ -40,16 +43,16 @@ class CostModel(Protocol):
 
 
 class Workload(NamedTuple):
-    """What a dataflow chip sees of networks, float32, one entry a network; the counts in millions."""
+    """What a dataflow chip sees of networks, float32, one entry a network; the counts in millions. Fits use numpy's float64."""
 
-    pixels: Float[Array, "*n"]  # of the input image
-    dense: Float[Array, "*n"]  # multiply-adds, but the depthwise ones
-    depthwise: Float[Array, "*n"]  # multiply-adds of depthwise convolutions
-    elementwise: Float[Array, "*n"]  # outputs of additions, multiplications and poolings, but the global ones
-    params: Float[Array, "*n"]
-    lines: Float[Array, "*n"]  # activations in the rows of its input that each layer holds
-    fill: Float[Array, "*n"]  # share of an image that passes before each layer can start, summed over the layers
-    gates: Float[Array, "*n"]  # squeeze-excites, a number
+    pixels: Numbers  # of the input image
+    dense: Numbers  # multiply-adds, but the depthwise ones
+    depthwise: Numbers  # multiply-adds of depthwise convolutions
+    elementwise: Numbers  # outputs of additions, multiplications and poolings, but the global ones
+    params: Numbers
+    lines: Numbers  # activations in the rows of its input that each layer holds
+    fill: Numbers  # share of an image that passes before each layer can start, summed over the layers
+    gates: Numbers  # squeeze-excites, a number
 
 
 def workload(layers: Layers) -> Workload:
@@ -127,13 +130,13 @@ class DataflowChip:
             extrapolated=outside.any(axis=0) | (work.gates > 0),
         )
 
-    def whole_ms(self, work: Workload) -> Float[Array, "*n"]:
+    def whole_ms(self, work: Workload) -> Numbers:
         """Milliseconds per image of a network in one piece."""
         taken_in = self.pixel_cycles * work.pixels * 1e3 / self.clock_mhz
         spread = self.dense * work.dense + self.depthwise * work.depthwise + self.elementwise * work.elementwise
         return (taken_in**4 + (spread / self.macs_per_ms) ** 4) ** 0.25
 
-    def loading_ms(self, work: Workload) -> Float[Array, "*n"]:
+    def loading_ms(self, work: Workload) -> Numbers:
         """Milliseconds per batch to load the parts of a network."""
         return self.load_params_ms * work.params + self.load_lines_ms * work.lines
 

@@ -36,7 +36,7 @@ def _exported(job: Job, chosen: dict) -> dict[str, object]:
     require(proof)
     job.run.write_bytes(f"models/{name}.onnx", model)
     log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
-    row = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
+    row: dict[str, object] = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
     if takes_int8(target):
         twin = quantise(model, job.calibration(size)[: job.config.export.calibration_images])
         job.run.write_bytes(f"models/{name}.int8.onnx", twin)

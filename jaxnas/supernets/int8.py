@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jaxnas.spaces.mobilenet import split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet
+from jaxnas.supernets.norm import Leaf
 from jaxnas.supernets.parts import joined
 from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, take
@@ -76,9 +77,9 @@ def rounded(x: Float[Array, "..."], limits: Range) -> Float[Array, "..."]:
     return (jnp.clip(jnp.round(x / step) + zero, 0, 255) - zero) * step
 
 
-def rounded_weights(kernel: Float[Array, "... c_out"]) -> Float[Array, "... c_out"]:
+def rounded_weights(kernel: Float[Leaf, "... c_out"]) -> Float[Array, "... c_out"]:
     """Weights at 255 levels around 0, the outer ones the largest of each output channel."""
-    largest = jnp.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    largest = jnp.abs(jnp.asarray(kernel)).max(axis=tuple(range(kernel.ndim - 1)))
     step = jnp.where(largest > 0, largest / 127, 1)
     return jnp.round(kernel / step) * step
 

@@ -1,3 +1,4 @@
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxnas.hardware.device import Device, ExportedModel
-from jaxnas.hardware.npu import HAILO_8L, CostModel, Modelled, workload
+from jaxnas.hardware.npu import HAILO_8L, CostModel, Modelled, Workload, workload
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3, tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
@@ -19,7 +20,7 @@ TABLES = Path(os.environ.get("HAILO_TABLES", ROOT.parent / "shared" / "data" / "
 
 def counted(ops):
     """The workload, operator by operator in Python."""
-    work = dict.fromkeys(("dense", "depthwise", "elementwise", "params", "lines", "fill", "gates"), 0.0)
+    work = dict.fromkeys(Workload._fields, 0.0)
     work["pixels"] = ops[0].height * ops[0].width * ops[0].stride ** 2 / 1e6
     for op in ops:
         depthwise = op.kind == "conv" and op.groups == op.c_in and op.groups > 1
@@ -132,10 +133,10 @@ def experiment():
         pytest.skip("needs layer_tables.csv and all_tasks.csv, in the folder that HAILO_TABLES names")
     sys.path.insert(0, str(ROOT / "experiments"))
     try:
-        import hailo8l_model
+        module = importlib.import_module("hailo8l_model")
     finally:
         sys.path.remove(str(ROOT / "experiments"))
-    return hailo8l_model, hailo8l_model.read_works(TABLES), hailo8l_model.read_runs(TABLES)
+    return module, module.read_works(TABLES), module.read_runs(TABLES)
 
 
 def test_the_coefficients_are_those_that_the_published_figures_give(experiment):
