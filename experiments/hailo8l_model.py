@@ -137,13 +137,10 @@ def _stacked(works: dict[str, Workload], runs: list[Run]) -> Workload:
 
 
 def _single_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:
-    chips = np.array([run.chips for run in runs])
-    return np.log(replace_peak(chip, chips).whole_ms(_stacked(works, runs)) / np.array([run.ms for run in runs]))
-
-
-def replace_peak(chip: DataflowChip, chips: np.ndarray) -> DataflowChip:
-    """So many times the chip's work in a millisecond; the input is as fast."""
-    return replace(chip, macs_per_ms=chip.macs_per_ms * chips)
+    """Of n chips in one, which do n times the work in a millisecond and take the input in as fast."""
+    work, chips = _stacked(works, runs), np.array([run.chips for run in runs])
+    shared = work._replace(dense=work.dense / chips, depthwise=work.depthwise / chips, elementwise=work.elementwise / chips)
+    return np.log(chip.whole_ms(shared) / np.array([run.ms for run in runs]))
 
 
 def _several_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:

@@ -78,9 +78,9 @@ def test_possible_and_doubtful_by_definition():
 
 def test_asking_where_in_doubt_finds_more_of_the_front_than_asking_at_random():
     doubt, random = Device(), Device()
-    asking, sampling = found(doubt, 78, batch=16), found(random, 78, first=78)
-    assert len(doubt.asked) <= 78 == len(random.asked)
-    assert recall(asking) > recall(sampling) + 0.05
+    asking, sampling = found(doubt, 62, batch=16), found(random, 62, first=62)
+    assert len(doubt.asked) <= 62 == len(random.asked)
+    assert recall(asking) > 0.9 > recall(sampling) + 0.1
 
 
 def test_nothing_is_measured_twice_and_the_budget_is_kept():

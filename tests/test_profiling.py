@@ -191,6 +191,12 @@ def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
     assert not before.error <= 0.03 and len(before.genomes) == 20
 
 
+def test_the_error_is_that_of_the_fresh_ones(sitting, over):
+    (genomes, ms, fresh), step = over
+    errors = sitting._fit(jax.random.fold_in(jax.random.key(0), 1), genomes, ms).errors()
+    assert step.error == pytest.approx(errors[fresh].mean(), rel=1e-5) != pytest.approx(errors[~fresh].mean(), rel=1e-2)
+
+
 def test_half_of_what_follows_the_cover_is_fresh(over):
     (genomes, ms, fresh), _ = over
     assert not fresh[:40].any() and fresh[40:].mean() == 0.5

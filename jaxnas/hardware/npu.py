@@ -117,8 +117,8 @@ class DataflowChip:
     def estimate(self, work: Workload) -> Estimate:
         """Of networks' workloads."""
         whole_ms, loading_ms = self.whole_ms(work), self.loading_ms(work)
-        occupancy = work.params / self.params_capacity + work.lines / self.lines_capacity
-        several = (occupancy > 1) | (work.gates > 0)
+        occupancy = jnp.asarray(work.params / self.params_capacity + work.lines / self.lines_capacity)
+        several = (occupancy > 1) | jnp.asarray(work.gates > 0)
         period_ms = jnp.where(several, loading_ms + self.parts_slower * whole_ms, jnp.maximum(whole_ms, self.shortest_ms))
         outside = jnp.stack([(getattr(work, name) < least) | (getattr(work, name) > most) for name, least, most in self.fitted])
         return Estimate(
@@ -126,7 +126,7 @@ class DataflowChip:
             period_ms=period_ms,
             occupancy=occupancy,
             several=several,
-            uncertain=(work.gates > 0) | ((occupancy > self.doubt[0]) & (occupancy < self.doubt[1])),
+            uncertain=jnp.asarray(work.gates > 0) | ((occupancy > self.doubt[0]) & (occupancy < self.doubt[1])),
             extrapolated=outside.any(axis=0) | (work.gates > 0),
         )
 

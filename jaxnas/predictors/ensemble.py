@@ -14,7 +14,7 @@ from jaxnas.predictors.predictor import Choices, Latencies, Members, Method, Pre
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
-PAD = 64  # as in mlp.py
+PAD = 256  # measured networks are padded to more than their number: growing sets share a few compiled programs
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Ensemble:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Calibrated:
-    """A fitted ensemble; a pytree where its method's members are one. Shapes change only with every 64th network that it learns from."""
+    """A fitted ensemble; a pytree where its method's members are one. Shapes change only with every 256th network that it learns from."""
 
     members: Members
     fold: Int[Array, "p"]  # the member that has not seen each measured network; padded

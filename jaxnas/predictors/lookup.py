@@ -76,7 +76,7 @@ class Lookup:
         check_latencies("training", latency_ms)
         genomes, latency_ms = np.asarray(space.canonical(genomes)), np.asarray(latency_ms, np.float64)
         similar = [_similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))]
-        gram = CONSTANT + sum(similar)
+        gram = CONSTANT + np.sum(similar, axis=0)
         duals = np.stack([_solve(gram, latency_ms, row) for row in used])  # (k, n)
         tables = []
         for block in blocks(space):

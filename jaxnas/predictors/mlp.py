@@ -153,8 +153,13 @@ def _train_members(keys, features: Features, target, weight: Float[Array, "k n"]
             spread = jnp.sqrt(mean((values - mean(values)) ** 2))
             return jnp.where(spread > 0, spread, 1.0)
 
-        scales = mean(features), deviation(features), mean(target), deviation(target)
-        start = LatencyMLP(*_initial_weights(key, features.shape[1]).values(), *scales)
+        start = LatencyMLP(
+            **_initial_weights(key, features.shape[1]),
+            input_mean=mean(features),
+            input_deviation=deviation(features),
+            target_mean=mean(target),
+            target_deviation=deviation(target),
+        )
         points = (features, target, weight)
         return _train(start, points, points, steps, learning_rate, weight_decay)
 

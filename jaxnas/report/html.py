@@ -87,7 +87,7 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
         networks.append(
             {
                 **{column: row[column] for column in ("name", "role", "device")},
-                **(numbers := {column: float(row[column] or "nan") for column in NUMBERS}),
+                **(numbers := {column: float(row.get(column) or "nan") for column in NUMBERS}),  # older runs have no int8
                 "letter": plots.letter(i),
                 "setup": _setup(row),
                 "test_interval": words.interval(numbers["test_accuracy"], images),

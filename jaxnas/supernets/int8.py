@@ -90,7 +90,7 @@ def _range(x) -> Range:
 
 def _beside(arrays, ranges):
     """A part's weights and ranges together, as the walk hands them on: a stage's first block and its others each by itself."""
-    if "first" not in ranges:
+    if not isinstance(ranges, dict):
         return arrays, ranges
     return {name: (arrays[name], ranges[name]) if arrays[name] else {} for name in ("first", "rest")}
 
@@ -98,7 +98,8 @@ def _beside(arrays, ranges):
 def _classify(net: MobileNet, choice, head: Arrays, features, touch: Callable, change: Callable) -> Float[Array, "n classes"]:
     """The layers after the global pool."""
     live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
-    x = _activated(net.activation, features @ jnp.where(live, change(head["feature"]["kernel"][0, 0]), 0), touch)
+    x = features @ jnp.where(live, change(head["feature"]["kernel"][0, 0]), 0)
+    x = _activated(net.activation, x, lambda tensor, x: touch(f"feature{tensor}", x))
     return touch("logits", x @ change(head["classifier"]["kernel"]) + head["classifier"]["bias"])
 
 

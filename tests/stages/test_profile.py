@@ -55,7 +55,7 @@ def test_the_predictor_learns_from_it_and_gives_intervals(sat):
         assert figures["within_interval"] == pytest.approx(inside[[row["split"] == split for row in rows]].mean())
 
 
-@pytest.mark.parametrize("kept", [10, 30, 60])
+@pytest.mark.parametrize("kept", [pytest.param(10, marks=pytest.mark.slow), 30, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
     """The rows that it has decide what follows; its own figures differ, so that later batches need not be the same networks."""
     run, before = shutil.copytree(sat, tmp_path / "run"), rows_of(sat)
@@ -74,6 +74,7 @@ def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, 
     assert cli("profile", run) == (0, ["profile: done before"])
 
 
+@pytest.mark.slow
 def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path):
     run = shutil.copytree(sat, tmp_path / "run")
     for file in ("measurements.csv", "config.json"):
