@@ -145,7 +145,7 @@ def test_the_coefficients_are_those_that_the_published_figures_give(experiment):
     for name in (*module.COEFFICIENTS, *module.CAPACITY):
         np.testing.assert_allclose(getattr(HAILO_8L, name), getattr(chip, name), rtol=2e-3, err_msg=name)
     for (name, least, most), (_, fitted_least, fitted_most) in zip(HAILO_8L.fitted, module.fitted_range(works), strict=True):
-        assert least <= fitted_least and fitted_most <= most <= 1.01 * fitted_most, name
+        assert least <= 1.0001 * fitted_least and fitted_most <= most <= 1.01 * fitted_most, name
 
 
 @pytest.mark.slow
