@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from jaxnas.errors import UserError
 from jaxnas.supernets.subnet import Subnet
 
-
 # Without it int8 sums of 16 bits saturate on x86 processors that lack VNNI, and top-1 is another machine's luck.
 EXACT_INT8 = ("session.x64quantprecision", "1")
 
