@@ -2,7 +2,7 @@
 
 Command: python experiments/hailo8l_model.py   (half a minute)
 
-HAILO_TABLES names the folder of `layer_tables.csv` (28 networks, layer by layer) and `all_tasks.csv` (published frames per second). The model is fitted
+HAILO_TABLES names the folder of `layer_tables.csv` (28 networks, layer by layer) and `all_tasks.csv` (published). The model is fitted
 again without each network in turn (on both chips, in all its variants), and then asked for it: its frame time at batch 1, and
 whether it fits in one piece. Release v2.18, or v2.15 where a network is missing there; both are of high compiler effort. One network
 in one piece in v2.18 but several in v2.17, whose effort was lower, also counts for the fit of the loading times.
