@@ -21,21 +21,28 @@ PAD = 256  # measured networks are padded to more than their number: growing set
 class Ensemble:
     """A predictor with calibrated intervals (`predictor.Predictor`) of any method.
 
-    The prediction is the geometric mean of the members'. The interval is CV+ on log latency (Barber et al., Predictive inference
-    with the jackknife+, Annals of Statistics 2021, section 3): for every measured network, what the member that did not see it
-    says of the new one, give or take what it was off; of all these the finite-sample quantile. Its guarantee, 1 - 2 alpha, is
-    below the nominal coverage that it has in practice, 1 - alpha. It holds for networks drawn as the measured ones are.
+    The networks are dealt into folds, several times over; every member learns without one fold, and the prediction is the members'
+    geometric mean. The interval is the jackknife+'s on log latency (Barber et al., Predictive inference with the jackknife+, 2021), with
+    the members that have not seen a network in place of the one model without it (as Kim et al., Predictive inference is free with the
+    jackknife+-after-bootstrap, 2020): for every measured network, what those say of the new one, give or take what they were off;
+    of all these the finite-sample quantile. The guarantee, 1 - 2 alpha, is below the nominal coverage 1 - alpha that it has in
+    practice, where one member's whims do not widen it: the more deals, the less. It holds for networks drawn as the measured ones are.
     """
 
     method: Method = field(default_factory=MLP)
-    folds: int = 10
-    """Members, or as many as there are networks if there are fewer; 2 at least."""
+    folds: int = 5
+    """Or as many as there are networks if there are fewer; 2 at least."""
+    deals: int = 3
+    """Into folds; `folds` times `deals` is the number of members."""
     coverage: float = 0.9
     """Share of fresh measurements that are to fall into their intervals."""
 
     def __post_init__(self):
-        if self.folds < 2 or not 0 < self.coverage < 1:
-            raise UserError(f"an ensemble needs 2 folds or more and a coverage between 0 and 1, got {self.folds} and {self.coverage}")
+        if self.folds < 2 or self.deals < 1 or not 0 < self.coverage < 1:
+            raise UserError(
+                "an ensemble needs 2 folds, 1 deal or more and a coverage between 0 and 1, "
+                f"got {self.folds}, {self.deals} and {self.coverage}: choose others"
+            )
 
     def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies) -> "Calibrated":
         """Raises a `UserError` for fewer than two networks, or latencies that are not finite and above 0."""
@@ -43,17 +50,23 @@ class Ensemble:
         n = len(latency_ms)
         if n < 2:
             raise UserError(f"an ensemble learns from 2 measured networks or more, got {n}: measure more")
-        fold_key, fit_key = jax.random.split(key)
-        fold = np.asarray(jax.random.permutation(fold_key, n)) % min(self.folds, n)
-        used = fold[None] != np.arange(min(self.folds, n))[:, None]
-        members = self.method.fit(fit_key, space, genomes, latency_ms, used)
+        deal_key, fit_key = jax.random.split(key)
+        unseen = self._unseen(deal_key, n)
+        members = self.method.fit(fit_key, space, genomes, latency_ms, unseen.T == 0)
         padding = PAD - n % PAD  # one at least: the infinite residual that few networks need
         every = np.pad(np.asarray(genomes), ((0, padding), (0, 0)))  # of few shapes, for few compiled programs
-        unseen = np.asarray(members.predict(every))[fold, np.arange(n)]
-        residual = np.log(unseen) - np.log(np.asarray(latency_ms))
-        padded = np.pad(residual, (0, padding), constant_values=np.inf).astype(np.float32)
+        strangers = (unseen * np.log(np.asarray(members.predict(every)))[:, :n].T).sum(axis=1)
+        residual = np.pad(strangers - np.log(np.asarray(latency_ms)), (0, padding), constant_values=np.inf)
+        weights = np.pad(unseen, ((0, padding), (0, 0)))
         place = math.ceil(self.coverage * (n + 1) - 1e-9) - 1
-        return Calibrated(members, jnp.asarray(np.pad(fold, (0, padding)), jnp.int32), jnp.asarray(padded), jnp.int32(n), jnp.int32(place))
+        arrays = jnp.asarray(weights, jnp.float32), jnp.asarray(residual, jnp.float32)
+        return Calibrated(members, *arrays, jnp.int32(n), jnp.int32(place))
+
+    def _unseen(self, key: PRNGKey, n: int) -> Float[np.ndarray, "n members"]:
+        """What each member counts for each network: nothing if it learns from it, the others alike."""
+        folds = min(self.folds, n)
+        deals = [np.asarray(jax.random.permutation(one, n)) % folds for one in jax.random.split(key, self.deals)]
+        return np.concatenate([fold[:, None] == np.arange(folds) for fold in deals], axis=1) / self.deals
 
 
 @jax.tree_util.register_dataclass
@@ -62,8 +75,8 @@ class Calibrated:
     """A fitted ensemble; a pytree where its method's members are one. Shapes change only with every 256th network that it learns from."""
 
     members: Members
-    fold: Int[Array, "p"]  # the member that has not seen each measured network; padded
-    residual: Float[Array, "p"]  # log of its prediction over the measurement; infinite where padded
+    unseen: Float[Array, "p members"]  # weights of the members that have not seen each measured network; padded
+    residual: Float[Array, "p"]  # log of what they predict over the measurement; infinite where padded
     count: Int[Array, ""]  # measured networks
     place: Int[Array, ""]  # of the quantile among the sorted bounds
 
@@ -72,7 +85,7 @@ class Calibrated:
 
     def predict(self, genomes: Choices) -> Prediction:
         each = jnp.log(self.members.predict(genomes))
-        mean, unseen, off = each.mean(axis=0), each[self.fold], jnp.abs(self.residual)[:, None]
+        mean, unseen, off = each.mean(axis=0), jnp.matmul(self.unseen, each, precision="highest"), jnp.abs(self.residual)[:, None]
         high = jnp.sort(unseen + off, axis=0)[self.place]
         low = -jnp.sort(off - unseen, axis=0)[self.place]
         return Prediction(jnp.exp(mean), jnp.exp(jnp.minimum(low, mean)), jnp.exp(jnp.maximum(high, mean)))
@@ -82,7 +95,7 @@ class Calibrated:
         return jnp.log(self.members.predict(genomes)).std(axis=0)
 
     def errors(self) -> Float[np.ndarray, "n"]:
-        """How far off the member that had not seen it was on each measured network, as a share of the measurement."""
+        """How far off the members that had not seen it were on each measured network, as a share of the measurement."""
         return np.abs(np.expm1(np.asarray(self.residual)[: int(self.count)]))
 
 
