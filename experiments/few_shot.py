@@ -128,7 +128,7 @@ def _ofa_gene(gene: Gene, columns: dict[str, np.ndarray]) -> np.ndarray:
 def known_predictors(bench: Bench) -> list[Callable]:
     """A predictor of each known device, fitted to 900 networks."""
     rows = np.random.default_rng(0).choice(len(bench.genomes), ROWS, replace=False)
-    predictor = Ensemble(MLP(bench.features), folds=3)
+    predictor = Ensemble(MLP(bench.features, steps=2000), folds=3, deals=1)
     return [predictor.fit(jax.random.key(0), bench.space, bench.genomes[rows], bench.ms[device][rows]) for device in bench.known]
 
 
@@ -163,7 +163,7 @@ def compare(name: str, bench: Bench) -> float:
     """Prints a line per unseen device and the means; returns the mean of `Transfer`."""
     begin = perf_counter()
     basis = partial(learn, jax.random.key(1), bench.space, features=bench.own)
-    methods = {"transfer": Transfer(basis(known_predictors(bench))), "scratch": MLP(bench.features)}
+    methods = {"transfer": Transfer(basis(known_predictors(bench))), "scratch": MLP(bench.features, steps=2000)}
     if name == "nb201":
         methods["transfer from tables"] = Transfer(basis(known_tables(bench)))
     scores = {device: {kind: mean_spearman(bench, method, device) for kind, method in methods.items()} for device in bench.unseen}

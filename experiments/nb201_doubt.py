@@ -2,7 +2,7 @@
 
 NAS-Bench-201, whose true latencies are known: error (CIFAR-10, test, %) against latency on two devices, 10 seeds. With doubt: 45
 uniform look-ups, then the doubtful candidates of each search, 15 at a time, 150 look-ups at most. Against it: the same predictor
-(ten perceptrons, `Ensemble`) fitted to 1,000 uniform look-ups, and the same search (NSGA-II, 40 generations of 50 under the
+(25 perceptrons, `Ensemble`) fitted to 1,000 uniform look-ups, and the same search (NSGA-II, 40 generations of 50 under the
 predicted latency). Both answer with the front of their candidates, as measured where measured; what counts is the hypervolume of its
 cells, and of the cells measured on the way, at their true latency, scaled by the table's range and measured from its worst corner.
 

@@ -105,7 +105,7 @@ class Sitting:
 
     First come 40 subnets that cover the space (half of `most`, if that is less), then batches of 20: half are fresh, drawn
     uniformly, half informative, those that an ensemble's members disagree on most, each among 50 of its own. It is over when the
-    mean relative error on the fresh ones, each predicted by the member that has not seen it, is at most `until`; or when the front of
+    mean relative error on the fresh ones, each predicted by the members that have not seen it, is at most `until`; or when the front of
     predicted latency against MACs, which stand in for accuracy, no longer changes: whoever had chosen it a batch earlier would lose
     0.5 % of latency at most, in the mean; or after `most` subnets.
     """

@@ -45,7 +45,7 @@ def start(n):
 
 def found(device, budget, first=30, batch=8, seed=0):
     return search_with_doubt(
-        jax.random.key(seed), SPACE, Ensemble(Lookup(), folds=5), start(first), lambda key, model: EVERY, error, device, budget, batch
+        jax.random.key(seed), SPACE, Ensemble(Lookup(), deals=1), start(first), lambda key, model: EVERY, error, device, budget, batch
     )
 
 

@@ -143,7 +143,7 @@ def test_equal_keys_give_equal_samples(space, covering):
 # A device's latency in one sitting.
 
 BIG = make((4, *[2] * 12, *[3] * 8, *[4] * 4, 1, 1, 6, 6, 2, 2), static=(0,))
-PREDICTOR = Ensemble(Lookup(), folds=5)
+PREDICTOR = Ensemble(Lookup(), deals=1)
 
 
 def latency(genomes, noise=0.0):

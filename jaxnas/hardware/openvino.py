@@ -3,9 +3,11 @@
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +58,7 @@ class OpenVino:
 
 def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:
     """One run of the model as a call without arguments."""
-    import openvino
-
+    openvino: Any = import_module("openvino")  # by name: it need not be there, and this file is called the same
     core = openvino.Core()
     network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
     (image,) = network.inputs

@@ -32,7 +32,7 @@ class Ensemble:
     method: Method = field(default_factory=MLP)
     folds: int = 5
     """Or as many as there are networks if there are fewer; 2 at least."""
-    deals: int = 3
+    deals: int = 5
     """Into folds; `folds` times `deals` is the number of members."""
     coverage: float = 0.9
     """Share of fresh measurements that are to fall into their intervals."""

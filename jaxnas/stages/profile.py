@@ -14,8 +14,6 @@ from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.hardware.measured import Stored
-from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.mlp import MLP
 from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
 from jaxnas.run_directory import RunDirectory
@@ -92,10 +90,9 @@ def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str,
 
 
 def _sitting(job: Job) -> Sitting:
-    fit, until = job.config.predict, job.config.profile.until
+    until = job.config.profile.until
     assert until is not None
-    predictor = Ensemble(MLP(steps=fit.steps, learning_rate=fit.learning_rate, weight_decay=fit.weight_decay))
-    return Sitting(job.space, until, _most(job), predictor)
+    return Sitting(job.space, until, _most(job))
 
 
 def _most(job: Job) -> int:

@@ -24,7 +24,7 @@ def covered(space, latency_ms, nominal, splits=20):
     shares = []
     for seed in range(splits):
         genomes, ms = drawn(space, latency_ms, seed, 500)
-        model = Ensemble(Lookup(), folds=5, coverage=nominal).fit(jax.random.key(seed), space, genomes[:100], ms[:100])
+        model = Ensemble(Lookup(), deals=2, coverage=nominal).fit(jax.random.key(seed), space, genomes[:100], ms[:100])
         prediction = model.predict(genomes[100:])
         shares.append(coverage(ms[100:], np.asarray(prediction.low_ms), np.asarray(prediction.high_ms)))
     return np.mean(shares)
@@ -36,42 +36,51 @@ def test_intervals_cover_what_they_promise(space, latency_ms, nominal):
     assert nominal - 0.02 < covered(space, latency_ms, nominal) < nominal + 0.04 * (1 - nominal) / 0.4 + 0.01
 
 
-def test_intervals_are_the_paper_s(space, latency_ms):
-    """Barber et al. 2021, section 3, by loops: quantiles of what every network's own member says, give or take its residual."""
-    genomes, ms = drawn(space, latency_ms, 0, 37)
-    model = Ensemble(Lookup(), folds=5, coverage=0.8).fit(jax.random.key(0), space, genomes, ms)
-    new = drawn(space, latency_ms, 1, 9)[0]
-    fold, at_new = np.asarray(model.fold)[:37], np.log(np.asarray(model.members.predict(new), np.float64))
-    at_known = np.log(np.asarray(model.members.predict(genomes), np.float64))
-    rank = int(np.ceil(0.8 * 38))
-    for j, (_, low, high) in enumerate(zip(*model.predict(new), strict=True)):
-        below = sorted((at_new[fold[i], j] - abs(np.log(ms[i]) - at_known[fold[i], i]) for i in range(37)), reverse=True)
-        above = sorted(at_new[fold[i], j] + abs(np.log(ms[i]) - at_known[fold[i], i]) for i in range(37))
-        assert np.log(float(low)) == pytest.approx(below[rank - 1], abs=1e-5)
-        assert np.log(float(high)) == pytest.approx(above[rank - 1], abs=1e-5)
-
-
-def test_no_network_is_judged_by_a_member_that_saw_it(space, latency_ms):
-    genomes, ms = drawn(space, latency_ms, 0, 43)
-    seen = []
+@pytest.fixture
+def recorded():
+    """A method that shows what its members learn from."""
 
     class Recorded(Lookup):
+        used = None
+
         def fit(self, key, space, genomes, latency_ms, used):
-            seen.append(used)
+            object.__setattr__(self, "used", used)
             return Lookup().fit(key, space, genomes, latency_ms, used)
 
-    model = Ensemble(Recorded(), folds=4).fit(jax.random.key(0), space, genomes, ms)
-    (used,) = seen
-    fold = np.asarray(model.fold)[:43]
-    assert not used[fold, np.arange(43)].any() and (used.sum(axis=0) == 3).all()
-    assert sorted(np.bincount(fold)) == [10, 11, 11, 11]
-    expected = np.asarray(model.members.predict(genomes))[fold, np.arange(43)] / ms
-    np.testing.assert_allclose(model.errors(), np.abs(expected - 1), rtol=1e-4, atol=1e-6)
+    return Recorded()
+
+
+def test_intervals_are_the_papers(space, latency_ms, recorded):
+    """By loops: quantiles of what the members that have not seen a network say, give or take what they were off."""
+    genomes, ms = drawn(space, latency_ms, 0, 37)
+    model = Ensemble(recorded, deals=2, coverage=0.8).fit(jax.random.key(0), space, genomes, ms)
+    new, used = drawn(space, latency_ms, 1, 9)[0], recorded.used
+    at_new, at_known = (np.log(np.asarray(model.members.predict(some), np.float64)) for some in (new, genomes))
+    assert used.shape == (10, 37)
+    said, off = np.zeros((37, 9)), np.zeros(37)
+    for i in range(37):
+        strangers = [member for member in range(10) if not used[member, i]]
+        assert len(strangers) == 2
+        said[i], off[i] = at_new[strangers].mean(axis=0), at_known[strangers, i].mean() - np.log(ms[i])
+    rank = int(np.ceil(0.8 * 38))
+    for j, (mean, low, high) in enumerate(zip(*model.predict(new), strict=True)):
+        assert np.log(float(mean)) == pytest.approx(at_new[:, j].mean(), abs=1e-5)
+        assert np.log(float(low)) == pytest.approx(np.sort(said[:, j] - np.abs(off))[::-1][rank - 1], abs=1e-5)
+        assert np.log(float(high)) == pytest.approx(np.sort(said[:, j] + np.abs(off))[rank - 1], abs=1e-5)
+    np.testing.assert_allclose(model.errors(), np.abs(np.exp(off) - 1), rtol=1e-3, atol=1e-5)
+
+
+def test_networks_are_dealt_evenly_and_anew(space, latency_ms, recorded):
+    Ensemble(recorded, folds=4, deals=3).fit(jax.random.key(0), space, *drawn(space, latency_ms, 0, 43))
+    left = ~recorded.used.reshape(3, 4, 43)
+    assert (left.sum(axis=1) == 1).all()
+    assert all(sorted(deal.sum(axis=1)) == [10, 11, 11, 11] for deal in left)
+    assert not np.array_equal(left[0], left[1])
 
 
 @pytest.mark.parametrize(("n", "finite"), [(8, False), (9, True)])
 def test_few_networks_promise_nothing(space, latency_ms, n, finite):
-    model = Ensemble(Lookup(), folds=20).fit(jax.random.key(0), space, *drawn(space, latency_ms, 0, n))
+    model = Ensemble(Lookup(), folds=20, deals=1).fit(jax.random.key(0), space, *drawn(space, latency_ms, 0, n))
     prediction = model.predict(drawn(space, latency_ms, 1, 5)[0])
     assert np.isfinite(prediction.mean_ms).all()
     assert np.isfinite(prediction.high_ms).all() == finite and (np.asarray(prediction.low_ms) > 0).all() == finite
@@ -87,14 +96,14 @@ def test_a_growing_set_shares_its_program(space, latency_ms):
 
     genomes, ms = drawn(space, latency_ms, 0, 60)
     for n in (40, 50, 60):
-        model = Ensemble(MLP(one_hot, steps=50)).fit(jax.random.key(0), space, genomes[:n], ms[:n])
+        model = Ensemble(MLP(one_hot, steps=50), deals=1).fit(jax.random.key(0), space, genomes[:n], ms[:n])
         np.testing.assert_allclose(mean(model, jnp.asarray(genomes)), model.predict(genomes).mean_ms, rtol=1e-4)
     assert len(traces) == 1
 
 
 def test_members_disagree_where_they_know_least(space, latency_ms):
     genomes, ms = drawn(space, latency_ms, 0, 120, noise=0.0)
-    model = Ensemble(MLP(steps=400)).fit(jax.random.key(0), space, genomes, ms)
+    model = Ensemble(MLP(), deals=2).fit(jax.random.key(0), space, genomes, ms)
     corners = np.stack([space.smallest, space.largest])
     assert np.asarray(model.disagreement(corners)).min() > 2 * np.median(model.disagreement(genomes))
 
@@ -111,9 +120,9 @@ def test_split_conformal_covers_what_it_promises():
     assert interval_factor(np.ones(8), np.full(8, 1.1)) == np.inf
 
 
-@pytest.mark.parametrize("settings", [{"folds": 1}, {"coverage": 1.0}, {"coverage": 0.0}])
+@pytest.mark.parametrize("settings", [{"folds": 1}, {"deals": 0}, {"coverage": 1.0}, {"coverage": 0.0}])
 def test_settings_that_make_no_sense(settings):
-    with pytest.raises(UserError, match="2 folds or more and a coverage between 0 and 1"):
+    with pytest.raises(UserError, match="2 folds, 1 deal or more and a coverage between 0 and 1"):
         Ensemble(**settings)
 
 

@@ -40,7 +40,7 @@ def data(space, latency_ms):
 
 @pytest.fixture(scope="module")
 def model(method, space, data):
-    return Ensemble(method).fit(jax.random.key(1), space, *data[:2])
+    return Ensemble(method, deals=1).fit(jax.random.key(1), space, *data[:2])
 
 
 def test_everything_is_what_it_says(method, model):
@@ -58,7 +58,7 @@ def test_fresh_networks_are_predicted_and_lie_in_their_intervals(model, data):
 
 
 def test_equal_keys_give_equal_predictions(method, model, space, data):
-    again = Ensemble(method).fit(jax.random.key(1), space, *data[:2])
+    again = Ensemble(method, deals=1).fit(jax.random.key(1), space, *data[:2])
     for one, other in zip(model.predict(data[2]), again.predict(data[2]), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -76,7 +76,7 @@ def test_a_member_learns_nothing_of_what_it_does_not_use(method, space, data):
 
 def test_latency_has_no_unit_of_its_own(method, model, space, data):
     genomes, latency, fresh, _ = data
-    thousandfold = Ensemble(method).fit(jax.random.key(1), space, genomes, 1000 * latency)
+    thousandfold = Ensemble(method, deals=1).fit(jax.random.key(1), space, genomes, 1000 * latency)
     for one, other in zip(model.predict(fresh), thousandfold.predict(fresh), strict=True):
         np.testing.assert_allclose(1000 * one, other, rtol=0.05)
 

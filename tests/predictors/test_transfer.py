@@ -44,7 +44,7 @@ def test_a_mix_of_known_devices_is_found_from_ten(prices, basis):
     mix = 0.7 * prices[0] + 0.5 * prices[2] - 0.2 * prices[3]
     ms = np.asarray(price(mix, GENOMES))
     few = np.mean([ranked(Transfer(basis), ms, draw) for draw in range(5)])
-    scratch = np.mean([ranked(MLP(one_hot), ms, draw) for draw in range(5)])
+    scratch = np.mean([ranked(MLP(one_hot, steps=2000), ms, draw) for draw in range(5)])
     assert few > 0.9 > scratch + 0.2
 
 
@@ -63,7 +63,7 @@ def test_ten_measurements_give_intervals(prices, basis):
     ms = np.asarray(price(0.8 * prices[1] + 0.2 * prices[2], GENOMES))
     for draw in range(20):
         rows = np.random.default_rng(draw).choice(3000, 10, replace=False)
-        prediction = Ensemble(Transfer(basis), folds=10).fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows]).predict(GENOMES)
+        prediction = Ensemble(Transfer(basis), folds=10, deals=1).fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows]).predict(GENOMES)
         shares.append(coverage(ms, np.asarray(prediction.low_ms), np.asarray(prediction.high_ms)))
     assert 0.85 < np.mean(shares) < 0.97
 
