@@ -23,9 +23,9 @@ from jaxnas.search.compiled import search_many
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
+from jaxnas.stages.evaluation import OBJECTIVES, evaluator
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading, space_settings
 from jaxnas.stages.predict import read_predictor
-from jaxnas.stages.search import OBJECTIVES, evaluator
 from jaxnas.store import digest, source_digest
 
 NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before

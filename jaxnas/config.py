@@ -104,6 +104,9 @@ class SearchConfig:
     """Probability, per child, that at least one of its genes changes."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
+    look_ups: int = 0
+    """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
+    a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""
 
 
 @dataclass(frozen=True)

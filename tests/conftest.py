@@ -132,6 +132,31 @@ def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def changed_run(finished_run, micro, start, tmp_path_factory):
+    """A copy of the finished run that has some stages run anew with other settings, and what the stages said.
+
+    As if it had been started so, but trained already: `changed_run(["search"], "--search.images", 20)`.
+    """
+
+    def change(stages: list[str], *settings) -> tuple[Path, str]:
+        run, said = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run")), ""
+        for file in ["config.json", *(["predictor.npz", "measurements.csv"] if "profile" in stages else [])]:
+            (run / file).unlink()
+        for file in ["chosen.json", "exported.csv", "verified.csv", "report.html"]:
+            (run / file).unlink()
+        for folder in (run / "checkpoints").iterdir():
+            if folder.name != "supernet":
+                shutil.rmtree(folder)
+        for stage in stages:
+            process = start(stage, micro, "--out", run, *settings)
+            said += process.communicate()[1]
+            assert process.returncode == 0, said
+        return run, said
+
+    return change
+
+
 @pytest.fixture
 def run_copy(finished_run, tmp_path) -> Path:
     """A copy of the finished run, to be spoiled."""

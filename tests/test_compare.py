@@ -19,7 +19,7 @@ from jaxnas.run_directory import RunDirectory
 from jaxnas.search.loop import Archive
 from jaxnas.search.statistics import Comparison, compare_samples
 from jaxnas.spaces.space import Gene, Space
-from jaxnas.stages import search as stage
+from jaxnas.stages import evaluation as stage
 from jaxnas.stages.job import open_job
 
 SPACE = Space("board", tuple(Gene(f"g{i}", (0, 1, 2, 3)) for i in range(6)))

@@ -9,7 +9,7 @@ import pytest
 
 from jaxnas import store
 from jaxnas.errors import UserError
-from jaxnas.stages.search import stored
+from jaxnas.stages.evaluation import stored
 from jaxnas.store import Store, digest, source_digest
 
 GENES = 5
@@ -104,7 +104,7 @@ def test_a_store_deleted_under_way_begins_anew():
 WRITER = """
 import sys
 import numpy as np
-from jaxnas.stages.search import stored
+from jaxnas.stages.evaluation import stored
 from jaxnas.store import Store
 rows = np.load(sys.argv[1])
 for i in range(0, len(rows), 3):

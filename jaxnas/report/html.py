@@ -53,6 +53,7 @@ def write_report(run: RunDirectory) -> Path:
         "networks": networks,
         "limit_ms": limit_ms,
         "search": _search(run, networks, limit_ms),
+        "doubt": _doubt(run) if run.exists("doubt.npz") else None,
         "predictor": _predictor(run),
         "measurements": _measurements(run),
         "training": _training(run, networks),
@@ -117,6 +118,24 @@ def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float |
         "failed": int(np.isnan(found).any(axis=1).sum()),
         "front_size": int(fronts[0].sum()),
         "generations": len(growth[0]),
+    }
+
+
+def _doubt(run: RunDirectory) -> dict[str, Any]:
+    """Of a search that asked the device: the fronts, and how many networks it asked for."""
+    found = run.read_npz("doubt.npz")
+    measured, error = found["measured"], found["error"]
+    predicted, known = (np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"]))
+    known, interval = known[measured & np.isfinite(found["measured_ms"])], np.stack([found["low_ms"], found["high_ms"]], axis=1)
+    fronts = [np.asarray(jax.jit(pareto.front)(jnp.asarray(rows))) for rows in (predicted, known)]
+    asked = run.read_csv("asked.csv") if run.exists("asked.csv") else []
+    return {
+        "figure": _figure(plots.doubt(predicted, fronts[0], interval, known, fronts[1]), "doubt"),
+        "asked": len(asked),
+        "failed": sum(bool(row["failure"]) for row in asked),
+        "before": int(measured.sum()) - len(asked),
+        "rounds": int(found["rounds"]) - 1,
+        "doubtful": int(found["doubtful"]),
     }
 
 

@@ -101,6 +101,29 @@ def pareto(
 
 
 @mpl.rc_context(STYLE)
+def doubt(
+    predicted: FitnessRows,
+    predicted_front: Bool[np.ndarray, "n"],
+    interval: Float[np.ndarray, "n 2"],
+    measured: Float[np.ndarray, "m 2"],
+    measured_front: Bool[np.ndarray, "m"],
+) -> Figure:
+    """The front as the predictor has it, with its intervals (low and high, ms), and the front of what was measured."""
+    figure, axes = _axes("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
+    last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
+    axes.scatter(predicted[:, 1], _accuracy(predicted), s=9, color=SKY, alpha=0.5, lw=0, label=f"predicted, {len(predicted)} candidates")
+    front, reach = predicted[predicted_front], interval[predicted_front]
+    reach = np.clip(reach, 0, 2 * last_ms)  # of few measurements it may be infinite
+    axes.hlines(_accuracy(front), *reach.T, color=BLUE, alpha=0.35, lw=3, label="intervals of the predicted front")
+    _draw_front(axes, front, last_ms, BLUE, "--", "front as predicted")
+    axes.scatter(measured[:, 1], _accuracy(measured), s=16, color=VERMILLION, marker="x", lw=1, label=f"measured, {len(measured)} networks")
+    _draw_front(axes, measured[measured_front], last_ms, VERMILLION, "-", "front as measured")
+    axes.set_xlim(right=1.03 * last_ms)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
     """Hypervolume after every generation of the search, and of random sampling after as many evaluations."""
     figure, axes = _axes("generation", "hypervolume (error × ms)")

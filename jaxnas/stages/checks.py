@@ -4,6 +4,7 @@ from jaxnas.config import DATASETS, Config, make_algorithm, make_device
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
+from jaxnas.hardware.npu import Modelled
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import choose_space
 from jaxnas.training.loop import METHODS, PRECISIONS
@@ -24,6 +25,7 @@ LEAST = {
     "search.population": 2,
     "search.generations": 1,
     "search.images": 1,
+    "search.look_ups": 0,
     "finetune.epochs": 0,
     "finetune.batch_size": 1,
     "finetune.within_points": 0,
@@ -49,7 +51,9 @@ def check_settings(config: Config) -> None:
     choose("precision", config.export.precision, {"float32": None, "int8": None})
     choose("data set", config.data.source.partition(":")[0], DATASETS)
     make_algorithm(config.search)
-    make_device(config.profile)
+    device = make_device(config.profile)
+    if config.search.look_ups and isinstance(device, Modelled):
+        raise UserError(f"search.look_ups must be 0 with the device {device.name}, which is a model and says no more than the search knows")
 
 
 def check_fit(config: Config, data: Dataset, space: Space) -> None:

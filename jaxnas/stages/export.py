@@ -11,9 +11,9 @@ from jaxnas.export.lint import TARGETS, lint, require_accepted, takes_int8
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
+from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.finetune import read_chosen, tuned_network
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.search import search_split
 
 PROVED = 500  # images that a network's export is proved on, at most
 

@@ -9,8 +9,10 @@ from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.search.selection import Choice, choose_networks
+from jaxnas.stages.doubt import read_found
+from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.job import Job, costs, reading
-from jaxnas.stages.search import is_complete, read_archive, search_split
+from jaxnas.stages.search import is_complete, read_archive
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
@@ -25,14 +27,22 @@ def run_finetune(job: Job) -> bool:
     """Write chosen.json, and checkpoints/NAME after every epoch; False if it is there."""
     if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
         return False
-    archive, params = read_archive(job, "candidates.npz"), jax.device_get(job.params())
-    if not is_complete(archive, job.config.search):
-        raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
-    choices = choose_networks(archive.fitness, job.config.finetune.within_points, job.config.latency_limit_ms)
-    job.run.write_json(
-        "chosen.json", [_finetuned(job, params, choice, archive.genomes[choice.row], archive.fitness[choice.row]) for choice in choices]
-    )
+    (genomes, fitness, predicted_ms), params = _candidates(job), jax.device_get(job.params())
+    choices = choose_networks(fitness, job.config.finetune.within_points, job.config.latency_limit_ms)
+    chosen = [_finetuned(job, params, choice, genomes[choice.row], float(predicted_ms[choice.row])) for choice in choices]
+    job.run.write_json("chosen.json", chosen)
     return True
+
+
+def _candidates(job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Genomes, fitness to choose by, and predicted latency of what the search has found; by measured latency where it asked the device."""
+    archive, settings = read_archive(job, "candidates.npz"), job.config.search
+    if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
+        raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
+    if not settings.look_ups:
+        return archive.genomes, archive.fitness, archive.fitness[:, 1]
+    found = read_found(job)
+    return found.genomes, np.stack([found.error, found.latency_ms()], axis=1), np.asarray(found.predicted.mean_ms)
 
 
 def read_chosen(job: Job) -> list[dict[str, Any]]:
@@ -57,7 +67,7 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     return recalibrated(Subnet(subnet.ops, state.weights, {}), job.calibration(job.resolution(genome)))
 
 
-def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, fitness: np.ndarray) -> dict[str, object]:
+def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, predicted_ms: float) -> dict[str, object]:
     subnet = job.inherited(params, genome)
     examples = job.examples(search_split(job), job.resolution(genome))
     tuned = _finetune(job, choice.name, subnet, examples)
@@ -69,7 +79,7 @@ def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, fit
         **costs(subnet.ops),
         "search_accuracy": float(accuracy(subnet, examples.images, examples.labels)),
         "finetuned_search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
-        "predicted_ms": float(fitness[1]),
+        "predicted_ms": predicted_ms,
     }
 
 

@@ -31,7 +31,7 @@ def run_profile(job: Job) -> bool:
     todo, step = _next(job)
     if not todo:
         return False
-    device, model, reused = open_device(job), _exporter(job), 0
+    device, model, reused = open_device(job), exporter(job), 0
     with progress("profile", total, len(failures)) as advance:
         while todo:
             for turn, split, genome in todo:
@@ -116,7 +116,7 @@ def _check_success(job: Job, failures: list[str], total: int) -> None:
         raise UserError(f"all {len(failures)} networks failed on the device {name} ({failures[0]}): mend it, delete {file} and run again")
 
 
-def _exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
+def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     """The function that exports a genome's network with its own weights, and counts its costs.
 
     Latency does not depend on batch norm's statistics, which are folded away: those of the largest network serve all.

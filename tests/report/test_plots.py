@@ -42,8 +42,24 @@ def test_predicted_stands_against_measured():
     assert figure.axes[0].get_ylabel().startswith("predicted")
 
 
+MEASURED = np.array([[0.10, 0.5], [0.20, 0.2], [0.50, 0.6]])
+
+
+def doubt():
+    interval = np.array([[0.2, np.inf], [0.05, 0.2], [0.3, 0.5], [np.nan, np.nan]])
+    return plots.doubt(FOUND, FRONT, interval, MEASURED, np.array([True, True, False]))
+
+
+def test_both_fronts_are_drawn():
+    predicted, measured = line(doubt(), "front as predicted"), line(doubt(), "front as measured")
+    np.testing.assert_allclose(np.asarray(predicted.get_xdata(), float), [0.1, 0.3, 0.6])
+    np.testing.assert_allclose(np.asarray(measured.get_xdata(), float), [0.2, 0.5, 0.6])
+    np.testing.assert_allclose(np.asarray(measured.get_ydata(), float), [80, 90, 90])
+
+
 FIGURES = {
     "pareto": pareto,
+    "doubt": doubt,
     "hypervolume": lambda: plots.hypervolume(np.array([1.0, 2.0]), np.array([1.0, 1.5])),
     "predictor": lambda: plots.predictor({"train": np.array([[0.2, 0.3]])}),
     "training": lambda: plots.training(np.arange(3), np.array([3.0, 2.0, 1.0]), np.array([2.0, 1.0, 0.5])),

@@ -55,19 +55,23 @@ PER_BLOCK = MobileNet(
 
 @pytest.fixture(autouse=True)
 def operators_compile_once(monkeypatch):
-    """Equal convolutions of different networks are one small program."""
+    """Equal operators of different networks are one small program, of which there are a tenth as many as of primitives."""
     compiled = jax.jit(subnet._conv, static_argnums=0)
     monkeypatch.setitem(subnet._OPERATORS, "conv", lambda op, arrays, x: compiled(replace(op, path="", inputs=()), arrays, x))
+    monkeypatch.setattr(subnet, "norm_act_of_batch", jax.jit(subnet.norm_act_of_batch, static_argnums=3))
+    monkeypatch.setattr(subnet, "batch_norm", jax.jit(subnet.batch_norm))
+    for name, activation in subnet.ACTIVATIONS.items():
+        monkeypatch.setitem(subnet.ACTIVATIONS, name, jax.jit(activation))
 
 
 def prepare(space, randomised, images=12):
-    """A supernet with random weights, images to calibrate on and others; the masked spelling takes any genome of a resolution."""
+    """A supernet with random weights, images to calibrate on and as many others; the masked spelling takes any genome of a resolution."""
     net = build(space)
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(0), 3)
-    n, shape = images + 4, (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
+    n, shape = 2 * images, (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
     contrast = jnp.exp(jax.random.normal(contrast_key, (n, 1, 1, 1)))
     drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(brightness_key, (n, 1, 1, shape[-1]))
-    calibration, given, params = drawn[4:], drawn[:4], randomised(net)
+    calibration, given, params = drawn[images:], drawn[:images], randomised(net)
     params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]  # logits that differ enough between images
 
     @jax.jit
@@ -92,9 +96,10 @@ def spellings(case, genome):
     calibration, images = cut(case, case.calibration, genome), cut(case, case.images, genome)
     masked, stats = case.masked(case.params, genome, calibration, images)
     ops = case.net.ops(genome)
-    weights = take(case.params, ops)
+    params = jax.device_get(case.params)
+    weights = take(params, ops)
     _, own = forward(ops, weights, calibration)
-    exported = emit(case.net.extract(jax.device_get(case.params), genome, jax.device_get(stats)), *images.shape[1:])
+    exported = emit(case.net.extract(params, genome, jax.device_get(stats)), *images.shape[1:])
     return masked, forward(ops, weights, images, own)[0], onnx_logits(exported, images)
 
 

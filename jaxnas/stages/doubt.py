@@ -1,0 +1,119 @@
+"""Ask the device where the predictor leaves open which candidates are best, and search again with what it says."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.config import make_algorithm
+from jaxnas.doubt import Found, search_with_doubt
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.predictor import Model, Prediction
+from jaxnas.progress import log, progress
+from jaxnas.search.loop import Archive, search
+from jaxnas.stages.evaluation import Evaluate, error_evaluator
+from jaxnas.stages.job import Job, genome_text, reading
+from jaxnas.stages.profile import exporter, measurement_row, open_device, read_measurements
+from jaxnas.types import PRNGKey
+
+BATCH = 15  # networks asked for at a time
+ARRAYS = ("genomes", "error", "mean_ms", "low_ms", "high_ms", "measured_ms", "measured", "rounds", "doubtful")
+
+
+def ask_device(job: Job) -> bool:
+    """Write doubt.npz, each network measured on the way to asked.csv; False if it is there, or no look-ups are wanted.
+
+    Stopped and run again it takes the same way: measurements come from asked.csv, errors from the store.
+    """
+    if not job.config.search.look_ups or job.run.exists("doubt.npz"):
+        return False
+    start, known = _start(job)
+    error, _ = error_evaluator(job)
+    size = job.config.search.population
+    found = search_with_doubt(
+        job.key("doubt"),
+        job.space,
+        Ensemble(),
+        start,
+        _searcher(job, error),
+        lambda genomes: in_batches(error, genomes, size)[:, 0],
+        _measurer(job, known),
+        len(known) + job.config.search.look_ups,
+        BATCH,
+    )
+    arrays = (found.genomes, found.error, *found.predicted, found.measured_ms, found.measured, found.rounds, found.doubtful)
+    job.run.write_npz("doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)})
+    asked = int(found.measured.sum()) - len(known)
+    log(f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of {found.doubtful} candidates is still in doubt")
+    return True
+
+
+def read_found(job: Job) -> Found:
+    """What doubt.npz holds."""
+    with reading(job.run, "doubt.npz"):
+        arrays = job.run.read_npz("doubt.npz")
+        genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (arrays[name] for name in ARRAYS)
+        n, shapes = len(genomes), {array.shape for array in (error, *predicted, measured_ms, measured)}
+        if genomes.shape != (n, len(job.space.genes)) or shapes != {(n,)} or not (genomes < job.space.sizes).all():
+            raise ValueError(f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}")
+        return Found(genomes, error, Prediction(*map(jnp.asarray, predicted)), measured_ms, measured, int(rounds), int(doubtful))
+
+
+def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
+    """`evaluate` of `size` genomes at a time, for there is one compiled program; the last is repeated."""
+    padded = np.pad(genomes, ((0, -len(genomes) % size), (0, 0)), mode="edge")
+    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[: len(genomes)]
+
+
+def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
+    """The measured networks that the predictor may know, and the fastest measurement of each; NaN if all failed."""
+    rows = [row for row in read_measurements(job.run) if row["split"] != "test"]
+    with reading(job.run, "measurements.csv"):
+        genomes = np.array([row["genome"].split() for row in rows], np.int32)
+    genomes = np.asarray(job.space.canonical(genomes))
+    fastest: dict[str, float] = {}
+    for text, row in zip(map(genome_text, genomes), rows, strict=True):
+        latency_ms = np.nan if row["failure"] else float(row["latency_ms"])
+        fastest[text] = float(np.fmin(fastest.get(text, np.nan), latency_ms))
+    return genomes, fastest
+
+
+def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Latency of genomes, ms: as measured before, in the profile or by a run of this that was stopped, or by the device."""
+    rows = job.run.read_csv("asked.csv") if job.run.exists("asked.csv") else []
+    with reading(job.run, "asked.csv"):
+        known = known | {row["genome"]: float(row["latency_ms"]) for row in rows}
+    device, export = open_device(job), exporter(job)
+
+    def one(genome: np.ndarray) -> float:
+        if (text := genome_text(genome)) not in known:
+            model, figures = export(genome)
+            layers = job.space.layers(jnp.asarray(genome))
+            rounds = [device.measure(ExportedModel(model, genome, turn, layers)) for turn in range(job.config.profile.rounds)]
+            best = min(rounds, key=lambda measurement: (measurement.failure, measurement.latency_ms))
+            job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
+            known[text] = best.latency_ms
+        return known[text]
+
+    return lambda genomes: np.array([one(genome) for genome in genomes])
+
+
+def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarray]:
+    """The run's search, of error against the latency that a model has it by; returns all that it has come across."""
+    settings = job.config.search
+    algorithm, latency = make_algorithm(settings), jax.jit(lambda model, genomes: model(genomes))
+
+    def under(key: PRNGKey, model: Model) -> np.ndarray:
+        with progress(f"{settings.algorithm}, device asked", settings.population * settings.generations) as advance:
+
+            def evaluate(genomes: np.ndarray) -> np.ndarray:
+                return np.concatenate([error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1)
+
+            def seen(_: int, archive: Archive) -> None:
+                advance(settings.population, best_error=float(np.nanmin(archive.fitness[:, 0])))
+
+            return search(algorithm, job.space, key, evaluate, settings.generations, None, seen).genomes
+
+    return under
