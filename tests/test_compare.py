@@ -279,8 +279,8 @@ def asked(monkeypatch):
     """How many networks the supernet evaluates, call by call."""
     calls = []
 
-    def fitness(space, objectives, evidence):
-        evaluate = real(space, objectives, evidence)
+    def fitness(space, objectives, evidence, mesh=None):
+        evaluate = real(space, objectives, evidence, mesh)
 
         def counted(genomes):
             if objectives[0].name == "error":

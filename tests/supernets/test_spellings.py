@@ -138,10 +138,13 @@ def test_ten_genomes_of_a_space(name, randomised):
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_two_hundred_genomes_of_a_space(name, randomised):
     case = prepare(SPACES[name](32, 3, 10), randomised)
+    largest = 0.0
     for genome in draw(case.space, 200, key=2):
         masked, sliced, exported = spellings(case, genome)
-        assert difference(masked, sliced) <= TOLERANCE
-        assert difference(masked, exported) <= TOLERANCE
+        largest = max(largest, difference(masked, sliced), difference(masked, exported))
+        assert largest <= TOLERANCE
+        np.testing.assert_array_equal(exported.argmax(-1), masked.argmax(-1))
+    print(f"{name}: the largest difference is {largest:.1e} of the largest logit")
 
 
 @pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK], ids=["every operator", "per block"])
@@ -170,7 +173,7 @@ def test_switched_equals_masked_in_one_program(small):
 
 def test_a_wrong_branch_is_noticed(small, monkeypatch):
     """Planted: the branch of the last kernel and expand ratio, whatever the genome."""
-    monkeypatch.setattr(switched, "_branch", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)])
+    monkeypatch.setattr(switched, "branch_of", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)])
     calibrate, logits = small.net.switched
     genome = jnp.asarray(small.space.smallest)
     found = jax.jit(lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images))(small.params)
