@@ -64,7 +64,7 @@ def main(path: str) -> int:
             advance(1)
     largest = np.abs(differences).max()
     print(
-        f"largest difference {largest:.2f} points over {IMAGES} images, mean {np.mean(differences):+.2f}: {'met' if largest <= 1 else 'MISSED'}"
+        f"largest difference {largest:.2f} points over {IMAGES} images, mean {np.mean(differences):+.2f}: {verdict}"
     )
     return int(largest > 1)
 
