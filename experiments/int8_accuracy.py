@@ -63,9 +63,7 @@ def main(path: str) -> int:
             )
             advance(1)
     largest = np.abs(differences).max()
-    print(
-        f"largest difference {largest:.2f} points over {IMAGES} images, mean {np.mean(differences):+.2f}: {verdict}"
-    )
+    print(f"largest difference {largest:.2f} points over {IMAGES} images, mean {np.mean(differences):+.2f}: {verdict}")
     return int(largest > 1)
 
 
