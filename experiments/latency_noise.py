@@ -1,0 +1,57 @@
+"""Question: how much of a predictor's error is the device's own noise?
+
+The test networks of a run are measured once more, by the same device with the same settings, and nothing is taken from the store: the
+figures between the two passes are the best that any predictor could reach.
+
+Command: python experiments/latency_noise.py RUN ...   (after `jaxnas predict`)
+"""
+
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.cli import load_config
+from jaxnas.config import make_device
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.predictors.metrics import summary
+from jaxnas.progress import progress
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.job import open_job
+from jaxnas.stages.profile import exporter
+
+
+def again(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Latency of the test networks in the first pass, and in a second, ms."""
+    job = open_job(RunDirectory(path), load_config(path))
+    device, export, rounds = make_device(job.config.profile), exporter(job), range(job.config.profile.rounds)
+    rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
+    second = []
+    with progress("second pass", len(rows)) as advance:
+        for row in rows:
+            genome = np.array(row["genome"].split(), np.int32)
+            model, layers = export(genome)[0], job.space.layers(jnp.asarray(genome))
+            second.append(min(device.measure(ExportedModel(model, genome, turn, layers)).latency_ms for turn in rounds))
+            advance(latency_ms=second[-1])
+    return np.array([float(row["measured_ms"]) for row in rows]), np.array(second)
+
+
+def line(name: str, figures: dict[str, float]) -> str:
+    """One comparison, readable."""
+    return (
+        f"{name}: {figures['count']:.0f} networks, Pearson {figures['pearson']:.3f}, Spearman {figures['spearman']:.3f}, "
+        f"Kendall {figures['kendall']:.3f}, {figures['within_10_percent']:.1%} within 10 %"
+    )
+
+
+def main(*paths: str) -> None:
+    """Prints, of every run, the predictor on its test networks, the second pass on them, and the noise floor."""
+    for path in paths:
+        first, second = again(path)
+        print(line(f"{path}, predictor", RunDirectory(path).read_json("predictor.json")["test"]))
+        print(line(f"{path}, second pass", summary(first, second)))
+        print(f"{path}, noise floor: the same network twice differs by {np.median(np.abs(second / first - 1)):.1%} (median)")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
