@@ -48,10 +48,9 @@ def accuracies(
     (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
     processes, the genomes are spread, as many in a row on each: `parallel.dealt` gives an order in which all have equal work.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    together = together or (1 if on_cpu else 8)
+    together = together or (1 if jax.default_backend() == "cpu" else 8)
     if switched is None:
-        switched = on_cpu and net.switched is not None and sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
+        switched = takes_switches(net)
     one = _int8_accuracy if int8 else _switched_accuracy if switched else _masked_accuracy
 
     def some(params, genomes, live, examples):
@@ -61,10 +60,17 @@ def accuracies(
 
         return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
 
-    return some(params, genomes, live, examples) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, examples)
+    return some(params, genomes, live, examples) if mesh is None or mesh.size == 1 else spread(some, mesh)(params, genomes, live, examples)
 
 
-def _spread(some: Callable, mesh: Mesh) -> Callable:
+def takes_switches(net: Supernet) -> bool:
+    """Whether subnets are evaluated as extracted forms behind switches, by default."""
+    if jax.default_backend() != "cpu" or net.switched is None:
+        return False
+    return sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
+
+
+def spread(some: Callable, mesh: Mesh) -> Callable:
     """`some` with a block of its rows on each device of the mesh; who has done its own need not wait for the others.
 
     But where the devices are those of several processes, which are then given each other's results.
@@ -77,13 +83,13 @@ def _spread(some: Callable, mesh: Mesh) -> Callable:
         return jax.lax.all_gather(found, axis, tiled=True) if several else found
 
     specs = (PartitionSpec(), PartitionSpec(axis), PartitionSpec(axis), PartitionSpec())
-    spread = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if several else PartitionSpec(axis), check_vma=False)
+    blocks = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if several else PartitionSpec(axis), check_vma=False)
 
     def padded(params, genomes, live, examples):
         fill = -len(genomes) % mesh.size
         if not fill:
-            return spread(params, genomes, live, examples)
-        return spread(params, jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill)), examples)[: len(genomes)]
+            return blocks(params, genomes, live, examples)
+        return blocks(params, jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill)), examples)[: len(genomes)]
 
     return padded
 
@@ -106,7 +112,7 @@ def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: 
         raise ValueError(f"the supernet of {net.space.name} has no {name} form")
     calibrate, logits = form
     weights = calibrate(params, genome, examples.calibration)
-    return _hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)
+    return hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)
 
 
 @jax.jit
@@ -125,8 +131,9 @@ def _share_correct(logits, images, labels) -> Float[Array, ""]:
     images = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *images.shape[1:])
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
 
-    return jnp.sum(jax.lax.map(lambda batch: _hits(logits(batch[0]), batch[1]), (images, labels))) / n
+    return jnp.sum(jax.lax.map(lambda batch: hits(logits(batch[0]), batch[1]), (images, labels))) / n
 
 
-def _hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
+def hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
+    """How many images' largest score is their label's; NaN if any score is not finite."""
     return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)

@@ -73,15 +73,22 @@ def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> Finetun
     return FinetuneState(subnet.weights, tx.init(subnet.weights))
 
 
+def training_batch(
+    key: PRNGKey, images: Images, rows: Int[Array, "batch"], augmentation: Augmentation, resolution: int
+) -> tuple[Float[Array, "batch h w c"], Int[Array, "batch"]]:
+    """Some images, augmented, normalised and resized, and their labels."""
+    batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
+    return resized(normalise(batch, images.mean, images.deviation), resolution), images.labels[rows]
+
+
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def _step(
     state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], ops, settings: FinetuneConfig, augmentation, resolution: int
 ):
-    batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
-    batch = resized(normalise(batch, images.mean, images.deviation), resolution)
+    batch, labels = training_batch(key, images, rows, augmentation, resolution)
 
     def objective(weights):
-        return hard_loss(forward(ops, weights, batch)[0], images.labels[rows], settings.label_smoothing)
+        return hard_loss(forward(ops, weights, batch)[0], labels, settings.label_smoothing)
 
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))

@@ -1,0 +1,174 @@
+"""Fine-tuning of a whole population, every candidate with a copy of the weights that it inherits, in one compiled program.
+
+Hybrid schedule (Benmeziane et al., latency-aware search for the Hailo-8L): first epochs train the whole network, the later ones its
+classifier alone. Those need the other layers once: their features are computed, kept, and the classifier is trained on them.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxnas.data.augment import Augmentation, normalise, resized
+from jaxnas.data.batches import epoch_order
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.evaluate import Examples, hits, spread, takes_switches
+from jaxnas.training.finetune import training_batch
+from jaxnas.training.loop import Images
+from jaxnas.training.losses import hard_loss
+from jaxnas.training.optimizer import sgd
+from jaxnas.training.recalibrate import statistics
+from jaxnas.types import Genome, Genomes, PRNGKey
+
+MICRO_BATCH = 64  # images at a time where features are computed by masks
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """How the candidates of a search are trained before they are ranked."""
+
+    epochs: int = 1
+    """Of the whole network."""
+    head_epochs: int = 5
+    """Of the classifier alone, on features of the images as they are, not augmented."""
+    share: float = 1.0
+    """Of the training images; the same for all candidates."""
+    batch_size: int = 64
+    learning_rate: float = 0.02
+    """Cosine from here to 0, in either part."""
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+
+
+class Tuned(NamedTuple):
+    """One candidate's weights after both parts; those beyond its size are as they were, but for weight decay."""
+
+    params: Params
+    accuracy: Float[Array, ""]  # on the examples, with recalibrated statistics
+
+
+def tuned_accuracies(
+    net: Supernet,
+    params: Params,
+    genomes: Genomes,
+    live: Bool[Array, "n"],
+    images: Images,
+    examples: Examples,
+    settings: HybridConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+    *,
+    together: int | None = None,
+    mesh=None,
+) -> Float[Array, "n"]:
+    """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
+
+    All candidates see the same images in the same order. `together` are trained side by side (`vmap`): by default 1 on a CPU, where
+    they take turns, and 8 elsewhere.
+    """
+    together = together or (1 if jax.default_backend() == "cpu" else 8)
+
+    def some(params, genomes, live, data):
+        images, examples, same = data
+
+        def accuracy(genome):
+            return tuned(net, params, genome, images, examples, settings, augmentation, jax.random.wrap_key_data(same)).accuracy
+
+        def row(row):
+            genome, live = row
+            return jax.lax.cond(live, lambda: accuracy(genome), lambda: jnp.float32(jnp.nan))
+
+        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
+
+    data = (images, examples, jax.random.key_data(key))
+    return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else spread(some, mesh)(params, genomes, live, data)
+
+
+def tuned(
+    net: Supernet,
+    params: Params,
+    genome: Genome,
+    images: Images,
+    examples: Examples,
+    settings: HybridConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+) -> Tuned:
+    """One candidate, its genome traced: what `tuned_accuracies` does with each."""
+    share_key, whole_key, head_key = jax.random.split(key, 3)
+    rows = jax.random.permutation(share_key, len(images.labels))[: round(settings.share * len(images.labels))]
+    chosen = images._replace(images=images.images[rows], labels=images.labels[rows])
+    resolution = examples.images.shape[1]
+    params = _train_whole(net, params, genome, chosen, settings, augmentation, resolution, whole_key)
+    describe = _features(net, params, genome, examples.calibration)
+    plain = describe(resized(normalise(chosen.images, chosen.mean, chosen.deviation), resolution)) if settings.head_epochs else None
+    head = params["classifier"]
+    if plain is not None:
+        head = _train_head(head, plain, chosen.labels, settings, head_key)
+    correct = hits(_classify(head, describe(examples.images)), examples.labels)
+    return Tuned({**params, "classifier": head}, correct / len(examples.labels))
+
+
+def _train_whole(net: Supernet, params: Params, genome: Genome, images: Images, settings, augmentation, resolution: int, key) -> Params:
+    def loss(params, xs):
+        rows, key = xs
+        batch, labels = training_batch(key, images, rows, augmentation, resolution)
+        return hard_loss(net.apply(params, batch, genome)[0], labels, settings.label_smoothing)
+
+    order_key, step_key = jax.random.split(key)
+    order = _orders(order_key, settings.epochs, len(images.labels), settings.batch_size)
+    return _descend(loss, params, (order, jax.random.split(step_key, len(order))), settings)
+
+
+def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], settings: HybridConfig, key: PRNGKey) -> Params:
+    def loss(head, rows):
+        return hard_loss(_classify(head, features[rows]), labels[rows], settings.label_smoothing)
+
+    return _descend(loss, head, _orders(key, settings.head_epochs, len(labels), settings.batch_size), settings)
+
+
+def _orders(key: PRNGKey, epochs: int, n: int, batch_size: int) -> Int[Array, "steps batch"]:
+    """The rows of every step of all epochs."""
+    orders = [epoch_order(one, n, batch_size) for one in jax.random.split(key, epochs)]
+    return jnp.concatenate(orders) if orders else jnp.zeros((0, batch_size), jnp.int32)
+
+
+def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
+    """SGD over `steps`, in one loop."""
+    count = len(jax.tree.leaves(steps)[0])
+    tx = sgd(optax.cosine_decay_schedule(settings.learning_rate, max(count, 1)), settings.weight_decay)
+
+    def step(state, xs):
+        weights, optimizer = state
+        updates, optimizer = tx.update(jax.grad(loss)(weights, xs), optimizer, weights)
+        return (cast(Params, optax.apply_updates(weights, updates)), optimizer), None
+
+    return jax.lax.scan(step, (weights, tx.init(weights)), steps)[0][0]
+
+
+def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "m h w c"]):
+    """The function from images to what the classifier sees, (n, c), with statistics of the weights as they are now.
+
+    It is the network itself with the identity as its classifier.
+    """
+    width = len(params["classifier"]["kernel"])
+    params = {**params, "classifier": {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}}
+    if net.switched is not None and takes_switches(net):
+        return partial(net.switched.logits, net.switched.calibrate(params, genome, calibration), genome)
+    stats = statistics(net, params, genome, calibration)
+
+    def masked(images: Float[Array, "n h w c"]) -> Float[Array, "n features"]:
+        fill = -len(images) % MICRO_BATCH
+        parts = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
+        found = jax.lax.map(lambda part: net.apply(params, part, genome, stats)[0], parts)
+        return found.reshape(-1, width)[: len(images)]
+
+    return masked
+
+
+def _classify(head: Params, features: Float[Array, "n c"]) -> Float[Array, "n classes"]:
+    return features @ head["kernel"] + head["bias"]
