@@ -1,6 +1,7 @@
 """One subnet, four spellings: masked under a traced genome, sliced out, exported to ONNX, and switched. In every space."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -103,6 +104,16 @@ def spellings(case, genome):
     return masked, forward(ops, weights, images, own)[0], onnx_logits(exported, images)
 
 
+def in_float64(case, genome):
+    """Logits of the slices, statistics recalibrated too, without float32's rounding."""
+    with jax.enable_x64(True):
+        double = partial(jax.tree.map, lambda array: jnp.asarray(np.asarray(array, np.float64)))
+        calibration, images = (double(cut(case, some, genome)) for some in (case.calibration, case.images))
+        ops = case.net.ops(genome)
+        weights = double(take(jax.device_get(case.params), ops))
+        return np.asarray(forward(ops, weights, images, forward(ops, weights, calibration)[1])[0])
+
+
 def difference(found, expected):
     assert found.shape == expected.shape
     return float(jnp.max(jnp.abs(found - expected)) / jnp.max(jnp.abs(expected)))
@@ -138,13 +149,14 @@ def test_ten_genomes_of_a_space(name, randomised):
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_two_hundred_genomes_of_a_space(name, randomised):
     case = prepare(SPACES[name](32, 3, 10), randomised)
-    largest = 0.0
+    largest = []
     for genome in draw(case.space, 200, key=2):
         masked, sliced, exported = spellings(case, genome)
-        largest = max(largest, difference(masked, sliced), difference(masked, exported))
-        assert largest <= TOLERANCE
+        largest.append(max(difference(masked, sliced), difference(masked, exported)))
         np.testing.assert_array_equal(exported.argmax(-1), masked.argmax(-1))
-    print(f"{name}: the largest difference is {largest:.1e} of the largest logit")
+        if largest[-1] > TOLERANCE:  # by rounding: a channel that hardly varies is divided by next to nothing
+            assert largest[-1] <= 4 * difference(sliced, in_float64(case, genome))
+    print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
 @pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK], ids=["every operator", "per block"])
