@@ -1,0 +1,148 @@
+"""Every hand-designed network: its published costs, fresh weights, and what takes subnets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.baselines.catalogue import BASELINES, init
+from jaxnas.baselines.resnet import operators as resnet
+from jaxnas.errors import UserError
+from jaxnas.export.int8 import quantise
+from jaxnas.export.lint import TARGETS, lint, require_accepted
+from jaxnas.export.onnx import emit
+from jaxnas.export.proof import onnx_logits, prove, require
+from jaxnas.hardware.npu import workload
+from jaxnas.spaces.published import tiny
+from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.subnet import forward
+from jaxnas.workload import AVGPOOL2, MAXPOOL2, cost_table, macs, params, peak_activations
+
+# Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for CIFAR-10, as pytorch-cifar-models
+# states them: convolutions and linear layers, the ResNets' 1x1 shortcuts and RepVGG's branches as trained among them; norms,
+# biases, activations, additions and poolings are not counted.
+PUBLISHED = {
+    "resnet20": (0.27, 40.81),
+    "resnet32": (0.47, 69.12),
+    "resnet44": (0.66, 97.44),
+    "resnet56": (0.86, 125.75),
+    "vgg11_bn": (9.76, 153.29),
+    "vgg13_bn": (9.94, 228.79),
+    "vgg16_bn": (15.25, 313.73),
+    "vgg19_bn": (20.57, 398.66),
+    "mobilenetv2_x0_5": (0.70, 27.97),
+    "mobilenetv2_x0_75": (1.37, 59.31),
+    "mobilenetv2_x1_0": (2.24, 87.98),
+    "mobilenetv2_x1_4": (4.33, 170.07),
+    "shufflenetv2_x0_5": (0.35, 10.90),
+    "shufflenetv2_x1_0": (1.26, 45.00),
+    "shufflenetv2_x1_5": (2.49, 94.26),
+    "shufflenetv2_x2_0": (5.37, 187.81),
+    "repvgg_a0": (7.84, 489.08),
+    "repvgg_a1": (12.82, 851.33),
+    "repvgg_a2": (26.82, 1850.10),
+}
+EXPORTED = {"resnet20": 0.7, "vgg11_bn": 1, "mobilenetv2_x0_5": 1, "shufflenetv2_x0_5": 1, "repvgg_a0": 0.6}  # one of each family: its gain
+
+
+def test_all_are_published():
+    assert BASELINES.keys() == PUBLISHED.keys()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_costs(name):
+    ops = BASELINES[name](10)
+    assert (round(sum(op.params for op in ops) / 1e6, 2), round(sum(op.macs for op in ops) / 1e6, 2)) == PUBLISHED[name]
+    assert ops[-1].c_out == 10
+    more = BASELINES[name](100)
+    assert sum(op.params for op in more) - sum(op.params for op in ops) == 90 * (ops[-1].c_in + 1)
+
+
+def test_what_the_shortcut_costs():
+    """Parameters of option A as its paper has them; the published multiply-adds are those of option B."""
+    plain = resnet(20, 10, projection=False)
+    assert sum(op.params for op in plain) == 269722
+    assert sum(op.macs for op in resnet(20, 10)) - sum(op.macs for op in plain) == 2 * 256 * 16 * 32
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_cost_table_sums_to_the_operators(name):
+    ops = BASELINES[name](10)
+    layers = cost_table(ops, 32, 32)
+    assert (int(macs(layers)), int(params(layers))) == (sum(op.macs for op in ops), sum(op.params for op in ops))
+    assert int(peak_activations(layers)) < 5 * max(op.height * op.width * op.c_out for op in ops)
+
+
+def test_the_cost_table_of_operators_is_the_space_s():
+    space = tiny(32, 3, 10)
+    for genome in (space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]):
+        rows = np.stack(space.layers(jnp.asarray(genome)), axis=1)
+        np.testing.assert_array_equal(np.stack(cost_table(build(space).ops(genome), 32, 32), axis=1), rows[rows[:, -1] > 0])
+
+
+def test_a_chip_pools_maxima_as_means():
+    layers = cost_table(BASELINES["vgg11_bn"](10), 32, 32)
+    means = layers._replace(kind=jnp.where(layers.kind == MAXPOOL2, AVGPOOL2, layers.kind))
+    assert (layers.kind == MAXPOOL2).sum() == 5
+    np.testing.assert_array_equal(workload(layers), workload(means))
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_onnx_agrees_with_jax(name, random_subnet, images):
+    subnet = random_subnet(BASELINES[name](10), EXPORTED[name])
+    proof = prove(emit(subnet, 32, 32, 3), subnet, images)
+    assert 1 < proof.largest_logit < 1000
+    assert proof.largest_difference < 1e-4 * proof.largest_logit
+    require(proof)
+
+
+@pytest.mark.parametrize("name", [*EXPORTED, "resnet20, option A"])
+def test_no_target_refuses_them(name, random_subnet):
+    subnet = random_subnet(BASELINES[name](10) if name in BASELINES else resnet(20, 10, projection=False))
+    for target, accepts in TARGETS.items():
+        require_accepted(lint(emit(subnet, 32, 32, 3, opset=accepts.opset), target), target)
+
+
+@pytest.mark.parametrize("name", ["resnet20, option A", "shufflenetv2_x0_5"])
+def test_int8_twins_are_close(name, random_subnet, images):
+    subnet = random_subnet(BASELINES[name](10) if name in BASELINES else resnet(20, 10, projection=False), 0.7)
+    model = emit(subnet, 32, 32, 3)
+    exact, rounded = onnx_logits(model, images), onnx_logits(quantise(model, images), images)
+    assert 0 < np.abs(rounded - exact).max() < 0.15 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenetv2_x0_5", "repvgg_a0"])
+def test_fresh_weights(name):
+    ops = BASELINES[name](10)
+    subnet = init(jax.random.key(0), ops)
+    assert sum(leaf.size for leaf in jax.tree.leaves(subnet.weights)) == sum(op.params for op in ops)
+    deviations = {op.path: float(jnp.std(subnet.weights[op.path]["kernel"])) for op in ops if op.kind == "conv"}
+    for op in ops:
+        if op.kind == "conv" and op.c_out * op.kernel**2 > 500:
+            fan_out = op.kernel**2 * op.c_out / op.groups
+            assert deviations[op.path] == pytest.approx(np.sqrt(2 / fan_out), rel=0.1)
+    assert float(jnp.std(subnet.weights["classifier"]["kernel"])) == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_gradient_step_lowers_the_loss_of_fresh_weights(images):
+    ops = BASELINES["resnet20"](10)
+    subnet, labels = init(jax.random.key(0), ops), jnp.array([3, 7])
+
+    @jax.jit
+    def step(weights):
+        def loss(weights):
+            logits, _ = forward(ops, weights, images)
+            return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(2), labels])
+
+        value, gradient = jax.value_and_grad(loss)(weights)
+        return value, jax.tree.map(lambda weight, slope: weight - 0.1 * slope, weights, gradient)
+
+    first, weights = step(subnet.weights)
+    assert float(first) == pytest.approx(np.log(10), abs=0.3)
+    assert float(step(weights)[0]) < first - 0.1
+
+
+@pytest.mark.parametrize("depth", [2, 21])
+def test_other_depths_are_refused(depth):
+    with pytest.raises(UserError, match=f"6 n \\+ 2 layers, got {depth}"):
+        resnet(depth, 10)
