@@ -5,10 +5,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from jaxnas.baselines import mobilenet_v2, repvgg, resnet, shufflenet_v2, vgg
 from jaxnas.supernets.elastic import kaiming
+from jaxnas.supernets.norm import Leaf
 from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
@@ -38,8 +38,8 @@ def init(key: PRNGKey, ops: tuple[Op, ...]) -> Subnet:
     return Subnet(ops, weights, stats)
 
 
-def _fresh(key: PRNGKey, op: Op) -> dict[str, Array]:
-    arrays = {}
+def _fresh(key: PRNGKey, op: Op) -> dict[str, Leaf]:
+    arrays: dict[str, Leaf] = {}
     if op.kind == "linear":
         arrays["kernel"] = kaiming(key, (1, 1, op.c_in, op.c_out))[0, 0] if op.act else 0.01 * jax.random.normal(key, (op.c_in, op.c_out))
     elif op.kind == "conv":

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from jaxnas.baselines.operators import append, append_classifier, append_conv
 from jaxnas.errors import UserError, choose
+from jaxnas.supernets.norm import Leaf
 from jaxnas.supernets.subnet import Arrays, Subnet, fold
 from jaxnas.workload import Op
 
@@ -56,7 +56,7 @@ def reparameterised(subnet: Subnet) -> Subnet:
     return Subnet(tuple(ops), weights | {"classifier": folded.weights["classifier"]}, {})
 
 
-def _merged(weights: Arrays, block: str) -> dict[str, Array]:
+def _merged(weights: Arrays, block: str) -> dict[str, Leaf]:
     """The sum of a block's folded branches: 1x1 kernels and the identity are the middle of a 3x3."""
     branches = [weights[path] for name in ("dense", "pointwise", "identity") if (path := f"{block}/{name}") in weights]
     kernel, bias = jnp.asarray(branches[0]["kernel"]), sum(jnp.asarray(branch["bias"]) for branch in branches)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxnas.baselines.operators import append, append_classifier, append_conv
 from jaxnas.errors import UserError
 from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.workload import Op
 
 WIDTHS = (16, 32, 64)
@@ -61,17 +61,12 @@ def load(path: str | os.PathLike[str]) -> Subnet:
             tensors = {name.removeprefix("module."): archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot read the weights {path}: {reason}; expected an .npz of a ResNet's state dict") from error
+        raise UserError(f"cannot read the weights {path}: {reason}; expected an .npz file with a ResNet's state dict") from error
     layers = sum(name.endswith(".weight") and array.ndim == 4 for name, array in tensors.items())
     classes = len(_tensor(path, tensors, "linear.weight", None))
     ops = operators(layers + 1, classes, projection=False)
-    weights = {op.path: _arrays(path, tensors, op) for op in ops if op.path}
-    norms = {op.path: op.path.replace("/", ".").replace("conv", "bn") for op in ops if op.norm}
-    sizes = {op.path: (op.c_out,) for op in ops}
-    stats = {
-        place: {name: _tensor(path, tensors, f"{norm}.{theirs}", sizes[place]) for name, theirs in _STATISTICS.items()}
-        for place, norm in norms.items()
-    }
+    weights: Arrays = {op.path: _arrays(path, tensors, op) for op in ops if op.path}
+    stats: Arrays = {op.path: _renamed(path, tensors, op, _STATISTICS) for op in ops if op.norm}
     return Subnet(ops, weights, stats)
 
 
@@ -82,14 +77,21 @@ def _arrays(path, tensors: Tensors, op: Op) -> dict[str, Leaf]:
         kernel = _tensor(path, tensors, f"{name}.weight", (op.c_out, op.c_in)).T
         return {"kernel": kernel, "bias": _tensor(path, tensors, f"{name}.bias", (op.c_out,))}
     kernel = _tensor(path, tensors, f"{name}.weight", (op.c_out, op.c_in, op.kernel, op.kernel)).transpose(2, 3, 1, 0)
-    norm = name.replace("conv", "bn")
-    return {"kernel": kernel} | {ours: _tensor(path, tensors, f"{norm}.{theirs}", (op.c_out,)) for ours, theirs in _NORM.items()}
+    return {"kernel": kernel} | _renamed(path, tensors, op, _NORM)
 
 
-def _tensor(path, tensors: Tensors, name: str, shape: tuple[int, ...] | None) -> np.ndarray:
+def _renamed(path, tensors: Tensors, op: Op, names: dict[str, str]) -> dict[str, Leaf]:
+    """The arrays of an operator's norm: bn1 of conv1."""
+    norm = op.path.replace("/", ".").replace("conv", "bn")
+    return {ours: _tensor(path, tensors, f"{norm}.{theirs}", (op.c_out,)) for ours, theirs in names.items()}
+
+
+def _tensor(path, tensors: Tensors, name: str, shape: tuple[int, ...] | None) -> Leaf:
     """One of the state dict's arrays, of this shape if one is given."""
     found = tensors.get(name)
     if found is None or (shape is not None and found.shape != shape):
         there = "absent" if found is None else found.shape
-        raise UserError(f"{path} is no ResNet of CIFAR with option A: {name} should be {shape or 'there'}, found {there}; choose another file")
+        raise UserError(
+            f"{path} is no ResNet of CIFAR with option A: {name} should be {shape or 'there'}, found {there}; choose another file"
+        )
     return found.astype(np.float32)

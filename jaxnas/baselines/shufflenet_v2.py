@@ -29,7 +29,7 @@ def operators(width: float, classes: int) -> tuple[Op, ...]:
 
 
 def _stage(ops: list[Op], path: str, units: int, half: int) -> None:
-    """Units whose branches have `half` of the channels each; the first halves the map and has a branch in the place of what is handed on."""
+    """Units whose branches have `half` of the channels; the first halves the map and has two, the one in the place of what is handed on."""
     due: list[list[int]] = [[] for _ in range(units)]  # the runs that each following unit reads; at the end, those of the output
     source = len(ops) - 1
     append_depthwise(ops, f"{path}/0/around/depthwise", 2)

@@ -39,5 +39,3 @@ def images():
     """Noise around a colour of each image's own, lest the logits hardly differ."""
     r = np.random.default_rng(1)
     return (r.normal(size=(2, 1, 1, 3)) + r.normal(size=(2, 32, 32, 3))).astype(np.float32)
-
-

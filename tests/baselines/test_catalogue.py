@@ -7,6 +7,7 @@ import pytest
 
 from jaxnas.baselines.catalogue import BASELINES, init
 from jaxnas.baselines.resnet import operators as resnet
+from jaxnas.data.augment import Augmentation, normalise
 from jaxnas.errors import UserError
 from jaxnas.export.int8 import quantise
 from jaxnas.export.lint import TARGETS, lint, require_accepted
@@ -15,8 +16,12 @@ from jaxnas.export.proof import onnx_logits, prove, require
 from jaxnas.hardware.npu import workload
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import forward
-from jaxnas.workload import AVGPOOL2, MAXPOOL2, cost_table, macs, params, peak_activations
+from jaxnas.supernets.subnet import Subnet, forward
+from jaxnas.training.evaluate import accuracy
+from jaxnas.training.finetune import FinetuneConfig, finetune
+from jaxnas.training.loop import Images
+from jaxnas.training.recalibrate import recalibrated
+from jaxnas.workload import AVGPOOL2, MAXPOOL2, cost_table, macs, params
 
 # Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for CIFAR-10, as pytorch-cifar-models
 # states them: convolutions and linear layers, the ResNets' 1x1 shortcuts and RepVGG's branches as trained among them; norms,
@@ -42,7 +47,14 @@ PUBLISHED = {
     "repvgg_a1": (12.82, 851.33),
     "repvgg_a2": (26.82, 1850.10),
 }
-EXPORTED = {"resnet20": 0.7, "vgg11_bn": 1, "mobilenetv2_x0_5": 1, "shufflenetv2_x0_5": 1, "repvgg_a0": 0.6}  # one of each family: its gain
+OPTION_A = "resnet20, option A"
+EXPORTED = {OPTION_A: 0.7, "resnet20": 0.7, "vgg11_bn": 1, "mobilenetv2_x0_5": 1, "shufflenetv2_x0_5": 1, "repvgg_a0": 0.6}  # {name: gain}
+
+
+@pytest.fixture(scope="module")
+def drawn(random_subnet):
+    """A network of this name with random weights."""
+    return lambda name: random_subnet(resnet(20, 10, projection=False) if name == OPTION_A else BASELINES[name](10), EXPORTED[name])
 
 
 def test_all_are_published():
@@ -70,7 +82,6 @@ def test_the_cost_table_sums_to_the_operators(name):
     ops = BASELINES[name](10)
     layers = cost_table(ops, 32, 32)
     assert (int(macs(layers)), int(params(layers))) == (sum(op.macs for op in ops), sum(op.params for op in ops))
-    assert int(peak_activations(layers)) < 5 * max(op.height * op.width * op.c_out for op in ops)
 
 
 def test_the_cost_table_of_operators_is_the_space_s():
@@ -88,58 +99,64 @@ def test_a_chip_pools_maxima_as_means():
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_onnx_agrees_with_jax(name, random_subnet, images):
-    subnet = random_subnet(BASELINES[name](10), EXPORTED[name])
+def test_onnx_agrees_with_jax(name, drawn, images):
+    subnet = drawn(name)
     proof = prove(emit(subnet, 32, 32, 3), subnet, images)
     assert 1 < proof.largest_logit < 1000
     assert proof.largest_difference < 1e-4 * proof.largest_logit
     require(proof)
 
 
-@pytest.mark.parametrize("name", [*EXPORTED, "resnet20, option A"])
-def test_no_target_refuses_them(name, random_subnet):
-    subnet = random_subnet(BASELINES[name](10) if name in BASELINES else resnet(20, 10, projection=False))
+@pytest.mark.parametrize("name", EXPORTED)
+def test_no_target_refuses_them(name, drawn):
+    subnet = drawn(name)
     for target, accepts in TARGETS.items():
         require_accepted(lint(emit(subnet, 32, 32, 3, opset=accepts.opset), target), target)
 
 
-@pytest.mark.parametrize("name", ["resnet20, option A", "shufflenetv2_x0_5"])
-def test_int8_twins_are_close(name, random_subnet, images):
-    subnet = random_subnet(BASELINES[name](10) if name in BASELINES else resnet(20, 10, projection=False), 0.7)
-    model = emit(subnet, 32, 32, 3)
+@pytest.mark.parametrize("name", [OPTION_A, "shufflenetv2_x0_5"])
+def test_int8_twins_are_close(name, drawn, images):
+    model = emit(drawn(name), 32, 32, 3)
     exact, rounded = onnx_logits(model, images), onnx_logits(quantise(model, images), images)
     assert 0 < np.abs(rounded - exact).max() < 0.15 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenetv2_x0_5", "repvgg_a0"])
+@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenetv2_x1_4", "repvgg_a0"])
 def test_fresh_weights(name):
     ops = BASELINES[name](10)
+    ops = (*ops[:7], *ops[-3:])
     subnet = init(jax.random.key(0), ops)
     assert sum(leaf.size for leaf in jax.tree.leaves(subnet.weights)) == sum(op.params for op in ops)
-    deviations = {op.path: float(jnp.std(subnet.weights[op.path]["kernel"])) for op in ops if op.kind == "conv"}
+    assert {op.path for op in ops if op.norm} == subnet.stats.keys()
     for op in ops:
-        if op.kind == "conv" and op.c_out * op.kernel**2 > 500:
+        if op.kind == "conv":
             fan_out = op.kernel**2 * op.c_out / op.groups
-            assert deviations[op.path] == pytest.approx(np.sqrt(2 / fan_out), rel=0.1)
-    assert float(jnp.std(subnet.weights["classifier"]["kernel"])) == pytest.approx(0.01, rel=0.1)
+            assert np.std(subnet.weights[op.path]["kernel"]) == pytest.approx(np.sqrt(2 / fan_out), rel=0.15)
+    assert np.std(subnet.weights["classifier"]["kernel"]) == pytest.approx(0.01, rel=0.1)
 
 
-def test_a_gradient_step_lowers_the_loss_of_fresh_weights(images):
-    ops = BASELINES["resnet20"](10)
-    subnet, labels = init(jax.random.key(0), ops), jnp.array([3, 7])
+def test_it_is_fine_tuned_recalibrated_and_evaluated():
+    """Squares of three colours in noise, which a ResNet-8 tells apart after two epochs."""
+    r = np.random.default_rng(0)
+    labels = np.arange(96) % 3
+    pixels = r.integers(0, 128, (96, 32, 32, 3)) + 100 * (np.arange(3) == labels[:, None])[:, None, None]
+    data = Images(jnp.asarray(pixels, jnp.uint8), jnp.asarray(labels, jnp.int32), jnp.full(3, 0.4), jnp.full(3, 0.2))
+    subnet = init(jax.random.key(0), resnet(8, 3, projection=False))
+    settings = FinetuneConfig(epochs=2, batch_size=32, learning_rate=0.05)
+    *_, (_, state, loss) = finetune(subnet, data, 32, settings, Augmentation(), jax.random.key(1))
+    images = normalise(data.images, data.mean, data.deviation)
+    tuned = recalibrated(Subnet(subnet.ops, state.weights, {}), images)
+    assert loss < 1
+    assert accuracy(tuned, images, data.labels) == 1
+    assert tuned.stats.keys() == subnet.stats.keys()
 
-    @jax.jit
-    def step(weights):
-        def loss(weights):
-            logits, _ = forward(ops, weights, images)
-            return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(2), labels])
 
-        value, gradient = jax.value_and_grad(loss)(weights)
-        return value, jax.tree.map(lambda weight, slope: weight - 0.1 * slope, weights, gradient)
-
-    first, weights = step(subnet.weights)
-    assert float(first) == pytest.approx(np.log(10), abs=0.3)
-    assert float(step(weights)[0]) < first - 0.1
+def test_batch_statistics_of_a_norm_by_itself(random_subnet, images):
+    ops = BASELINES["repvgg_a0"](10)[:8]  # two blocks; the second has an identity
+    _, stats = jax.jit(forward, static_argnums=0)(ops, random_subnet(ops).weights, jnp.asarray(images))
+    read, _ = jax.jit(forward, static_argnums=0)(ops[:3], random_subnet(ops).weights, jnp.asarray(images))
+    assert ops[6].kind == "identity"
+    np.testing.assert_allclose(stats[ops[6].path]["mean"], read.mean((0, 1, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("depth", [2, 21])

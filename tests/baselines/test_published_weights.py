@@ -1,6 +1,7 @@
 """ResNets with the weights that their authors published, on CIFAR-10's test images."""
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxnas.data.augment import normalise
 from jaxnas.training.evaluate import accuracy
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-MEAN, DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
 needs_data = pytest.mark.skipif(not (DATA / "cifar10_test.npz").exists(), reason="needs ../shared/data: CIFAR-10 and published weights")
 
@@ -23,7 +24,7 @@ def test_split():
     image = pytest.importorskip("PIL.Image", reason="needs Pillow")
     with np.load(DATA / "cifar10_test.npz") as archive:
         blob, offsets, labels = archive["blob"].tobytes(), archive["offsets"], archive["label"]
-    tiles = [np.asarray(image.open(io.BytesIO(blob[i:j])).convert("RGB")) for i, j in zip(offsets, offsets[1:], strict=False)]
+    tiles = [np.asarray(image.open(io.BytesIO(blob[i:j])).convert("RGB")) for i, j in pairwise(offsets)]
     pixels = np.concatenate([tile.reshape(25, 32, 40, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for tile in tiles])
     return normalise(pixels, MEAN, DEVIATION), jnp.asarray(labels, jnp.int32)
 

@@ -36,7 +36,9 @@ def test_the_deployed_form_computes_the_same(subnet, logits, images):
 @pytest.mark.parametrize("branch", ["pointwise", "identity"])
 def test_a_branch_left_out_is_noticed(subnet, logits, images, monkeypatch, branch):
     merged = repvgg._merged
-    monkeypatch.setattr(repvgg, "_merged", lambda weights, block: merged({p: a for p, a in weights.items() if not p.endswith(branch)}, block))
+    monkeypatch.setattr(
+        repvgg, "_merged", lambda weights, block: merged({p: a for p, a in weights.items() if not p.endswith(branch)}, block)
+    )
     assert difference(repvgg.reparameterised(subnet), logits, images) > 1e-2
 
 

@@ -108,7 +108,7 @@ def test_a_state_dict_is_read(state_dict, tmp_path):
 def test_what_is_no_resnet_is_refused(state_dict, tmp_path):
     _, arrays = state_dict
     path = tmp_path / "weights.npz"
-    with pytest.raises(UserError, match="cannot read the weights .*: .*No such file"):
+    with pytest.raises(UserError, match=r"cannot read the weights .*: .*No such file"):
         resnet.load(path)
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot read the weights"):

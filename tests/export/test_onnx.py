@@ -15,7 +15,7 @@ from jaxnas.export.proof import onnx_logits, prove, require
 from jaxnas.spaces import published
 from jaxnas.supernets import mobilenet
 from jaxnas.supernets import subnet as subnet_module
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.workload import Op
 
 ALLOWED = {"Conv", "Gemm", "Flatten", "GlobalAveragePool", "AveragePool", "Mul", "Add", "Relu", "Sigmoid", "HardSigmoid"}
@@ -124,8 +124,8 @@ NEW = {
 def test_operators_of_hand_designed_networks(op, make_images):
     images = make_images(2, 7, 6, 3)
     last = Op("pool", "", (0,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(1,))
-    weights = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}, "linear": {"kernel": jnp.eye(op.c_out)}}
-    stats = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}}
+    weights: Arrays = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}, "linear": {"kernel": jnp.eye(op.c_out)}}
+    stats: Arrays = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}}
     net = Subnet((op, *last), weights if op.norm else {"linear": weights["linear"]}, stats if op.norm else {})
     proof = prove(emit(net, 7, 6, 3), net, images)
     assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
