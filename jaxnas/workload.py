@@ -84,11 +84,11 @@ def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
     """The costs of one network on images of this size, a row an operator."""
     sizes = {-1: height * width * ops[0].c_in} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
     last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
-    live = [size + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i, size in list(sizes.items())[1:]]
-    rows = [
-        (KINDS.index(op.kind), op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups, op.bias + 2 * op.norm, held, 1)
-        for op, held in zip(ops, live, strict=True)
-    ]
+    rows = []
+    for i, op in enumerate(ops):
+        extras, live = op.bias + 2 * op.norm, sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i)
+        sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
+        rows.append((KINDS.index(op.kind), *sides, extras, live, 1))
     return Layers(*jnp.asarray(np.array(rows, np.int32).T))
 
 

@@ -1,10 +1,10 @@
 """ShuffleNetV2 (Ma et al., 2018, table 5) for CIFAR: the first convolution has stride 1 and no pooling follows it.
 
-A unit hands half of its channels on as they are, puts its branch's results beside them and shuffles: of the two, channels take
-turns. So a channel's place doubles with every unit until it is in the upper half, which the next branch reads. Nothing but an
-order, hence here no channel is moved: each branch's results are cut once into the runs that the following units read, and a
-unit's branch reads the runs that are due. Equal to the shuffled network when each convolution's weights are in its runs' order.
-(The paper's section 3 has the same picture: the share that a block reads of an earlier one decays geometrically.)
+A unit hands half of its channels on as they are, puts its branch's results beside them and shuffles: the two take turns. So a
+channel's place doubles with every unit until it lies in the upper half, which the next branch reads. Here nothing is shuffled:
+each branch's results are cut once into the runs that the following units read, and a unit's branch reads the runs that are due.
+That is the shuffled network, with the input channels of some convolutions in another order, and edge compilers take it. (The paper
+has the same picture: what a unit reads of an earlier one decays geometrically with their distance.)
 """
 
 from jaxnas.baselines.operators import append, append_classifier, append_conv, append_depthwise

@@ -5,7 +5,7 @@ Of ONNX's several spellings these are the fastest in ONNX Runtime 1.31 at batch 
 fast as HardSwish), HardSigmoid whole (Add, Clip and Mul make a squeeze-excite 1.4 times slower), GlobalAveragePool (ReduceMean
 after a convolution is 1.25 times slower), Flatten and Gemm for linear (MatMul and Add are as fast, a 1x1 Conv is slower for 100
 classes and fewer, faster for 1000). A selection is a Slice where it takes a run of channels as they are, else a 1x1 convolution with
-fixed weights, which every compiler takes.
+fixed weights, which edge compilers take.
 """
 
 import numpy as np

@@ -111,27 +111,30 @@ def test_every_activation(act):
 
 
 NEW = {
-    "maxpool2": Op("maxpool2", "", (-1,), 3, 3, 3, 3),
-    "select a run": Op("select", "", (-1,), 7, 6, 3, 2, start=1, act="relu6"),
-    "select with zeros": Op("select", "", (-1,), 7, 6, 3, 7, start=-2),
-    "select every second": Op("select", "", (-1,), 4, 3, 3, 2, stride=2, start=1),
-    "concat": Op("concat", "", (-1, -1), 7, 6, 6, 6),
-    "identity": Op("identity", "a", (-1,), 7, 6, 3, 3, norm=True),
+    "maxpool2": Op("maxpool2", "", (0,), 3, 3, 3, 3),
+    "select a run": Op("select", "", (0,), 7, 6, 3, 2, start=1, act="relu6"),
+    "select with zeros": Op("select", "", (0,), 7, 6, 3, 7, start=-2),
+    "select every second": Op("select", "", (0,), 4, 3, 3, 2, stride=2, start=1),
+    "concat": Op("concat", "", (0, 0), 7, 6, 6, 6),
+    "identity": Op("identity", "a", (0,), 7, 6, 3, 3, norm=True),
 }
 
 
 @pytest.mark.parametrize("op", NEW.values(), ids=NEW)
 def test_operators_of_hand_designed_networks(op, make_images):
     images = make_images(2, 7, 6, 3)
-    last = Op("pool", "", (0,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(1,))
-    weights: Arrays = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}, "linear": {"kernel": jnp.eye(op.c_out)}}
-    stats: Arrays = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}}
-    net = Subnet((op, *last), weights if op.norm else {"linear": weights["linear"]}, stats if op.norm else {})
-    proof = prove(emit(net, 7, 6, 3), net, images)
+    weights: Arrays = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}} if op.norm else {}
+    stats: Arrays = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}} if op.norm else {}
+
+    def net(op):
+        head = Op("pool", "", (1,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(2,))
+        ops = (Op("add", "", (-1, -1), 7, 6, 3, 3), op, *head)
+        return Subnet(ops, weights | {"linear": {"kernel": jnp.eye(op.c_out)}}, stats)
+
+    proof = prove(emit(net(op), 7, 6, 3), net(op), images)
     assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
     if op.kind == "select":
-        other = Subnet((replace(op, start=op.start - 1), *last), net.weights, {})
-        assert prove(emit(net, 7, 6, 3), other, images).largest_difference > 0.1
+        assert prove(emit(net(op), 7, 6, 3), net(replace(op, start=op.start - 1)), images).largest_difference > 0.1
 
 
 def linear(channels):
