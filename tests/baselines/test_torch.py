@@ -43,7 +43,7 @@ SHORTCUTS = {
 }
 
 
-def torch_mobilenet(w, x):
+def torch_mobilenet(w, x, join=torch.add):
     x = F.relu6(conv_norm(w["first_conv"], x))
     for stage, (expand, _, blocks, stride) in enumerate(mobilenet_v2.STAGES, 1):
         for block in range(blocks):
@@ -52,7 +52,7 @@ def torch_mobilenet(w, x):
                 y = F.relu6(conv_norm(w[f"{path}/expand"], y))
             y = F.relu6(conv_norm(w[f"{path}/depthwise"], y, 1 if block else stride, y.shape[1]))
             y = conv_norm(w[f"{path}/project"], y)
-            x = x + y if x.shape == y.shape else y
+            x = join(x, y) if x.shape == y.shape else y
     x = F.relu6(conv_norm(w["last_conv"], x)).mean((2, 3))
     return F.linear(x, w["classifier"]["kernel"], w["classifier"]["bias"])
 
@@ -79,7 +79,9 @@ def test_resnets(option, random_subnet, images):
 
 def test_mobilenet(random_subnet, images):
     subnet = random_subnet(mobilenet_v2.operators(0.5, 10))
-    assert relative(subnet, images, torch_mobilenet(tensors(subnet), nchw(images))) < 1e-4
+    w, x = tensors(subnet), nchw(images)
+    assert relative(subnet, images, torch_mobilenet(w, x)) < 1e-4
+    assert relative(subnet, images, torch_mobilenet(w, x, join=lambda x, y: y)) > 1e-2  # a planted bug: no way around
 
 
 @pytest.fixture
