@@ -13,7 +13,9 @@ from jaxnas.export.int8 import quantise
 from jaxnas.export.lint import TARGETS, lint, require_accepted
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
-from jaxnas.hardware.npu import workload
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.hardware.npu import HAILO_8L, Modelled, workload
+from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Subnet, forward
@@ -105,6 +107,14 @@ def test_onnx_agrees_with_jax(name, drawn, images):
     assert 1 < proof.largest_logit < 1000
     assert proof.largest_difference < 1e-4 * proof.largest_logit
     require(proof)
+
+
+def test_devices_take_them(drawn):
+    subnet, no_genome = drawn("shufflenetv2_x0_5"), np.zeros(0, np.int32)
+    model = ExportedModel(emit(subnet, 32, 32, 3), no_genome, layers=cost_table(subnet.ops, 32, 32))
+    assert Modelled(HAILO_8L).measure(model).latency_ms > 0
+    measured = OnnxRuntime(seconds=0.001).measure(model)
+    assert measured.latency_ms > 0 or "TooNoisy" in measured.failure
 
 
 @pytest.mark.parametrize("name", EXPORTED)

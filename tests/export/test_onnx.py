@@ -128,8 +128,8 @@ def test_operators_of_hand_designed_networks(op, make_images):
 
     def net(op):
         head = Op("pool", "", (1,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(2,))
-        ops = (Op("add", "", (-1, -1), 7, 6, 3, 3), op, *head)
-        return Subnet(ops, weights | {"linear": {"kernel": jnp.eye(op.c_out)}}, stats)
+        last: Arrays = {"linear": {"kernel": jnp.eye(op.c_out)}}
+        return Subnet((Op("add", "", (-1, -1), 7, 6, 3, 3), op, *head), weights | last, stats)
 
     proof = prove(emit(net(op), 7, 6, 3), net(op), images)
     assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
