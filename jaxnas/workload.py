@@ -1,13 +1,15 @@
 """What a network costs to run: `Op`, one layer of one network, and `Layers`, the traced cost table of many."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
-CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD = range(6)
-KINDS = ("conv", "linear", "pool", "avgpool2", "mul", "add")
+CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)
+KINDS = ("conv", "linear", "pool", "avgpool2", "mul", "add", "maxpool2", "select", "concat", "identity")
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Op:
 
     `kind` is one of `KINDS`: `pool` is the global average (N, H, W, C -> N, 1, 1, C), `avgpool2` halves height and
     width (odd sizes round up), `mul` broadcasts its second input, `linear` sees N, 1, 1, C and returns N, C.
+    `maxpool2` halves them too (an odd size's last row is dropped), `select` takes every `stride`-th pixel of the channels from
+    `start` on, zeros where the input has none, `concat` joins its inputs' channels, `identity` is a norm by itself.
     Convolutions pad by kernel // 2 on every side. Sizes are those of the output.
     """
 
@@ -32,6 +36,7 @@ class Op:
     norm: bool = False
     bias: bool = False
     act: str = ""  # "", relu, relu6, swish, hard_swish, hard_sigmoid
+    start: int = 0  # of select, may be negative
 
     @property
     def macs(self) -> int:
@@ -43,9 +48,8 @@ class Op:
     @property
     def params(self) -> int:
         """Weights, biases, and the scale and shift of the norm (not its statistics)."""
-        if self.kind not in ("conv", "linear"):
-            return 0
-        weights = self.c_out * (self.c_in // self.groups) * self.kernel**2
+        weighted = self.kind in ("conv", "linear")
+        weights = weighted * self.c_out * (self.c_in // self.groups) * self.kernel**2
         return weights + self.c_out * self.bias + 2 * self.c_out * self.norm
 
 
@@ -74,6 +78,18 @@ class Costs(NamedTuple):
     macs: Int[Array, "*n"]
     params: Int[Array, "*n"]
     peak_activations: Int[Array, "*n"]
+
+
+def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
+    """The costs of one network on images of this size, a row an operator."""
+    sizes = {-1: height * width * ops[0].c_in} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
+    last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
+    rows = []
+    for i, op in enumerate(ops):
+        extras, live = op.bias + 2 * op.norm, sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i)
+        sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
+        rows.append((KINDS.index(op.kind), *sides, extras, live, 1))
+    return Layers(*jnp.asarray(np.array(rows, np.int32).T))
 
 
 def layer_costs(layers: Layers) -> Costs:

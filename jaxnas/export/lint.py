@@ -33,7 +33,7 @@ class Target:
 
 PLAIN = frozenset(
     {
-        *("Conv", "Gemm", "Flatten", "Add", "Mul"),
+        *("Conv", "Gemm", "Flatten", "Add", "Mul", "Concat", "Slice"),
         *("Relu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Softmax"),
         *("AveragePool", "GlobalAveragePool", "MaxPool"),
     }
@@ -42,7 +42,7 @@ TARGETS = {
     "generic": Target(17, range(14, 24), PLAIN),
     "onnxruntime": Target(17, range(14, 24), PLAIN | {"QuantizeLinear", "DequantizeLinear"}),
     # The Dataflow Compiler 3.x. Its dense layers follow a global pool; pooling windows of 7 and more overflowed a shift in 3.32.
-    "hailo8l": Target(17, range(11, 18), PLAIN, frozenset({"HardSigmoid", "HardSwish"}), dense_after_pool=True, largest_pool=7),
+    "hailo8l": Target(17, range(11, 18), PLAIN, frozenset({"HardSigmoid", "HardSwish", "Slice"}), dense_after_pool=True, largest_pool=7),
 }
 TYPES = (onnx.TensorProto.FLOAT,)
 ODD = re.compile(r"[^A-Za-z0-9_./:-]")

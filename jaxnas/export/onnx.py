@@ -4,7 +4,8 @@ Exporters that trace JAX leave transposes and unfolded norms that no clean-up to
 Of ONNX's several spellings these are the fastest in ONNX Runtime 1.31 at batch 1 on one CPU thread: Sigmoid and Mul for swish (as
 fast as HardSwish), HardSigmoid whole (Add, Clip and Mul make a squeeze-excite 1.4 times slower), GlobalAveragePool (ReduceMean
 after a convolution is 1.25 times slower), Flatten and Gemm for linear (MatMul and Add are as fast, a 1x1 Conv is slower for 100
-classes and fewer, faster for 1000).
+classes and fewer, faster for 1000). A selection is a Slice where it takes a run of channels as they are, else a 1x1 convolution with
+fixed weights, which edge compilers take.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from jaxnas.errors import UserError
 from jaxnas.supernets.subnet import Subnet, fold
-from jaxnas.workload import Op
+from jaxnas.workload import KINDS, Op
 
 IR_VERSION = 8  # of opset 17's time, so that older runtimes and compilers read the file
 
@@ -31,11 +32,10 @@ def emit(subnet: Subnet, height: int, width: int, channels: int, properties: dic
     values = [_value(name, op) for name, op in zip(names, subnet.ops, strict=True)]
     nodes = []
     for op, name in zip(subnet.ops, names, strict=True):
-        source = subnet.ops[op.inputs[0]] if op.inputs[0] >= 0 else None
-        size = (source.height, source.width) if source else (height, width)
-        nodes += _nodes(op, ["image" if i == -1 else names[i] for i in op.inputs], name, size)
+        source = subnet.ops[op.inputs[0]] if op.inputs[0] >= 0 else Op("image", "", (), height, width, 0, channels)
+        nodes += _nodes(op, ["image" if i == -1 else names[i] for i in op.inputs], name, source)
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, channels, height, width))
-    graph = helper.make_graph(nodes, "subnet", [image], values[-1:], _initializers(subnet), value_info=values[:-1])
+    graph = helper.make_graph(nodes, "subnet", [image], values[-1:], _initializers(subnet, names), value_info=values[:-1])
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opsets, producer_name="jaxnas")
     helper.set_model_props(model, dict(sorted((properties or {}).items())))
@@ -49,31 +49,46 @@ def _value(name: str, op: Op) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def _nodes(op: Op, inputs: list[str], name: str, size: tuple[int, int]) -> list[NodeProto]:
-    """One to four nodes, the last of which gives `name`; `size` is the height and width of the first input."""
+def _nodes(op: Op, inputs: list[str], name: str, source: Op) -> list[NodeProto]:
+    """One to four nodes, the last of which gives `name`; `source` gives the first input."""
     if not op.act:
-        return _operator(op, inputs, name, size)
+        return _operator(op, inputs, name, source)
     before = f"{name}/before_{op.act}"
-    return _operator(op, inputs, before, size) + _activation(op.act, before, name)
+    return _operator(op, inputs, before, source) + _activation(op.act, before, name)
 
 
-def _operator(op: Op, inputs: list[str], name: str, size: tuple[int, int]) -> list[NodeProto]:
+def _operator(op: Op, inputs: list[str], name: str, source: Op) -> list[NodeProto]:
     weights = [f"{op.path}/kernel"] + [f"{op.path}/bias"] * op.bias
     match op.kind:
         case "conv":
             pads, square, strides = [op.kernel // 2] * 4, [op.kernel] * 2, [op.stride] * 2
             return [_node("Conv", inputs + weights, name, kernel_shape=square, strides=strides, pads=pads, group=op.groups)]
         case "linear":
+            if source.kind == "linear":
+                return [_node("Gemm", inputs + weights, name)]
             flat = f"{name}/flat"
             return [_node("Flatten", inputs, flat), _node("Gemm", [flat, *weights], name)]
         case "pool":
             return [_node("GlobalAveragePool", inputs, name)]
         case "avgpool2":
-            pads = [size[0] % 2, size[1] % 2] * 2
+            pads = [source.height % 2, source.width % 2] * 2
             return [_node("AveragePool", inputs, name, kernel_shape=[2, 2], strides=[2, 2], pads=pads, count_include_pad=1)]
         case "mul" | "add":
             return [_node(op.kind.capitalize(), inputs, name)]
-    raise UserError(f"ONNX export knows conv, linear, pool, avgpool2, mul and add, got an operator {op.kind!r}")
+        case "maxpool2":
+            return [_node("MaxPool", inputs, name, kernel_shape=[2, 2], strides=[2, 2])]
+        case "select" if _is_run(op):
+            return [_node("Slice", [*inputs, f"{name}/start", f"{name}/stop", "channels"], name)]
+        case "select":
+            return [_node("Conv", [*inputs, f"{name}/kernel"], name, kernel_shape=[1, 1], strides=[op.stride] * 2)]
+        case "concat":
+            return [_node("Concat", inputs, name, axis=1)]
+    raise UserError(f"ONNX export knows {', '.join(KINDS[:-1])}, and identity with a norm, got an operator {op.kind!r}")
+
+
+def _is_run(op: Op) -> bool:
+    """Whether a selection is of channels as they are: none of them zeros, no pixel left out."""
+    return op.stride == 1 and op.start >= 0 and op.start + op.c_out <= op.c_in
 
 
 def _activation(act: str, x: str, name: str) -> list[NodeProto]:
@@ -95,17 +110,29 @@ def _node(kind: str, inputs: list[str], name: str, **attributes) -> NodeProto:
     return helper.make_node(kind, inputs, [name], name, **attributes)
 
 
-def _initializers(subnet: Subnet) -> list[TensorProto]:
-    """The arrays of every path, convolution kernels as (c_out, c_in // groups, k, k)."""
+def _initializers(subnet: Subnet, names: list[str]) -> list[TensorProto]:
+    """The arrays of every path, convolution kernels as (c_out, c_in // groups, k, k), and what operators without weights need."""
     tensors = []
     for path in dict.fromkeys(op.path for op in subnet.ops if op.path):
         for name, array in sorted(subnet.weights[path].items()):
             array = np.asarray(array, np.float32)
             array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
             tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), f"{path}/{name}"))
-    if any(op.act == "relu6" for op in subnet.ops):
-        tensors += [numpy_helper.from_array(np.array(bound, np.float32), f"relu6/{name}") for name, bound in (("min", 0), ("max", 6))]
-    return tensors
+    constants: dict[str, np.ndarray] = {}
+    for op, name in zip(subnet.ops, names, strict=True):
+        constants |= _constants(op, f"{name}/before_{op.act}" if op.act else name)
+    return tensors + [numpy_helper.from_array(array, name) for name, array in constants.items()]
+
+
+def _constants(op: Op, name: str) -> dict[str, np.ndarray]:
+    """Fixed inputs of an operator's nodes, by name."""
+    constants = {"relu6/min": np.array(0, np.float32), "relu6/max": np.array(6, np.float32)} if op.act == "relu6" else {}
+    if op.kind != "select":
+        return constants
+    if not _is_run(op):
+        return constants | {f"{name}/kernel": np.eye(op.c_out, op.c_in, op.start, np.float32)[..., None, None]}
+    bounds = {f"{name}/start": [op.start], f"{name}/stop": [op.start + op.c_out], "channels": [1]}
+    return constants | {bound: np.array(value, np.int64) for bound, value in bounds.items()}
 
 
 def _check(model: ModelProto, image: str) -> None:

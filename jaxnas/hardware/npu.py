@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.hardware.device import ExportedModel, Measurement
-from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, Layers
+from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
 
 Numbers = Float[Array | np.ndarray, "*n"]
 
@@ -58,7 +58,7 @@ class Workload(NamedTuple):
 def workload(layers: Layers) -> Workload:
     """Sums over the layers of each network."""
     runs = layers.repeat.astype(jnp.float32)
-    pooled = layers.kind == AVGPOOL2
+    pooled = (layers.kind == AVGPOOL2) | (layers.kind == MAXPOOL2)
     halves = pooled & (layers.kernel == 1)  # as spaces write it, without a window
     kernel, stride = jnp.where(halves, 2, layers.kernel), jnp.where(halves, 2, layers.stride)
     spatial = (layers.kind == CONV) | (layers.kind == ADD) | (layers.kind == MUL) | pooled

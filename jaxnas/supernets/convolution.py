@@ -64,6 +64,13 @@ def average_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
     return (x[:, :h:2, :w:2] + x[:, 1:h:2, :w:2] + x[:, :h:2, 1:w:2] + x[:, 1:h:2, 1:w:2]) / 4
 
 
+def max_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
+    """2x2 maximum at stride 2; an odd size's last row or column is left out."""
+    h, w = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    rows = jnp.maximum(x[:, :h:2, :w], x[:, 1:h:2, :w])
+    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
 def _taps(x, size: int, stride: int):
     """The k*k shifted views of the padded input, row by row, each of the output's size."""
     pad = size // 2

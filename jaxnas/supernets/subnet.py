@@ -36,7 +36,7 @@ Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 class Subnet:
     """`ops` in order of execution, and the arrays of those that have any, by path.
 
-    Weights of a path: `kernel` (k, k, c_in // groups, c_out), for linear (c_in, c_out); `scale` and `shift` (c_out,) if
+    Weights of a path: `kernel` (k, k, c_in // groups, c_out), for linear (c_in, c_out), for identity none; `scale` and `shift` (c_out,) if
     it has a norm, then `stats` holds its `mean` and `var` (c_out,); `bias` (c_out,) if it has one.
 
     The operators are the pytree's structure and the arrays its leaves, so jit, grad, optax and orbax take a subnet as it
@@ -98,16 +98,24 @@ def fold(subnet: Subnet) -> Subnet:
 
 
 def folded(arrays: dict[str, Leaf], stats: dict[str, Leaf]) -> dict[str, Leaf]:
-    """A convolution's arrays with its norm in kernel and bias; all may have the same leading axes."""
+    """A convolution's arrays with its norm in kernel and bias; all may have the same leading axes.
+
+    Of a norm by itself, those of the depthwise 1x1 convolution that it is.
+    """
     a = arrays["scale"] / (stats["var"] + EPSILON) ** 0.5
     rest: dict[str, Any] = {name: array for name, array in arrays.items() if name not in ("scale", "shift")}
     bias: Any = arrays["shift"] + (arrays.get("bias", 0) - stats["mean"]) * a
-    return rest | {"kernel": arrays["kernel"] * a[..., None, None, None, :], "bias": bias}
+    return rest | {"kernel": arrays.get("kernel", 1) * a[..., None, None, None, :], "bias": bias}
 
 
 def without_norms(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     """The operators of a folded network."""
-    return tuple(replace(op, norm=False, bias=True) if op.norm else op for op in ops)
+    return tuple(_without_norm(op) if op.norm else op for op in ops)
+
+
+def _without_norm(op: Op) -> Op:
+    alone = {"kind": "conv", "groups": op.c_out} if op.kind == "identity" else {}
+    return replace(op, norm=False, bias=True, **alone)
 
 
 def _conv(op: Op, arrays, x):
@@ -117,6 +125,12 @@ def _conv(op: Op, arrays, x):
     return convolution.convolution(x, kernel, op.stride)
 
 
+def _select(op: Op, arrays, x):
+    before = max(-op.start, 0)
+    x = x[:, :: op.stride, :: op.stride, max(op.start, 0) : op.start + op.c_out]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, op.c_out - before - x.shape[-1])))
+
+
 _OPERATORS = {
     "conv": _conv,
     "linear": lambda op, arrays, x: x.reshape(x.shape[0], -1) @ arrays["kernel"],
@@ -124,4 +138,8 @@ _OPERATORS = {
     "avgpool2": lambda op, arrays, x: convolution.average_pool2(x),
     "mul": lambda op, arrays, x, y: x * y,
     "add": lambda op, arrays, x, y: x + y,
+    "maxpool2": lambda op, arrays, x: convolution.max_pool2(x),
+    "select": _select,
+    "concat": lambda op, arrays, *inputs: jnp.concatenate(inputs, -1),
+    "identity": lambda op, arrays, x: x,
 }

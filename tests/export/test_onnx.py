@@ -1,5 +1,7 @@
 """The emitted file against the subnet in JAX, and against what an exporter that traces JAX makes of the same function."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from jaxnas.export.proof import onnx_logits, prove, require
 from jaxnas.spaces import published
 from jaxnas.supernets import mobilenet
 from jaxnas.supernets import subnet as subnet_module
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.workload import Op
 
 ALLOWED = {"Conv", "Gemm", "Flatten", "GlobalAveragePool", "AveragePool", "Mul", "Add", "Relu", "Sigmoid", "HardSigmoid"}
@@ -106,6 +108,33 @@ def test_every_activation(act):
     values = np.linspace(-8, 8, 101, dtype=np.float32)
     expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](jnp.asarray(values))
     np.testing.assert_allclose(onnx_logits(emit(net, 1, 1, 101), values.reshape(1, 1, 1, 101))[0], expected, atol=1e-6)
+
+
+NEW = {
+    "maxpool2": Op("maxpool2", "", (0,), 3, 3, 3, 3),
+    "select a run": Op("select", "", (0,), 7, 6, 3, 2, start=1, act="relu6"),
+    "select with zeros": Op("select", "", (0,), 7, 6, 3, 7, start=-2),
+    "select every second": Op("select", "", (0,), 4, 3, 3, 2, stride=2, start=1),
+    "concat": Op("concat", "", (0, 0), 7, 6, 6, 6),
+    "identity": Op("identity", "a", (0,), 7, 6, 3, 3, norm=True),
+}
+
+
+@pytest.mark.parametrize("op", NEW.values(), ids=NEW)
+def test_operators_of_hand_designed_networks(op, make_images):
+    images = make_images(2, 7, 6, 3)
+    weights: Arrays = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}} if op.norm else {}
+    stats: Arrays = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}} if op.norm else {}
+
+    def net(op):
+        head = Op("pool", "", (1,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(2,))
+        last: Arrays = {"linear": {"kernel": jnp.eye(op.c_out)}}
+        return Subnet((Op("add", "", (-1, -1), 7, 6, 3, 3), op, *head), weights | last, stats)
+
+    proof = prove(emit(net(op), 7, 6, 3), net(op), images)
+    assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
+    if op.kind == "select":
+        assert prove(emit(net(op), 7, 6, 3), net(replace(op, start=op.start - 1)), images).largest_difference > 0.1
 
 
 def linear(channels):

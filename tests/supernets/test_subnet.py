@@ -49,6 +49,21 @@ def average_pool2(op, x):
     return y
 
 
+def max_pool2(op, x):
+    y = np.zeros((len(x), op.height, op.width, op.c_out))
+    for i, j, window in windows(x, 2, 2, 0, 0):
+        y[:, i, j] = window.max((1, 2))
+    return y
+
+
+def select(op, x):
+    y = np.zeros((len(x), op.height, op.width, op.c_out))
+    for c in range(op.c_out):
+        if 0 <= op.start + c < x.shape[-1]:
+            y[..., c] = x[:, :: op.stride, :: op.stride, op.start + c]
+    return y
+
+
 def reference(subnet, images, batch_statistics=False):
     values = []
     for op in subnet.ops:
@@ -62,7 +77,13 @@ def reference(subnet, images, batch_statistics=False):
             x = x.sum((1, 2), keepdims=True) / (x.shape[1] * x.shape[2])
         elif op.kind == "avgpool2":
             x = average_pool2(op, x)
-        else:
+        elif op.kind == "maxpool2":
+            x = max_pool2(op, x)
+        elif op.kind == "select":
+            x = select(op, x)
+        elif op.kind == "concat":
+            x = np.concatenate([x, *rest], -1)
+        elif op.kind in ("mul", "add"):
             x = x * rest[0] if op.kind == "mul" else x + rest[0]
         if op.bias:
             x = x + arrays["bias"]
@@ -80,10 +101,10 @@ def random_subnet(ops, seed=0):
     r = np.random.default_rng(seed)
     weights, stats = {}, {}
     for op in ops:
-        if op.kind not in ("conv", "linear"):
+        if op.kind not in ("conv", "linear", "identity"):
             continue
         shape = (op.c_in, op.c_out) if op.kind == "linear" else (op.kernel, op.kernel, op.c_in // op.groups, op.c_out)
-        arrays = {"kernel": r.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))}
+        arrays = {} if op.kind == "identity" else {"kernel": r.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))}
         if op.bias:
             arrays["bias"] = 0.3 * r.normal(size=op.c_out)
         if op.norm:
@@ -113,6 +134,11 @@ SINGLE = {
     "pool": Op("pool", "", (-1,), 1, 1, 3, 3),
     "mul": Op("mul", "", (-1, -1), 7, 6, 3, 3),
     "add": Op("add", "", (-1, -1), 7, 6, 3, 3, act="relu"),
+    "maxpool2, odd height": Op("maxpool2", "", (-1,), 3, 3, 3, 3),
+    "select": Op("select", "", (-1,), 7, 6, 3, 2, start=1),
+    "select, strided, zeros on both sides": Op("select", "", (-1,), 4, 3, 3, 8, stride=2, start=-2),
+    "concat": Op("concat", "", (-1, -1), 7, 6, 6, 6),
+    "identity": Op("identity", "a", (-1,), 7, 6, 3, 3, norm=True, act="relu"),
 }
 
 NET = (
@@ -168,6 +194,13 @@ def test_the_reference_notices_a_wrong_tap():
     assert difference(transposed(images), reference(subnet, images)) > 0.1
 
 
+@pytest.mark.parametrize(("name", "start"), [("select", 0), ("select, strided, zeros on both sides", -3)])
+def test_the_reference_notices_a_wrong_selection(name, start):
+    subnet, images = alone(SINGLE[name]), random_images(2, 7, 6, 3)
+    shifted = Subnet((replace(subnet.ops[0], start=start), subnet.ops[1]), subnet.weights, {})
+    assert difference(shifted(images), reference(subnet, images)) > 0.1
+
+
 def test_batch_statistics_are_used_and_returned():
     subnet, images = random_subnet(NET), random_images(4, 13, 13, 3)
     logits, stats = forward_jit(NET, subnet.weights, images)
@@ -189,6 +222,13 @@ def test_folded_equals_unfolded():
     assert folded.stats == {}
     assert {name for arrays in folded.weights.values() for name in arrays} == {"kernel", "bias"}
     assert "scale" in subnet.weights["stem"]  # the original is left as it was
+
+
+def test_a_norm_by_itself_folds_into_a_depthwise_convolution():
+    subnet, images = alone(SINGLE["identity"]), random_images(2, 7, 6, 3)
+    folded = fold(subnet)
+    assert (folded.ops[0].kind, folded.ops[0].groups, folded.weights["a"]["kernel"].shape) == ("conv", 3, (1, 1, 1, 3))
+    assert difference(folded(images), reference(subnet, images)) < 1e-5
 
 
 def test_folding_keeps_a_bias_before_a_norm():

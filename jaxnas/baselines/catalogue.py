@@ -1,0 +1,51 @@
+"""The hand-designed networks by name, as github.com/chenyaofo/pytorch-cifar-models names them, and fresh weights for them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxnas.baselines import mobilenet_v2, repvgg, resnet, shufflenet_v2, vgg
+from jaxnas.supernets.elastic import kaiming
+from jaxnas.supernets.norm import Leaf
+from jaxnas.supernets.subnet import Arrays, Subnet
+from jaxnas.types import PRNGKey
+from jaxnas.workload import Op
+
+BASELINES: dict[str, Callable[[int], tuple[Op, ...]]] = {
+    **{f"resnet{depth}": partial(resnet.operators, depth) for depth in (20, 32, 44, 56)},
+    **{f"vgg{layers}_bn": partial(vgg.operators, layers) for layers in (11, 13, 16, 19)},
+    "mobilenetv2_x0_5": partial(mobilenet_v2.operators, 0.5),
+    "mobilenetv2_x0_75": partial(mobilenet_v2.operators, 0.75),
+    "mobilenetv2_x1_0": partial(mobilenet_v2.operators, 1.0),
+    "mobilenetv2_x1_4": partial(mobilenet_v2.operators, 1.4),
+    "shufflenetv2_x0_5": partial(shufflenet_v2.operators, 0.5),
+    "shufflenetv2_x1_0": partial(shufflenet_v2.operators, 1.0),
+    "shufflenetv2_x1_5": partial(shufflenet_v2.operators, 1.5),
+    "shufflenetv2_x2_0": partial(shufflenet_v2.operators, 2.0),
+    **{f"repvgg_{size}": partial(repvgg.operators, size) for size in ("a0", "a1", "a2")},
+}
+"""{name: number of classes -> operators}, all of 32 x 32 RGB images."""
+
+
+def init(key: PRNGKey, ops: tuple[Op, ...]) -> Subnet:
+    """Fresh weights: He et al. (2015), a last linear layer of deviation 0.01, norms that begin as they find the batch."""
+    with_path = [op for op in ops if op.path]
+    keys = jax.random.split(key, len(with_path))
+    weights: Arrays = {op.path: _fresh(key, op) for key, op in zip(keys, with_path, strict=True)}
+    stats: Arrays = {op.path: {"mean": jnp.zeros(op.c_out), "var": jnp.ones(op.c_out)} for op in ops if op.norm}
+    return Subnet(ops, weights, stats)
+
+
+def _fresh(key: PRNGKey, op: Op) -> dict[str, Leaf]:
+    arrays: dict[str, Leaf] = {}
+    if op.kind == "linear":
+        arrays["kernel"] = kaiming(key, (1, 1, op.c_in, op.c_out))[0, 0] if op.act else 0.01 * jax.random.normal(key, (op.c_in, op.c_out))
+    elif op.kind == "conv":
+        arrays["kernel"] = kaiming(key, (op.kernel, op.kernel, op.c_in // op.groups, op.c_out))
+    if op.bias:
+        arrays["bias"] = jnp.zeros(op.c_out)
+    if op.norm:
+        arrays |= {"scale": jnp.ones(op.c_out), "shift": jnp.zeros(op.c_out)}
+    return arrays

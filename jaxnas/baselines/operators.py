@@ -1,0 +1,40 @@
+"""Lists of operators written one after the other: sizes and input channels follow from what an operator reads."""
+
+from jaxnas.spaces.stage import strided
+from jaxnas.workload import Op
+
+SIZE, CHANNELS = 32, 3  # of CIFAR's images
+
+
+def append(ops: list[Op], kind: str, c_out: int = 0, path: str = "", inputs: tuple[int, ...] = (), stride: int = 1, **rest) -> int:
+    """Appends an operator, which follows the one before it unless `inputs` are given, and keeps its width without `c_out`.
+
+    Returns its position.
+    """
+    inputs = inputs or (len(ops) - 1,)
+    sources = [(ops[i].height, ops[i].c_out) if i >= 0 else (SIZE, CHANNELS) for i in inputs]
+    size, c_in = sources[0]
+    if kind == "concat":
+        c_in = sum(channels for _, channels in sources)
+    size = {"pool": 1, "maxpool2": size // 2}.get(kind, strided(size, stride))
+    ops.append(Op(kind, path, inputs, size, size, c_in, c_out or c_in, stride=stride, **rest))
+    return len(ops) - 1
+
+
+def append_conv(
+    ops: list[Op], path: str, c_out: int, kernel: int, stride: int = 1, act: str = "relu", inputs: tuple[int, ...] = (), bias: bool = False
+) -> int:
+    """Convolution, norm and activation."""
+    return append(ops, "conv", c_out, path, inputs, stride, kernel=kernel, norm=True, act=act, bias=bias)
+
+
+def append_depthwise(ops: list[Op], path: str, stride: int, act: str = "", inputs: tuple[int, ...] = ()) -> int:
+    """Depthwise 3x3 convolution, norm and activation."""
+    channels = ops[inputs[0] if inputs else -1].c_out
+    return append(ops, "conv", channels, path, inputs, stride, kernel=3, groups=channels, norm=True, act=act)
+
+
+def append_classifier(ops: list[Op], path: str, classes: int) -> int:
+    """Global average and linear layer."""
+    append(ops, "pool")
+    return append(ops, "linear", classes, path, bias=True)
