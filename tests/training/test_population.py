@@ -1,6 +1,7 @@
 """Candidates trained together against each trained on its own, cut out."""
 
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +90,7 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     for some in population._orders(head_key, 2, len(rows), 32):
         gradient = jax.grad(lambda head, some=some: hard_loss(seen[some] @ head["kernel"] + head["bias"], labels[some], 0.1))(head)
         updates, optimizer = tx.update(gradient, optimizer, head)
-        head = optax.apply_updates(head, updates)
+        head = cast(Any, optax.apply_updates(head, updates))
     close(found.params["classifier"], head)
     close({k: v for k, v in found.params.items() if k != "classifier"}, {k: v for k, v in params.items() if k != "classifier"}, 0)
     scores = features(examples.images) @ head["kernel"] + head["bias"]
