@@ -116,12 +116,13 @@ def tuned(
 def _train_whole(net: Supernet, params: Params, genome: Genome, images: Images, settings, augmentation, resolution: int, key) -> Params:
     def loss(params, xs):
         rows, key = xs
-        batch, labels = training_batch(key, images, rows, augmentation, resolution)
+        batch, labels = training_batch(jax.random.wrap_key_data(key), images, rows, augmentation, resolution)
         return hard_loss(net.apply(params, batch, genome)[0], labels, settings.label_smoothing)
 
     order_key, step_key = jax.random.split(key)
     order = _orders(order_key, settings.epochs, len(images.labels), settings.batch_size)
-    return _descend(loss, params, (order, jax.random.split(step_key, len(order))), settings)
+    keys = jax.random.key_data(jax.random.split(step_key, len(order)))
+    return _descend(loss, params, (order, keys), settings)
 
 
 def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], settings: HybridConfig, key: PRNGKey) -> Params:

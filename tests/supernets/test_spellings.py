@@ -119,12 +119,24 @@ def difference(found, expected):
     return float(jnp.max(jnp.abs(found - expected)) / jnp.max(jnp.abs(expected)))
 
 
+def agree(case, genome, masked, sliced, exported):
+    """Returns the largest difference, which must be small.
+
+    Or, where rounding alone makes it larger (a channel that hardly varies is divided by next to nothing), all three must be near what
+    float64 gives: nearer than any wrong branch or block below.
+    """
+    largest = max(difference(masked, sliced), difference(masked, exported))
+    if largest > TOLERANCE:
+        exact = in_float64(case, genome)
+        assert max(difference(one, exact) for one in (masked, sliced, exported)) <= 5 * TOLERANCE
+    return largest
+
+
 def check(case, some):
     logits = []
     for genome in some:
         masked, sliced, exported = spellings(case, genome)
-        assert difference(masked, sliced) <= TOLERANCE
-        assert difference(masked, exported) <= TOLERANCE
+        agree(case, genome, masked, sliced, exported)
         assert jnp.std(masked - masked.mean(0)) >= 1
         logits.append(masked)
     for i, one in enumerate(logits):  # else every comparison above would pass
@@ -152,10 +164,8 @@ def test_two_hundred_genomes_of_a_space(name, randomised):
     largest = []
     for genome in draw(case.space, 200, key=2):
         masked, sliced, exported = spellings(case, genome)
-        largest.append(max(difference(masked, sliced), difference(masked, exported)))
+        largest.append(agree(case, genome, masked, sliced, exported))
         np.testing.assert_array_equal(exported.argmax(-1), masked.argmax(-1))
-        if largest[-1] > TOLERANCE:  # by rounding: a channel that hardly varies is divided by next to nothing
-            assert largest[-1] <= 4 * difference(sliced, in_float64(case, genome))
     print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
