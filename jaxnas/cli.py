@@ -30,7 +30,7 @@ COMMANDS = {
     "train": "train the weight-sharing supernet: checkpoints/supernet",
     "profile": "measure the latency of subnets that cover the space: measurements.csv",
     "predict": "fit the latency predictor: predictor.npz, predictions.csv, predictor.json",
-    "search": "search accuracy against latency, random sampling beside it: candidates.npz, random.npz, and doubt.npz where it asks the device",
+    "search": "search accuracy against latency, random sampling beside: candidates.npz, random.npz, doubt.npz if it asks the device",
     "finetune": "choose three networks of the front and train each on its own: chosen.json",
     "export": "write the chosen networks as ONNX, with proof: models/*.onnx, exported.csv",
     "verify": "measure the exported networks again, test them once: verified.csv",
