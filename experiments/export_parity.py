@@ -45,7 +45,7 @@ def drawn(space: Space, count: int, size: int | None) -> np.ndarray:
 
 def prove_all(name: str, count: int, size: int | None) -> list[tuple[Proof, Counter]]:
     """Each network's proof and the operators of its file."""
-    space = SPACES[name](size or SPACES[name]().resolutions[-1], 3, 10)
+    space = SPACES[name](32, 3, 10)  # the published spaces have resolutions of their own
     net = build(space)
     params, norms = random_weights(net), jax.jit(statistics, static_argnums=0)
     proofs = []
