@@ -36,11 +36,11 @@ def random_weights(net: Supernet) -> Params:
 
 
 def drawn(space: Space, count: int, size: int | None) -> np.ndarray:
-    """Different random genomes, of one resolution if it is given."""
-    genomes = np.array(space.sample(jax.random.key(2), 4 * count))
+    """Random genomes, of one resolution if it is given."""
+    genomes = np.array(space.sample(jax.random.key(2), count))
     if size is not None:
         genomes[:, space.static] = space.resolutions.index(size)
-    return np.unique(np.asarray(space.canonical(genomes)), axis=0)[:: 4 if size is None else 1][:count]
+    return genomes
 
 
 def prove_all(name: str, count: int, size: int | None) -> list[tuple[Proof, Counter]]:
