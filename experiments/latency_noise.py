@@ -18,20 +18,20 @@ from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
-from jaxnas.stages.profile import exporter
+from jaxnas.stages.profile import exporter, fastest
 
 
 def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Latency of the test networks in the first pass, and in a second, ms."""
     job = open_job(RunDirectory(path), load_config(path))
-    device, export, rounds = make_device(job.config.profile), exporter(job), range(job.config.profile.rounds)
+    device, export, rounds = make_device(job.config.profile), exporter(job), job.config.profile.rounds
     rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
     second = []
     with progress("second pass", len(rows)) as advance:
         for row in rows:
             genome = np.array(row["genome"].split(), np.int32)
             model, layers = export(genome)[0], job.space.layers(jnp.asarray(genome))
-            second.append(min(device.measure(ExportedModel(model, genome, turn, layers)).latency_ms for turn in rounds))
+            second.append(fastest(device, ExportedModel(model, genome, layers=layers), rounds).latency_ms)
             advance(latency_ms=second[-1])
     return np.array([float(row["measured_ms"]) for row in rows]), np.array(second)
 

@@ -15,7 +15,7 @@ from jaxnas.progress import log, progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.profile import exporter, measurement_row, open_device, read_measurements
+from jaxnas.stages.profile import exporter, fastest, measurement_row, open_device, read_measurements
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -73,11 +73,11 @@ def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
     with reading(job.run, "measurements.csv"):
         genomes = np.array([row["genome"].split() for row in rows], np.int32)
     genomes = np.asarray(job.space.canonical(genomes))
-    fastest: dict[str, float] = {}
+    best: dict[str, float] = {}
     for text, row in zip(map(genome_text, genomes), rows, strict=True):
         latency_ms = np.nan if row["failure"] else float(row["latency_ms"])
-        fastest[text] = float(np.fmin(fastest.get(text, np.nan), latency_ms))
-    return genomes, fastest
+        best[text] = float(np.fmin(best.get(text, np.nan), latency_ms))
+    return genomes, best
 
 
 def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
@@ -91,8 +91,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
         if (text := genome_text(genome)) not in known:
             model, figures = export(genome)
             layers = job.space.layers(jnp.asarray(genome))
-            rounds = [device.measure(ExportedModel(model, genome, turn, layers)) for turn in range(job.config.profile.rounds)]
-            best = min(rounds, key=lambda measurement: (measurement.failure, measurement.latency_ms))
+            best = fastest(device, ExportedModel(model, genome, layers=layers), job.config.profile.rounds)
             job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
             known[text] = best.latency_ms
         return known[text]

@@ -15,6 +15,7 @@ from jaxnas.predictors import mlp
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
 from jaxnas.store import Store, digest, source_digest
+from jaxnas.supernets.supernet import Params
 from jaxnas.training.parallel import all_devices, on_each
 
 OBJECTIVES = ("error", "latency_ms")
@@ -25,10 +26,11 @@ Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an
 
 def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
     """What a search of this run minimises, genomes to `OBJECTIVES`, and a digest of all that decides it but the genome."""
-    error, context = error_evaluator(job)
+    evidence = _evidence(job, predictor)
+    error, context = _error(job, evidence)
     device = make_device(job.config.profile)
     said = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
-    latency = fitness(job.space, (said,), _evidence(job, predictor))
+    latency = fitness(job.space, (said,), evidence)
     facts = digest([context, device.name, mlp.to_arrays(predictor)])
     return lambda genomes: np.concatenate([error(genomes), latency(genomes)], axis=1), facts
 
@@ -38,15 +40,19 @@ def error_evaluator(job: Job) -> tuple[Evaluate, str]:
 
     It takes the time of a search, so it is evaluated once for all runs with these weights and images.
     """
-    mesh, context = all_devices(), _error_context(job)
-    evidence = [on_each(mesh, one) for one in _evidence(job, None)]
+    return _error(job, _evidence(job, None))
+
+
+def _error(job: Job, evidence: list[Evidence]) -> tuple[Evaluate, str]:
+    mesh, context = all_devices(), _error_context(job, evidence[0].params)
     evaluate = fitness(job.space, (classification_error(job.net, mesh, int8=job.config.export.precision == "int8"),), evidence, mesh)
     return stored(Store(context, len(job.space.genes), 1), job.space, evaluate), context
 
 
 def _evidence(job: Job, predictor: mlp.LatencyMLP | None) -> list[Evidence]:
-    params, split = job.params(), search_split(job)
-    return [Evidence(params, predictor, jnp.int32(i), job.examples(split, size)) for i, size in enumerate(job.space.resolutions)]
+    params, split, mesh = job.params(), search_split(job), all_devices()
+    examples = [job.examples(split, size) for size in job.space.resolutions]
+    return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some)) for i, some in enumerate(examples)]
 
 
 def search_split(job: Job) -> Split:
@@ -55,13 +61,13 @@ def search_split(job: Job) -> Split:
     return Split(job.data.search.images[:n], job.data.search.labels[:n])
 
 
-def _error_context(job: Job) -> str:
+def _error_context(job: Job, params: Params) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
     data, split, device = job.data, search_split(job), jax.devices()[0]
     facts = {
         "objective": ["error", job.config.export.precision],
         "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
-        "weights": job.params(),
+        "weights": params,
         "search": [split.images, split.labels],
         "calibration": [data.calibration.images, data.mean, data.deviation],
         "code": source_digest(*ERROR_CODE),

@@ -13,7 +13,7 @@ from jaxnas.progress import log
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, genome_text
-from jaxnas.stages.profile import measurement_row, open_device
+from jaxnas.stages.profile import fastest, measurement_row, open_device
 
 COLUMNS = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")
 
@@ -50,8 +50,7 @@ def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measu
     if not model:
         return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
     layers = job.space.layers(jnp.asarray(genome))
-    rounds = [device.measure(ExportedModel(job.run.path(model), genome, turn, layers)) for turn in range(job.config.profile.rounds)]
-    return min(rounds, key=lambda one: (one.failure, one.latency_ms))
+    return fastest(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile.rounds)
 
 
 def _accuracy(job: Job, genome: np.ndarray, model: str) -> float:

@@ -16,7 +16,7 @@ from jaxnas.spaces.mobilenet import split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet
 from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.parts import joined
+from jaxnas.supernets.parts import in_batches_of, joined
 from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, take
 from jaxnas.supernets.switched import (
@@ -58,12 +58,11 @@ def build_int8(space: Space) -> Switched:
 
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
         choice, ranges = split_genes(net, list(genome)), weights["ranges"]
-        batches = jnp.pad(images, ((0, -len(images) % MICRO_BATCH), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
 
         def features_of(batch):
             return walk(net, weights, rounded(batch, ranges["image"]), choice, _evaluated)[0]
 
-        features = jax.lax.map(features_of, batches).reshape(len(batches) * MICRO_BATCH, -1)[: len(images)]
+        features = in_batches_of(MICRO_BATCH, features_of, images)
         return _classify(net, choice, weights["head"][0], features, lambda name, x: rounded(x, ranges[name]), rounded_weights)
 
     return Switched(calibrate, logits)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 
 import jax
-from jaxtyping import PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
 CACHED = 1 << 17  # activations at a time
 
@@ -20,6 +21,13 @@ def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:
     if size == rows:
         return jax.tree.map(lambda leaf: leaf[None], run(batch))
     return jax.lax.map(run, jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch))
+
+
+def in_batches_of(size: int, run: Callable, images: Float[Array, "n h w c"]) -> PyTree:
+    """`run` on `size` images at a time; the last ones are filled up with zeros, whose results are dropped."""
+    filled = jnp.pad(images, ((0, -len(images) % size), (0, 0), (0, 0), (0, 0)))
+    found = joined(jax.lax.map(run, filled.reshape(-1, size, *images.shape[1:])))
+    return jax.tree.map(lambda leaf: leaf[: len(images)], found)
 
 
 def joined(stacked: PyTree) -> PyTree:

@@ -20,7 +20,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
 from jaxnas.supernets.norm import batch_statistics, pooled
 from jaxnas.supernets.operators import Sizes, append_block
-from jaxnas.supernets.parts import in_parts, joined
+from jaxnas.supernets.parts import in_batches_of, in_parts, joined
 from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, folded, forward, norm_act, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, flat, take
 from jaxnas.types import Genome
@@ -49,9 +49,7 @@ def build_switched(space: Space) -> Switched:
 
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
         choice, head = split_genes(net, list(genome)), weights["head"]
-        parts = jnp.pad(images, ((0, -len(images) % MICRO_BATCH), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
-        features = jax.lax.map(lambda part: walk(net, weights, part, choice, _evaluate)[0], parts)
-        features = features.reshape(-1, features.shape[-1])[: len(images)]
+        features = in_batches_of(MICRO_BATCH, lambda part: walk(net, weights, part, choice, _evaluate)[0], images)
         live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
         x = ACTIVATIONS[net.activation](features @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
         return x @ head["classifier"]["kernel"] + head["classifier"]["bias"]

@@ -1,12 +1,13 @@
 """Accuracy of many subnets in one program, and of one plain network."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet, Switched
@@ -48,19 +49,10 @@ def accuracies(
     (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
     processes, the genomes are spread, as many in a row on each: `parallel.dealt` gives an order in which all have equal work.
     """
-    together = together or (1 if jax.default_backend() == "cpu" else 8)
     if switched is None:
         switched = takes_switches(net)
     one = _int8_accuracy if int8 else _switched_accuracy if switched else _masked_accuracy
-
-    def some(params, genomes, live, examples):
-        def row(row):
-            genome, live = row
-            return jax.lax.cond(live, lambda: one(net, params, genome, examples), lambda: jnp.float32(jnp.nan))
-
-        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
-
-    return some(params, genomes, live, examples) if mesh is None or mesh.size == 1 else spread(some, mesh)(params, genomes, live, examples)
+    return of_each(partial(one, net), params, genomes, live, examples, together, mesh)
 
 
 def takes_switches(net: Supernet) -> bool:
@@ -70,7 +62,29 @@ def takes_switches(net: Supernet) -> bool:
     return sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
 
 
-def spread(some: Callable, mesh: Mesh) -> Callable:
+def of_each(
+    one: Callable[..., Float[Array, ""]],
+    params: Params,
+    genomes: Genomes,
+    live: Bool[Array, "n"],
+    data: PyTree,
+    together: int | None,
+    mesh: Mesh | None,
+) -> Float[Array, "n"]:
+    """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
+    together = together or (1 if jax.default_backend() == "cpu" else 8)
+
+    def some(params, genomes, live, data):
+        def row(row):
+            genome, live = row
+            return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
+
+        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
+
+    return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, data)
+
+
+def _spread(some: Callable, mesh: Mesh) -> Callable:
     """`some` with a block of its rows on each device of the mesh; who has done its own need not wait for the others.
 
     But where the devices are those of several processes, which are then given each other's results.

@@ -11,20 +11,20 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.batches import epoch_order
+from jaxnas.supernets.parts import in_batches_of
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import Examples, hits, spread, takes_switches
+from jaxnas.training.evaluate import MICRO_BATCH, Examples, hits, of_each, takes_switches
 from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import Genome, Genomes, PRNGKey
-
-MICRO_BATCH = 64  # images at a time where features are computed by masks
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,19 @@ def tuned_accuracies(
     key: PRNGKey,
     *,
     together: int | None = None,
-    mesh=None,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
 
     All candidates see the same images in the same order. `together` are trained side by side (`vmap`): by default 1 on a CPU, where
     they take turns, and 8 elsewhere.
     """
-    together = together or (1 if jax.default_backend() == "cpu" else 8)
 
-    def some(params, genomes, live, data):
+    def one(params, genome, data):
         images, examples, same = data
+        return tuned(net, params, genome, images, examples, settings, augmentation, jax.random.wrap_key_data(same)).accuracy
 
-        def accuracy(genome):
-            return tuned(net, params, genome, images, examples, settings, augmentation, jax.random.wrap_key_data(same)).accuracy
-
-        def row(row):
-            genome, live = row
-            return jax.lax.cond(live, lambda: accuracy(genome), lambda: jnp.float32(jnp.nan))
-
-        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
-
-    data = (images, examples, jax.random.key_data(key))
-    return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else spread(some, mesh)(params, genomes, live, data)
+    return of_each(one, params, genomes, live, (images, examples, jax.random.key_data(key)), together, mesh)
 
 
 def tuned(
@@ -161,14 +151,7 @@ def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[
     if net.switched is not None and takes_switches(net):
         return partial(net.switched.logits, net.switched.calibrate(params, genome, calibration), genome)
     stats = statistics(net, params, genome, calibration)
-
-    def masked(images: Float[Array, "n h w c"]) -> Float[Array, "n features"]:
-        fill = -len(images) % MICRO_BATCH
-        parts = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, MICRO_BATCH, *images.shape[1:])
-        found = jax.lax.map(lambda part: net.apply(params, part, genome, stats)[0], parts)
-        return found.reshape(-1, width)[: len(images)]
-
-    return masked
+    return partial(in_batches_of, MICRO_BATCH, lambda part: net.apply(params, part, genome, stats)[0])
 
 
 def _classify(head: Params, features: Float[Array, "n c"]) -> Float[Array, "n classes"]:
