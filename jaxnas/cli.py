@@ -40,7 +40,8 @@ COMPARE = "compare search algorithms over many seeds, on the supernet and predic
 
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
-directory of a run, whose settings are then taken up again.
+directory of a run, whose settings are then taken up again. A file may define
+others beside it: FILE.py:paper is its `paper`.
 
 Every command works on a run directory, and goes on where an earlier one stopped,
 however it stopped; the same command line resumes. Settings that differ from those
@@ -169,22 +170,31 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def load_config(experiment: str) -> Config:
-    """The `config` of an experiment file, or the settings of a run directory."""
-    path = Path(experiment)
+    """The `config` of an experiment file, of FILE.py:NAME its NAME, or the settings of a run directory."""
+    path, name = _file_and_name(experiment)
     if path.is_dir():
         try:
             return _from_dict(Config, json.loads((path / "config.json").read_text()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no run directory that can be taken up ({error}): name an experiment file") from error
-    config = getattr(_experiment(path), "config", None)
+    config = getattr(_experiment(path), name, None)
     if not isinstance(config, Config):
-        raise UserError(f"{path} must define `config`, a jaxnas.config.Config, got {type(config).__name__}")
+        raise UserError(f"{path} must define `{name}`, a jaxnas.config.Config, got {type(config).__name__}")
     return config
+
+
+def _file_and_name(experiment: str) -> tuple[Path, str]:
+    """
+    >>> _file_and_name("a/b.py:paper"), _file_and_name("runs/b")
+    ((PosixPath('a/b.py'), 'paper'), (PosixPath('runs/b'), 'config'))
+    """
+    file, colon, name = experiment.rpartition(":")
+    return (Path(file), name) if colon and file.endswith(".py") else (Path(experiment), "config")
 
 
 def load_problem(experiment: str) -> Callable[[], Any] | None:
     """The function `problem` of an experiment file, which returns a `jaxnas.compare.Problem`; None where there is none."""
-    path = Path(experiment)
+    path, _ = _file_and_name(experiment)
     return None if path.is_dir() else getattr(_experiment(path), "problem", None)
 
 

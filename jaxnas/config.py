@@ -36,6 +36,7 @@ from jaxnas.supernets import mobilenet as mobilenet_supernet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
+from jaxnas.training.population import HybridConfig
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class SearchConfig:
     """Probability, per child, that at least one of its genes changes."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
     a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""
@@ -137,8 +139,9 @@ class Config:
     """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), cifar (8 to 66), attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
     ofa_mobilenet_v3_cifar; or the path of a .toml file that describes one (README: Your own space)."""
     weights: str | None = None
-    """A published checkpoint that the supernet starts from: of AttentiveNAS or AlphaNet for the space attentive_nas, of
-    Once-for-All for ofa_mobilenet_v3. With --train.epochs 0 it is used as it is."""
+    """What the supernet starts from: tiny_cifar100, which comes with jaxnas for the space tiny; the supernet.npz of another run in the
+    same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas, of Once-for-All for
+    ofa_mobilenet_v3. Other classes get a fresh classifier. With --train.epochs 0 it is used as it is."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None

@@ -11,14 +11,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.npu import CostModel
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.training.loop import Images
 from jaxnas.training.parallel import dealt
-from jaxnas.types import Fitness, Genomes
+from jaxnas.training.population import HybridConfig, tuned_accuracies
+from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
 class Evidence(NamedTuple):
@@ -28,6 +31,7 @@ class Evidence(NamedTuple):
     predictor: LatencyMLP | None  # None where no objective asks it
     static: Int[Array, ""]  # choice of the static gene (resolution) that `examples` have
     examples: Examples
+    training: Images | None = None  # None where no objective trains candidates
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ def classification_error(net: Supernet, mesh: Mesh | None = None, int8: bool = F
         return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, int8=int8, mesh=mesh)
 
     return Objective("int8 error" if int8 else "error", "share of images", measure)
+
+
+def tuned_error(net: Supernet, settings: HybridConfig, augmentation: Augmentation, key: PRNGKey, mesh: Mesh | None = None) -> Objective:
+    """`classification_error` after each subnet's own training, from the weights it inherits, on the evidence's training images."""
+    static, key_data = net.space.static, jax.random.key_data(key)
+
+    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
+        if evidence.training is None:
+            raise ValueError("the evidence has no training images")
+        live, key = genomes[:, static] == evidence.static, jax.random.wrap_key_data(key_data)
+        arguments = (evidence.training, evidence.examples, settings, augmentation, key)
+        return 1 - tuned_accuracies(net, evidence.params, genomes, live, *arguments, mesh=mesh)
+
+    return Objective("tuned error", "share of images", measure)
 
 
 def predicted_latency(space: Space) -> Objective:

@@ -136,12 +136,13 @@ def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
 def changed_run(finished_run, micro, start, tmp_path_factory):
     """A copy of the finished run that has some stages run anew with other settings, and what the stages said.
 
-    As if it had been started so, but trained already: `changed_run(["search"], "--search.images", 20)`.
+    As if it had been started so, but trained already: `changed_run(["predict"], "--predict.steps", 9)`. `without` names more files
+    that are not there yet.
     """
 
-    def change(stages: list[str], *settings) -> tuple[Path, str]:
+    def change(stages: list[str], *settings, without: tuple[str, ...] = ()) -> tuple[Path, str]:
         run, said = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run")), ""
-        for file in ["config.json", *(["predictor.npz", "measurements.csv"] if "profile" in stages else [])]:
+        for file in ["config.json", *without, *(["predictor.npz", "measurements.csv"] if "profile" in stages else [])]:
             (run / file).unlink()
         for file in ["chosen.json", "exported.csv", "verified.csv", "report.html"]:
             (run / file).unlink()

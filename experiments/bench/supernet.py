@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def bench(settings: Settings) -> Report:
     """All figures."""
     backend, sizes = jax.default_backend(), QUICK if settings.quick else FULL
-    peer = _peer(backend)
+    peer = peer_of(backend)
     _check(settings, sizes)
     log("preparing weights, images and labels ...")
     case = make_case(sizes, settings.images)
@@ -90,14 +90,14 @@ def _check(settings: Settings, sizes: Sizes) -> None:
     check_json(settings.json)
 
 
-def _peer(backend: str) -> Any:
+def peer_of(backend: str) -> Any:
     """The peer's module; None where jax runs on a GPU and torch cannot."""
     try:
         import supernet_torch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UserError('bench supernet compares with PyTorch, which is not installed: pip install -e ".[bench]"') from None
+        raise UserError('this bench compares with PyTorch, which is not installed: pip install -e ".[bench]"') from None
     return supernet_torch if (backend == "gpu") == (supernet_torch.DEVICE == "cuda") else None
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from jaxnas.errors import UserError
 from jaxnas.report import plots, words
+from jaxnas.report.claims import read_claims
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
 from jaxnas.search.statistics import hypervolume_curve
@@ -54,6 +55,8 @@ def write_report(run: RunDirectory) -> Path:
         "limit_ms": limit_ms,
         "search": _search(run, networks, limit_ms),
         "doubt": _doubt(run) if run.exists("doubt.npz") else None,
+        "claims": read_claims(run),
+        "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},  # older runs have none
         "predictor": _predictor(run),
         "measurements": _measurements(run),
         "training": _training(run, networks),

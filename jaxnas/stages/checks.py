@@ -1,5 +1,7 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
+from functools import reduce
+
 from jaxnas.config import DATASETS, Config, make_algorithm, make_device
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
@@ -9,6 +11,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.job import choose_space
 from jaxnas.training.loop import METHODS, PRECISIONS
 from jaxnas.training.parallel import check_divides, data_mesh
+from jaxnas.training.population import QUARTER
 
 LEAST = {
     "train.epochs": 0,
@@ -26,6 +29,10 @@ LEAST = {
     "search.generations": 1,
     "search.images": 1,
     "search.look_ups": 0,
+    "search.hybrid.epochs": 0,
+    "search.hybrid.head_epochs": 0,
+    "search.hybrid.halvings": 0,
+    "search.hybrid.batch_size": 1,
     "finetune.epochs": 0,
     "finetune.batch_size": 1,
     "finetune.within_points": 0,
@@ -44,6 +51,10 @@ def check_settings(config: Config) -> None:
     for name in ("train.dropout", "train.drop_connect"):
         if not 0 <= _setting(config, name) < 1:
             raise UserError(f"{name} must be at least 0 and below 1, got {_setting(config, name)}: it is the share that is dropped")
+    if not 0 < config.search.hybrid.share <= 1:
+        raise UserError(f"search.hybrid.share must be above 0 and at most 1, got {config.search.hybrid.share}: it is a share of the images")
+    if config.search.hybrid.trains and config.export.precision != "float32":
+        raise UserError(f"search.hybrid trains float32 networks, export.precision is {config.export.precision}: give up one of the two")
     choose_space(config.space)
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
@@ -63,6 +74,13 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             raise UserError(
                 f"{name} must be at most the {len(data.train)} training images, got {_setting(config, name)}: choose a smaller one"
             )
+    hybrid = config.search.hybrid
+    images = round(hybrid.share / QUARTER**hybrid.halvings * len(data.train))
+    if hybrid.trains and hybrid.batch_size > images:
+        raise UserError(
+            f"search.hybrid.batch_size must be at most the {images} training images that search.hybrid.share and .halvings leave, "
+            f"got {hybrid.batch_size}: choose a smaller one"
+        )
     check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
@@ -75,5 +93,4 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
 
 
 def _setting(config: Config, name: str) -> float:
-    section, _, field = name.partition(".")
-    return getattr(getattr(config, section), field)
+    return reduce(getattr, name.split("."), config)

@@ -1,6 +1,7 @@
 """What a search of a run minimises: the error of its networks on the search split, and their latency as predicted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import jax
@@ -10,13 +11,16 @@ import numpy as np
 from jaxnas.config import make_device
 from jaxnas.data.dataset import Split
 from jaxnas.hardware.npu import Modelled
-from jaxnas.objectives import Evidence, classification_error, fitness, modelled_latency, predicted_latency
+from jaxnas.objectives import Evidence, Objective, classification_error, fitness, modelled_latency, predicted_latency, tuned_error
 from jaxnas.predictors import mlp
+from jaxnas.search.pareto import rank
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
 from jaxnas.store import Store, digest, source_digest
 from jaxnas.supernets.supernet import Params
+from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
+from jaxnas.training.population import QUARTER
 
 OBJECTIVES = ("error", "latency_ms")
 ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")  # what decides the error of a genome
@@ -27,12 +31,40 @@ Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an
 def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
     """What a search of this run minimises, genomes to `OBJECTIVES`, and a digest of all that decides it but the genome."""
     evidence = _evidence(job, predictor)
-    error, context = _error(job, evidence)
+    errors, contexts = zip(*(_error(rung, evidence) for rung in _rungs(job)), strict=True)
     device = make_device(job.config.profile)
     said = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
     latency = fitness(job.space, (said,), evidence)
-    facts = digest([context, device.name, mlp.to_arrays(predictor)])
-    return lambda genomes: np.concatenate([error(genomes), latency(genomes)], axis=1), facts
+    facts = digest([*contexts, device.name, mlp.to_arrays(predictor)])
+    return halving(errors, latency), facts
+
+
+def halving(errors: Sequence[Evaluate], latency: Evaluate) -> Evaluate:
+    """Error and latency of a population, by successive halving (Jamieson & Talwalkar 2016): the first of `errors` sees all of it.
+
+    Each one after sees the better half of what the one before has seen: by non-dominated rank, then by error. Who is stopped keeps the
+    error it was stopped with. With one of `errors` nobody is.
+    """
+
+    def evaluate(genomes: np.ndarray) -> np.ndarray:
+        found = np.concatenate([errors[0](genomes), latency(genomes)], axis=1)
+        alive = np.arange(len(genomes))
+        for error in errors[1:]:
+            ranks = np.asarray(rank(jnp.asarray(found[alive])))
+            alive = alive[np.lexsort((found[alive, 0], ranks))[: -(-len(alive) // 2)]]
+            asked = np.resize(alive, len(genomes))  # the batch keeps its size; who is in it twice is evaluated once
+            found[alive, 0] = error(genomes[asked])[: len(alive), 0]
+        return found
+
+    return evaluate
+
+
+def _rungs(job: Job) -> list[Job]:
+    """The job with the shares of images that candidates are trained on, the least first."""
+    hybrid = job.config.search.hybrid
+    shares = [hybrid.share / QUARTER**rung for rung in range(hybrid.halvings if hybrid.trains else 0, -1, -1)]
+    searches = [replace(job.config.search, hybrid=replace(hybrid, share=share)) for share in shares]
+    return [replace(job, config=replace(job.config, search=one)) for one in searches]
 
 
 def error_evaluator(job: Job) -> tuple[Evaluate, str]:
@@ -44,15 +76,23 @@ def error_evaluator(job: Job) -> tuple[Evaluate, str]:
 
 
 def _error(job: Job, evidence: list[Evidence]) -> tuple[Evaluate, str]:
-    mesh, context = all_devices(), _error_context(job, evidence[0].params)
-    evaluate = fitness(job.space, (classification_error(job.net, mesh, int8=job.config.export.precision == "int8"),), evidence, mesh)
+    context = _error_context(job, evidence[0].params)
+    evaluate = fitness(job.space, (_error_objective(job),), evidence, all_devices())
     return stored(Store(context, len(job.space.genes), 1), job.space, evaluate), context
+
+
+def _error_objective(job: Job) -> Objective:
+    hybrid, mesh = job.config.search.hybrid, all_devices()
+    if hybrid.trains:
+        return tuned_error(job.net, hybrid, job.config.data.augmentation, job.key("hybrid"), mesh)
+    return classification_error(job.net, mesh, int8=job.config.export.precision == "int8")
 
 
 def _evidence(job: Job, predictor: mlp.LatencyMLP | None) -> list[Evidence]:
     params, split, mesh = job.params(), search_split(job), all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
-    return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some)) for i, some in enumerate(examples)]
+    training = on_device(job.data) if job.config.search.hybrid.trains else None
+    return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training)) for i, some in enumerate(examples)]
 
 
 def search_split(job: Job) -> Split:
@@ -64,8 +104,10 @@ def search_split(job: Job) -> Split:
 def _error_context(job: Job, params: Params) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
     data, split, device = job.data, search_split(job), jax.devices()[0]
+    hybrid, trained_on = job.config.search.hybrid, [data.train.images, data.train.labels]
+    training = [asdict(hybrid), asdict(job.config.data.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
     facts = {
-        "objective": ["error", job.config.export.precision],
+        "objective": ["error", job.config.export.precision, *training],
         "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
         "weights": params,
         "search": [split.images, split.labels],

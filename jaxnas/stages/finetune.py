@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnas import checkpoints
@@ -18,6 +19,7 @@ from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune, init_state
 from jaxnas.training.loop import on_device
+from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
 
 COLUMNS = ("name", "role", "genome", "network", "macs", "params", "search_accuracy", "finetuned_search_accuracy", "predicted_ms")
@@ -68,8 +70,8 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
 
 
 def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, predicted_ms: float) -> dict[str, object]:
-    subnet = job.inherited(params, genome)
     examples = job.examples(search_split(job), job.resolution(genome))
+    subnet = job.inherited(_as_searched(job, params, genome, examples), genome)
     tuned = _finetune(job, choice.name, subnet, examples)
     return {
         "name": choice.name,
@@ -81,6 +83,18 @@ def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, pre
         "finetuned_search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
         "predicted_ms": predicted_ms,
     }
+
+
+def _as_searched(job: Job, params: Params, genome: np.ndarray, examples: Examples) -> Params:
+    """The weights that the search evaluated the network with: those inherited, or trained as the search did, once more."""
+    hybrid = job.config.search.hybrid
+    if not hybrid.trains:
+        return params
+    arguments = (on_device(job.data), examples, hybrid, job.config.data.augmentation, job.key("hybrid"))
+    return jax.device_get(_tuned(job.net, params, jnp.asarray(genome), *arguments).params)
+
+
+_tuned = jax.jit(tuned, static_argnames=("net", "settings", "augmentation"))
 
 
 def _finetune(job: Job, name: str, subnet: Subnet, examples: Examples) -> Subnet:

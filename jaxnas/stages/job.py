@@ -27,7 +27,7 @@ from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
-PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt")
+PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt", "hybrid")
 
 
 def purpose_key(seed: int, purpose: str) -> PRNGKey:

@@ -8,7 +8,7 @@ from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.stages.job import Job
-from jaxnas.supernets import weights
+from jaxnas.supernets import trained, weights
 from jaxnas.training.loop import TrainState, init_state, total_steps, train
 from jaxnas.training.sandwich import Losses
 
@@ -22,10 +22,10 @@ def run_train(job: Job) -> bool:
     folder, every = job.run.path("checkpoints/supernet"), max(1, total // LOGGED)
     latest = checkpoints.latest_step(folder)
     if latest == total:
-        return False
+        return _keep(job)
     if total == 0:  # of an untrained supernet the latency can still be learnt
         checkpoints.save(folder, 0, _initial(job, total))
-        return True
+        return _keep(job)
     start, done = time.perf_counter(), latest or 0
     begun = job.train_state() or _initial(job, total)
     with progress("train", total, done) as advance:
@@ -38,15 +38,27 @@ def run_train(job: Job) -> bool:
                 advance(0, **figures)
             if step % config.train.checkpoint_every == 0 or step == total:
                 checkpoints.save(folder, step, state)
+    return _keep(job)
+
+
+def _keep(job: Job) -> bool:
+    """Write supernet.npz, for other runs to start from; False if it is there."""
+    if job.run.exists("supernet.npz"):
+        return False
+    job.run.write_npz("supernet.npz", **trained.to_arrays(job.net, job.params(), job.data.class_names))
     return True
 
 
 def _initial(job: Job, total: int) -> TrainState:
-    """A fresh supernet, or one with published weights; its classifier stays fresh where the data have classes of their own."""
-    state = init_state(job.net, job.config.train, total, job.key("train"))
-    if job.config.weights is None:
+    """A fresh supernet, or one with weights trained before; its classifier stays fresh where the data have classes of their own."""
+    state, name = init_state(job.net, job.config.train, total, job.key("train")), job.config.weights
+    if name is None:
         return state
-    published = weights.load(job.config.weights, job.net, None if job.data.classes == PUBLISHED_CLASSES else state.params["classifier"])
+    if name.endswith(".npz") or name in trained.shipped():
+        before = trained.load(name, job.net)
+        same = before.class_names == job.data.class_names
+        return state._replace(params={**before.params, "classifier": (before.params if same else state.params)["classifier"]})
+    published = weights.load(name, job.net, None if job.data.classes == PUBLISHED_CLASSES else state.params["classifier"])
     log(f"jaxnas: {weights.notice(published)}")
     return state._replace(params=published.params)
 

@@ -26,22 +26,31 @@ from jaxnas.training.optimizer import sgd
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import Genome, Genomes, PRNGKey
 
+QUARTER = 4  # so many times more images after each halving
+Orders = tuple[Int[Array, "n"], Int[Array, "steps batch"], Int[Array, "more batch"]]
+
 
 @dataclass(frozen=True)
 class HybridConfig:
-    """How the candidates of a search are trained before they are ranked."""
+    """How each candidate of a search is trained, from the weights it inherits, before it is ranked; 0 epochs of either: not at all."""
 
-    epochs: int = 1
+    epochs: int = 0
     """Of the whole network."""
-    head_epochs: int = 5
-    """Of the classifier alone, on features of the images as they are, not augmented."""
+    head_epochs: int = 0
+    """Then of the classifier alone, on features of the images as they are, not augmented: the other layers run once."""
     share: float = 1.0
     """Of the training images; the same for all candidates."""
+    halvings: int = 0
+    """Successive halving: so many times all are trained on a quarter of what comes next, and only the better half goes on."""
     batch_size: int = 64
     learning_rate: float = 0.02
     """Cosine from here to 0, in either part."""
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
+
+    @property
+    def trains(self) -> bool:
+        return self.epochs + self.head_epochs > 0
 
 
 class Tuned(NamedTuple):
@@ -89,40 +98,47 @@ def tuned(
     key: PRNGKey,
 ) -> Tuned:
     """One candidate, its genome traced: what `tuned_accuracies` does with each."""
-    share_key, whole_key, head_key = jax.random.split(key, 3)
-    rows = jax.random.permutation(share_key, len(images.labels))[: round(settings.share * len(images.labels))]
+    order_key, step_key = jax.random.split(key)
+    rows, whole, later = orders(order_key, len(images.labels), settings)
     chosen = images._replace(images=images.images[rows], labels=images.labels[rows])
     resolution = examples.images.shape[1]
-    params = _train_whole(net, params, genome, chosen, settings, augmentation, resolution, whole_key)
+    params = _train_whole(net, params, genome, chosen, whole, settings, augmentation, resolution, step_key)
     describe = _features(net, params, genome, examples.calibration)
     plain = describe(resized(normalise(chosen.images, chosen.mean, chosen.deviation), resolution)) if settings.head_epochs else None
     head = params["classifier"]
     if plain is not None:
-        head = _train_head(head, plain, chosen.labels, settings, head_key)
+        head = _train_head(head, plain, chosen.labels, later, settings)
     correct = hits(_classify(head, describe(examples.images)), examples.labels)
     return Tuned({**params, "classifier": head}, correct / len(examples.labels))
 
 
-def _train_whole(net: Supernet, params: Params, genome: Genome, images: Images, settings, augmentation, resolution: int, key) -> Params:
+def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
+    """The share's rows of so many training images; and of its rows, those of every step of the whole network and of its classifier."""
+    share_key, whole_key, head_key = jax.random.split(key, 3)
+    rows = jax.random.permutation(share_key, images)[: round(settings.share * images)]
+    parts = (whole_key, settings.epochs), (head_key, settings.head_epochs)
+    whole, head = (_steps(key, epochs, len(rows), settings.batch_size) for key, epochs in parts)
+    return rows, whole, head
+
+
+def _train_whole(net: Supernet, params: Params, genome, images: Images, order, settings, augmentation, resolution: int, key) -> Params:
     def loss(params, xs):
         rows, key = xs
         batch, labels = training_batch(jax.random.wrap_key_data(key), images, rows, augmentation, resolution)
         return hard_loss(net.apply(params, batch, genome)[0], labels, settings.label_smoothing)
 
-    order_key, step_key = jax.random.split(key)
-    order = _orders(order_key, settings.epochs, len(images.labels), settings.batch_size)
-    keys = jax.random.key_data(jax.random.split(step_key, len(order)))
+    keys = jax.random.key_data(jax.random.split(key, len(order)))
     return _descend(loss, params, (order, keys), settings)
 
 
-def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], settings: HybridConfig, key: PRNGKey) -> Params:
+def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], order, settings: HybridConfig) -> Params:
     def loss(head, rows):
         return hard_loss(_classify(head, features[rows]), labels[rows], settings.label_smoothing)
 
-    return _descend(loss, head, _orders(key, settings.head_epochs, len(labels), settings.batch_size), settings)
+    return _descend(loss, head, order, settings)
 
 
-def _orders(key: PRNGKey, epochs: int, n: int, batch_size: int) -> Int[Array, "steps batch"]:
+def _steps(key: PRNGKey, epochs: int, n: int, batch_size: int) -> Int[Array, "steps batch"]:
     """The rows of every step of all epochs."""
     orders = [epoch_order(one, n, batch_size) for one in jax.random.split(key, epochs)]
     return jnp.concatenate(orders) if orders else jnp.zeros((0, batch_size), jnp.int32)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.report.claims import Claim, write_claims
 from jaxnas.report.html import MADE_BY, write_report
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.statistics import hypervolume_curve
@@ -252,3 +253,13 @@ def test_hypervolume_grows_as_a_grid_says():
     np.testing.assert_allclose(growth, expected, rtol=0.02)
     planted = [area(fitness[: count // 2], reference) for count in counts]
     assert not np.allclose(growth, planted, rtol=0.02)
+
+
+def test_claims_are_shown_beside_what_was_found(tmp_path):
+    run = make_run(tmp_path, "big")
+    before = write_report(run).read_text()
+    assert "What was claimed" not in before
+    write_claims(run, "cifar10", [Claim("it is fast", "4 times", HOSTILE, "holds")], "two cores")
+    write_claims(run, "cifar10", [Claim("it is fast", "4 times", f"{HOSTILE} 2", "does not hold")], "two cores")
+    page = write_report(run).read_text()
+    assert page.count("it is fast") == 1 and "does not hold" in page and "two cores" in page and "<script>alert" not in page

@@ -58,14 +58,12 @@ def test_whole_epochs_are_the_finetuning_of_the_network_cut_out(case, one, row):
     net, params, genomes, images, _ = case
     settings = HybridConfig(epochs=2, head_epochs=0, batch_size=32)
     found = one(jnp.asarray(genomes[row]), jax.random.key(0), settings).params
-    share_key, whole_key, _ = jax.random.split(jax.random.key(0), 3)
-    rows = np.asarray(jax.random.permutation(share_key, len(images.labels)))
-    orders = population._orders(jax.random.split(whole_key)[0], 2, len(rows), 32)
+    rows, order, _ = population.orders(jax.random.split(jax.random.key(0))[0], len(images.labels), settings)
     ops, alone = net.ops(genomes[row]), FinetuneConfig(epochs=2, batch_size=32)
     weights = take(params, ops)
     state = FinetuneState(weights, _optimizer(alone, len(rows)).init(weights))
-    for step, some in enumerate(orders):
-        state, _ = _step(state, jax.random.key(step), images, jnp.asarray(rows[some]), ops, alone, PLAIN, 8)
+    for step, some in enumerate(order):
+        state, _ = _step(state, jax.random.key(step), images, rows[some], ops, alone, PLAIN, 8)
     assert all(np.abs(state.weights[path]["kernel"] - weights[path]["kernel"]).max() > 0.01 for path in weights)
     close(take(found, ops), state.weights)
 
@@ -74,8 +72,7 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     net, params, genomes, images, examples = case
     settings = HybridConfig(epochs=0, head_epochs=2, batch_size=32, learning_rate=0.1)
     found = one(jnp.asarray(genomes[3]), jax.random.key(0), settings)
-    share_key, _, head_key = jax.random.split(jax.random.key(0), 3)
-    rows = jax.random.permutation(share_key, len(images.labels))
+    rows, _, order = population.orders(jax.random.split(jax.random.key(0))[0], len(images.labels), settings)
     ops = net.ops(genomes[3])
     subnet = recalibrated(Subnet(ops, take(params, ops), {}), examples.calibration)
 
@@ -87,7 +84,7 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     head = params["classifier"]
     tx = sgd(optax.cosine_decay_schedule(0.1, 20), settings.weight_decay)
     optimizer = tx.init(head)
-    for some in population._orders(head_key, 2, len(rows), 32):
+    for some in order:
         gradient = jax.grad(lambda head, some=some: hard_loss(seen[some] @ head["kernel"] + head["bias"], labels[some], 0.1))(head)
         updates, optimizer = tx.update(gradient, optimizer, head)
         head = cast(Any, optax.apply_updates(head, updates))

@@ -1,0 +1,135 @@
+"""Question: with how little of the training data can candidates be trained and still be ranked as with all of it?
+
+Random candidates inherit a supernet's weights and are trained by the run's own schedule (hybrid) on shares of its images. Then a search
+with each share: its final front, its networks trained once more on all the images of the comparison, against the front of the
+search that used them all.
+
+Command: python experiments/reduced_data.py RUN   (a run of experiments/cifar10.py after `jaxnas predict`)
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from hybrid_finetuning import candidates, trainer
+
+from jaxnas.cli import load_config
+from jaxnas.config import make_algorithm
+from jaxnas.predictors.metrics import summary
+from jaxnas.progress import progress
+from jaxnas.report.claims import Claim, markdown, write_claims
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search import pareto
+from jaxnas.search.indicators import hypervolume
+from jaxnas.search.loop import search
+from jaxnas.stages.evaluation import evaluator
+from jaxnas.stages.job import Job, open_job
+from jaxnas.stages.predict import read_predictor
+from jaxnas.training.parallel import use_every_core
+
+THIRD, SPEED_UP, KENDALL, LOSS = 1 / 3, 1.65, 0.7, 0.02
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    run: tyro.conf.Positional[str]
+    """A run whose supernet is trained and whose predictor is fitted."""
+    base: float = 1.0
+    """Share of the training images that counts as all of them."""
+    shares: tuple[float, ...] = (1.0, 1 / 2, 1 / 3, 1 / 6)
+    """Of the base."""
+    candidates: int = 28
+    generations: int = 10
+    """Of the searches; 0: none."""
+
+
+def evaluation(job: Job, share: float) -> Callable[[np.ndarray], np.ndarray]:
+    """The run's own fitness, with a share of its images; nothing is trained twice."""
+    search_settings = job.config.search
+    config = replace(job.config, search=replace(search_settings, hybrid=replace(search_settings.hybrid, share=share)))
+    return evaluator(replace(job, config=config), read_predictor(job))[0]
+
+
+def ranking(job: Job, settings: Settings) -> dict[float, tuple[float, np.ndarray]]:
+    """{share: seconds of a generation, accuracy of each of its candidates}; compilation is not counted."""
+    genomes, found = candidates(job, 0, settings.candidates), {}
+    with progress("shares", len(settings.shares)) as advance:
+        for share in settings.shares:
+            run = trainer(job, replace(job.config.search.hybrid, share=settings.base * share))
+            run(np.zeros_like(genomes), 0)
+            start = perf_counter()
+            found[share] = run(genomes, 0), perf_counter() - start
+            advance(latest=f"{share:.2f} of the images: {found[share][1]:.3g} s")
+    return {share: (seconds, accuracies) for share, (accuracies, seconds) in found.items()}
+
+
+def front_of_a_search(job: Job, settings: Settings, share: float) -> np.ndarray:
+    """Genomes of the final front of a search whose candidates are trained on this share."""
+    evaluate = evaluation(job, settings.base * share)
+    algorithm = make_algorithm(job.config.search)
+    with progress(f"search with {share:.2f}", settings.generations) as advance:
+        archive = search(
+            algorithm, job.space, job.key("search"), evaluate, settings.generations, on_generation=lambda generation, archive: advance()
+        )
+    return archive.genomes[np.asarray(pareto.front(jnp.asarray(archive.fitness)))]
+
+
+def judged(job: Job, settings: Settings, genomes: np.ndarray) -> np.ndarray:
+    """Fitness of the genomes, each trained on all the images of the comparison."""
+    evaluate, size = evaluation(job, settings.base), job.config.search.population
+    rows = np.resize(np.arange(len(genomes)), -(-len(genomes) // size) * size).reshape(-1, size)
+    return np.concatenate([evaluate(genomes[some]) for some in rows])[: len(genomes)]
+
+
+def fronts(job: Job, settings: Settings) -> tuple[float, float]:
+    """Hypervolume of the final front with all images, and with a third of them, as all of them judge it."""
+    fitness = [judged(job, settings, front_of_a_search(job, settings, share)) for share in (1.0, THIRD)]
+    reference = jnp.asarray(np.concatenate(fitness).max(0) * np.float32(1.01))
+    with_all, with_a_third = (float(hypervolume(jnp.asarray(one), reference)) for one in fitness)
+    return with_all, with_a_third
+
+
+def claims(found: dict[float, tuple[float, np.ndarray]], volumes: tuple[float, float] | None) -> list[Claim]:
+    """What the paper says of a third of the data, and what was found."""
+    ratio = found[1.0][0] / found[THIRD][0]
+    tau = summary(found[1.0][1], found[THIRD][1])["kendall"]
+    told = [
+        Claim("time of a generation, all the data over a third", "1.65", f"{ratio:.2f}", "holds" if ratio >= SPEED_UP else "does not hold"),
+        Claim("ranking, Kendall's tau with that of all the data", "no harm", f"{tau:.2f}", "holds" if tau >= KENDALL else "does not hold"),
+    ]
+    if volumes is not None:
+        loss = 1 - volumes[1] / volumes[0]
+        told.append(Claim("final front's hypervolume lost", "no harm", f"{loss:+.1%}", "holds" if loss <= LOSS else "does not hold"))
+    return told
+
+
+def main() -> int:
+    """Prints shares and claims, and leaves the claims in the run; 1 if one does not hold."""
+    settings = tyro.cli(Settings, description=__doc__)
+    use_every_core()
+    with RunDirectory(settings.run) as run:
+        job = open_job(run, load_config(settings.run))
+        found = ranking(job, settings)
+        print("| share | seconds of a generation | accuracy, mean | Kendall's tau | Spearman |\n|---|---|---|---|---|")
+        for share, (seconds, accuracies) in found.items():
+            same = summary(found[1.0][1], accuracies)
+            print(f"| {share:.2f} | {seconds:.3g} | {accuracies.mean():.2%} | {same['kendall']:.2f} | {same['spearman']:.2f} |")
+        told = claims(found, fronts(job, settings) if settings.generations else None)
+        hybrid = job.config.search.hybrid
+        setup = (
+            f"{settings.candidates} candidates of {job.space.name} trained for {hybrid.epochs} + {hybrid.head_epochs} epochs, all the data "
+            f"being {round(settings.base * len(job.data.train)):,} images of {job.data.name}; {settings.generations} generations"
+        )
+        print(f"\n{markdown(told, setup)}")
+        write_claims(run, "reduced_data", told, setup)
+    return int(any(claim.verdict == "does not hold" for claim in told))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Question: what does the supernet that comes with jaxnas know?
+
+It is trained on CIFAR-100, for other images to start from: `--weights tiny_cifar100`.
+
+Commands: jaxnas data experiments/tiny_cifar100.py --data-dir ~/tensorflow_datasets
+          jaxnas train runs/tiny_cifar100
+          cp runs/tiny_cifar100/supernet.npz jaxnas/supernets/shipped/tiny_cifar100.npz
+"""
+
+from jaxnas.config import Config, DataConfig
+from jaxnas.data.augment import Augmentation
+from jaxnas.training.loop import TrainConfig
+
+config = Config(
+    name="tiny_cifar100",
+    space="tiny",
+    data=DataConfig(
+        source="tfds:cifar100",
+        data_dir="~/tensorflow_datasets",
+        search_images=5000,
+        augmentation=Augmentation(crop=4, flip=True),
+    ),
+    train=TrainConfig(
+        epochs=6, batch_size=64, random_subnets=1, learning_rate=0.06, warmup_epochs=1, weight_decay=5e-5, label_smoothing=0.0
+    ),
+)

@@ -1,0 +1,41 @@
+"""A paper's claims beside what was measured: experiments leave them in a run's claims.json, its report shows them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxnas.run_directory import RunDirectory
+
+FILE = "claims.json"
+
+
+class Claim(NamedTuple):
+    """One line of the table; all four are text to be read."""
+
+    claim: str
+    paper: str
+    ours: str
+    verdict: str
+
+
+def write_claims(run: RunDirectory, experiment: str, claims: Sequence[Claim], setup: str) -> None:
+    """Put one experiment's table, and what differs in its set-up from the paper's, in the place of an earlier one of the same name."""
+    run.write_json(FILE, read_claims(run) | {experiment: {"claims": [claim._asdict() for claim in claims], "setup": setup}})
+
+
+def read_claims(run: RunDirectory) -> dict[str, Any]:
+    """{experiment: its `claims` and `setup`}, {} where there are none."""
+    return run.read_json(FILE) if run.exists(FILE) else {}
+
+
+def markdown(claims: Sequence[Claim], setup: str) -> str:
+    """The table as text.
+
+    >>> print(markdown([Claim("it saves time", "4 times", "4.5 times", "holds")], "smaller networks"))
+    | claim | paper | ours | verdict |
+    |---|---|---|---|
+    | it saves time | 4 times | 4.5 times | holds |
+    <BLANKLINE>
+    What differs: smaller networks
+    """
+    rows = ["| claim | paper | ours | verdict |", "|---|---|---|---|", *(f"| {' | '.join(claim)} |" for claim in claims)]
+    return "\n".join([*rows, "", f"What differs: {setup}"])
