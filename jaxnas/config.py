@@ -73,6 +73,8 @@ class ProfileConfig:
     """Drawn uniformly; only ever reported."""
     rounds: int = 3
     """Every subnet is measured once in each round, and the fastest counts: a machine's slow phases outlast one measurement."""
+    more_rounds: int = 6
+    """A network whose two fastest rounds differ by more than 3 % is measured again, in up to so many more rounds."""
     until: float | None = None
     """Measure in one sitting, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
     no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way."""

@@ -24,6 +24,7 @@ LEAST = {
     "profile.validation": 2,
     "profile.test": 2,
     "profile.rounds": 1,
+    "profile.more_rounds": 0,
     "predict.steps": 1,
     "search.population": 2,
     "search.generations": 1,

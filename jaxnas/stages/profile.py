@@ -22,6 +22,9 @@ from jaxnas.training.recalibrate import statistics
 
 FEW = 8  # images that int8 networks are calibrated on where only their latency is asked for
 PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
+AGREE = 0.03  # a latency that two rounds have come to, to this share, is the network's and not the moment's
+
+Todo = list[tuple[int, str, np.ndarray]]  # round, split and genome of measurements to be made
 
 
 def run_profile(job: Job) -> bool:
@@ -32,21 +35,29 @@ def run_profile(job: Job) -> bool:
     if not todo:
         return False
     device, model, reused = open_device(job), exporter(job), 0
-    with progress("profile", total, len(failures)) as advance:
-        while todo:
-            for turn, split, genome in todo:
-                exported, figures = model(genome)
-                measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(jnp.asarray(genome))))
-                reused += measurement.reused
-                row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
-                job.run.append_csv("measurements.csv", row)
-                advance(latency_ms=measurement.latency_ms, reused=reused)
-                failures.append(measurement.failure)
-                _check_success(job, failures, total)
-            todo, step = _next(job)
+    while todo:
+        again = todo[0][0] >= job.config.profile.rounds
+        with progress("profile again", len(todo)) if again else progress("profile", total, len(failures)) as advance:
+            while todo and again == (todo[0][0] >= job.config.profile.rounds):
+                for turn, split, genome in todo:
+                    measurement = _measure(job, device, model, turn, split, genome)
+                    reused += measurement.reused
+                    advance(latency_ms=measurement.latency_ms, reused=reused)
+                    failures.append(measurement.failure)
+                    _check_success(job, failures, total)
+                todo, step = _next(job)
     if step is not None:
         _record(job, step)
     return True
+
+
+def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray) -> Measurement:
+    """One measurement, a line in measurements.csv."""
+    exported, figures = model(genome)
+    measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(jnp.asarray(genome))))
+    row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
+    job.run.append_csv("measurements.csv", row)
+    return measurement
 
 
 def _record(job: Job, step: Step) -> None:
@@ -57,17 +68,41 @@ def _record(job: Job, step: Step) -> None:
     log(f"profile: {outcome['networks']} networks, {outcome['measurements']} measurements: {step.reason}")
 
 
-def unmeasured(job: Job) -> list[tuple[int, str, np.ndarray]]:
-    """Round, split and genome of what measurements.csv lacks, in order: of the whole plan, or of a sitting's next batch."""
+def unmeasured(job: Job) -> Todo:
+    """What measurements.csv lacks, in order: of the whole plan, or of a sitting's next batch, and then of networks in doubt."""
     return _next(job)[0]
 
 
-def _next(job: Job) -> tuple[list[tuple[int, str, np.ndarray]], Step | None]:
+def _next(job: Job) -> tuple[Todo, Step | None]:
     """`unmeasured`, and the step of the sitting, if it is one."""
     rows, rounds = read_measurements(job.run), range(job.config.profile.rounds)
+    doubtful = _doubtful(job, rows)
+    if doubtful:
+        return doubtful, None
     measured = {(int(row["round"]), row["genome"]) for row in rows}
     plan, step = (_plan(job), None) if job.config.profile.until is None else _growing_plan(job, rows)
     return [(turn, split, genome) for turn in rounds for split, genome in plan if (turn, genome_text(genome)) not in measured], step
+
+
+def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
+    """Another round of the networks whose fastest two differ too much; none while any network begun lacks a round of its own."""
+    settings, by_genome = job.config.profile, _by_genome(rows)
+    if any(len(some) < settings.rounds for some in by_genome.values()):
+        return []
+    todo = []
+    for some in by_genome.values():
+        fastest = sorted(float(row["latency_ms"]) for row in some if not row["failure"])[:2]
+        if len(some) < settings.rounds + settings.more_rounds and len(fastest) == 2 and fastest[1] > (1 + AGREE) * fastest[0]:
+            with reading(job.run, "measurements.csv"):
+                todo.append((len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32)))
+    return todo
+
+
+def _by_genome(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    by_genome: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_genome.setdefault(row["genome"], []).append(row)
+    return by_genome
 
 
 def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str, np.ndarray]], Step]:
@@ -75,10 +110,7 @@ def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str,
 
     A network whose rounds are not all there is not measured yet: it is still in the batch that the earlier ones led to.
     """
-    by_genome: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        by_genome.setdefault(row["genome"], []).append(row)
-    whole = [some for some in by_genome.values() if len(some) >= job.config.profile.rounds]
+    whole = [some for some in _by_genome(rows).values() if len(some) >= job.config.profile.rounds]
     with reading(job.run, "measurements.csv"):
         genomes = np.array([some[0]["genome"].split() for some in whole], np.int32).reshape(len(whole), len(job.space.genes))
     latency_ms = [min([float(row["latency_ms"]) for row in some if not row["failure"]], default=np.nan) for some in whole]

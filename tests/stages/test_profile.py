@@ -1,10 +1,13 @@
 """A device's latency in one sitting, as the command has it."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from jaxnas.config import DEVICES
+from jaxnas.hardware.device import Measurement
 from jaxnas.run_directory import RunDirectory
 
 SITTING = ("--profile.train", 20, "--profile.validation", 12, "--profile.test", 12, "--profile.rounds", 2, "--predict.steps", 300)
@@ -94,3 +97,47 @@ def test_short_options_are_settings(cli, micro, tmp_path):
     code, errors = cli("profile", micro, "--out", out, "--device", "abacus", "--until", "3%")
     assert code == 2 and "unknown device 'abacus'" in errors[-1]
     assert cli("run", micro, "--out", out, "--until", "2.5 %", "--device", "abacus")[0] == 2
+
+
+class Wavering:
+    """A device whose first two rounds of every second network differ by a half; a third agrees with the faster."""
+
+    name = "wavering"
+
+    def __init__(self):
+        self.asked: dict[str, int] = {}
+
+    def measure(self, model):
+        genome = " ".join(map(str, model.genome))
+        place = list(self.asked).index(genome) if genome in self.asked else len(self.asked)
+        self.asked[genome] = self.asked.get(genome, 0) + 1
+        assert model.turn == self.asked[genome] - 1
+        slow = place % 2 == 1 and model.turn == 0
+        return Measurement("wavering", 1.5 if slow else 1.0 + 0.02 * model.turn, 1.0, 1.0, 20, 1, "none")
+
+
+def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_copy, monkeypatch):
+    device = Wavering()
+    monkeypatch.setitem(DEVICES, "wavering", lambda settings: device)
+    (run_copy / "measurements.csv").unlink()
+    edited = json.loads((run_copy / "config.json").read_text())
+    edited["profile"] |= {"device": "wavering", "more_rounds": 4}
+    (run_copy / "config.json").write_text(json.dumps(edited))
+    assert cli("profile", run_copy)[0] == 0
+    rows = rows_of(run_copy)
+    assert [row["round"] for row in rows] == [*["0"] * 12, *["1"] * 12, *["2"] * 6]
+    first = [row["genome"] for row in rows[:12]]
+    assert [row["genome"] for row in rows[24:]] == first[1::2]
+    assert cli("profile", run_copy) == (0, ["profile: done before"])
+
+
+def test_a_network_that_never_agrees_is_given_up_in_the_end(cli, run_copy, monkeypatch):
+    latency = iter(float(2**i) for i in range(1000))
+    monkeypatch.setattr(Wavering, "measure", lambda self, model: Measurement("wavering", next(latency), 1.0, 1.0, 20, 1, "none"))
+    monkeypatch.setitem(DEVICES, "wavering", lambda settings: Wavering())
+    (run_copy / "measurements.csv").unlink()
+    edited = json.loads((run_copy / "config.json").read_text())
+    edited["profile"] |= {"device": "wavering", "more_rounds": 3}
+    (run_copy / "config.json").write_text(json.dumps(edited))
+    assert cli("profile", run_copy)[0] == 0
+    assert [row["round"] for row in rows_of(run_copy)] == [str(turn) for turn in range(5) for _ in range(12)]
