@@ -418,3 +418,18 @@ def test_weights_that_are_no_checkpoint_are_refused(cli, micro, tmp_path):
     assert cli("data", micro, *settings)[0] == 0
     code, lines = cli("train", micro, *settings)
     assert code == 2 and "some.pth" in lines[-1]
+
+
+@pytest.mark.parametrize("same_classes", [True, False])
+def test_a_supernet_starts_from_another_runs(cli, micro, finished_run, tmp_path, same_classes):
+    """With the classifier where the classes are the same ones, not only as many."""
+    arrays = RunDirectory(finished_run).read_npz("supernet.npz")
+    if not same_classes:
+        arrays["class_names"] = np.array([f"another {name}" for name in arrays["class_names"]])
+    np.savez(tmp_path / "other.npz", allow_pickle=False, **arrays)
+    settings = ("--out", "run", "--train.epochs", "0", "--weights", tmp_path / "other.npz")
+    assert cli("data", micro, *settings)[0] == 0
+    assert cli("train", micro, *settings)[0] == 0
+    found = RunDirectory("run").read_npz("supernet.npz")
+    kept = {name for name in arrays if np.array_equal(found[name], arrays[name])}
+    assert set(arrays) - kept == (set() if same_classes else {"classifier/kernel", "classifier/bias", "class_names"})

@@ -7,8 +7,8 @@ from jaxnas.stages.evaluation import halving
 
 def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
     genomes = np.arange(8, dtype=np.int32)[:, None]
-    cheap = np.float32([0.5, 0.4, 0.3, 0.2, 0.9, 0.8, 0.7, 0.6])
-    latency = np.float32([1, 2, 3, 4, 5, 6, 7, 8])  # the first four are the front
+    cheap = np.array([0.5, 0.4, 0.3, 0.2, 0.9, 0.8, 0.7, 0.6], np.float32)
+    latency = np.array([1, 2, 3, 4, 5, 6, 7, 8], np.float32)  # the first four are the front
     asked = []
 
     def evaluator(errors):
@@ -30,7 +30,7 @@ def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
 
 def test_dominated_candidates_are_stopped_first_whatever_their_error():
     genomes = np.arange(4, dtype=np.int32)[:, None]
-    errors, ms = np.float32([0.9, 0.2, 0.3, 0.8]), np.float32([1, 5, 6, 2])  # 1 dominates 2
+    errors, ms = np.array([0.9, 0.2, 0.3, 0.8], np.float32), np.array([1, 5, 6, 2], np.float32)  # 1 dominates 2
 
     def of(values):
         return lambda genomes: values[genomes[:, 0]][:, None]
