@@ -89,7 +89,7 @@ def test_without_torch_says_what_to_install(bench, capsys, monkeypatch):
 
 
 def test_an_unknown_bench_lists_the_known(capsys):
-    refused(cli.main(["bench", "nothing"]), capsys, "one of search, supernet", "'nothing'")
+    refused(cli.main(["bench", "nothing"]), capsys, "one of generation, search, supernet", "'nothing'")
 
 
 def test_without_a_checkout_there_are_no_benches(capsys, monkeypatch, tmp_path):
