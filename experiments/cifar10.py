@@ -6,7 +6,8 @@ the classifier alone on cached features) on a share of the images, NSGA-II with 
 images for three networks of the final front.
 
 Command: jaxnas run experiments/cifar10.py --data-dir ~/tensorflow_datasets   (two CPU cores)
-         jaxnas run experiments/cifar10.py:paper ...                          (a data-centre GPU, after experiments/cifar100_supernet.py)
+         jaxnas run experiments/cifar10.py:paper ...                          (a data-centre GPU, after `jaxnas data` and `jaxnas train`
+             of experiments/tiny_cifar100.py with --space cifar --out runs/cifar100_supernet)
 """
 
 from dataclasses import replace

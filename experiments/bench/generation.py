@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from figures import Bar, Contender, Report, check_json, race, run_bench, timed
-from supernet import peer_of
+from supernet import machine_notes, peer_of
 from supernet_case import FULL, QUICK, Case, make_case
+from supernet_contenders import at_largest_resolution
 
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
@@ -66,8 +67,8 @@ def bench(settings: Settings) -> Report:
     check_json(settings.json)
     log("preparing weights, images and labels ...")
     case, hybrid = make_case(sizes, None), HybridConfig(1, settings.head_epochs, batch_size=sizes.batch)
-    genomes = np.array(case.net.space.sample(jax.random.key(1), settings.candidates))
-    genomes[:, case.static] = len(case.net.space.resolutions) - 1
+    drawn = np.asarray(case.net.space.sample(jax.random.key(1), settings.candidates))
+    genomes = np.stack([at_largest_resolution(case, genome) for genome in drawn])
     contenders = {"jaxnas": jaxnas_generation(case, genomes, hybrid)}
     if peer is not None:
         contenders["torch default"] = torch_generation(case, genomes, hybrid, peer, peer.Setting())
@@ -128,9 +129,7 @@ def _notes(case: Case, settings: Settings, peer: Any) -> dict[str, str]:
         "space": f"{case.net.space.name}, {settings.candidates} random genomes at {max(case.work)} pixels",
         "schedule": f"1 epoch of the whole network, {settings.head_epochs} of the classifier, batch {case.sizes.batch}",
         "images": f"{len(images.labels)} to train, {len(evaluated.labels)} to evaluate, {len(evaluated.calibration)} to calibrate",
-        "device": ", ".join(str(device.device_kind) for device in jax.devices()),
-        "torch": f"{peer.torch.__version__}; default: {peer.Setting()}" if peer else "no GPU there: not compared",
-        "load": f"{os.getloadavg()[0]:.1f} before the start: figures of a busy machine say little",
+        **machine_notes(peer),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
-from supernet_torch import DEVICE, Arrays, Examples, Ops, Setting, extract, forward, recalibrated, running
+from supernet_torch import DEVICE, Arrays, Examples, Ops, Setting, extract, forward, recalibrated, running, sgd
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 
 from jaxnas.training.population import HybridConfig
@@ -36,12 +36,7 @@ def tuned_accuracy(
 def _descend(leaves: list[tuple[str, Tensor]], order: Any, hybrid: HybridConfig, loss: Callable[[Tensor], Tensor]) -> None:
     """SGD over the rows of every step, with a cosine from its learning rate to 0; then the leaves are plain tensors again."""
     tensors = [tensor.requires_grad_() for _, tensor in leaves]
-    decay = {True: hybrid.weight_decay, False: 0.0}
-    groups = [
-        {"params": [tensor for name, tensor in leaves if (name == "kernel") == kernels], "weight_decay": decay[kernels]}
-        for kernels in (True, False)
-    ]
-    optimizer = torch.optim.SGD(groups, lr=hybrid.learning_rate, momentum=0.9, nesterov=True, fused=True)
+    optimizer = sgd(leaves, hybrid.learning_rate, hybrid.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(len(order), 1))
     for rows in torch.tensor(order, device=DEVICE).long():
         optimizer.zero_grad()

@@ -175,14 +175,21 @@ def best_setting(case: Case, peer: Any) -> "Setting":
     return min(settings, key=lambda setting: min(seconds[str(setting)]))
 
 
+def machine_notes(peer: Any) -> dict[str, str]:
+    """What the figures were measured with."""
+    return {
+        "device": ", ".join(str(device.device_kind) for device in jax.devices()),
+        "torch": f"{peer.torch.__version__}; default: {peer.Setting()}" if peer else "no GPU there: not compared",
+        "load": f"{os.getloadavg()[0]:.1f} before the start: figures of a busy machine say little",
+    }
+
+
 def _notes(case: Case, settings: Settings, peer: Any) -> dict[str, str]:
     space, sizes = case.net.space, case.sizes
     return {
         "space": f"{space.name}, {len(case.genomes)} random genomes at {' and '.join(map(str, case.work))} pixels",
         "images": f"{sizes.calibration} to calibrate, {sizes.evaluation} to evaluate, {settings.images or 'synthetic'}",
-        "device": ", ".join(str(device.device_kind) for device in jax.devices()),
-        "torch": f"{peer.torch.__version__}; default: {peer.Setting()}" if peer else "no GPU there: not compared",
-        "load": f"{os.getloadavg()[0]:.1f} before the start: figures of a busy machine say little",
+        **machine_notes(peer),
         "malloc": os.environ.get("GLIBC_TUNABLES", "default"),
     }
 

@@ -75,7 +75,7 @@ def torch_steps(case: Case, peer: Any, setting: Any) -> Callable[[], None]:
     trainer = peer.Trainer(peer.shared_weights(case.params, setting), setting, 0.01, TEACHING.weight_decay, TEACHING.label_smoothing)
     batch, *_ = peer.examples(*(array[: sizes.batch] for array in case.work[max(case.work)]), setting)
     labels = peer.label_tensor(np.arange(sizes.batch) % 10)
-    largest, smallest = (case.net.ops(_at_largest_resolution(case, genome)) for genome in (case.net.space.largest, case.net.space.smallest))
+    largest, smallest = (case.net.ops(at_largest_resolution(case, genome)) for genome in (case.net.space.largest, case.net.space.smallest))
 
     def run() -> None:
         for _ in range(sizes.steps):
@@ -87,10 +87,11 @@ def torch_steps(case: Case, peer: Any, setting: Any) -> Callable[[], None]:
 
 def _random_subnets(case: Case, n: int) -> list[tuple[Op, ...]]:
     genomes = np.asarray(case.net.space.sample(jax.random.key(0), n))
-    return [case.net.ops(_at_largest_resolution(case, genome)) for genome in genomes]
+    return [case.net.ops(at_largest_resolution(case, genome)) for genome in genomes]
 
 
-def _at_largest_resolution(case: Case, genome: np.ndarray) -> np.ndarray:
+def at_largest_resolution(case: Case, genome: np.ndarray) -> np.ndarray:
+    """The same network at the largest resolution."""
     genome = genome.copy()
     genome[case.static] = case.net.space.largest[case.static]
     return genome

@@ -141,6 +141,15 @@ def running(setting: Setting) -> Iterator[None]:
         yield
 
 
+def sgd(leaves: Sequence[tuple[str, Tensor]], learning_rate: float, weight_decay: float) -> Any:
+    """The optimizer of jaxnas, but for its clipping: named tensors, of which kernels decay."""
+    groups = [
+        {"params": [tensor for name, tensor in leaves if name == "kernel"], "weight_decay": weight_decay},
+        {"params": [tensor for name, tensor in leaves if name != "kernel"], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, fused=True)
+
+
 class Trainer:
     """The shared weights under SGD: sandwich rule, in-place distillation, gradients clipped by value."""
 
@@ -151,11 +160,7 @@ class Trainer:
         self.leaves = [tensor for _, tensor in leaves]
         for leaf in self.leaves:  # the fused optimizer wants a gradient of every weight, also of those that no subnet has used yet
             leaf.grad = torch.zeros_like(leaf)
-        groups = [
-            {"params": [tensor for name, tensor in leaves if name == "kernel"], "weight_decay": weight_decay},
-            {"params": [tensor for name, tensor in leaves if name != "kernel"], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, fused=True)
+        self.optimizer = sgd(leaves, learning_rate, weight_decay)
 
     def step(self, sandwich: Sequence[Ops], images: Tensor, labels: Tensor) -> list[float]:
         """One step of networks of which the first, the largest, teaches the others; returns their losses."""

@@ -60,10 +60,10 @@ def halving(errors: Sequence[Evaluate], latency: Evaluate) -> Evaluate:
 
 
 def _rungs(job: Job) -> list[Job]:
-    """The job with the shares of images that candidates are trained on, the least first."""
+    """The job with each of the shares of images that candidates are trained on, the least first; the last is that without halving."""
     hybrid = job.config.search.hybrid
     shares = [hybrid.share / QUARTER**rung for rung in range(hybrid.halvings if hybrid.trains else 0, -1, -1)]
-    searches = [replace(job.config.search, hybrid=replace(hybrid, share=share)) for share in shares]
+    searches = [replace(job.config.search, hybrid=replace(hybrid, share=share, halvings=0)) for share in shares]
     return [replace(job, config=replace(job.config, search=one)) for one in searches]
 
 
@@ -72,7 +72,7 @@ def error_evaluator(job: Job) -> tuple[Evaluate, str]:
 
     It takes the time of a search, so it is evaluated once for all runs with these weights and images.
     """
-    return _error(job, _evidence(job, None))
+    return _error(_rungs(job)[-1], _evidence(job, None))
 
 
 def _error(job: Job, evidence: list[Evidence]) -> tuple[Evaluate, str]:

@@ -18,7 +18,7 @@ from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune, init_state
-from jaxnas.training.loop import on_device
+from jaxnas.training.loop import Images, on_device
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
 
@@ -31,7 +31,8 @@ def run_finetune(job: Job) -> bool:
         return False
     (genomes, fitness, predicted_ms), params = _candidates(job), jax.device_get(job.params())
     choices = choose_networks(fitness, job.config.finetune.within_points, job.config.latency_limit_ms)
-    chosen = [_finetuned(job, params, choice, genomes[choice.row], float(predicted_ms[choice.row])) for choice in choices]
+    images = on_device(job.data)
+    chosen = [_finetuned(job, params, images, choice, genomes[choice.row], float(predicted_ms[choice.row])) for choice in choices]
     job.run.write_json("chosen.json", chosen)
     return True
 
@@ -69,10 +70,10 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     return recalibrated(Subnet(subnet.ops, state.weights, {}), job.calibration(job.resolution(genome)))
 
 
-def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, predicted_ms: float) -> dict[str, object]:
+def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray, predicted_ms: float) -> dict[str, object]:
     examples = job.examples(search_split(job), job.resolution(genome))
-    subnet = job.inherited(_as_searched(job, params, genome, examples), genome)
-    tuned = _finetune(job, choice.name, subnet, examples)
+    subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
+    tuned = _finetune(job, choice.name, subnet, images, examples)
     return {
         "name": choice.name,
         "role": choice.role,
@@ -85,19 +86,19 @@ def _finetuned(job: Job, params: Params, choice: Choice, genome: np.ndarray, pre
     }
 
 
-def _as_searched(job: Job, params: Params, genome: np.ndarray, examples: Examples) -> Params:
+def _as_searched(job: Job, params: Params, images: Images, genome: np.ndarray, examples: Examples) -> Params:
     """The weights that the search evaluated the network with: those inherited, or trained as the search did, once more."""
     hybrid = job.config.search.hybrid
     if not hybrid.trains:
         return params
-    arguments = (on_device(job.data), examples, hybrid, job.config.data.augmentation, job.key("hybrid"))
+    arguments = (images, examples, hybrid, job.config.data.augmentation, job.key("hybrid"))
     return jax.device_get(_tuned(job.net, params, jnp.asarray(genome), *arguments).params)
 
 
 _tuned = jax.jit(tuned, static_argnames=("net", "settings", "augmentation"))
 
 
-def _finetune(job: Job, name: str, subnet: Subnet, examples: Examples) -> Subnet:
+def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Examples) -> Subnet:
     """Train from the newest checkpoint on, the inherited weights being the first."""
     folder, settings = job.run.path(f"checkpoints/{name}"), job.config.finetune
     state = init_state(subnet, settings, len(job.data.train))
@@ -105,7 +106,7 @@ def _finetune(job: Job, name: str, subnet: Subnet, examples: Examples) -> Subnet
         checkpoints.save(folder, 0, state)
     done, state = checkpoints.latest_step(folder) or 0, checkpoints.restore(folder, state)
     resolution, augmentation = examples.images.shape[1], job.config.data.augmentation
-    epochs = finetune(subnet, on_device(job.data), resolution, settings, augmentation, job.key("finetune"), state, done)
+    epochs = finetune(subnet, images, resolution, settings, augmentation, job.key("finetune"), state, done)
     with progress(f"finetune {name}", settings.epochs, done) as advance:
         for epoch, state, loss in epochs:
             if not np.isfinite(loss):

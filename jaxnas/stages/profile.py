@@ -35,16 +35,21 @@ def run_profile(job: Job) -> bool:
     if not todo:
         return False
     device, model, reused = open_device(job), exporter(job), 0
+
+    def measure(todo: Todo, advance: Callable[..., None]) -> None:
+        nonlocal reused
+        for turn, split, genome in todo:
+            measurement = _measure(job, device, model, turn, split, genome)
+            reused += measurement.reused
+            advance(latency_ms=measurement.latency_ms, reused=reused)
+            failures.append(measurement.failure)
+            _check_success(job, failures, total)
+
     while todo:
         again = todo[0][0] >= job.config.profile.rounds
         with progress("profile again", len(todo)) if again else progress("profile", total, len(failures)) as advance:
             while todo and again == (todo[0][0] >= job.config.profile.rounds):
-                for turn, split, genome in todo:
-                    measurement = _measure(job, device, model, turn, split, genome)
-                    reused += measurement.reused
-                    advance(latency_ms=measurement.latency_ms, reused=reused)
-                    failures.append(measurement.failure)
-                    _check_success(job, failures, total)
+                measure(todo, advance)
                 todo, step = _next(job)
     if step is not None:
         _record(job, step)

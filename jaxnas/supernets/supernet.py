@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
@@ -45,6 +46,11 @@ class Supernet(NamedTuple):
         """The subnet of a genome on its own, without masks, with its share of the weights and the statistics given."""
         ops = self.ops(genome)
         return Subnet(ops, take(params, ops), take(stats, ops))
+
+
+def path_of(keys: tuple[Any, ...]) -> str:
+    """The path of an array of a nested tree, from the keys that JAX has for it: "mb1/block0/project/kernel"."""
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def take(tree: PyTree, ops: tuple[Op, ...]) -> Arrays:

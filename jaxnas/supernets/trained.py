@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.errors import UserError
-from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.supernet import Params, Supernet, path_of
 
 SHIPPED = files("jaxnas") / "supernets" / "shipped"
 _OF_THE_DATA = ("resolutions", "classes")  # parts of a space's structure that may differ where the weights are used again
@@ -33,7 +33,7 @@ def shipped() -> tuple[str, ...]:
 def to_arrays(net: Supernet, params: Params, class_names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The parameters by path, float32, the structure of their space, and the classes: arrays for an npz file."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    arrays = {_place(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
+    arrays = {path_of(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
     return arrays | {"structure": np.array(_structure(net)), "class_names": np.array(class_names)}
 
 
@@ -64,7 +64,7 @@ def _load(path: Path, net: Supernet) -> Trained:
     other = arrays["classifier/bias"].shape != target["classifier"]["bias"].shape if "classifier/bias" in arrays else True
     wanted = {name: part for name, part in target.items() if not (other and name == "classifier")}
     return Trained(
-        jax.tree_util.tree_map_with_path(lambda keys, leaf: _checked(path, _place(keys), arrays, leaf.shape), wanted), class_names
+        jax.tree_util.tree_map_with_path(lambda keys, leaf: _checked(path, path_of(keys), arrays, leaf.shape), wanted), class_names
     )
 
 
@@ -93,7 +93,3 @@ def _structure(net: Supernet) -> str:
     """All that decides what the weights mean."""
     settings = asdict(net.space.structure)
     return json.dumps({name: value for name, value in settings.items() if name not in _OF_THE_DATA}, sort_keys=True)
-
-
-def _place(keys) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")

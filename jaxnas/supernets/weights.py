@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnas.errors import UserError
 from jaxnas.supernets import torch_files
-from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.supernet import Params, Supernet, path_of
 from jaxnas.supernets.torch_pickle import short
 
 _MODULES = {
@@ -72,7 +72,7 @@ def load(path: str | os.PathLike[str], net: Supernet, classifier: Mapping[str, A
     if more := sorted(tensors.keys() - names.values()):
         extra = short(more[0])
         raise UserError(f"{path} is a checkpoint of another space: {net.space.name} has no {extra}; choose the space it was trained in")
-    params = jax.tree_util.tree_map_with_path(lambda keys, _: found[_place(keys)], target)
+    params = jax.tree_util.tree_map_with_path(lambda keys, _: found[path_of(keys)], target)
     if attentive:
         return Weights(params, "AttentiveNAS / AlphaNet", "CC BY-NC 4.0, which forbids commercial use")
     return Weights(params, "Once-for-All", "MIT")
@@ -106,17 +106,13 @@ def _named(path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], 
 def _in_order(target: Params) -> list[tuple[str, Any]]:
     """The arrays and their paths, block after block."""
     order = ["first_conv", *_blocks(target), "last_conv", "classifier"]
-    leaves = [(_place(keys), leaf) for keys, leaf in jax.tree_util.tree_leaves_with_path(target)]
+    leaves = [(path_of(keys), leaf) for keys, leaf in jax.tree_util.tree_leaves_with_path(target)]
     return [(place, leaf) for part in order for place, leaf in leaves if place.startswith(f"{part}/")]
 
 
 def _blocks(target: Params) -> list[str]:
     stages = sorted((name for name in target if name.startswith("mb")), key=lambda name: int(name[2:]))
     return [f"{stage}/block{b}" for stage in stages for b in range(len(target[stage]))]
-
-
-def _place(keys) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def _torch_names(target: Params) -> dict[str, str]:

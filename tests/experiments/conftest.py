@@ -22,3 +22,9 @@ def peer(bench_module):
     """The PyTorch peer; tests that need it are skipped without torch."""
     pytest.importorskip("torch")
     return bench_module("supernet_torch")
+
+
+@pytest.fixture
+def alone(peer, monkeypatch):
+    """PyTorch on one thread: two wait for each other where other tests keep the cores busy."""
+    monkeypatch.setattr(peer, "CORES", 1)

@@ -21,12 +21,6 @@ def bench(bench_module, small_mobilenet):
         yield bench
 
 
-@pytest.fixture
-def alone(peer, monkeypatch):
-    """PyTorch on one thread: two wait for each other where other tests keep the cores busy."""
-    monkeypatch.setattr(peer, "CORES", 1)
-
-
 def test_both_sides_train_alike_and_other_training_is_noticed(bench, bench_module, alone, peer):
     case = bench_module("supernet_case").make_case(bench.QUICK, None)
     genomes = np.asarray(case.net.space.sample(jax.random.key(1), 4))

@@ -18,12 +18,6 @@ def bench(bench_module, small_mobilenet):
         yield bench
 
 
-@pytest.fixture
-def alone(peer, monkeypatch):
-    """PyTorch on one thread: two wait for each other where other tests keep the cores busy."""
-    monkeypatch.setattr(peer, "CORES", 1)
-
-
 @pytest.mark.slow
 def test_the_whole_bench(bench, alone, tmp_path, capsys):
     file = tmp_path / "figures.json"

@@ -116,13 +116,18 @@ class Wavering:
         return Measurement("wavering", 1.5 if slow else 1.0 + 0.02 * model.turn, 1.0, 1.0, 20, 1, "none")
 
 
+def on_wavering(run, more_rounds):
+    """The run as if it had been started with that device, and nothing was measured yet."""
+    (run / "measurements.csv").unlink()
+    edited = json.loads((run / "config.json").read_text())
+    edited["profile"] |= {"device": "wavering", "more_rounds": more_rounds}
+    (run / "config.json").write_text(json.dumps(edited))
+
+
 def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_copy, monkeypatch):
     device = Wavering()
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: device)
-    (run_copy / "measurements.csv").unlink()
-    edited = json.loads((run_copy / "config.json").read_text())
-    edited["profile"] |= {"device": "wavering", "more_rounds": 4}
-    (run_copy / "config.json").write_text(json.dumps(edited))
+    on_wavering(run_copy, more_rounds=4)
     assert cli("profile", run_copy)[0] == 0
     rows = rows_of(run_copy)
     assert [row["round"] for row in rows] == [*["0"] * 12, *["1"] * 12, *["2"] * 6]
@@ -135,9 +140,6 @@ def test_a_network_that_never_agrees_is_given_up_in_the_end(cli, run_copy, monke
     latency = iter(float(2**i) for i in range(1000))
     monkeypatch.setattr(Wavering, "measure", lambda self, model: Measurement("wavering", next(latency), 1.0, 1.0, 20, 1, "none"))
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: Wavering())
-    (run_copy / "measurements.csv").unlink()
-    edited = json.loads((run_copy / "config.json").read_text())
-    edited["profile"] |= {"device": "wavering", "more_rounds": 3}
-    (run_copy / "config.json").write_text(json.dumps(edited))
+    on_wavering(run_copy, more_rounds=3)
     assert cli("profile", run_copy)[0] == 0
     assert [row["round"] for row in rows_of(run_copy)] == [str(turn) for turn in range(5) for _ in range(12)]
