@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.npu import HAILO_8L, DataflowChip, Workload, workload
+from jaxnas.hardware.npu_dataflow import HAILO_8L, DataflowChip, Workload, workload
 from jaxnas.predictors import metrics
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 

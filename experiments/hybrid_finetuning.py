@@ -19,7 +19,7 @@ import tyro
 
 from jaxnas.cli import load_config
 from jaxnas.progress import progress
-from jaxnas.report.claims import Claim, markdown, write_claims
+from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.job import Job, open_job
@@ -115,18 +115,6 @@ def claims(found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]) -> list[
             "wins" if gain > 0 else "loses",
         ),
     ]
-
-
-def holds(met: bool) -> str:
-    """A claim's verdict."""
-    return "holds" if met else "does not hold"
-
-
-def publish(run: RunDirectory, experiment: str, told: list[Claim], setup: str) -> int:
-    """Prints the claims and leaves them in the run; 1 if one does not hold."""
-    print(f"\n{markdown(told, setup)}")
-    write_claims(run, experiment, told, setup)
-    return int(any(claim.verdict in ("does not hold", "loses") for claim in told))
 
 
 def main() -> int:

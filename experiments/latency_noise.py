@@ -1,12 +1,13 @@
 """Question: how much of a predictor's error is the device's own noise?
 
-The test networks of a run are measured once more, by the same device with the same settings, and nothing is taken from the store: the
-figures between the two passes are the best that any predictor could reach.
+The test networks of a run are measured once more, by the same device with the same settings, in rounds too, and nothing is taken from
+the store: the figures between the two passes are the best that any predictor could reach.
 
 Command: python experiments/latency_noise.py RUN ...   (after `jaxnas predict`)
 """
 
 import sys
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,22 +19,24 @@ from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
-from jaxnas.stages.profile import exporter, fastest
+from jaxnas.stages.profile import confirmed, exporter, unsettled
 
 
 def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Latency of the test networks in the first pass, and in a second, ms."""
     job = open_job(RunDirectory(path), load_config(path))
-    device, export, rounds = make_device(job.config.profile), exporter(job), job.config.profile.rounds
-    rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
-    second = []
-    with progress("second pass", len(rows)) as advance:
-        for row in rows:
-            genome = np.array(row["genome"].split(), np.int32)
-            model, layers = export(genome)[0], job.space.layers(jnp.asarray(genome))
-            second.append(fastest(device, ExportedModel(model, genome, layers=layers), rounds).latency_ms)
-            advance(latency_ms=second[-1])
-    return np.array([float(row["measured_ms"]) for row in rows]), np.array(second)
+    settings, export = job.config.profile, exporter(job)
+    rows, device = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"], make_device(settings)
+    genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
+    models = [ExportedModel(export(genome)[0], genome, layers=job.space.layers(jnp.asarray(genome))) for genome in genomes]
+    latency_ms: list[list[float]] = [[] for _ in models]
+    for turn in range(settings.rounds + settings.more_rounds):
+        todo = [i for i, each in enumerate(latency_ms) if unsettled(settings, turn, each) and len(each) == turn]
+        with progress(f"second pass, round {turn + 1}", len(todo)) as advance:
+            for i in todo:
+                latency_ms[i].append(device.measure(replace(models[i], turn=turn)).latency_ms)
+                advance(latency_ms=latency_ms[i][-1])
+    return np.array([float(row["measured_ms"]) for row in rows]), np.array([each[confirmed(each)] for each in latency_ms])
 
 
 def line(name: str, figures: dict[str, float]) -> str:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from hybrid_finetuning import candidates, holds, publish, trainer
+from hybrid_finetuning import candidates, trainer
 
 from jaxnas.cli import load_config
 from jaxnas.config import make_algorithm
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
-from jaxnas.report.claims import Claim
+from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
 from jaxnas.search.indicators import hypervolume

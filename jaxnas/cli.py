@@ -38,6 +38,11 @@ COMMANDS = {
 }
 COMPARE = "compare search algorithms over many seeds, on the supernet and predictor of a run: compare/compare.html"
 
+CHIP_COMMANDS = {
+    "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
+    "scale": "all networks of a space of widths on a chip: the front of operations against efficiency",
+}
+
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
 directory of a run, whose settings are then taken up again. A file may define
@@ -84,6 +89,8 @@ def _main(arguments: list[str]) -> int:
     command, experiment, out = known.command, known.experiment, known.out
     if command == "bench":
         return _bench(experiment, overrides)
+    if command in CHIP_COMMANDS:
+        return _chip_command(known, overrides)
     config = _overridden(load_config(experiment), [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
@@ -126,6 +133,20 @@ def _bench(name: str, options: list[str]) -> int:
     return subprocess.run([sys.executable, BENCHES / f"{name}.py", *options]).returncode
 
 
+def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
+    """`inspect` or `scale`, which know no run directory and no settings."""
+    if rest:
+        raise UserError(f"unknown option {rest[0]}; see jaxnas {known.command} --help")
+    from jaxnas.inspection import run_inspect, run_scale
+
+    if known.command == "inspect":
+        image = (known.image_size, 3, known.classes)
+        run_inspect(known.device, known.space, known.experiment, image, known.resolution, known.out)
+    else:
+        run_scale(known.device, known.experiment, known.resolution, known.limit_ms, known.out)
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in one line, as everything else does."""
 
@@ -162,11 +183,30 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if name in ("run", "profile"):
             command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
             command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well, in one sitting")
+    _add_chip_commands(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
     bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")
     bench.set_defaults(out=None)
     return parser.parse_known_args(arguments)
+
+
+def _add_chip_commands(commands: Any) -> None:
+    inspect, scale = (
+        commands.add_parser(name, help=summary, description=f"jaxnas {name}: {summary}.", allow_abbrev=False)
+        for name, summary in CHIP_COMMANDS.items()
+    )
+    inspect.add_argument("experiment", metavar="GENOME", help="smallest, largest, or a choice for every gene: '0 2 1 ...'")
+    inspect.add_argument("--space", metavar="NAME", default="mobilenet_v2:1", help="default: mobilenet_v2:1, MobileNetV2 as published")
+    inspect.add_argument("--image-size", metavar="PX", type=int, default=32, help="of the images, for spaces that depend on it (32)")
+    inspect.add_argument("--classes", metavar="N", type=int, default=1000, help="default: 1000")
+    inspect.add_argument("--resolution", metavar="PX", type=int, help="another than the genome's")
+    scale.add_argument("experiment", metavar="SPACE", help="a space of at most 50 million networks: mobilenet_v2")
+    scale.add_argument("--resolution", metavar="PX", type=int, default=160, help="default: 160")
+    scale.add_argument("--limit-ms", metavar="MS", type=float, help="only networks that are as fast")
+    for parser in (inspect, scale):
+        parser.add_argument("--device", metavar="NAME", default="raptor", help="raptor, raptor_small, or a .toml file (default: raptor)")
+        parser.add_argument("--out", metavar="FILE", help="the picture, SVG (default: named after what it shows)")
 
 
 def load_config(experiment: str) -> Config:

@@ -5,6 +5,7 @@ Settings that one layer reads lie beside its code (`TrainConfig` in training/loo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -12,15 +13,18 @@ import tyro
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
-from jaxnas.errors import choose
+from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
-from jaxnas.hardware import hailo
+from jaxnas.hardware import hailo, npu_memory
 from jaxnas.hardware.device import Device
-from jaxnas.hardware.npu import HAILO_8L, Modelled
+from jaxnas.hardware.npu import Modelled
+from jaxnas.hardware.npu_dataflow import HAILO_8L, SingleContext
+from jaxnas.hardware.npu_memory import RAPTOR, RAPTOR_SMALL
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.remote import RemoteDevice
 from jaxnas.search.algorithm import Algorithm
+from jaxnas.search.elitist import Elitist
 from jaxnas.search.evolution import RegularizedEvolution
 from jaxnas.search.evosax import Evosax
 from jaxnas.search.islands import Islands
@@ -30,7 +34,7 @@ from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.nsga3 import NSGA3
 from jaxnas.search.random_search import RandomSearch
 from jaxnas.search.variation import Discrete
-from jaxnas.spaces import mobilenet, published
+from jaxnas.spaces import mobilenet, mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import mobilenet as mobilenet_supernet
 from jaxnas.supernets.supernet import Supernet
@@ -62,7 +66,8 @@ class ProfileConfig:
     """onnxruntime: this machine's processor; openvino: the same through OpenVINO, which `pip install "jaxnas[openvino]"` brings;
     ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password, through ONNX Runtime of its python3, or of
     ssh:HOST:PYTHON, an interpreter's path there; hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
-    hailo8l_model: not measured but simulated, by a model fitted to published figures."""
+    hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published figures (hailo8l_model:single refuses
+    networks that do not fit as a whole); or the path of a .toml file that describes such a machine (README: Your own device)."""
     threads: int = 1
     """Of the device's runtime."""
     train: int = 200
@@ -84,7 +89,7 @@ class ProfileConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The latency predictor, a 31-32-16-1 perceptron."""
+    """The latency predictor, the mean of eight 31-32-16-1 perceptrons."""
 
     steps: int = 2000
     learning_rate: float = 0.01
@@ -96,7 +101,7 @@ class SearchConfig:
     """The multi-objective search and its evaluation."""
 
     algorithm: str = "nsga2"
-    """nsga2, nsga3, moead, islands (four of NSGA-II), evolution (regularized), local, random, or evosax:NAME, any of evosax's."""
+    """nsga2, nsga3, moead, islands (four of NSGA-II), evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
@@ -138,8 +143,9 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: str = "tiny"
-    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), cifar (8 to 66), attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
-    ofa_mobilenet_v3_cifar; or the path of a .toml file that describes one (README: Your own space)."""
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar,
+    ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of every row;
+    mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that describes one (README: Your own space)."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, which comes with jaxnas for the space tiny; the supernet.npz of another run in the
     same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas, of Once-for-All for
@@ -158,14 +164,20 @@ class Config:
 
 
 # Known by name. A space is built for the image size, channels and classes of a data set.
-SPACES: dict[str, Callable[[int, int, int], Space]] = {
+SPACES: dict[str, Callable[..., Space]] = {
     "tiny": published.tiny,
     "cifar": published.cifar,
+    "cifar_hailo": lambda size, channels, classes: published.cifar_hailo(channels, classes),
     "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),
     "attentive_nas_cifar": published.attentive_nas_cifar,
     "ofa_mobilenet_v3": lambda size, channels, classes: published.ofa_mobilenet_v3(channels, classes),
     "ofa_mobilenet_v3_cifar": published.ofa_mobilenet_v3_cifar,
+    "mobilenet_v2": lambda size, channels, classes, **scaled: mobilenet_v2.mobilenet_v2(channels, classes, **scaled),
+    "mobilenet_v2_cifar": mobilenet_v2.mobilenet_v2_cifar,
+    "raptor": lambda size, channels, classes: raptor.raptor(channels, classes),
+    "raptor_cifar": raptor.raptor_cifar,
 }
+SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
 # How a space's structure becomes a supernet.
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
@@ -174,6 +186,7 @@ ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
     "nsga3": lambda settings: NSGA3(settings.population, _variation(settings)),
     "moead": lambda settings: MOEAD(settings.population, _variation(settings), neighbours=min(20, settings.population)),
     "evolution": lambda settings: RegularizedEvolution(settings.population, _variation(settings), members=max(100, settings.population)),
+    "elitist": lambda settings: Elitist(settings.population, _variation(settings), objectives=2),
     "local": lambda settings: LocalSearch(settings.population),
     "evosax": lambda settings: Evosax(settings.algorithm.partition(":")[2] or Evosax.name, settings.population),
     "random": lambda settings: RandomSearch(settings.population),
@@ -182,7 +195,9 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
     "hailo8l": lambda settings: hailo.from_environment(settings.seconds),
-    "hailo8l_model": lambda settings: Modelled(HAILO_8L),
+    "hailo8l_model": lambda settings: Modelled(HAILO_8L if settings.device != "hailo8l_model:single" else SingleContext(HAILO_8L)),
+    "raptor": lambda settings: Modelled(RAPTOR),
+    "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
     "ssh": lambda settings: RemoteDevice(*_place(settings.device), settings.threads, settings.seconds),
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tfds.load, "npz": npz.load}
@@ -193,8 +208,28 @@ def make_algorithm(settings: SearchConfig) -> Algorithm:
     return choose("algorithm", settings.algorithm.partition(":")[0], ALGORITHMS)(settings)
 
 
+def make_space(name: str) -> Callable[[int, int, int], Space]:
+    """What builds the space of this name, or of a .toml file, for a size of images, channels and classes.
+
+    A number after a colon is a width multiplier: `mobilenet_v2:0.5`.
+    """
+    if name.endswith(".toml"):
+        return partial(toml.load, name)
+    known, colon, multiplier = name.partition(":")
+    if known not in SPACES or (colon and known not in SCALED):
+        raise UserError(f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any .toml file that describes one")
+    if not colon:
+        return SPACES[known]
+    try:
+        return partial(SPACES[known], multipliers=mobilenet_v2.uniform(float(multiplier)))
+    except ValueError:
+        raise UserError(f"a space's width multiplier must be a number, got {name!r}: write {known}:0.5") from None
+
+
 def make_device(settings: ProfileConfig) -> Device:
-    """The device that `settings.device` names; what follows a colon is for the device to read."""
+    """The device that `settings.device` names, or a .toml file describes; what follows a colon is for the device to read."""
+    if settings.device.endswith(".toml"):
+        return Modelled(npu_memory.load(settings.device))
     return choose("device", settings.device.partition(":")[0], DEVICES)(settings)
 
 

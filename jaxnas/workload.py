@@ -68,6 +68,7 @@ class Layers(NamedTuple):
     stride: Int[Array, "*n layers"]
     groups: Int[Array, "*n layers"]
     extras: Int[Array, "*n layers"]  # numbers stored per output channel beside the weights: bias 1, norm 2
+    reads: Int[Array, "*n layers"]  # activations of its inputs
     live: Int[Array, "*n layers"]  # activations held while it runs: its inputs, its output, and what is kept for later
     repeat: Int[Array, "*n layers"]
 
@@ -88,7 +89,7 @@ def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
     for i, op in enumerate(ops):
         extras, live = op.bias + 2 * op.norm, sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i)
         sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
-        rows.append((KINDS.index(op.kind), *sides, extras, live, 1))
+        rows.append((KINDS.index(op.kind), *sides, extras, sum(sizes[before] for before in op.inputs), live, 1))
     return Layers(*jnp.asarray(np.array(rows, np.int32).T))
 
 

@@ -37,7 +37,7 @@ def net(small_mobilenet):
 def evidence(net, randomised):
     """One per resolution; labels are what the largest network says of the larger images."""
     params, draw, genes = randomised(net), np.random.default_rng(0), len(net.space.genes)
-    shapes = {"w0": (genes, 32), "b0": 32, "w1": (32, 16), "b1": 16, "w2": (16, 1), "b2": 1, "input_mean": genes}
+    shapes = {"w0": (2, genes, 32), "b0": (2, 32), "w1": (2, 32, 16), "b1": (2, 16), "w2": (2, 16, 1), "b2": (2, 1), "input_mean": genes}
     arrays = {name: jnp.asarray(0.3 * draw.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
     predictor = LatencyMLP(**arrays, input_deviation=jnp.full(genes, 10.0), target_mean=jnp.float32(0), target_deviation=jnp.float32(1))
     images = jax.random.normal(jax.random.key(0), (COUNT + 20, 12, 12, 1))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import jaxnas
-from jaxnas.cli import COMMANDS, load_config
+from jaxnas.cli import COMMANDS, load_config, main
 from jaxnas.data.augment import normalise
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 LIBRARY, OWN_SPACE, CLASSIFY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-(OWN_FILE,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+OWN_FILE, OWN_CHIP = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("name", jaxnas.__all__)
@@ -84,6 +84,14 @@ def test_readme_builds_a_space_of_its_own_in_python_and_from_a_file(tmp_path, ca
     assert loaded.name == "mine" and loaded.resolutions == (16,)
     assert [gene.name for gene in loaded.genes] == [gene.name for gene in space.genes]
     assert [gene.choices for gene in loaded.genes[1:]] == [gene.choices for gene in space.genes[1:]]
+
+
+def test_readme_describes_a_device_of_its_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("chip.toml").write_text(OWN_CHIP)
+    assert main(["inspect", "largest", "--space", "mobilenet_v2:0.5", "--device", "chip.toml"]) == 0
+    assert "on chip (made up for this page)" in capsys.readouterr().out
+    assert Path("mobilenet_v2_0.5_224_chip.svg").read_text().endswith("</svg>\n")
 
 
 def _noise() -> jaxnas.Dataset:

@@ -1,19 +1,11 @@
 """MobileNetV2 (Sandler et al., 2018, table 2) for CIFAR: the first two of its five strides are 1."""
 
 from jaxnas.baselines.operators import append, append_classifier, append_conv, append_depthwise
+from jaxnas.spaces.mobilenet_v2 import FIRST, LAST, ROWS
 from jaxnas.spaces.stage import make_divisible
 from jaxnas.workload import Op
 
-FIRST, LAST = 32, 1280
-STAGES = (  # expand, width, blocks, stride
-    (1, 16, 1, 1),
-    (6, 24, 2, 1),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+STAGES = tuple((*row[:3], stride) for row, stride in zip(ROWS, (1, 1, 2, 2, 1, 2, 1), strict=True))
 
 
 def operators(width: float, classes: int) -> tuple[Op, ...]:

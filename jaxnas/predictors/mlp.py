@@ -1,4 +1,4 @@
-"""The latency predictor: a perceptron from gene values to milliseconds (31-32-16-1 for 31 genes)."""
+"""The latency predictor: perceptrons from gene values to milliseconds (31-32-16-1 for 31 genes), and their mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,19 @@ from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
 HIDDEN = (32, 16)
+MEMBERS = 8  # perceptrons that `fit` trains: the luck of one's initial weights moves Kendall's tau by 0.01
 PAD = 64  # networks to train on are padded to a multiple of this: growing sets share a few compiled programs
 
 
 class LatencyMLP(NamedTuple):
-    """A trained predictor: the weights (y = x @ w + b), and what standardises gene values and the logarithm of latency."""
+    """A trained predictor: the weights of its members (y = x @ w + b), and what standardises gene values and the logarithm of latency."""
 
-    w0: Float[Array, "genes 32"]
-    b0: Float[Array, "32"]
-    w1: Float[Array, "32 16"]
-    b1: Float[Array, "16"]
-    w2: Float[Array, "16 1"]
-    b2: Float[Array, "1"]
+    w0: Float[Array, "members genes 32"]
+    b0: Float[Array, "members 32"]
+    w1: Float[Array, "members 32 16"]
+    b1: Float[Array, "members 16"]
+    w2: Float[Array, "members 16 1"]
+    b2: Float[Array, "members 1"]
     input_mean: Float[Array, "genes"]
     input_deviation: Float[Array, "genes"]
     target_mean: Float[Array, ""]
@@ -40,9 +41,20 @@ class LatencyMLP(NamedTuple):
 WEIGHTS = LatencyMLP._fields[:6]
 
 
+class Scales(NamedTuple):
+    """What a predictor standardises by."""
+
+    input_mean: Float[Array, "genes"]
+    input_deviation: Float[Array, "genes"]
+    target_mean: Float[Array, ""]
+    target_deviation: Float[Array, ""]
+
+
 def predict(model: LatencyMLP, features: Float[Array, "n genes"]) -> Float[Array, "n"]:
-    """Latencies in ms, always positive; pure, to be used inside a jitted search."""
-    return jnp.exp(_standardised(model, features) * model.target_deviation + model.target_mean)
+    """Latencies in ms, the geometric mean of the members', always positive; pure, to be used inside a jitted search."""
+    weights = {name: getattr(model, name) for name in WEIGHTS}
+    members = jax.vmap(_perceptron, (0, None))(weights, (features - model.input_mean) / model.input_deviation)
+    return jnp.exp(members.mean(axis=0) * model.target_deviation + model.target_mean)
 
 
 def fit(
@@ -55,8 +67,9 @@ def fit(
     learning_rate: float = 0.01,
     weight_decay: float = 2.0,
 ) -> LatencyMLP:
-    """Train on all points at once with AdamW and a cosine schedule; the step with the best validation loss is kept.
+    """Train on all points at once with AdamW and a cosine schedule, several perceptrons side by side.
 
+    Of each the step with the best validation loss is kept.
     The loss is the squared error of log latency, so that relative errors count alike for small and large networks. A few
     hundred points want a weight decay of 1 to 4 (it is multiplied by the learning rate; biases are left alone): at 0.01
     the perceptron learns the points by heart. Raises a `UserError` on a latency that is not finite and above 0.
@@ -64,18 +77,14 @@ def fit(
     check_latencies("training", latency_ms_train)
     check_latencies("validation", latency_ms_validation)
     input_mean, input_deviation = standardisation(features_train)
-    target = jnp.log(jnp.asarray(latency_ms_train, jnp.float32))
+    target, validation = (jnp.log(jnp.asarray(some, jnp.float32)) for some in (latency_ms_train, latency_ms_validation))
     spread = target.std()
-    start = LatencyMLP(
-        **_initial_weights(key, features_train.shape[1]),
-        input_mean=input_mean,
-        input_deviation=input_deviation,
-        target_mean=target.mean(),
-        target_deviation=jnp.where(spread > 0, spread, 1.0),
-    )
-    validation = jnp.log(jnp.asarray(latency_ms_validation, jnp.float32))
+    scales = Scales(input_mean, input_deviation, target.mean(), jnp.where(spread > 0, spread, 1.0))
     points = (features_train, target, jnp.ones_like(target)), (features_validation, validation, jnp.ones_like(validation))
-    return _train(start, *points, steps, jnp.float32(learning_rate), jnp.float32(weight_decay))
+    rates = jnp.float32(learning_rate), jnp.float32(weight_decay)
+    return LatencyMLP(
+        **jax.vmap(lambda key: _train(key, scales, *points, steps, *rates))(jax.random.split(key, MEMBERS)), **scales._asdict()
+    )
 
 
 @dataclass(frozen=True)
@@ -137,11 +146,11 @@ def _initial_weights(key: PRNGKey, genes: int) -> dict[str, Array]:
     return weights
 
 
-def _standardised(model: LatencyMLP, features: Float[Array, "n genes"]) -> Float[Array, "n"]:
-    x = (features - model.input_mean) / model.input_deviation
-    x = jax.nn.swish(x @ model.w0 + model.b0)
-    x = jax.nn.swish(x @ model.w1 + model.b1)
-    return (x @ model.w2 + model.b2)[:, 0]
+def _perceptron(weights: dict[str, Array], x: Float[Array, "n genes"]) -> Float[Array, "n"]:
+    """Standardised gene values to standardised log latency."""
+    x = jax.nn.swish(x @ weights["w0"] + weights["b0"])
+    x = jax.nn.swish(x @ weights["w1"] + weights["b1"])
+    return (x @ weights["w2"] + weights["b2"])[:, 0]
 
 
 @partial(jax.jit, static_argnames="steps")
@@ -156,29 +165,25 @@ def _train_members(keys, features: Features, target, weight: Float[Array, "k n"]
             spread = jnp.sqrt(mean((values - mean(values)) ** 2))
             return jnp.where(spread > 0, spread, 1.0)
 
-        start = LatencyMLP(
-            **_initial_weights(key, features.shape[1]),
-            input_mean=mean(features),
-            input_deviation=deviation(features),
-            target_mean=mean(target),
-            target_deviation=deviation(target),
-        )
+        scales = Scales(mean(features), deviation(features), mean(target), deviation(target))
         points = (features, target, weight)
-        return _train(start, points, points, steps, learning_rate, weight_decay)
+        weights = _train(key, scales, points, points, steps, learning_rate, weight_decay)
+        return LatencyMLP(**jax.tree.map(lambda leaf: leaf[None], weights), **scales._asdict())
 
     return jax.vmap(one)(keys, weight)
 
 
 @partial(jax.jit, static_argnames="steps")
-def _train(start: LatencyMLP, train, validation, steps: int, learning_rate, weight_decay) -> LatencyMLP:
-    """`train` and `validation` are features, log latency, and the weight of each point."""
-    weights = {name: getattr(start, name) for name in WEIGHTS}
+def _train(key, scales: Scales, train, validation, steps: int, learning_rate, weight_decay) -> dict[str, Array]:
+    """Weights of one perceptron; `train` and `validation` are features, log latency, and the weight of each point."""
+    weights = _initial_weights(key, train[0].shape[1])
     decayed = {name: name.startswith("w") for name in WEIGHTS}
     optimiser = optax.adamw(optax.cosine_decay_schedule(learning_rate, steps), weight_decay=weight_decay, mask=decayed)
 
     def loss(weights, features, log_latency, weight):
-        target = (log_latency - start.target_mean) / start.target_deviation
-        return jnp.sum(weight * (_standardised(start._replace(**weights), features) - target) ** 2) / weight.sum()
+        target = (log_latency - scales.target_mean) / scales.target_deviation
+        x = (features - scales.input_mean) / scales.input_deviation
+        return jnp.sum(weight * (_perceptron(weights, x) - target) ** 2) / weight.sum()
 
     def step(carry, _):
         weights, state, best, best_loss = carry
@@ -191,4 +196,4 @@ def _train(start: LatencyMLP, train, validation, steps: int, learning_rate, weig
 
     carry = (weights, optimiser.init(weights), weights, loss(weights, *validation))
     (_, _, best, _), _ = jax.lax.scan(step, carry, length=steps)
-    return start._replace(**best)
+    return best

@@ -27,6 +27,18 @@ def read_claims(run: RunDirectory) -> dict[str, Any]:
     return run.read_json(FILE) if run.exists(FILE) else {}
 
 
+def holds(met: bool) -> str:
+    """A claim's verdict."""
+    return "holds" if met else "does not hold"
+
+
+def publish(run: RunDirectory, experiment: str, claims: Sequence[Claim], setup: str) -> int:
+    """Print the claims and leave them in the run; 1 if one does not hold, an exit code."""
+    print(f"\n{markdown(claims, setup)}")
+    write_claims(run, experiment, claims, setup)
+    return int(any(claim.verdict in ("does not hold", "loses") for claim in claims))
+
+
 def markdown(claims: Sequence[Claim], setup: str) -> str:
     """The table as text.
 

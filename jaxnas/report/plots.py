@@ -5,7 +5,7 @@ Names of networks come from strangers: mathematics in text is off, and text is d
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -37,7 +37,13 @@ WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms
 
 
-def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Axes]:
+def cycled() -> Iterator[tuple[str, str]]:
+    """Colours and markers, in an order that stays."""
+    return zip(CYCLE, MARKERS, strict=True)
+
+
+def axes_of(xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Axes]:
+    """A figure of one plot."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     return figure, axes
@@ -85,7 +91,7 @@ def pareto(
     limit_ms: float | None,
 ) -> Figure:
     """Accuracy against predicted latency: candidates of the search and of random sampling, their fronts, the chosen networks."""
-    figure, axes = _axes("predicted latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
+    figure, axes = axes_of("predicted latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
     axes.scatter(
         sampled[:, 1], _accuracy(sampled), s=9, color=ORANGE, alpha=0.45, lw=0, label=f"random sampling, {len(sampled)} candidates"
@@ -109,7 +115,7 @@ def doubt(
     measured_front: Bool[np.ndarray, "m"],
 ) -> Figure:
     """The front as the predictor has it, with its intervals (low and high, ms), and the front of what was measured."""
-    figure, axes = _axes("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
+    figure, axes = axes_of("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
     axes.scatter(predicted[:, 1], _accuracy(predicted), s=9, color=SKY, alpha=0.5, lw=0, label=f"predicted, {len(predicted)} candidates")
     front, reach = predicted[predicted_front], interval[predicted_front]
@@ -126,7 +132,7 @@ def doubt(
 @mpl.rc_context(STYLE)
 def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
     """Hypervolume after every generation of the search, and of random sampling after as many evaluations."""
-    figure, axes = _axes("generation", "hypervolume (error × ms)")
+    figure, axes = axes_of("generation", "hypervolume (error × ms)")
     generation = np.arange(len(found))
     axes.plot(generation, found, color=BLUE, lw=1.8, marker="o", ms=3, label="search")
     axes.plot(generation, sampled, "--", color=VERMILLION, lw=1.8, marker="s", ms=3, label="random sampling, as many evaluations")
@@ -138,7 +144,7 @@ def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) 
 @mpl.rc_context(STYLE)
 def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
     """Predicted against measured latency; each split is rows of [measured ms, predicted ms]. The band is ±10 %."""
-    figure, axes = _axes("measured latency (ms)", "predicted latency (ms)", (6.4, 6.0))
+    figure, axes = axes_of("measured latency (ms)", "predicted latency (ms)", (6.4, 6.0))
     everything = np.concatenate(list(splits.values()))
     low, high = 0.95 * np.nanmin(everything), 1.05 * np.nanmax(everything)
     ends = np.array([low, high])
@@ -154,7 +160,7 @@ def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
 @mpl.rc_context(STYLE)
 def training(step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_largest: Float[np.ndarray, "n"]) -> Figure:
     """Training loss of the supernet over the steps."""
-    figure, axes = _axes("training step", "loss", (8.0, 3.6))
+    figure, axes = axes_of("training step", "loss", (8.0, 3.6))
     axes.plot(step, loss, color=BLUE, lw=1.3, label="all subnets of a step")
     axes.plot(step, loss_largest, "--", color=VERMILLION, lw=1.3, label="largest subnet")
     axes.legend(loc="upper right")
@@ -164,7 +170,7 @@ def training(step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_larg
 @mpl.rc_context(STYLE)
 def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
     """Accuracy on the search split while each chosen network trains on its own; a curve is rows of [epoch, accuracy]."""
-    figure, axes = _axes("epoch of fine-tuning", "accuracy on the search split (%)", (8.0, 3.6))
+    figure, axes = axes_of("epoch of fine-tuning", "accuracy on the search split (%)", (8.0, 3.6))
     for i, (label, rows) in enumerate(curves.items()):
         color, marker = CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]
         axes.plot(rows[:, 0], 100 * rows[:, 1], color=color, marker=marker, ms=4, lw=1.3, label=label)
@@ -179,9 +185,15 @@ def svg(figure: Figure, name: str) -> str:
 
     Its ids start with `name`, so that several figures share a page. Comments (they quote the text) are dropped.
     """
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=WITHOUT_METADATA)
-    text = re.sub(r"<!--.*?-->\s*", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", svg_file(figure), flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])
     text = re.sub(r'\bid="', f'id="{name}-', text)
     return re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
+
+
+@mpl.rc_context(STYLE)
+def svg_file(figure: Figure) -> str:
+    """The figure as the text of an SVG file; equal figures give equal text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=WITHOUT_METADATA)
+    return buffer.getvalue()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from jaxnas.spaces.space import Gene, Part, Space
-from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, make_divisible, squeezed, strided
+from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed, strided
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
 
 
@@ -83,11 +83,12 @@ def _stem(net: MobileNet, resolution, width) -> list[Layers]:
 
 
 def _head(net: MobileNet, stride: int, resolution, width, last) -> list[Layers]:
-    size, wide = strided(resolution, stride), HEAD_EXPAND * width
+    size, wide = strided(resolution, stride), head_width(net, width, last)
+    feature = [_row(CONV, 1, 1, wide, last, extras=0)] if net.head == "v3" else []
     return [
         _row(CONV, size, size, width, wide),
         _row(POOL, size, 1, wide, wide, extras=0),
-        _row(CONV, 1, 1, wide, last, extras=0),
+        *feature,
         _row(LINEAR, 1, 1, last, net.classes, extras=1),
     ]
 
@@ -121,7 +122,7 @@ def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kerne
             _row(POOL, size, 1, middle, middle, extras=0, kept=kept),
             _row(CONV, 1, 1, middle, squeezed(middle), extras=1, kept=kept + wide),
             _row(CONV, 1, 1, squeezed(middle), middle, extras=1, kept=kept + wide),
-            _row(MUL, size, size, middle, middle, extras=0, kept=kept + middle),
+            _row(MUL, size, size, middle, middle, extras=0, kept=kept + middle, second=middle),
         ]
     if stage.operator == "conv":
         rows += [_row(CONV, before, size, c_in, c_out, kernel, stride)]
@@ -131,10 +132,23 @@ def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kerne
         rows += [_row(AVGPOOL2, before, size, c_in, c_in, extras=0, kept=narrow)]
     if net.shortcut == "always":
         rows += [_row(CONV, size, size, c_in, c_out, extras=0, kept=narrow, repeat=(c_in != c_out) * 1)]
-    return [*rows, _row(ADD, size, size, c_out, c_out, extras=0, kept=narrow, repeat=shortcut)]
+    return [*rows, _row(ADD, size, size, c_out, c_out, extras=0, kept=narrow, second=narrow, repeat=shortcut)]
 
 
-def _row(kind, before, size, c_in, c_out, kernel: Any = 1, stride: Any = 1, groups: Any = 1, extras: Any = 2, kept=0, repeat: Any = 1):
-    """One operator; its first input is `before` pixels wide, and `kept` activations are held beside it: other inputs, too."""
-    live = before**2 * c_in + size**2 * c_out + kept
-    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras, live, repeat)
+def _row(
+    kind,
+    before,
+    size,
+    c_in,
+    c_out,
+    kernel: Any = 1,
+    stride: Any = 1,
+    groups: Any = 1,
+    extras: Any = 2,
+    kept=0,
+    second: Any = 0,
+    repeat: Any = 1,
+):
+    """One operator; its first input is `before` pixels wide, `kept` activations are held beside it, of them `second` its other input."""
+    first = before**2 * c_in
+    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras, first + second, first + size**2 * c_out + kept, repeat)

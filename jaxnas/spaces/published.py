@@ -1,5 +1,7 @@
 """Spaces by name: those of the papers, exactly, the same with strides for small images, and two small ones of our own."""
 
+from dataclasses import replace
+
 from jaxnas.spaces.mobilenet import MobileNet, Stage, make_divisible, mobilenet_space
 from jaxnas.spaces.space import Space
 
@@ -85,7 +87,21 @@ def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
 
 def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
     """About 6 to 70 MMACs at 32 pixels; two resolutions, three quarters of the images' own and the whole."""
-    stages = (
+    sizes = (3 * image_size // 4, image_size)
+    return mobilenet_space("cifar", MobileNet(sizes, (16, 24), 1, _cifar_stages(), (448, 512), channels, classes))
+
+
+def cifar_hailo(channels: int = 3, classes: int = 10) -> Space:
+    """`cifar` as the model of the Hailo-8L knows networks: ReLU6, no squeeze-excite, images enlarged to 120 or 144 pixels.
+
+    All but its parameters, 0.7 to 1.5 million, lies within what that model was fitted to (1.2 million and more).
+    """
+    stages = tuple(replace(stage, squeeze_excite=False, activation="relu6") for stage in _cifar_stages())
+    return mobilenet_space("cifar_hailo", MobileNet((120, 144), (16, 24), 1, stages, (448, 512), channels, classes, "relu6"))
+
+
+def _cifar_stages() -> tuple[Stage, ...]:
+    return (
         Stage((16, 24), (1, 2), (3, 5), (1,), 1, False),
         Stage((16, 24), (1, 2, 3), (3, 5), (3, 4, 5), 2, False),
         Stage((24, 32), (2, 3, 4), (3, 5), (3, 4, 5), 1, True),
@@ -94,4 +110,3 @@ def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
         Stage((80, 88, 96, 104), (2, 3, 4), (3, 5), (6,), 2, True),
         Stage((104, 112), (1, 2), (3, 5), (6,), 1, True),
     )
-    return mobilenet_space("cifar", MobileNet((3 * image_size // 4, image_size), (16, 24), 1, stages, (448, 512), channels, classes))

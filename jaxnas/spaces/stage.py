@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jaxnas.errors import UserError
 
-HEAD_EXPAND = 6  # the head's first 1x1 convolution widens the last stage by this much
+HEAD_EXPAND = 6  # MobileNetV3's head: its first 1x1 convolution widens the last stage by this much
 OPERATORS = ("mbconv", "fused_mbconv", "conv")
 ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
 
@@ -60,11 +60,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class MobileNet:
-    """What a supernet of this family is built from. The stem is a 3x3 convolution, the head MobileNetV3's.
+    """What a supernet of this family is built from. The stem is a 3x3 convolution.
 
     `shortcut` "always": around every block, by 2x2 average pool at stride 2 and a 1x1 convolution where the widths differ
     (AttentiveNAS); "identity": only around blocks of stride 1 and equal widths (Once-for-All). `per_block`: every block has a
     kernel and an expand gene of its own. `kernel_transform`: a smaller kernel is the larger one's centre times a learned matrix.
+    `head` "v3", MobileNetV3's: a 1x1 convolution to six times the last stage's width, pool, a layer of the last width, classifier;
+    "v2", MobileNetV2's: a 1x1 convolution to the last width, pool, classifier.
     """
 
     resolutions: tuple[int, ...]
@@ -78,6 +80,7 @@ class MobileNet:
     shortcut: str = "always"
     per_block: bool = False
     kernel_transform: bool = False
+    head: str = "v3"
 
     def __post_init__(self):
         for name in ("resolutions", "first_widths", "last_widths"):
@@ -89,6 +92,7 @@ class MobileNet:
         if not self.stages:
             raise UserError("a network needs at least one stage, got none")
         _among("shortcut", self.shortcut, ("always", "identity"))
+        _among("head", self.head, ("v3", "v2"))
         _among("activation", self.activation, ACTIVATIONS)
 
 
@@ -110,6 +114,11 @@ def strided(size, stride: int):
     4
     """
     return -(-size // stride)
+
+
+def head_width(net: MobileNet, width, last):
+    """Channels that the head pools, for a width of the last stage and a last width; for ints and traced integers alike."""
+    return HEAD_EXPAND * width if net.head == "v3" else last
 
 
 def squeezed(middle):

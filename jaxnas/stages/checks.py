@@ -2,13 +2,12 @@
 
 from functools import reduce
 
-from jaxnas.config import DATASETS, Config, make_algorithm, make_device
+from jaxnas.config import DATASETS, Config, make_algorithm, make_device, make_space
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.npu import Modelled
 from jaxnas.spaces.space import Space
-from jaxnas.stages.job import choose_space
 from jaxnas.training.loop import METHODS, PRECISIONS
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
@@ -56,7 +55,7 @@ def check_settings(config: Config) -> None:
         raise UserError(f"search.hybrid.share must be above 0 and at most 1, got {config.search.hybrid.share}: it is a share of the images")
     if config.search.hybrid.trains and config.export.precision != "float32":
         raise UserError(f"search.hybrid trains float32 networks, export.precision is {config.export.precision}: give up one of the two")
-    choose_space(config.space)
+    make_space(config.space)
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)

@@ -15,7 +15,7 @@ from jaxnas.progress import log, progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.profile import exporter, fastest, measurement_row, open_device, read_measurements
+from jaxnas.stages.profile import by_genome, exporter, fastest, latency_of, measurement_row, open_device, read_measurements
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -68,15 +68,14 @@ def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray
 
 
 def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
-    """The measured networks that the predictor may know, and the fastest measurement of each; NaN if all failed."""
-    rows = [row for row in read_measurements(job.run) if row["split"] != "test"]
+    """The measured networks that the predictor may know, and the latency of each; NaN if all failed."""
+    networks = by_genome([row for row in read_measurements(job.run) if row["split"] != "test"])
     with reading(job.run, "measurements.csv"):
-        genomes = np.array([row["genome"].split() for row in rows], np.int32)
+        genomes = np.array([text.split() for text in networks], np.int32)
     genomes = np.asarray(job.space.canonical(genomes))
     best: dict[str, float] = {}
-    for text, row in zip(map(genome_text, genomes), rows, strict=True):
-        latency_ms = np.nan if row["failure"] else float(row["latency_ms"])
-        best[text] = float(np.fmin(best.get(text, np.nan), latency_ms))
+    for text, rows in zip(map(genome_text, genomes), networks.values(), strict=True):
+        best[text] = float(np.fmin(best.get(text, np.nan), latency_of(rows)))
     return genomes, best
 
 
@@ -91,7 +90,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
         if (text := genome_text(genome)) not in known:
             model, figures = export(genome)
             layers = job.space.layers(jnp.asarray(genome))
-            best = fastest(device, ExportedModel(model, genome, layers=layers), job.config.profile.rounds)
+            best = fastest(device, ExportedModel(model, genome, layers=layers), job.config.profile)
             job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
             known[text] = best.latency_ms
         return known[text]

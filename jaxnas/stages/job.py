@@ -1,9 +1,9 @@
 """What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxnas import checkpoints
-from jaxnas.config import DATASETS, SPACES, SUPERNETS, Config, DataConfig
+from jaxnas.config import DATASETS, SUPERNETS, Config, DataConfig, make_space
 from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
-from jaxnas.spaces import toml
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
@@ -98,16 +97,7 @@ def open_job(run: RunDirectory, config: Config) -> Job:
 
 def load_space(config: Config, data: Dataset) -> Space:
     """The space that the settings name, for these images."""
-    return choose_space(config.space)(data.image_size[0], data.channels, data.classes)
-
-
-def choose_space(name: str) -> Callable[[int, int, int], Space]:
-    """What builds the space: of a known name, or of a .toml file."""
-    if name.endswith(".toml"):
-        return partial(toml.load, name)
-    if name not in SPACES:
-        raise UserError(f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any .toml file that describes one")
-    return SPACES[name]
+    return make_space(config.space)(data.image_size[0], data.channels, data.classes)
 
 
 def space_settings(space: Space) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
 from jaxnas.stages.job import Job, reading
-from jaxnas.stages.profile import read_measurements, unmeasured
+from jaxnas.stages.profile import by_genome, latency_of, read_measurements, unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 SPLITS = ("train", "validation", "test")
@@ -24,14 +24,13 @@ def run_predict(job: Job) -> bool:
         return False
     if unmeasured(job):
         raise UserError(f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first")
-    rows = read_measurements(run)
-    fastest = _fastest(rows)
-    rows = {split: [row for row in fastest if row["split"] == split] for split in SPLITS}
+    networks = [some for some in by_genome(read_measurements(run)).values() if not np.isnan(latency_of(some))]
+    rows = {split: [some for some in networks if some[0]["split"] == split] for split in SPLITS}
     if min(len(some) for some in rows.values()) < 2:
         advice = "mend what its column failure says, delete the file and run `jaxnas profile` again"
         raise UserError(f"measurements.csv in {run.root} needs 2 networks per split that were measured: {advice}")
     features = {split: gene_values(job.space, jnp.asarray(_genomes(job, rows[split]))) for split in SPLITS}
-    measured = {split: np.array([float(row["latency_ms"]) for row in rows[split]], np.float32) for split in SPLITS}
+    measured = {split: np.array([latency_of(some) for some in rows[split]], np.float32) for split in SPLITS}
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
     model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
     predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
@@ -46,19 +45,9 @@ def run_predict(job: Job) -> bool:
     return True
 
 
-def _fastest(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """One row per network, that of its fastest round; rounds that failed are left out."""
-    best: dict[str, dict[str, str]] = {}
-    for row in rows:
-        seen = best.get(row["genome"])
-        if not row["failure"] and (seen is None or float(row["latency_ms"]) < float(seen["latency_ms"])):
-            best[row["genome"]] = row
-    return list(best.values())
-
-
-def _genomes(job: Job, rows: list[dict[str, str]]) -> np.ndarray:
+def _genomes(job: Job, networks: list[list[dict[str, str]]]) -> np.ndarray:
     with reading(job.run, "measurements.csv"):
-        genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
+        genomes = [np.array(rows[0]["genome"].split(), np.int32) for rows in networks]
     for genome in genomes:
         job.space.decode(genome)  # refuses what is no genome of this space
     return np.array(genomes)
@@ -70,7 +59,7 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
         arrays = job.run.read_npz("predictor.npz")
         model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
         shapes = [(len(job.space.genes), mlp.HIDDEN[0]), mlp.HIDDEN, (mlp.HIDDEN[1], 1)]
-        if [w.shape for w in (model.w0, model.w1, model.w2)] != shapes:
+        if [w.shape for w in (model.w0, model.w1, model.w2)] != [(mlp.MEMBERS, *shape) for shape in shapes]:
             raise ValueError(f"weights of another space than {job.space.name}")
     return model
 
@@ -81,6 +70,6 @@ def _quality(measured, predicted, factor: float) -> dict[str, float]:
 
 def _compared(split: str, rows, measured, predicted, factor: float) -> list[dict[str, object]]:
     return [
-        {"split": split, "genome": row["genome"], "measured_ms": m, "predicted_ms": p, "low_ms": p / factor, "high_ms": p * factor}
-        for row, m, p in zip(rows, measured, predicted, strict=True)
+        {"split": split, "genome": some[0]["genome"], "measured_ms": m, "predicted_ms": p, "low_ms": p / factor, "high_ms": p * factor}
+        for some, m, p in zip(rows, measured, predicted, strict=True)
     ]

@@ -50,7 +50,7 @@ def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measu
     if not model:
         return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
     layers = job.space.layers(jnp.asarray(genome))
-    return fastest(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile.rounds)
+    return fastest(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
 
 
 def _accuracy(job: Job, genome: np.ndarray, model: str) -> float:

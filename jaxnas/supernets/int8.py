@@ -96,9 +96,11 @@ def _beside(arrays, ranges):
 
 def _classify(net: MobileNet, choice, head: Arrays, features, touch: Callable, change: Callable) -> Float[Array, "n classes"]:
     """The layers after the global pool."""
-    live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
-    x = features @ jnp.where(live, change(head["feature"]["kernel"][0, 0]), 0)
-    x = _activated(net.activation, x, lambda tensor, x: touch(f"feature{tensor}", x))
+    x = features
+    if net.head == "v3":
+        live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
+        x = x @ jnp.where(live, change(head["feature"]["kernel"][0, 0]), 0)
+        x = _activated(net.activation, x, lambda tensor, x: touch(f"feature{tensor}", x))
     return touch("logits", x @ change(head["classifier"]["kernel"]) + head["classifier"]["bias"])
 
 

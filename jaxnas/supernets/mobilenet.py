@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, make_divisible, squeezed
+from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed
 from jaxnas.supernets.elastic import Conv, ConvNorm, Depthwise, Linear, Shortcut, SqueezeExcite
 from jaxnas.supernets.int8 import build_int8
 from jaxnas.supernets.operators import Sizes, operators
@@ -71,12 +71,11 @@ class Net(nnx.Module):
                 blocks[f"block{b}"] = Block(block_key, net, stage, widths, first=b == 0)
                 widths = stage.widths
             setattr(self, f"mb{i}", nnx.Dict(blocks))
-        c_in = widths[-1]
-        keys = jax.random.split(last, 3)
-        self.last_conv = nnx.Dict(
-            expand=ConvNorm(keys[0], c_in, HEAD_EXPAND * c_in, net.activation),
-            feature=Conv(keys[1], HEAD_EXPAND * c_in, net.last_widths[-1]),
-        )
+        c_in, c_out = widths[-1], net.last_widths[-1]
+        keys, wide = jax.random.split(last, 3), head_width(net, c_in, c_out)
+        self.last_conv = nnx.Dict(expand=ConvNorm(keys[0], c_in, wide, net.activation))
+        if net.head == "v3":
+            self.last_conv["feature"] = Conv(keys[1], wide, c_out)
         self.classifier = Linear(keys[2], net.last_widths[-1], net.classes)
 
 
@@ -107,9 +106,11 @@ def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
         x, used[name] = _stage(getattr(modules, name), x, sizes, choice.depths[i], given.get(name))
         c_in = c_out
     head: Any = modules.last_conv
-    x, expanded = head["expand"](x, HEAD_EXPAND * c_in, given.get("last_conv", {}).get("expand"))
+    x, expanded = head["expand"](x, head_width(net, c_in, choice.last), given.get("last_conv", {}).get("expand"))
     used["last_conv"] = {"expand": expanded}
-    x = ACTIVATIONS[net.activation](head["feature"](jnp.mean(x, (1, 2), keepdims=True), choice.last))
+    x = jnp.mean(x, (1, 2), keepdims=True)
+    if net.head == "v3":
+        x = ACTIVATIONS[net.activation](head["feature"](x, choice.last))
     return modules.classifier(x), used
 
 

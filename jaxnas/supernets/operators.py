@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jaxnas.spaces.mobilenet import Choice
-from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, make_divisible, squeezed, strided
+from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed, strided
 from jaxnas.types import Size
 from jaxnas.workload import Op
 
@@ -27,10 +27,11 @@ def operators(net: MobileNet, choice: Choice) -> tuple[Op, ...]:
             stride, sizes = stage.stride if b == 0 else 1, Sizes(c_in, choice.widths[i], choice.kernels[i][b], choice.expands[i][b])
             append_block(ops, f"mb{i + 1}/block{b}", net, stage, size, stride, sizes)
             size, c_in = strided(size, stride), choice.widths[i]
-    wide = HEAD_EXPAND * c_in
+    wide = head_width(net, c_in, choice.last)
     _append(ops, "conv", size, c_in, wide, "last_conv/expand", norm=True, act=net.activation)
     _append(ops, "pool", 1, wide, wide)
-    _append(ops, "conv", 1, wide, choice.last, "last_conv/feature", act=net.activation)
+    if net.head == "v3":
+        _append(ops, "conv", 1, wide, choice.last, "last_conv/feature", act=net.activation)
     _append(ops, "linear", 1, choice.last, net.classes, "classifier", bias=True)
     return tuple(ops)
 

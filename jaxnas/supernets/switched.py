@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import HEAD_EXPAND, MobileNet, Stage, strided
+from jaxnas.spaces.stage import MobileNet, Stage, head_width, strided
 from jaxnas.supernets.norm import batch_statistics, pooled
 from jaxnas.supernets.operators import Sizes, append_block
 from jaxnas.supernets.parts import in_batches_of, in_parts, joined
@@ -50,8 +50,10 @@ def build_switched(space: Space) -> Switched:
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
         choice, head = split_genes(net, list(genome)), weights["head"]
         features = in_batches_of(MICRO_BATCH, lambda part: walk(net, weights, part, choice, _evaluate)[0], images)
-        live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
-        x = ACTIVATIONS[net.activation](features @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
+        x = features
+        if net.head == "v3":
+            live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
+            x = ACTIVATIONS[net.activation](x @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
         return x @ head["classifier"]["kernel"] + head["classifier"]["bias"]
 
     return Switched(calibrate, logits)
@@ -64,8 +66,7 @@ def grouped(net: MobileNet, params: Params) -> Weights:
         blocks = [flat({"block": params[f"mb{i + 1}"][f"block{b}"]}) for b in range(stage.depths[-1])]
         rest = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks[1:]) if len(blocks) > 1 else {}
         weights[f"mb{i + 1}"] = {"first": blocks[0], "rest": rest}
-    head = params["last_conv"]
-    return weights | {"head": flat({"expand": head["expand"], "feature": head["feature"], "classifier": params["classifier"]})}
+    return weights | {"head": flat({**params["last_conv"], "classifier": params["classifier"]})}
 
 
 def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable) -> tuple[Array, Weights]:
@@ -84,8 +85,7 @@ def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable
         depth = jnp.asarray(stage.depths)[choice.depths[i]]
         x, rest = _rest(_later_forms(net, stage, size), depth, out, jnp.stack(kernels), jnp.stack(expands), mine["rest"], x, run)
         made[f"mb{i + 1}"] = {"first": first, "rest": rest}
-    head = [_head(net, size, c) for c in widths]
-    x, made["head"] = run(Forms(head, np.arange(len(head)), HEAD_EXPAND * widths[-1]), (width,), weights["head"], x)
+    x, made["head"] = run(_head_forms(net, size), (width, choice.last), weights["head"], x)
     return x[:, 0, 0], made
 
 
@@ -212,7 +212,15 @@ def _block(net: MobileNet, stage: Stage, size: int, stride: int, sizes: Sizes) -
     return tuple(ops)
 
 
-def _head(net: MobileNet, size: int, c_in: int) -> tuple[Op, ...]:
-    wide = HEAD_EXPAND * c_in
+def _head_forms(net: MobileNet, size: int) -> Forms:
+    """Of the head up to its pool."""
+    keys: dict[tuple[int, int], int] = {}
+    choices = product(net.stages[-1].widths, net.last_widths)
+    table = [keys.setdefault((c_in, head_width(net, c_in, last)), len(keys)) for c_in, last in choices]
+    shape = (len(net.stages[-1].widths), len(net.last_widths))
+    return Forms([_head(net, size, *key) for key in keys], np.reshape(table, shape), max(wide for _, wide in keys))
+
+
+def _head(net: MobileNet, size: int, c_in: int, wide: int) -> tuple[Op, ...]:
     expand = Op("conv", "expand", (-1,), size, size, c_in, wide, norm=True, act=net.activation)
     return expand, Op("pool", "", (0,), 1, 1, wide, wide)

@@ -14,7 +14,8 @@ from jaxnas.export.lint import TARGETS, lint, require_accepted
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
 from jaxnas.hardware.device import ExportedModel
-from jaxnas.hardware.npu import HAILO_8L, Modelled, workload
+from jaxnas.hardware.npu import Modelled
+from jaxnas.hardware.npu_dataflow import HAILO_8L, workload
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.config import ProfileConfig, make_device
 from jaxnas.hardware.device import Device, ExportedModel
-from jaxnas.hardware.npu import HAILO_8L, CostModel, Modelled, Workload, workload
-from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3, tiny
+from jaxnas.hardware.npu import CostModel, Modelled
+from jaxnas.hardware.npu_dataflow import HAILO_8L, Workload, workload
+from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 
@@ -54,7 +56,7 @@ def layers(*rows):
     """A table of rows of kind, size, c_in, c_out, kernel, stride, groups."""
     kind, size, c_in, c_out, kernel, stride, groups = (jnp.asarray(column, jnp.int32) for column in zip(*rows, strict=True))
     ones = jnp.ones_like(kind)
-    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras=ones, live=ones, repeat=ones)
+    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras=ones, reads=ones, live=ones, repeat=ones)
 
 
 RESNET_STEM = [(CONV, 112, 3, 64, 7, 2, 1), (AVGPOOL2, 56, 64, 64, 3, 2, 1)]
@@ -101,6 +103,25 @@ def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest
     estimate = HAILO_8L(space.layers(jnp.asarray(space.smallest)))
     assert estimate.extrapolated
     assert estimate.period_ms == np.float32(HAILO_8L.shortest_ms) or estimate.several
+
+
+def test_networks_in_several_pieces_have_no_latency_where_one_is_asked_for():
+    device = make_device(ProfileConfig(device="hailo8l_model:single"))
+    assert isinstance(device, Modelled) and device.name == "hailo8l_model:single" and device.model.error == HAILO_8L.error
+    whole, several = (ExportedModel(b"", np.zeros(1, np.int32), layers=resnet(width=width)) for width in (1, 2))
+    assert device.measure(whole).latency_ms == float(HAILO_8L(resnet()).latency_ms)
+    assert device.measure(several).failure == "ValueError: the network does not fit as a whole"
+    assert np.isnan(device.model(resnet(width=2)).latency_ms)
+
+
+def test_the_space_for_it_lies_within_what_it_was_fitted_to():
+    space = cifar_hailo()
+    layers = jax.vmap(space.layers)(space.sample(jax.random.key(0), 200))
+    work = workload(layers)
+    assert not HAILO_8L(layers).several.any()
+    for name, least, most in HAILO_8L.fitted:
+        if name != "params":
+            assert least <= getattr(work, name).min() and getattr(work, name).max() <= most
 
 
 def test_it_is_a_cost_model_and_says_how_far_it_is_off():

@@ -11,6 +11,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.search.algorithm import Algorithm
 from jaxnas.search.compiled import search_many
+from jaxnas.search.elitist import Elitist
 from jaxnas.search.evolution import RegularizedEvolution
 from jaxnas.search.evosax import Evosax
 from jaxnas.search.islands import Islands
@@ -28,6 +29,7 @@ ALGORITHMS = [
     NSGA3(9),
     MOEAD(9, neighbours=3),
     RegularizedEvolution(9, members=18, sample=5),
+    Elitist(9, objectives=2),
     LocalSearch(9),
     Evosax("CMA_ES", 9),
     Evosax("PSO", 9),

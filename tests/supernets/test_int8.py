@@ -1,5 +1,7 @@
 """The simulated int8 network against ONNX Runtime's, and the accuracies of a population against those of its files."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,16 +10,17 @@ import pytest
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
+from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.supernets.int8 import rounded, rounded_weights
 from jaxnas.supernets.mobilenet import build
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.recalibrate import statistics
 
 
-@pytest.fixture(scope="module")
-def case(small_mobilenet, randomised):
+@pytest.fixture(scope="module", params=["v3", "v2"])
+def case(request, small_mobilenet, randomised):
     """Labels are what the largest network says."""
-    net = build(small_mobilenet((8,), 3, 4))
+    net = build(mobilenet_space("small", replace(small_mobilenet((8,), 3, 4).structure, head=request.param)))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (212, 8, 8, 3))
     labels = jnp.argmax(net.apply(params, images, jnp.asarray(net.space.largest))[0], -1).astype(jnp.int32)

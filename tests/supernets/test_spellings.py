@@ -21,7 +21,7 @@ from jaxnas.supernets.supernet import take
 from jaxnas.training.recalibrate import statistics
 
 TOLERANCE = 1e-4  # of the largest logit
-SMALL = ["tiny", "cifar", "attentive_nas_cifar", "ofa_mobilenet_v3_cifar"]  # 32 pixels
+SMALL = ["tiny", "cifar", "attentive_nas_cifar", "ofa_mobilenet_v3_cifar", "raptor_cifar"]  # 32 pixels
 LARGE = ["attentive_nas", "ofa_mobilenet_v3"]
 
 # All operators, activations and shortcuts, and blocks with genes of their own, small enough to compile in seconds.
@@ -51,6 +51,19 @@ PER_BLOCK = MobileNet(
     shortcut="identity",
     per_block=True,
     kernel_transform=True,
+)
+# MobileNetV2's head, whose width is that of the pooled channels; stages that change nothing but their width.
+OTHER_HEAD = MobileNet(
+    (12,),
+    (8, 16),
+    1,
+    (Stage((8, 16), (1,), (3,), (1,), 1, activation="relu6"), Stage((16, 24), (1, 2), (3,), (6,), 2, activation="relu6")),
+    (16, 24, 32),
+    3,
+    4,
+    activation="relu6",
+    shortcut="identity",
+    head="v2",
 )
 
 
@@ -169,7 +182,7 @@ def test_two_hundred_genomes_of_a_space(name, randomised):
     print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
-@pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK], ids=["every operator", "per block"])
+@pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK, OTHER_HEAD], ids=["every operator", "per block", "other head"])
 def small(request, randomised):
     return prepare(mobilenet_space("small", request.param), randomised)
 

@@ -1,0 +1,100 @@
+"""Question: do the networks of a run's final front dominate hand-designed ones, more accurate and faster?
+
+The networks that a run has chosen and hand-designed CIFAR networks (by default the six of at most 70 million multiply-adds), all
+trained from scratch by one recipe, the run's `finetune` for `--epochs`, and measured on the run's device. The accuracy of the chosen
+ones with the weights that the search left them stands beside. Stopped, it goes on.
+
+Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py after `jaxnas verify`)
+"""
+
+import sys
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+import tyro
+
+from jaxnas.baselines.catalogue import BASELINES, init
+from jaxnas.cli import load_config
+from jaxnas.contest import Contestant, contest
+from jaxnas.export.onnx import emit
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.progress import progress
+from jaxnas.report.claims import Claim, holds, publish
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.finetune import read_chosen
+from jaxnas.stages.job import Job, open_job
+from jaxnas.stages.profile import fastest, open_device
+from jaxnas.training.parallel import use_every_core
+from jaxnas.workload import cost_table
+
+SMALL = ("resnet20", "resnet32", "mobilenetv2_x0_5", "mobilenetv2_x0_75", "shufflenetv2_x0_5", "shufflenetv2_x1_0")
+FILE = "baselines.csv"
+DOMINATED = 5 / 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is compared."""
+
+    run: tyro.conf.Positional[str]
+    """A run whose networks are verified."""
+    names: tuple[str, ...] = SMALL
+    seeds: int = 3
+    epochs: int = 0
+    """Of training from scratch; 0: as many as the run's `finetune`."""
+
+
+def contestants(job: Job, names: tuple[str, ...]) -> tuple[list[Contestant], list[Contestant]]:
+    """The run's chosen networks, and the hand-designed ones."""
+    genomes = {chosen["name"]: chosen["genome"] for chosen in read_chosen(job)}
+    ours = [Contestant(name, job.net.ops(genome), job.resolution(genome)) for name, genome in genomes.items()]
+    return ours, [Contestant(name, BASELINES[name](job.data.classes), 32) for name in names]
+
+
+def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
+    """Milliseconds on the run's device; weights do not matter."""
+    device, found = open_device(job), {}
+    with progress("measure", len(networks)) as advance:
+        for name, ops, resolution in networks:
+            model = emit(jax.device_get(init(jax.random.key(0), ops)), resolution, resolution, job.data.channels)
+            layers = cost_table(ops, resolution, resolution)
+            found[name] = fastest(device, ExportedModel(model, np.zeros(0, np.int32), layers=layers), job.config.profile).latency_ms
+            advance(latency_ms=found[name])
+    return found
+
+
+def dominating(one: Contestant, ours: list[Contestant], accuracy: dict[str, float], latency_ms: dict[str, float]) -> list[str]:
+    """Names of our networks that are more accurate and faster."""
+    return [o.name for o in ours if accuracy[o.name] > accuracy[one.name] and latency_ms[o.name] < latency_ms[one.name]]
+
+
+def main() -> int:
+    """Prints the table and the claim, and leaves the claim in the run; 1 if it does not hold."""
+    settings = tyro.cli(Settings, description=__doc__)
+    use_every_core()
+    with RunDirectory(settings.run) as run:
+        job = open_job(run, load_config(settings.run))
+        ours, theirs = contestants(job, settings.names)
+        latency_ms = latencies(job, [*ours, *theirs])
+        recipe = replace(job.config.finetune, epochs=settings.epochs or job.config.finetune.epochs)
+        trained = contest(replace(job, config=replace(job.config, finetune=recipe)), [*ours, *theirs], settings.seeds, FILE)
+        inherited = {row["name"]: f"{float(row['test_accuracy']):.2%}" for row in run.read_csv("verified.csv")}
+        mean = {name: float(found.mean()) for name, found in trained.items()}
+        better = {one.name: dominating(one, ours, mean, latency_ms) for one in theirs}
+        columns = ("network", "MMACs", "latency, ms", "accuracy from scratch", "of the seeds", "inherited", "dominated by")
+        print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+        for name, ops, _ in [*ours, *theirs]:
+            found = trained[name]
+            figures = (
+                f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | {mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
+            )
+            print(f"| {name} | {figures} | {inherited.get(name, '')} | {', '.join(better.get(name, []))} |")
+        count = sum(map(bool, better.values()))
+        setup = f"{job.data.name}, {recipe.epochs} epochs from scratch, {settings.seeds} seeds, latency on {job.config.profile.device}"
+        verdict = holds(count >= DOMINATED * len(better))
+        return publish(run, "baselines", [Claim("hand-designed networks dominated", "few", f"{count} of {len(better)}", verdict)], setup)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Networks of every origin under one recipe: fresh weights, the same images and epochs, statistics recalibrated, the test images once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnas.baselines.catalogue import init
+from jaxnas.data.augment import Augmentation
+from jaxnas.errors import UserError
+from jaxnas.progress import progress
+from jaxnas.stages.job import Job
+from jaxnas.store import digest
+from jaxnas.supernets.subnet import Subnet
+from jaxnas.training.evaluate import accuracy
+from jaxnas.training.finetune import FinetuneConfig, finetune
+from jaxnas.training.loop import Images, on_device
+from jaxnas.training.recalibrate import recalibrated
+from jaxnas.types import PRNGKey
+from jaxnas.workload import Op
+
+
+class Contestant(NamedTuple):
+    """A network to be trained, and the size of the images that it sees."""
+
+    name: str
+    ops: tuple[Op, ...]
+    resolution: int
+
+
+def from_scratch(
+    key: PRNGKey,
+    ops: tuple[Op, ...],
+    images: Images,
+    calibration: Float[Array, "m r r c"],
+    settings: FinetuneConfig,
+    augmentation: Augmentation,
+) -> Subnet:
+    """The network trained as `settings` say; `calibration`, images as it sees them, gives its resolution and its statistics.
+
+    Raises:
+        UserError: the loss became infinite or NaN.
+    """
+    weights_key, training_key = jax.random.split(key)
+    subnet = init(weights_key, ops)
+    for epoch, state, loss in finetune(subnet, images, calibration.shape[1], settings, augmentation, training_key):
+        if not np.isfinite(loss):
+            raise UserError(f"training diverged in epoch {epoch}: lower the learning rate, {settings.learning_rate:g}")
+        subnet = Subnet(ops, state.weights, {})
+    return recalibrated(subnet, calibration)
+
+
+def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) -> dict[str, Float[np.ndarray, "seeds"]]:
+    """Accuracies on the run's test images, {name: one for each seed}, trained by its `finetune` settings.
+
+    Each goes into the run's `file`, a CSV; what is there is not trained again.
+    """
+    rows = job.run.read_csv(file) if job.run.exists(file) else []
+    known = {(row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows}
+    images, settings, augmentation = on_device(job.data), job.config.finetune, job.config.data.augmentation
+    found: dict[str, list[float]] = {one.name: [] for one in contestants}
+    with progress("train", seeds * len(contestants)) as advance:
+        for seed in range(seeds):
+            for name, ops, resolution in contestants:
+                key = (name, digest([repr(ops), repr(settings), repr(augmentation), resolution]), seed)
+                if key not in known:
+                    test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
+                    subnet = from_scratch(random, ops, images, test.calibration, settings, augmentation)
+                    known[key] = float(accuracy(subnet, test.images, test.labels))
+                    job.run.append_csv(file, {"network": name, "digest": key[1], "seed": seed, "accuracy": known[key]})
+                found[name].append(known[key])
+                advance(latest=f"{name}: {known[key]:.1%}")
+    return {name: np.array(some) for name, some in found.items()}

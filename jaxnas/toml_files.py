@@ -1,0 +1,49 @@
+"""Descriptions that users write: a TOML file whose settings are the fields of a dataclass."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+from jaxnas.errors import UserError
+
+EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", tuple[int, ...]: "a list of whole numbers"}
+T = TypeVar("T")
+
+
+def read(path: str, what: str) -> dict[str, Any]:
+    """The settings of a file; a `UserError` names the file and what it was to describe."""
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}; name a .toml file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML file: {error}") from error
+
+
+def made(kind: type[T], where: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> T:
+    """A dataclass from a file's settings, each of the type of its field, and from what is given beside them.
+
+    A `UserError` begins with `where`, and names the setting and what was expected.
+    """
+    known: dict[str, Any] = {field.name: field for field in fields(kind) if field.name not in given}  # pyright: ignore[reportArgumentType]
+    if unknown := [name for name in settings if name not in known]:
+        raise UserError(f"{where}: unknown setting {unknown[0]}; known: {', '.join(known)}")
+    if missing := [field for field in known.values() if field.name not in settings and field.default is MISSING]:
+        raise UserError(f"{where}: {missing[0].name} is missing, expected {EXPECTED[missing[0].type]}")
+    values = {name: _value(f"{where}: {name}", known[name].type, value) for name, value in settings.items()}
+    try:
+        return kind(**values, **given)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _value(what: str, kind: Any, value: Any) -> Any:
+    if kind == tuple[int, ...] and type(value) is list and all(type(item) is int for item in value):
+        return tuple(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise UserError(f"{what} must be {EXPECTED[kind]}, got {value!r}")
+    return value
