@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from jaxnas.baselines.catalogue import BASELINES, init
-from jaxnas.cli import load_config
+from jaxnas.cli import load_config, told
 from jaxnas.contest import Contestant, contest
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
@@ -97,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

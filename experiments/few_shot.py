@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.cli import told
 from jaxnas.hardware.tables import Table
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.features import FeatureFunction, cell_counts, cell_operations, one_hot
@@ -204,4 +205,4 @@ def main(*arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(told(lambda: main(*sys.argv[1:])))

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from scipy.optimize import least_squares
 
+from jaxnas.cli import told
 from jaxnas.errors import UserError
 from jaxnas.hardware.npu_dataflow import HAILO_8L, DataflowChip, Workload, workload
 from jaxnas.predictors import metrics
@@ -204,6 +205,6 @@ def report(runs: list[Run], predicted_ms: np.ndarray, several: np.ndarray) -> in
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(told(main))
     except UserError as error:
         sys.exit(f"hailo8l_model: {error}")

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxnas.cli import load_config
+from jaxnas.cli import load_config, told
 from jaxnas.progress import progress
 from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.run_directory import RunDirectory
@@ -137,4 +137,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

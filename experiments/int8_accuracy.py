@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.cli import load_config
+from jaxnas.cli import load_config, told
 from jaxnas.config import ExportConfig
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
@@ -69,4 +69,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(told(lambda: main(*sys.argv[1:])))

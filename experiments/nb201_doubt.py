@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.cli import told
 from jaxnas.doubt import Found, search_with_doubt
 from jaxnas.hardware.tables import Table, load
 from jaxnas.predictors.ensemble import Ensemble
@@ -126,4 +127,4 @@ def main(path: str = TABLES) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(told(lambda: main(*sys.argv[1:])))

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.cli import told
 from jaxnas.compare import Problem
 from jaxnas.config import Config, SearchConfig
 from jaxnas.hardware.tables import Table, load
@@ -118,4 +119,4 @@ def main(path: str = TABLES) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(told(lambda: main(*sys.argv[1:])))

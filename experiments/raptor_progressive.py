@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 import tyro
 
+from jaxnas.cli import told
 from jaxnas.hardware.npu_memory import RAPTOR
 from jaxnas.inspection import some
 from jaxnas.report import chip_plots
@@ -78,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 
+from jaxnas.cli import told
 from jaxnas.hardware.npu_memory import RAPTOR
 from jaxnas.scaling import Grid, every_network
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2, uniform
@@ -75,4 +76,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -2,10 +2,10 @@
 
 The shape of table 3 and figure 2 of Castagnetti et al. on our images: MobileNetV2 at widths 0.35 and 0.5 and three resolutions; for the
 latency of each of the wider ones, the network with the most multiply-adds within it, by the paper's evolution (500 generations, half of
-the children mutated, half crossed), and the one that the run's supernet has for the most accurate. All are trained from scratch by one
-recipe, the run's `finetune`, several seeds each, and tested on the test images. Stopped, it goes on.
+the children mutated, half crossed), and, where the run has searched, the one that its supernet has for the most accurate. All are
+trained from scratch by one recipe, the run's `finetune`, several seeds each, and tested on the test images. Stopped, it goes on.
 
-Command: python experiments/raptor_table3.py RUN   (a run of experiments/raptor_search.py after `jaxnas search`)
+Command: python experiments/raptor_table3.py RUN   (a run of experiments/raptor_search.py after `jaxnas data`, or `jaxnas search`)
 """
 
 import sys
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxnas.cli import load_config
+from jaxnas.cli import load_config, told
 from jaxnas.contest import Contestant, contest
 from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
 from jaxnas.inspection import memory_chip
@@ -41,7 +41,7 @@ class Settings:
     """What is compared."""
 
     run: tyro.conf.Positional[str]
-    """A run whose search is done."""
+    """A run, whose search is done or not."""
     seeds: int = 5
     resolutions: tuple[int, ...] = ()
     """Of MobileNetV2; none given: all three."""
@@ -92,7 +92,9 @@ def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[C
     for resolution in settings.resolutions or job.space.resolutions:
         group = [scaled(job, resolution, width) for width in WIDTHS]
         limit_ms = float(figures(chip, group[-1]).latency_ms)
-        searched = {"most operations": most_operations(job, chip, limit_ms, settings.generations), "supernet": most_accurate(job, limit_ms)}
+        searched = {"most operations": most_operations(job, chip, limit_ms, settings.generations)}
+        if job.run.exists("candidates.npz"):
+            searched["supernet"] = most_accurate(job, limit_ms)
         group += [_contestant(f"{name} within {limit_ms:.3g} ms", job.space, genome) for name, genome in searched.items()]
         groups.append(group)
     return groups
@@ -144,4 +146,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from hybrid_finetuning import candidates, trainer
 
-from jaxnas.cli import load_config
+from jaxnas.cli import load_config, told
 from jaxnas.config import make_algorithm
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
@@ -126,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -4,7 +4,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from jaxnas.cli import COMMANDS, load_config, main
+from jaxnas.arguments import COMMANDS
+from jaxnas.cli import load_config, main
 from jaxnas.config import Config
 from jaxnas.errors import UserError
 from jaxnas.pipeline import STAGES
@@ -92,8 +93,8 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("more", ["more"]),
         ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
-        ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: evolution, evosax, islands, local, moead, nsga2, nsga3, random"]),
-        ("--profile.device tpu", ["unknown device 'tpu'; known: hailo8l, hailo8l_model, onnxruntime, openvino, ssh"]),
+        ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3, random"]),
+        ("--profile.device tpu", ["unknown device 'tpu'; known: hailo8l, hailo8l_model, onnxruntime, openvino, raptor, raptor_small, ssh"]),
         ("--profile.threads 0", ["threads must be 1 or more, got 0"]),
         ("--profile.rounds 0", ["profile.rounds must be at least 1, got 0"]),
         ("--profile.validation 1", ["profile.validation must be at least 2, got 1"]),

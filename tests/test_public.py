@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import jaxnas
-from jaxnas.cli import COMMANDS, load_config, main
+from jaxnas.arguments import COMMANDS
+from jaxnas.cli import load_config, main
 from jaxnas.data.augment import normalise
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits

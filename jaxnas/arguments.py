@@ -1,0 +1,108 @@
+"""What the command line may say: `jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`, and the commands about a chip."""
+
+import argparse
+from typing import Any, NoReturn
+
+from jaxnas.errors import UserError
+
+COMMANDS = {
+    "run": "run the whole job: every stage below, in order",
+    "data": "load and split the images: data.json, environment.json",
+    "train": "train the weight-sharing supernet: checkpoints/supernet",
+    "profile": "measure the latency of subnets that cover the space: measurements.csv",
+    "predict": "fit the latency predictor: predictor.npz, predictions.csv, predictor.json",
+    "search": "search accuracy against latency, random sampling beside: candidates.npz, random.npz, doubt.npz if it asks the device",
+    "finetune": "choose three networks of the front and train each on its own: chosen.json",
+    "export": "write the chosen networks as ONNX, with proof: models/*.onnx, exported.csv",
+    "verify": "measure the exported networks again, test them once: verified.csv",
+    "report": "draw the report from the run's files: report.html",
+}
+COMPARE = "compare search algorithms over many seeds, on the supernet and predictor of a run: compare/compare.html"
+
+CHIP_COMMANDS = {
+    "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
+    "scale": "all networks of a space of widths on a chip: the front of operations against efficiency",
+}
+
+MANUAL = """\
+EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
+directory of a run, whose settings are then taken up again. A file may define
+others beside it: FILE.py:paper is its `paper`.
+
+Every command works on a run directory, and goes on where an earlier one stopped,
+however it stopped; the same command line resumes. Settings that differ from those
+of the run are refused. Nothing is written outside the run directory and the
+cache of compiled programs and evaluations, JAXNAS_CACHE (default ~/.cache/jaxnas).
+
+Overrides name any setting, with dots:
+
+  jaxnas run experiments/quickstart.py --out runs/short --train.epochs 5
+  jaxnas run experiments/quickstart.py --latency-limit-ms 0.1
+  jaxnas run experiments/quickstart.py --space mine.toml
+  jaxnas run experiments/quickstart.py --device onnxruntime --until 3%
+  jaxnas run experiments/quickstart.py --help        lists all settings
+
+Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of the command, and the overrides."""
+    parser = _Parser(
+        prog="jaxnas",
+        description="Hardware-aware neural architecture search: from images and a device to exported, measured networks.",
+        epilog=MANUAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, summary in {**COMMANDS, "compare": COMPARE}.items():
+        options = " [--algorithms A,B,...] [--seeds N]" if name == "compare" else ""
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"jaxnas {name}: {summary}.",
+            epilog=MANUAL,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=f"jaxnas {name} EXPERIMENT{options} [--out DIR] [overrides]",
+            add_help=len(arguments) < 3,  # with an experiment named, --help lists its settings
+            allow_abbrev=False,
+        )
+        command.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run")
+        command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
+        if name == "compare":
+            command.add_argument("--algorithms", metavar="A,B,...", help="beside random search (default: the experiment's own)")
+            command.add_argument("--seeds", metavar="N", type=int, default=30, help="searches of each algorithm (default: 30)")
+        if name in ("run", "profile"):
+            command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
+            command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well, in one sitting")
+    _add_chip_commands(commands)
+    summary = "time jaxnas against its peers; needs a checkout"
+    bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
+    bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")
+    bench.set_defaults(out=None)
+    return parser.parse_known_args(arguments)
+
+
+def _add_chip_commands(commands: Any) -> None:
+    inspect, scale = (
+        commands.add_parser(name, help=summary, description=f"jaxnas {name}: {summary}.", allow_abbrev=False)
+        for name, summary in CHIP_COMMANDS.items()
+    )
+    inspect.add_argument("experiment", metavar="GENOME", help="smallest, largest, or a choice for every gene: '0 2 1 ...'")
+    inspect.add_argument("--space", metavar="NAME", default="mobilenet_v2:1", help="default: mobilenet_v2:1, MobileNetV2 as published")
+    inspect.add_argument("--image-size", metavar="PX", type=int, default=32, help="of the images, for spaces that depend on it (32)")
+    inspect.add_argument("--classes", metavar="N", type=int, default=1000, help="default: 1000")
+    inspect.add_argument("--resolution", metavar="PX", type=int, help="another than the genome's")
+    scale.add_argument("experiment", metavar="SPACE", help="a space of at most 50 million networks: mobilenet_v2")
+    scale.add_argument("--resolution", metavar="PX", type=int, default=160, help="default: 160")
+    scale.add_argument("--limit-ms", metavar="MS", type=float, help="only networks that are as fast")
+    for parser in (inspect, scale):
+        parser.add_argument("--device", metavar="NAME", default="raptor", help="raptor, raptor_small, or a .toml file (default: raptor)")
+        parser.add_argument("--out", metavar="FILE", help="the picture, SVG (default: named after what it shows)")
