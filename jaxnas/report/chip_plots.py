@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from jaxnas.report.plots import BLUE, ORANGE, SKY, STYLE, VERMILLION, axes_of, cycled
 
@@ -21,15 +22,15 @@ def memory(
     """Bars of the weights and of the most activations of every block, and the local memory; blocks that do not fit are hatched."""
     figure, axes = axes_of("block", "kB", (max(6.0, 0.42 * len(blocks)), 4.8))
     at = np.arange(len(blocks))
-    axes.bar(at - 0.2, weight_bytes / 1e3, 0.4, color=BLUE, label="weights")
-    bars = axes.bar(at + 0.2, activation_bytes / 1e3, 0.4, color=ORANGE, label="activations, the most of its layers")
-    for bar, spilled in zip(bars, spills, strict=True):
+    both = (axes.bar(at - 0.2, weight_bytes / 1e3, 0.4, color=BLUE), axes.bar(at + 0.2, activation_bytes / 1e3, 0.4, color=ORANGE))
+    for bar, spilled in ((bars[i], spills[i]) for bars in both for i in range(len(blocks))):
         bar.set_hatch("///" if spilled else "")
-    axes.bar([], [], color="white", edgecolor="black", hatch="///", label="does not fit")
-    axes.axhline(memory_bytes / 1e3, color=VERMILLION, ls="--", label=f"local memory, {memory_bytes / 1e3:.0f} kB")
+    meaning = {"weights": (BLUE, ""), "activations, the most of its layers": (ORANGE, ""), "a layer does not fit": ("white", "///")}
+    keys = [Patch(facecolor=color, edgecolor="black", hatch=hatch, label=label) for label, (color, hatch) in meaning.items()]
+    line = axes.axhline(memory_bytes / 1e3, color=VERMILLION, ls="--", label=f"local memory, {memory_bytes / 1e3:.0f} kB")
     axes.set_xticks(at, blocks, rotation=60, ha="right")
     axes.grid(axis="x", visible=False)
-    axes.legend()
+    axes.legend(handles=[*keys, line], loc="upper center")
     return figure
 
 
