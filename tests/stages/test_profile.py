@@ -3,12 +3,16 @@
 import json
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.hardware.device import Measurement
+from jaxnas.hardware.npu_memory import load
 from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.job import open_job
 
 SITTING = ("--profile.train", 20, "--profile.validation", 12, "--profile.test", 12, "--profile.rounds", 2, "--predict.steps", 300)
 
@@ -116,18 +120,41 @@ class Wavering:
         return Measurement("wavering", 1.5 if slow else 1.0 + 0.02 * model.turn, 1.0, 1.0, 20, 1, "none")
 
 
-def on_wavering(run, more_rounds):
-    """The run as if it had been started with that device, and nothing was measured yet."""
+def as_if_started_with(run, **settings):
+    """The run with other settings of the profile, and nothing measured yet."""
     (run / "measurements.csv").unlink()
     edited = json.loads((run / "config.json").read_text())
-    edited["profile"] |= {"device": "wavering", "more_rounds": more_rounds}
+    edited["profile"] |= settings
     (run / "config.json").write_text(json.dumps(edited))
+
+
+CHIP = """
+error = "a guess"
+clock_mhz = 1
+macs_per_cycle = 2
+memory_bytes = 1000
+activation_cycles = 1
+spilled_cycles = 2
+weight_cycles = 1
+power_mw = 1
+"""
+
+
+def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tmp_path):
+    (tmp_path / "chip.toml").write_text(CHIP)
+    as_if_started_with(run_copy, device=str(tmp_path / "chip.toml"))
+    assert cli("profile", run_copy)[0] == 0
+    chip, job = load(str(tmp_path / "chip.toml")), open_job(RunDirectory(run_copy), load_config(str(run_copy)))
+    for row in rows_of(run_copy):
+        layers = job.space.layers(jnp.asarray(np.array(row["genome"].split(), np.int32)))
+        assert float(row["latency_ms"]) == pytest.approx(float(chip(layers).latency_ms), rel=1e-5)
+        assert (row["device"], row["runtime"]) == ("chip", "a guess")
 
 
 def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_copy, monkeypatch):
     device = Wavering()
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: device)
-    on_wavering(run_copy, more_rounds=4)
+    as_if_started_with(run_copy, device="wavering", more_rounds=4)
     assert cli("profile", run_copy)[0] == 0
     rows = rows_of(run_copy)
     assert [row["round"] for row in rows] == [*["0"] * 12, *["1"] * 12, *["2"] * 6]
@@ -140,6 +167,6 @@ def test_a_network_that_never_agrees_is_given_up_in_the_end(cli, run_copy, monke
     latency = iter(float(2**i) for i in range(1000))
     monkeypatch.setattr(Wavering, "measure", lambda self, model: Measurement("wavering", next(latency), 1.0, 1.0, 20, 1, "none"))
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: Wavering())
-    on_wavering(run_copy, more_rounds=3)
+    as_if_started_with(run_copy, device="wavering", more_rounds=3)
     assert cli("profile", run_copy)[0] == 0
     assert [row["round"] for row in rows_of(run_copy)] == [str(turn) for turn in range(5) for _ in range(12)]
