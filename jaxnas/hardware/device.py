@@ -34,6 +34,7 @@ class Measurement:
     clock: str = ""  # "2445 MHz" at the end of the measurement; empty where the machine does not say
     processor: str = ""  # the machine that ran it
     reused: bool = False  # made earlier, and stored: see hardware/measured.py
+    simulated: bool = False  # no device ran it: a model says so, whose error is in `runtime`
 
     @property
     def lost(self) -> bool:

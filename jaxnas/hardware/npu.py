@@ -5,7 +5,7 @@ npu_dataflow.py (the Hailo-8L) and npu_memory.py (Raptor, and whatever a user de
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
@@ -53,5 +53,5 @@ class Modelled:
             raise ValueError(f"{self.name} needs the network's cost table")
         latency_ms = float(self.model(model.layers).latency_ms)
         if math.isnan(latency_ms):
-            return failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole"))
-        return Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0)
+            return replace(failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole")), simulated=True)
+        return Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0, simulated=True)

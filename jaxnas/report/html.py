@@ -45,7 +45,7 @@ def write_report(run: RunDirectory) -> Path:
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
     networks, config = _networks(run), run.read_json("config.json")
-    limit_ms = config["latency_limit_ms"]
+    limit_ms, said = config["latency_limit_ms"], "simulated" if any(map(_simulated, run.read_csv("verified.csv"))) else "measured"
     page = {
         "config": config,
         "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
@@ -57,7 +57,8 @@ def write_report(run: RunDirectory) -> Path:
         "doubt": _doubt(run) if run.exists("doubt.npz") else None,
         "claims": read_claims(run),
         "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},  # older runs have none
-        "predictor": _predictor(run),
+        "said": said,
+        "predictor": _predictor(run, said),
         "measurements": _measurements(run),
         "training": _training(run, networks),
         "stages": _stages(run),
@@ -142,15 +143,22 @@ def _doubt(run: RunDirectory) -> dict[str, Any]:
     }
 
 
-def _predictor(run: RunDirectory) -> dict[str, Any]:
+def _predictor(run: RunDirectory, said: str) -> dict[str, Any]:
     splits: dict[str, list[list[float]]] = {"train": [], "validation": [], "test": []}
     for row in run.read_csv("predictions.csv"):
         splits[row["split"]].append([float(row["measured_ms"] or "nan"), float(row["predicted_ms"] or "nan")])
     points = {split: np.array(rows).reshape(-1, 2) for split, rows in splits.items()}
-    return {"figure": _figure(plots.predictor(points), "predictor"), "metrics": run.read_json("predictor.json")}
+    return {"figure": _figure(plots.predictor(points, said), "predictor"), "metrics": run.read_json("predictor.json")}
+
+
+def _simulated(row: Mapping[str, str]) -> bool:
+    """Whether a model gave this latency."""
+    return row.get("simulated") == "True"  # older runs do not say
 
 
 def _setup(row: Mapping[str, str]) -> str:
+    if _simulated(row):
+        return f"{row['device']} ({row['runtime']})"
     return f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, {row['runtime']}"
 
 

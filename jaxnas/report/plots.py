@@ -142,14 +142,14 @@ def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) 
 
 
 @mpl.rc_context(STYLE)
-def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
-    """Predicted against measured latency; each split is rows of [measured ms, predicted ms]. The band is ±10 %."""
-    figure, axes = axes_of("measured latency (ms)", "predicted latency (ms)", (6.4, 6.0))
+def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]], said: str = "measured") -> Figure:
+    """Predicted against measured (or simulated: `said`) latency, rows of [measured ms, predicted ms]. The band is ±10 %."""
+    figure, axes = axes_of(f"{said} latency (ms)", "predicted latency (ms)", (6.4, 6.0))
     everything = np.concatenate(list(splits.values()))
     low, high = 0.95 * np.nanmin(everything), 1.05 * np.nanmax(everything)
     ends = np.array([low, high])
-    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label="within 10 % of the measured")
-    axes.plot(ends, ends, color="#555555", lw=1, label="predicted = measured")
+    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label=f"within 10 % of the {said}")
+    axes.plot(ends, ends, color="#555555", lw=1, label=f"predicted = {said}")
     for (split, rows), color, marker in zip(splits.items(), CYCLE, MARKERS, strict=False):
         axes.scatter(rows[:, 0], rows[:, 1], s=18, color=color, marker=marker, alpha=0.75, lw=0, label=f"{split}, {len(rows)} networks")
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")

@@ -263,3 +263,12 @@ def test_claims_are_shown_beside_what_was_found(tmp_path):
     write_claims(run, "cifar10", [Claim("it is fast", "4 times", f"{HOSTILE} 2", "does not hold")], "two cores")
     page = write_report(run).read_text()
     assert page.count("it is fast") == 1 and "does not hold" in page and "two cores" in page and "<script>alert" not in page
+
+
+def test_what_a_model_said_is_not_called_measured(tmp_path):
+    run = make_run(tmp_path / "run")
+    rows = [row | {"simulated": "True", "runtime": "off by a tenth"} for row in run.read_csv("verified.csv")]
+    write_csv(run.path("verified.csv"), rows)
+    text = write_report(run).read_text()
+    assert "ms simulated</b>" in text and "No device was measured" in text and "off by a tenth" in text
+    assert "ms measured</b>" not in text and "Latencies called measured" not in text
