@@ -266,7 +266,7 @@ def test_claims_are_shown_beside_what_was_found(tmp_path):
 
 
 def test_what_a_model_said_is_not_called_measured(tmp_path):
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path)
     rows = [row | {"simulated": "True", "runtime": "off by a tenth"} for row in run.read_csv("verified.csv")]
     write_csv(run.path("verified.csv"), rows)
     text = write_report(run).read_text()
