@@ -81,8 +81,9 @@ def as_layers(rows: list[dict[str, str]]) -> Layers:
     columns = [np.array([int(row[name]) for row in rows]) for name in names]
     kind = np.array([kinds[row["kind"]] for row in rows])
     extras = np.where(kind == CONV, 2, 1)
-    table = [kind, *columns, extras, np.zeros_like(kind), np.ones_like(kind)]
-    return Layers._make(jax.numpy.asarray(column, np.int32) for column in table)
+    table = dict(zip(("height", "width", *names[2:]), columns, strict=True))
+    table |= {"kind": kind, "extras": extras, "reads": np.zeros_like(kind), "live": np.zeros_like(kind), "repeat": np.ones_like(kind)}
+    return Layers(**{name: jax.numpy.asarray(column, np.int32) for name, column in table.items()})
 
 
 def read_runs(folder: Path) -> list[Run]:

@@ -125,6 +125,12 @@ class Perceptrons:
         return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
 
 
+def shapes(genes: int) -> list[tuple[int, ...]]:
+    """Of a predictor's arrays, in order."""
+    layers = [shape for sides in pairwise((genes, *HIDDEN, 1)) for shape in ((MEMBERS, *sides), (MEMBERS, sides[1]))]
+    return [*layers, (genes,), (genes,), (), ()]
+
+
 def to_arrays(model: LatencyMLP) -> dict[str, np.ndarray]:
     """The model as named float32 arrays, for an npz file."""
     return {name: np.asarray(array) for name, array in model._asdict().items()}

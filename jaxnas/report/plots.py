@@ -66,6 +66,7 @@ def _mark_chosen(axes: Axes, chosen: FitnessRows, labels: Sequence[str]) -> None
     shared: dict[tuple[float, float], str] = {}
     for i, (latency_ms, accuracy) in enumerate(zip(chosen[:, 1].tolist(), _accuracy(chosen).tolist(), strict=True)):
         shared[latency_ms, accuracy] = shared.get((latency_ms, accuracy), "") + letter(i)
+    axes.plot(chosen[:, 1], _accuracy(chosen), ".", color=BLACK)  # text alone would not widen the axes, and may lie far outside
     for (latency_ms, accuracy), letters in shared.items():
         box = {"boxstyle": "circle,pad=0.25" if len(letters) == 1 else "round,pad=0.25", "fc": BLACK, "ec": "white"}
         axes.text(

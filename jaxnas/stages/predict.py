@@ -58,8 +58,7 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
     with reading(job.run, "predictor.npz"):
         arrays = job.run.read_npz("predictor.npz")
         model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
-        shapes = [(len(job.space.genes), mlp.HIDDEN[0]), mlp.HIDDEN, (mlp.HIDDEN[1], 1)]
-        if [w.shape for w in (model.w0, model.w1, model.w2)] != [(mlp.MEMBERS, *shape) for shape in shapes]:
+        if [array.shape for array in model] != mlp.shapes(len(job.space.genes)):
             raise ValueError(f"weights of another space than {job.space.name}")
     return model
 

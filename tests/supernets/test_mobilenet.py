@@ -122,11 +122,11 @@ def extracted_logits(case, genome, stats, change=lambda weights: weights):
     "gene", ["first_conv_width", "mb2_width", "last_conv_width", "mb2_depth", "mb1_kernel", "mb2_kernel", "mb2_expand"]
 )
 def test_a_neighbouring_genome_is_noticed(small, gene):
-    genome, position = small.space.smallest.copy(), [gene.name for gene in small.space.genes].index(gene)
+    neighbour, position = small.space.smallest.copy(), [gene.name for gene in small.space.genes].index(gene)
+    neighbour[position] = 1
     stats = given_statistics(small, small.space.largest)
-    masked = small.masked(small.params, small.images, genome, stats)[0]
-    genome[position] = 1
-    assert difference(masked, extracted_logits(small, genome, stats)) > 10 * TOLERANCE
+    masked = small.masked(small.params, small.images, small.space.smallest, stats)[0]
+    assert difference(masked, extracted_logits(small, neighbour, stats)) > 10 * TOLERANCE
 
 
 def test_a_wrong_tap_and_a_wrong_gate_are_noticed(small):
