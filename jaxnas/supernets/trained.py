@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ def _load(path: Path, net: Supernet) -> Trained:
         structure, class_names = str(arrays.pop("structure")), tuple(str(name) for name in arrays.pop("class_names"))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name another file") from error
-    if structure != _structure(net):
+    if _with_defaults(structure, net) != json.loads(_structure(net)):
         raise UserError(f"{path} is a supernet of another space than {net.space.name}: use the space it was trained in")
     target = jax.eval_shape(net.init, jax.random.key(0))
     other = arrays["classifier/bias"].shape != target["classifier"]["bias"].shape if "classifier/bias" in arrays else True
@@ -66,6 +66,15 @@ def _load(path: Path, net: Supernet) -> Trained:
     return Trained(
         jax.tree_util.tree_map_with_path(lambda keys, leaf: _checked(path, path_of(keys), arrays, leaf.shape), wanted), class_names
     )
+
+
+def _with_defaults(structure: str, net: Supernet) -> Any:
+    """What a file says of its space's structure; settings that are younger than the file have their defaults."""
+    known = fields(net.space.structure)
+    try:
+        return {field.name: field.default for field in known if field.default is not MISSING} | json.loads(structure)
+    except (ValueError, TypeError):
+        return None
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
