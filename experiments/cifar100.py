@@ -7,32 +7,13 @@ Command: jaxnas run experiments/cifar100.py --data-dir ~/tensorflow_datasets   (
 """
 
 from dataclasses import replace
+from pathlib import Path
 
-from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
-from jaxnas.data.augment import Augmentation
-from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
-from jaxnas.training.population import HybridConfig
+from jaxnas.cli import load_config
 
-config = Config(
-    name="cifar100",
-    space="tiny",
-    weights="runs/cifar10_supernet/supernet.npz",
-    data=DataConfig(
-        source="tfds:cifar100",
-        data_dir="~/tensorflow_datasets",
-        search_images=5000,
-        augmentation=Augmentation(crop=4, flip=True),
-    ),
-    train=TrainConfig(epochs=0),
-    profile=ProfileConfig(train=260, validation=70, test=70),
-    search=SearchConfig(population=28, generations=10, images=2000, hybrid=HybridConfig(epochs=1, head_epochs=5, share=1 / 12)),
-    finetune=FinetuneConfig(epochs=5, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
-)
-paper = replace(
-    config,
-    name="cifar100_paper",
-    space="cifar",
-    weights="runs/cifar10_supernet_paper/supernet.npz",
-    search=SearchConfig(population=28, generations=50, images=5000, hybrid=HybridConfig(epochs=1, head_epochs=5, share=1 / 3)),
-)
+CIFAR10 = Path(__file__).with_name("cifar10.py")
+
+cifar10, cifar10_paper = load_config(str(CIFAR10)), load_config(f"{CIFAR10}:paper")
+data = replace(cifar10.data, source="tfds:cifar100")
+config = replace(cifar10, name="cifar100", weights="runs/cifar10_supernet/supernet.npz", data=data)
+paper = replace(cifar10_paper, name="cifar100_paper", weights="runs/cifar10_supernet_paper/supernet.npz", data=data)

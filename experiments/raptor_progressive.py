@@ -19,7 +19,7 @@ from jaxnas.hardware.npu_memory import RAPTOR
 from jaxnas.inspection import some
 from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
-from jaxnas.scaling import Grid, every_network, front
+from jaxnas.scaling import every_network, front
 from jaxnas.spaces.mobilenet_v2 import RAPTOR_WIDTHS, mobilenet_v2, uniform
 
 UNIFORM = (0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -34,25 +34,20 @@ class Settings:
     out: Path = Path("raptor_progressive.svg")
 
 
-def points(grid: Grid) -> np.ndarray:
-    """Operations in millions, mu and latency in ms, (n, 3)."""
-    return np.stack([grid.operations, grid.mu, grid.latency_ms], axis=1)
-
-
 def main() -> int:
     """Prints the comparison, draws the front; 1 if a bar is missed."""
     settings = tyro.cli(Settings, description=__doc__)
     start = perf_counter()
     grid = every_network(mobilenet_v2(), RAPTOR, settings.resolution)
-    whole = points(grid)[front(grid)]
+    whole = grid.points[front(grid)]
     seconds = perf_counter() - start
 
     def one(multipliers) -> np.ndarray:
-        return points(every_network(mobilenet_v2(multipliers=multipliers), RAPTOR, settings.resolution))[0]
+        return every_network(mobilenet_v2(multipliers=multipliers), RAPTOR, settings.resolution).points[0]
 
     scaled, published = {width: one(uniform(width)) for width in UNIFORM}, one([(width,) for width in RAPTOR_WIDTHS])
     compared = scaled[COMPARED]
-    within = points(grid)[front(grid, compared[2])]
+    within = grid.points[front(grid, compared[2])]
     print(f"{len(grid.mu):,} networks at {settings.resolution} pixels in {seconds:.1f} s ({RAPTOR.error})\n")
     print("| network | operations, M | mu | latency, ms |\n|---|---|---|---|")
     rows = [(f"MobileNetV2 {width}", found) for width, found in scaled.items()] + [("published table 2", published)]
@@ -73,7 +68,7 @@ def main() -> int:
         print(f"{name}: {'met' if held else 'MISSED'}")
     marked = {"MobileNetV2 scaled uniformly": others, "published table 2": published[None], f"front within {compared[2]:.0f} ms": within}
     title = f"widths of MobileNetV2's rows at {settings.resolution} pixels on a simulated TinyRAPTOR"
-    settings.out.write_text(svg_file(chip_plots.efficiency(some(points(grid)), whole, marked, title)))
+    settings.out.write_text(svg_file(chip_plots.efficiency(some(grid.points), whole, marked, title)))
     print(f"\n{settings.out}")
     return 0 if all(met.values()) else 1
 

@@ -52,9 +52,7 @@ def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndar
         raise UserError(f"a genome is smallest, largest, or {len(space.genes)} numbers like '0 2 1 ...', got {text!r}")
     space.decode(genome)  # refuses what is none
     if resolution is not None:
-        if resolution not in space.resolutions:
-            raise UserError(f"{space.name} has the resolutions {', '.join(map(str, space.resolutions))}, got {resolution}")
-        genome[space.static] = space.resolutions.index(resolution)
+        genome[space.static] = space.resolution_choice(resolution)
     return genome
 
 
@@ -124,8 +122,8 @@ def run_scale(device: str, space_name: str, resolution: int, limit_ms: float | N
     for i, genome in zip(found, grid.genomes(found), strict=True):
         print(f"{grid.operations[i]:>13.1f}{grid.mu[i]:>8.3f}{grid.latency_ms[i]:>8.1f}  {' '.join(map(str, genome))}")
     title = f"{space.name} at {resolution} pixels on {chip.name}" + ("" if limit_ms is None else f", at most {limit_ms:g} ms")
-    points = np.stack([grid.operations, grid.mu, grid.latency_ms], axis=1)
-    _write(out or f"scaling_{resolution}_{chip.name}.svg", svg_file(chip_plots.efficiency(some(points), points[found], {}, title)))
+    figure = chip_plots.efficiency(some(grid.points), grid.points[found], {}, title)
+    _write(out or f"scaling_{resolution}_{chip.name}.svg", svg_file(figure))
 
 
 def some(points: np.ndarray) -> np.ndarray:

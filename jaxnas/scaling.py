@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int, Int32
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.npu_memory import MemoryBoundChip
-from jaxnas.spaces.space import Part, Space
+from jaxnas.spaces.space import Part, Space, every_row
 from jaxnas.workload import Layers
 
 MOST = 50_000_000  # networks at one resolution: four float32 figures each
@@ -34,6 +34,11 @@ class Grid(NamedTuple):
         genomes[:, self.static] = self.choice
         return genomes
 
+    @property
+    def points(self) -> Float32[np.ndarray, "n 3"]:
+        """Operations, mu and latency of every network."""
+        return np.stack([self.operations, self.mu, self.latency_ms], axis=1)
+
 
 def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     """All networks of a space whose images have `resolution` pixels.
@@ -41,8 +46,7 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     Raises:
         UserError: the space lacks this resolution, or has more than 50 million networks at it.
     """
-    if resolution not in space.resolutions:
-        raise UserError(f"{space.name} has the resolutions {', '.join(map(str, space.resolutions))}, got {resolution}")
+    choice = space.resolution_choice(resolution)
     shape = tuple(1 if i == space.static else int(size) for i, size in enumerate(space.sizes))
     if (count := np.prod(shape, dtype=float)) > MOST:
         raise UserError(f"{space.name} has {count:.2g} networks at {resolution} pixels, too many to try them all: search it (jaxnas run)")
@@ -50,19 +54,15 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     for part in space.parts:
         for total, table in zip((npu, system, operations), _table(space, chip, part, resolution), strict=True):
             total += table
-    latency_ms = np.maximum(npu, system) / np.float32(1e3 * chip.clock_mhz)
-    choice = space.resolutions.index(resolution)
+    latency_ms = np.asarray(chip.latency_ms(npu, system))
     return Grid(shape, space.static, choice, operations.ravel() / np.float32(1e6), (npu / system).ravel(), latency_ms.ravel())
 
 
 def _table(space: Space, chip: MemoryBoundChip, part: Part, resolution: int) -> list[np.ndarray]:
     """Accelerator and system cycles and operations of a part, for all choices of its genes; every other gene has length 1."""
     choices = [(resolution,) if i == space.static else space.genes[i].choices for i in part.genes]
-    values = [axis.ravel() for axis in np.meshgrid(*choices, indexing="ij")]
-    columns = zip(*part.rows(*values), strict=True)
-    layers = Layers(*(jnp.asarray(np.stack(np.broadcast_arrays(values[0], *column)[1:], axis=1), jnp.int32) for column in columns))
-    each = chip.layer_by_layer(layers)
-    sums = (each.npu_cycles, each.system_cycles, each.macs + chip.operations_per_byte * each.activation_bytes)
+    each = chip.layer_by_layer(Layers(*(jnp.asarray(column, jnp.int32) for column in every_row(part, choices))))
+    sums = (each.npu_cycles, each.system_cycles, chip.operations(each.macs, each.activation_bytes))
     number = dict(zip(part.genes, map(len, choices), strict=True))
     shape = [number.get(i, 1) for i in range(len(space.genes))]
     order = np.argsort(part.genes)  # a part's genes need not be in the genome's order

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas import toml_files
 from jaxnas.errors import UserError
 from jaxnas.workload import CONV, LINEAR, Layers
+
+Numbers = Float[Array | np.ndarray, "*n"]
 
 
 class LayerCosts(NamedTuple):
@@ -77,10 +80,18 @@ class MemoryBoundChip:
     def __call__(self, layers: Layers) -> MemoryEstimate:
         each = self.layer_by_layer(layers)
         npu, system, macs, moved = (x.sum(-1) for x in (each.npu_cycles, each.system_cycles, each.macs, each.activation_bytes))
-        latency_ms = jnp.maximum(npu, system) / (1e3 * self.clock_mhz)
+        latency_ms = self.latency_ms(npu, system)
         own_uj = (self.pj_per_mac * macs + self.pj_per_byte * (moved + each.weight_bytes.sum(-1))) / 1e6
         peak = (each.weight_bytes + each.activation_bytes).max(-1)
-        return MemoryEstimate(latency_ms, self.power_mw * latency_ms + own_uj, npu, system, macs + self.operations_per_byte * moved, peak)
+        return MemoryEstimate(latency_ms, self.power_mw * latency_ms + own_uj, npu, system, self.operations(macs, moved), peak)
+
+    def latency_ms(self, npu_cycles: Numbers, system_cycles: Numbers) -> Float[Array, "*n"]:
+        """Of networks of so many cycles: accelerator and system work side by side."""
+        return jnp.maximum(npu_cycles, system_cycles) / (1e3 * self.clock_mhz)
+
+    def operations(self, macs: Float[Array, "*n"], activation_bytes: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """Multiply-adds, and what the chip's authors count for moving activations."""
+        return macs + self.operations_per_byte * activation_bytes
 
     def layer_by_layer(self, layers: Layers) -> LayerCosts:
         """The account that the network's figures are the sums of."""

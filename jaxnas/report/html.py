@@ -45,7 +45,7 @@ def write_report(run: RunDirectory) -> Path:
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
     networks, config = _networks(run), run.read_json("config.json")
-    limit_ms, said = config["latency_limit_ms"], "simulated" if any(map(_simulated, run.read_csv("verified.csv"))) else "measured"
+    limit_ms, said = config["latency_limit_ms"], "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
         "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
@@ -95,6 +95,7 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
                 **(numbers := {column: float(row.get(column) or "nan") for column in NUMBERS}),  # older runs have no int8
                 "letter": plots.letter(i),
                 "setup": _setup(row),
+                "simulated": _simulated(row),
                 "test_interval": words.interval(numbers["test_accuracy"], images),
                 "words": words.genome_in_words(chosen["network"]),
                 "model": "models/" + quote(PurePosixPath(row["model"]).name),

@@ -30,20 +30,22 @@ RAPTOR_WIDTHS = (0.3, 0.3, 0.3, 0.3, 1.5, 1.0, 0.9, 0.6, 0.6)
 
 def mobilenet_v2(channels: int = 3, classes: int = 1000, multipliers: Sequence[Sequence[float]] = (GRID,) * 9) -> Space:
     """At 96 to 224 pixels; `multipliers` of the stem, the seven rows and the last convolution, several choices each."""
-    widths = scaled_widths(multipliers)
-    stages = rows(widths[1:-1], PUBLISHED)
-    net = MobileNet((96, 128, 160, 192, 224), widths[0], 2, stages, widths[-1], channels, classes, "relu6", "identity", head="v2")
-    return mobilenet_space("mobilenet_v2", net)
+    return mobilenet_space("mobilenet_v2", _net((96, 128, 160, 192, 224), 2, PUBLISHED, channels, classes, multipliers))
 
 
 def mobilenet_v2_cifar(
     image_size: int = 32, channels: int = 3, classes: int = 10, multipliers: Sequence[Sequence[float]] = (GRID,) * 9
 ) -> Space:
     """The same with strides for 32 pixels, or 64; 3/4, 7/8 and the whole of the images' size."""
-    widths = scaled_widths(multipliers)
-    sizes, stages = small_sizes(image_size), rows(widths[1:-1], SMALL)
-    net = MobileNet(sizes, widths[0], small_stride(image_size), stages, widths[-1], channels, classes, "relu6", "identity", head="v2")
+    net = _net(small_sizes(image_size), small_stride(image_size), SMALL, channels, classes, multipliers)
     return mobilenet_space("mobilenet_v2_cifar", net)
+
+
+def _net(
+    sizes: tuple[int, ...], first_stride: int, strides: Sequence[int], channels: int, classes: int, multipliers: Sequence[Sequence[float]]
+) -> MobileNet:
+    first, *widths, last = scaled_widths(multipliers)
+    return MobileNet(sizes, first, first_stride, rows(widths, strides), last, channels, classes, "relu6", "identity", head="v2")
 
 
 def uniform(multiplier: float) -> tuple[tuple[float], ...]:

@@ -1,7 +1,7 @@
 """A search space as data: genes, their choices, and what every choice costs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -77,6 +77,12 @@ class Space:
     def static(self) -> int:
         """Position of the static gene, of which a space has one: the resolution."""
         return next(i for i, gene in enumerate(self.genes) if gene.static)
+
+    def resolution_choice(self, pixels: int) -> int:
+        """The static gene's choice of this resolution; a `UserError` where there is none."""
+        if pixels not in self.resolutions:
+            raise UserError(f"{self.name} has the resolutions {', '.join(map(str, self.resolutions))}, got {pixels}")
+        return self.resolutions.index(pixels)
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -159,11 +165,17 @@ def _needed(gene: Gene) -> int:
     return gene.needs[1] if gene.needs else int(ANYTHING)
 
 
-def _table(part: Part, choices: list[tuple[int, ...]]) -> Costs:
+def every_row(part: Part, choices: Sequence[Sequence[int]]) -> Layers:
+    """A part's operators, (combinations, operators), for every combination of choices; the last gene changes fastest. int64, of NumPy."""
     values = [axis.ravel() for axis in np.meshgrid(*choices, indexing="ij")]
-    columns = zip(*(layer_costs(row) for row in part.rows(*values)), strict=True)
-    macs, params, live = (np.stack(np.broadcast_arrays(values[0], *column)[1:]) for column in columns)
-    return Costs(macs.sum(axis=0), params.sum(axis=0), live.max(axis=0))
+    columns = zip(*part.rows(*values), strict=True)
+    stacked: Any = (np.stack(np.broadcast_arrays(values[0], *column)[1:], axis=1) for column in columns)
+    return Layers(*stacked)
+
+
+def _table(part: Part, choices: Sequence[Sequence[int]]) -> Costs:
+    macs, params, live = layer_costs(every_row(part, choices))
+    return Costs(macs.sum(axis=1), params.sum(axis=1), live.max(axis=1))
 
 
 @partial(jax.jit, static_argnames="space")

@@ -99,7 +99,7 @@ def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
         return []
     todo = []
     for some in networks:
-        if unsettled(settings, len(some), [float(row["latency_ms"]) for row in some if not row["failure"]]):
+        if unsettled(settings, len(some), _latencies(some)):
             with reading(job.run, "measurements.csv"):
                 todo.append((len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32)))
     return todo
@@ -130,8 +130,13 @@ def confirmed(latency_ms: Sequence[float]) -> int:
 
 def latency_of(rows: list[dict[str, str]]) -> float:
     """Latency of the network whose rounds these rows are, ms; NaN if all failed."""
-    latency_ms = [float(row["latency_ms"]) for row in rows if not row["failure"]]
+    latency_ms = _latencies(rows)
     return latency_ms[confirmed(latency_ms)] if latency_ms else np.nan
+
+
+def _latencies(rows: list[dict[str, str]]) -> list[float]:
+    """Of the rounds that did not fail, ms."""
+    return [float(row["latency_ms"]) for row in rows if not row["failure"]]
 
 
 def by_genome(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
