@@ -101,7 +101,7 @@ def _tournaments(key: PRNGKey, state: State) -> Int[Array, "2 pairs"]:
     """Winners of tournaments of two, in pairs; of members that did not fail (of all if all did) each competes equally often."""
     n = len(state.rank)
     pairs = (n + 1) // 2
-    orders = jnp.argsort(jax.random.bits(key, (-(-4 * pairs // n), n)), axis=1).reshape(-1)
+    orders = jax.vmap(lambda draws: pareto.lexsort((draws, 32)))(jax.random.bits(key, (-(-4 * pairs // n), n))).reshape(-1)
     valid = jnp.sum(~pareto.failed(state.fitness))  # failed members are the last ones
     one, other = (orders[: 4 * pairs] % jnp.where(valid > 0, valid, n)).reshape(2, 2, pairs)
     tied = state.rank[other] == state.rank[one]

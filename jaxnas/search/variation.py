@@ -6,15 +6,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError, choose
 from jaxnas.search.algorithm import AnySpace
+from jaxnas.search.pareto import lexsort
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes, Parents, PRNGKey
 
 SLOTS = 1 << 16  # of a memory, at least
+WORD = np.uint32(2**32 - 1)  # the largest random word
 ROUNDS = 4  # times that a child which repeats a known candidate is mutated again
 
 
@@ -58,19 +61,27 @@ class Discrete:
         return jnp.where(swap, second, first), jnp.where(swap, first, second), crosses
 
     def mutate(self, key: PRNGKey, space: Space, genomes: Genomes) -> Genomes:
-        chosen_key, change_key = jax.random.split(key)
-        return self.change(change_key, space, genomes, jax.random.bernoulli(chosen_key, self.mutation, genomes.shape[:1]))
+        n, genes = genomes.shape
+        draws = jax.random.bits(key, (n, genes + 1))
+        return self._changed(draws[:, :genes], space, genomes, (draws[:, genes] >> 8) < self.mutation * 2**24)
 
     def change(self, key: PRNGKey, space: Space, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
-        genes_key, values_key = jax.random.split(key)
-        free = jnp.asarray(space.sizes > 1)
-        draw = jnp.where(free, jax.random.uniform(genes_key, genomes.shape), jnp.inf)
-        changes = draw <= jnp.maximum(1 / jnp.maximum(free.sum(), 1), draw.min(axis=1, keepdims=True))
-        return space.mutate(values_key, genomes, changes & free & chosen[:, None])
+        return self._changed(jax.random.bits(key, genomes.shape), space, genomes, chosen)
+
+    def _changed(self, draws: UInt[Array, "n genes"], space: Space, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+        """One random word for each gene, which takes most of a generation's time, says whether it changes and to what."""
+        free = space.sizes > 1
+        words = jnp.where(free, draws, WORD)
+        changes = words <= jnp.maximum(WORD // np.uint32(max(free.sum(), 1)), words.min(axis=1, keepdims=True))
+        return space.mutate(draws, genomes, changes & free & chosen[:, None])
 
 
 def _uniform(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
-    return jax.random.bernoulli(key, 0.5, shape)
+    """A bit for each gene, 32 in a word."""
+    n, genes = shape
+    words = jax.random.bits(key, (n, -(-genes // 32)))
+    gene = np.arange(genes, dtype=np.uint32)
+    return (words[:, gene // 32] >> (gene % 32)) & 1 == 1
 
 
 def _one_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
@@ -216,7 +227,7 @@ def without_duplicates(key: PRNGKey, space: AnySpace, variation: Variation, chil
 
     def repeated(children):
         mine = hashes(space, children)
-        order = jnp.argsort(mine, stable=True)
+        order = lexsort((mine, 32))
         later = jnp.append(False, mine[order][1:] == mine[order][:-1])
         return jnp.zeros_like(later).at[order].set(later) | in_memory(seen, mine)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.types import Genome, Genomes, PRNGKey
@@ -134,12 +134,14 @@ class Space:
         """`n` genomes, every gene uniform over its choices, independently."""
         return jax.random.randint(key, (n, len(self.genes)), 0, jnp.asarray(self.sizes), jnp.int32)
 
-    def mutate(self, key: PRNGKey, genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
-        """Give each masked gene a different value, uniform over the others; genes with one choice stay."""
+    def mutate(self, draws: UInt[Array, "n genes"], genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
+        """Give each masked gene a different value, uniform over the others; genes with one choice stay.
+
+        `draws` are random words of 32 bits, of which the lower 16 decide: even to 2^-16.
+        """
         sizes = jnp.asarray(self.sizes)
-        others = jnp.maximum(sizes - 1, 1)
-        # A third of randint's time, and even to 2^-23: rounding cannot lift the largest draw to a whole number.
-        moved = genomes + 1 + jnp.floor(jax.random.uniform(key, genomes.shape) * others).astype(jnp.int32)
+        others = jnp.maximum(sizes - 1, 1).astype(jnp.uint32)
+        moved = genomes + 1 + (((draws & 0xFFFF) * others) >> 16).astype(jnp.int32)
         return jnp.where(mask & (sizes > 1), jnp.where(moved >= sizes, moved - sizes, moved), genomes)
 
     def encode(self, network: Mapping[str, int]) -> np.ndarray:

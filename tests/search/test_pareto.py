@@ -293,7 +293,7 @@ def test_a_sort_of_more_bits_than_a_word_has():
     keys[1] %= 7
     for bits in [(32, 3, 32, 32), (32, 3), (32, 3, 32)]:
         packed = [(jnp.asarray(key), width) for key, width in zip(keys, bits, strict=False)]
-        assert pareto._lexsort(*packed).tolist() == np.lexsort(keys[: len(bits)][::-1]).tolist()
+        assert pareto.lexsort(*packed).tolist() == np.lexsort(keys[: len(bits)][::-1]).tolist()
 
 
 def test_within_a_scan_of_a_vmap():

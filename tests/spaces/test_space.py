@@ -45,7 +45,7 @@ def test_mutation_changes_exactly_the_masked_free_genes(space):
     genome_key, mask_key, key = jax.random.split(jax.random.key(1), 3)
     genomes = space.sample(genome_key, 500)
     mask = jax.random.bernoulli(mask_key, shape=genomes.shape)
-    mutated = jax.jit(space.mutate)(key, genomes, mask)
+    mutated = jax.jit(space.mutate)(jax.random.bits(key, mask.shape), genomes, mask)
     assert mutated.dtype == jnp.int32
     np.testing.assert_array_equal(mutated != genomes, mask & (space.sizes > 1))
     assert ((mutated >= 0) & (mutated < space.sizes)).all()
@@ -53,7 +53,8 @@ def test_mutation_changes_exactly_the_masked_free_genes(space):
 
 def test_mutation_reaches_every_other_value_evenly(space):
     genomes = jnp.full((4000, 4), jnp.array([0, 1, 2, 0]), jnp.int32)
-    mutated = np.asarray(jax.jit(space.mutate)(jax.random.key(2), genomes, jnp.ones(genomes.shape, bool)))
+    draws = jax.random.bits(jax.random.key(2), genomes.shape)
+    mutated = np.asarray(jax.jit(space.mutate)(draws, genomes, jnp.ones(genomes.shape, bool)))
     assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
     counts = np.bincount(mutated[:, 2], minlength=5)
     assert counts[2] == 0 and np.delete(counts, 2).min() > 850
