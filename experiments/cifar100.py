@@ -3,7 +3,7 @@
 experiments/cifar10.py the other way round: the classifier is fresh, for there are ten times as many classes.
 
 Command: jaxnas run experiments/cifar100.py --data-dir ~/tensorflow_datasets   (after `jaxnas data` and `jaxnas train` of
-             experiments/tiny_cifar100.py with --data.source tfds:cifar10 --out runs/cifar10_supernet)
+             experiments/tiny_cifar100.py:residual with --data.source tfds:cifar10 --out runs/cifar10_supernet)
 """
 
 from dataclasses import replace

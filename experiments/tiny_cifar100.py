@@ -1,11 +1,13 @@
-"""Question: what does the supernet that comes with jaxnas know?
+"""Question: what do the supernets that come with jaxnas know?
 
-It is trained on CIFAR-100, for other images to start from: `--weights tiny_cifar100`.
+They are trained on CIFAR-100, for other images to start from: `--weights tiny_cifar100`, `--weights residual_cifar100`.
 
-Commands: jaxnas data experiments/tiny_cifar100.py --data-dir ~/tensorflow_datasets
+Commands: jaxnas data experiments/tiny_cifar100.py --data-dir ~/tensorflow_datasets   (or experiments/tiny_cifar100.py:residual)
           jaxnas train runs/tiny_cifar100
           cp runs/tiny_cifar100/supernet.npz jaxnas/supernets/shipped/tiny_cifar100.npz
 """
+
+from dataclasses import replace
 
 from jaxnas.config import Config, DataConfig
 from jaxnas.data.augment import Augmentation
@@ -24,3 +26,4 @@ config = Config(
         epochs=6, batch_size=64, random_subnets=1, learning_rate=0.06, warmup_epochs=1, weight_decay=5e-5, label_smoothing=0.0
     ),
 )
+residual = replace(config, name="residual_cifar100", space="residual")

@@ -143,7 +143,8 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: str = "tiny"
-    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar,
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions), cifar (8 to 66), cifar_hailo,
+    attentive_nas, attentive_nas_cifar,
     ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of every row;
     mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that describes one (README: Your own space)."""
     weights: str | None = None
@@ -166,6 +167,7 @@ class Config:
 # Known by name. A space is built for the image size, channels and classes of a data set.
 SPACES: dict[str, Callable[..., Space]] = {
     "tiny": published.tiny,
+    "residual": published.residual,
     "cifar": published.cifar,
     "cifar_hailo": lambda size, channels, classes: published.cifar_hailo(channels, classes),
     "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),

@@ -60,11 +60,12 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     rows = job.run.read_csv(file) if job.run.exists(file) else []
     known = {(row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows}
     images, settings, augmentation = on_device(job.data), job.config.finetune, job.config.data.augmentation
+    recipe = [repr(settings), repr(augmentation), len(images.labels)]
     found: dict[str, list[float]] = {one.name: [] for one in contestants}
     with progress("train", seeds * len(contestants)) as advance:
         for seed in range(seeds):
             for name, ops, resolution in contestants:
-                key = (name, digest([repr(ops), repr(settings), repr(augmentation), resolution]), seed)
+                key = (name, digest([repr(ops), *recipe, resolution]), seed)
                 if key not in known:
                     test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
                     subnet = from_scratch(random, ops, images, test.calibration, settings, augmentation)

@@ -1,6 +1,7 @@
-"""Spaces by name: those of the papers, exactly, the same with strides for small images, and two small ones of our own."""
+"""Spaces by name: those of the papers, exactly, the same with strides for small images, and small ones of our own."""
 
 from dataclasses import replace
+from functools import partial
 
 from jaxnas.spaces.mobilenet import MobileNet, Stage, make_divisible, mobilenet_space
 from jaxnas.spaces.space import Space
@@ -83,6 +84,21 @@ def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
         Stage((24, 32), (1,), (3, 5), (3,), 1, True),
     )
     return mobilenet_space("tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes))
+
+
+def residual(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
+    """About 2 to 37 MMACs at 32 pixels; one resolution, the images' own. Ordinary convolutions, as processors like them.
+
+    A convolution with a way around it, as in ResNets (He et al. 2016), then fused inverted residuals (Tan & Le, "EfficientNetV2", 2021).
+    """
+    fused = partial(Stage, depths=(1, 2, 3), kernels=(3,), expands=(1, 2, 3), stride=2, activation="relu", operator="fused_mbconv")
+    stages = (
+        Stage((24, 32), (1, 2, 3), (3,), (1,), 2, activation="relu", operator="conv"),
+        fused((40, 48, 64)),
+        fused((64, 80, 96)),
+    )
+    net = MobileNet((image_size,), (16, 24, 32), 1, stages, (128, 192, 256), channels, classes, activation="relu", head="v2")
+    return mobilenet_space("residual", net)
 
 
 def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:

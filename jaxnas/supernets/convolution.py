@@ -33,10 +33,15 @@ def dense(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"],
     """An ordinary convolution; of an image's few channels, on a CPU, one matrix product of patches (5 times faster)."""
     kernel = kernel.astype(x.dtype)
     size, _, c_in, c_out = kernel.shape
-    if c_in <= FEW and jax.default_backend() == "cpu":
-        patches = jnp.concatenate(list(_taps(x, size, stride)), -1)
-        return pointwise(patches, kernel.reshape(size * size * c_in, c_out))
-    pad = size // 2
+    if jax.default_backend() != "cpu":
+        return _dense(x, kernel, stride)
+    if c_in <= FEW:
+        return pointwise(_patches(size, stride, x), kernel.reshape(size * size * c_in, c_out))
+    return _dense_cpu(x, kernel, stride)
+
+
+def _dense(x, kernel, stride: int):
+    pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -71,6 +76,11 @@ def max_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
+def _patches(size: int, stride: int, x):
+    """What each position of the output sees, tap after tap."""
+    return jnp.concatenate(list(_taps(x, size, stride)), -1)
+
+
 def _taps(x, size: int, stride: int):
     """The k*k shifted views of the padded input, row by row, each of the output's size."""
     pad = size // 2
@@ -80,6 +90,37 @@ def _taps(x, size: int, stride: int):
     for i in range(size):
         for j in range(size):
             yield x[:, i : i + stride * (ho - 1) + 1 : stride, j : j + stride * (wo - 1) + 1 : stride]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _dense_cpu(x, kernel, stride):
+    return _dense(x, kernel, stride)
+
+
+def _dense_forward(x, kernel, stride):
+    return _dense(x, kernel, stride), (x, kernel)
+
+
+def _dense_backward(stride, residuals, gradient):
+    """XLA's own gradients are no faster outside of a loop, and in one they take 5 to 300 times as long."""
+    x, kernel = residuals
+    size, _, c_in, c_out = kernel.shape
+
+    def part(arrays):
+        x, flat = arrays[0], arrays[1].reshape(-1, c_out)
+        products = [jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=jnp.float32) for tap in _taps(x, size, stride)]
+        return jnp.stack(products)
+
+    dkernel = jnp.sum(in_parts(part, (x, gradient), max(row_size(x), row_size(gradient))), 0)
+    if stride == 1:
+        dx = _dense(gradient, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    else:
+        _, back = jax.vjp(partial(_patches, size, stride), x)
+        (dx,) = back((gradient.reshape(-1, c_out) @ kernel.reshape(-1, c_out).T).reshape(*gradient.shape[:3], -1))
+    return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_dense_cpu.defvjp(_dense_forward, _dense_backward)
 
 
 def _shift_multiply_add(x, kernel, stride: int):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxnas.config import SPACES
-from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, tiny
+from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, residual, tiny
 
 STAGES = [f"mb{i}" for i in range(1, 8)]
 ATTENTIVE_NAMES = [
@@ -121,7 +121,7 @@ def test_images_decide_the_resolutions():
     assert ofa_mobilenet_v3_cifar(32).resolutions == (24, 28, 32)
 
 
-@pytest.mark.parametrize("make, least, most", [(tiny, 0.3e6, 3.5e6), (cifar, 6e6, 70e6)])
+@pytest.mark.parametrize("make, least, most", [(tiny, 0.3e6, 3.5e6), (residual, 2e6, 38e6), (cifar, 6e6, 70e6)])
 def test_the_range_of_macs(make, least, most):
     space = make(32, 3, 10)
     small, large = space.costs(np.stack([space.smallest, space.largest])).macs.tolist()

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxnas.supernets import convolution
+from jaxnas.supernets import convolution, parts
+
+
+def convolved(x, kernel, stride, groups=1):
+    pad = kernel.shape[0] // 2
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=numbers, feature_group_count=groups)
 
 
 def grouped(x, kernel, stride):
-    pad = kernel.shape[0] // 2
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        x, kernel[:, :, None], (stride, stride), ((pad, pad),) * 2, dimension_numbers=numbers, feature_group_count=x.shape[-1]
-    )
+    return convolved(x, kernel[:, :, None], stride, x.shape[-1])
 
 
 def value_and_gradients(function, x, kernel, stride):
@@ -26,14 +28,14 @@ def value_and_gradients(function, x, kernel, stride):
     return y, *gradients
 
 
-def difference(function, sizes, kernel, stride):
+def difference(function, sizes, kernel, stride, expected=grouped, channels=(5,)):
     """The largest, relative, over values and gradients; all sizes in one program, since compiling is what takes time."""
     keys = [jax.random.split(jax.random.key(size)) for size in sizes]
     inputs = [
-        (jax.random.normal(x, (6, size, size, 5)), jax.random.normal(w, (kernel, kernel, 5)))
+        (jax.random.normal(x, (6, size, size, channels[0])), jax.random.normal(w, (kernel, kernel, *channels)))
         for size, (x, w) in zip(sizes, keys, strict=True)
     ]
-    ours, theirs = jax.jit(lambda inputs: [[value_and_gradients(f, x, w, stride) for x, w in inputs] for f in (function, grouped)])(inputs)
+    ours, theirs = jax.jit(lambda inputs: [[value_and_gradients(f, x, w, stride) for x, w in inputs] for f in (function, expected)])(inputs)
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
     return max(float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in pairs)
 
@@ -48,6 +50,32 @@ def test_depthwise_and_its_gradients_equal_grouped_convolution(kernel, stride, s
 
 def test_a_transposed_kernel_is_noticed():
     assert difference(lambda x, w, stride: convolution.depthwise(x, w.transpose(1, 0, 2), stride), (8,), 3, 1) > 0.1
+
+
+@pytest.mark.parametrize("kernel, stride, channels", [(3, 1, (3, 7)), (3, 1, (6, 7)), (3, 2, (6, 7)), (5, 2, (8, 5)), (1, 2, (8, 5))])
+def test_ordinary_convolution_and_its_gradients(kernel, stride, channels):
+    assert difference(convolution.convolution, (1, 4, 7, 12), kernel, stride, convolved, channels) < 1e-5
+
+
+def test_its_gradients_add_the_parts_of_a_batch(monkeypatch):
+    monkeypatch.setattr(parts, "CACHED", 2 * 12 * 12 * 7)
+    assert difference(convolution.convolution, (12,), 3, 1, convolved, (6, 7)) < 1e-5
+
+
+def test_an_unflipped_kernel_in_the_gradient_is_noticed(monkeypatch):
+    monkeypatch.setattr(convolution, "_dense_cpu", lambda x, kernel, stride: planted(x, kernel))
+    assert difference(convolution.convolution, (8,), 3, 1, convolved, (6, 6)) > 0.1
+
+
+@jax.custom_vjp
+def planted(x, kernel):
+    return convolved(x, kernel, 1)
+
+
+planted.defvjp(
+    lambda x, kernel: (planted(x, kernel), (x, kernel)),
+    lambda known, gradient: (convolved(gradient, known[1].swapaxes(2, 3), 1), jnp.zeros_like(known[1])),
+)
 
 
 @pytest.mark.parametrize("size", [4, 7])
