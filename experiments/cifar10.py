@@ -30,7 +30,7 @@ config = Config(
     ),
     train=TrainConfig(epochs=0),
     profile=ProfileConfig(train=260, validation=70, test=70),
-    search=SearchConfig(population=28, generations=8, images=2000, hybrid=HybridConfig(epochs=1, head_epochs=5, share=1 / 24)),
+    search=SearchConfig(population=28, generations=6, images=2000, hybrid=HybridConfig(epochs=1, head_epochs=5, share=1 / 24)),
     finetune=FinetuneConfig(epochs=5, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
 )
 paper = replace(

@@ -16,6 +16,7 @@ from jaxnas.supernets.operators import Sizes, operators
 from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.supernets.switched import build_switched
+from jaxnas.supernets.switched_training import build_switched_training
 from jaxnas.types import Genome, PRNGKey, Size
 from jaxnas.workload import Op
 
@@ -93,7 +94,7 @@ def build(space: Space) -> Supernet:
     def ops(genome) -> tuple[Op, ...]:
         return operators(net, split_genes(net, list(space.decode(genome).values())))
 
-    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space))
+    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space), build_switched_training(space))
 
 
 def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):

@@ -48,15 +48,19 @@ def build_switched(space: Space) -> Switched:
         return walk(net, grouped(net, params), images, split_genes(net, list(genome)), calibrated)[1]
 
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
-        choice, head = split_genes(net, list(genome)), weights["head"]
+        choice = split_genes(net, list(genome))
         features = in_batches_of(MICRO_BATCH, lambda part: walk(net, weights, part, choice, _evaluate)[0], images)
-        x = features
-        if net.head == "v3":
-            live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
-            x = ACTIVATIONS[net.activation](x @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
-        return x @ head["classifier"]["kernel"] + head["classifier"]["bias"]
+        return classify(net, weights["head"], choice, features)
 
     return Switched(calibrate, logits)
+
+
+def classify(net: MobileNet, head: Arrays, choice: Choice, x: Float[Array, "n c"]) -> Float[Array, "n classes"]:
+    """Logits from the pooled features of `walk`."""
+    if net.head == "v3":
+        live = jnp.arange(net.last_widths[-1]) < jnp.asarray(net.last_widths)[choice.last]
+        x = ACTIVATIONS[net.activation](x @ jnp.where(live, head["feature"]["kernel"][0, 0], 0))
+    return x @ head["classifier"]["kernel"] + head["classifier"]["bias"]
 
 
 def grouped(net: MobileNet, params: Params) -> Weights:
@@ -69,9 +73,9 @@ def grouped(net: MobileNet, params: Params) -> Weights:
     return weights | {"head": flat({**params["last_conv"], "classifier": params["classifier"]})}
 
 
-def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable) -> tuple[Array, Weights]:
-    """The pooled features of the head, and what `run` makes of the weights of each part."""
-    made: Weights = {}
+def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable, rest: Callable | None = None) -> tuple[Array, Weights]:
+    """The pooled features of the head, and what `run` makes of the weights of each part; `rest` runs a stage's later blocks."""
+    made, later = {}, rest or _rest
     size, width, widths = strided(images.shape[1], net.first_stride), choice.first, net.first_widths
     stem = [
         (Op("conv", "first_conv", (-1,), size, size, net.channels, c, 3, net.first_stride, norm=True, act=net.activation),) for c in widths
@@ -83,8 +87,8 @@ def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable
         x = x * (jnp.arange(stage.widths[-1]) < jnp.asarray(stage.widths)[out])
         size, width, widths = strided(size, stage.stride), out, stage.widths
         depth = jnp.asarray(stage.depths)[choice.depths[i]]
-        x, rest = _rest(_later_forms(net, stage, size), depth, out, jnp.stack(kernels), jnp.stack(expands), mine["rest"], x, run)
-        made[f"mb{i + 1}"] = {"first": first, "rest": rest}
+        x, others = later(_later_forms(net, stage, size), depth, out, jnp.stack(kernels), jnp.stack(expands), mine["rest"], x, run)
+        made[f"mb{i + 1}"] = {"first": first, "rest": others}
     x, made["head"] = run(_head_forms(net, size), (width, choice.last), weights["head"], x)
     return x[:, 0, 0], made
 

@@ -125,10 +125,16 @@ def _train_whole(net: Supernet, params: Params, genome, images: Images, order, s
     def loss(params, xs):
         rows, key = xs
         batch, labels = training_batch(jax.random.wrap_key_data(key), images, rows, augmentation, resolution)
-        return hard_loss(net.apply(params, batch, genome)[0], labels, settings.label_smoothing)
+        return hard_loss(_logits(net, params, genome, batch), labels, settings.label_smoothing)
 
     keys = jax.random.key_data(jax.random.split(key, len(order)))
     return _descend(loss, params, (order, keys), settings)
+
+
+def _logits(net: Supernet, params: Params, genome: Genome, images) -> Float[Array, "n classes"]:
+    if net.switched_training is not None and takes_switches(net):
+        return net.switched_training(params, genome, images)
+    return net.apply(params, images, genome)[0]
 
 
 def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], order, settings: HybridConfig) -> Params:

@@ -208,6 +208,25 @@ def test_switched_equals_masked_in_one_program(small):
     assert len(traces) == 1
 
 
+def gradient(case, logits):
+    """Genome to the gradient of a loss that no class is spared."""
+    of = jax.jit(jax.grad(lambda params, genome: jnp.sum(jnp.sin(logits(params, genome, case.images)))))
+    return lambda genome: of(case.params, jnp.asarray(genome))
+
+
+def apart(found, expected):
+    """The largest difference of gradients, in units of the largest one."""
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()) / largest, found, expected)))
+
+
+def test_trained_by_switches_as_by_masks(small):
+    switched, masked = gradient(small, small.net.switched_training), gradient(small, lambda p, genome, x: small.net.apply(p, x, genome)[0])
+    for genome in draw(small.space, 6):
+        assert apart(switched(genome), masked(genome)) < TOLERANCE
+    assert apart(switched(small.space.smallest), masked(small.space.largest)) > 100 * TOLERANCE
+
+
 def test_a_wrong_branch_is_noticed(small, monkeypatch):
     """Planted: the branch of the last kernel and expand ratio, whatever the genome."""
     monkeypatch.setattr(switched, "branch_of", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)])

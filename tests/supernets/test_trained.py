@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxnas.config import SPACES
 from jaxnas.errors import UserError
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build
@@ -83,5 +84,5 @@ def test_pickled_objects_are_not_opened(net, tmp_path):
 
 @pytest.mark.parametrize("name", shipped())
 def test_those_that_come_with_jaxnas_load(name):
-    params, names = load(name, build(tiny(32, 3, 10)))
+    params, names = load(name, build(SPACES[name.split("_")[0]](32, 3, 10)))
     assert "classifier" not in params and len(names) == 100
