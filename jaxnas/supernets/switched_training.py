@@ -1,4 +1,4 @@
-"""Training of subnets on a CPU: the branches of `switched`, with a gradient, so that no masked channel is computed.
+"""Training of subnets of ordinary convolutions on a CPU: `switched`'s branches with a gradient, so that no masked channel is computed.
 
 The gradient of a switch over blocks is a switch over their gradients, each of which computes its block once more: what a block would
 keep for its gradient differs from branch to branch, and XLA would hold room for all of them.
