@@ -17,7 +17,6 @@ import tyro
 from jaxnas.baselines.catalogue import BASELINES, init
 from jaxnas.cli import load_config, told
 from jaxnas.contest import Contestant, contest
-from jaxnas.data.dataset import Split
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.progress import progress
@@ -55,6 +54,15 @@ def contestants(job: Job, names: tuple[str, ...]) -> tuple[list[Contestant], lis
     return ours, [Contestant(name, BASELINES[name](job.data.classes), 32) for name in names]
 
 
+def with_recipe(job: Job, settings: Settings) -> Job:
+    """The run with the epochs and training images of the comparison."""
+    finetune, train = job.config.finetune, job.data.train
+    recipe = replace(finetune, epochs=settings.epochs or finetune.epochs)
+    return replace(
+        job, config=replace(job.config, finetune=recipe), data=replace(job.data, train=train.first(settings.images or len(train)))
+    )
+
+
 def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
     """Milliseconds on the run's device; weights do not matter."""
     device, found = open_device(job), {}
@@ -87,10 +95,8 @@ def main() -> int:
         job = open_job(run, load_config(settings.run))
         ours, theirs = contestants(job, settings.names)
         latency_ms = latencies(job, [*ours, *theirs])
-        recipe = replace(job.config.finetune, epochs=settings.epochs or job.config.finetune.epochs)
-        images = settings.images or len(job.data.train)
-        data = replace(job.data, train=Split(job.data.train.images[:images], job.data.train.labels[:images]))
-        trained = contest(replace(job, config=replace(job.config, finetune=recipe), data=data), [*ours, *theirs], settings.seeds, FILE)
+        training = with_recipe(job, settings)
+        trained = contest(training, [*ours, *theirs], settings.seeds, FILE)
         inherited = {row["name"]: f"{float(row['test_accuracy']):.2%}" for row in run.read_csv("verified.csv")}
         mean = {name: float(found.mean()) for name, found in trained.items()}
         better = {one.name: dominating(one, ours, mean, latency_ms) for one in theirs}
@@ -103,11 +109,11 @@ def main() -> int:
             )
             print(f"| {name} | {figures} | {inherited.get(name, '')} | {', '.join(better.get(name, []))} |")
         count = sum(map(bool, better.values()))
-        trained_for = f"{recipe.epochs} epochs of {images:,} images of {job.data.name} from scratch, {settings.seeds} seeds"
-        setup = f"{trained_for}; latency on {job.config.profile.device}"
+        recipe = f"{training.config.finetune.epochs} epochs of {len(training.data.train):,} images of {job.data.name} from scratch"
+        setup = f"{recipe}, {settings.seeds} seeds; latency on {job.config.profile.device}"
         verdict = holds(count >= DOMINATED * len(better))
-        told = [Claim("hand-designed networks dominated", "few", f"{count} of {len(better)}", verdict), gains(job)]
-        return publish(run, "baselines", told, setup)
+        dominated = Claim("hand-designed networks dominated", "few", f"{count} of {len(better)}", verdict)
+        return publish(run, "baselines", [dominated, gains(job)], setup)
 
 
 if __name__ == "__main__":

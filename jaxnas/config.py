@@ -144,9 +144,9 @@ class Config:
     """Names the run directory, runs/NAME."""
     space: str = "tiny"
     """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions), cifar (8 to 66), cifar_hailo,
-    attentive_nas, attentive_nas_cifar,
-    ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of every row;
-    mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that describes one (README: Your own space)."""
+    attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and
+    mobilenet_v2_cifar (widths of every row; mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that
+    describes one (README: Your own space)."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100 or residual_cifar100, which come with jaxnas for the spaces tiny and residual; the
     supernet.npz of another run in the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas,

@@ -22,6 +22,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, n: int) -> "Split":
+        """The first `n` images, or all if there are fewer."""
+        return Split(self.images[:n], self.labels[:n])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

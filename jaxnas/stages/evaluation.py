@@ -97,8 +97,7 @@ def _evidence(job: Job, predictor: mlp.LatencyMLP | None) -> list[Evidence]:
 
 def search_split(job: Job) -> Split:
     """The images that candidates are evaluated on: the first of the search split, which hold the classes in proportion."""
-    n = job.config.search.images
-    return Split(job.data.search.images[:n], job.data.search.labels[:n])
+    return job.data.search.first(job.config.search.images)
 
 
 def _error_context(job: Job, params: Params) -> str:

@@ -138,11 +138,11 @@ def _depthwise_cpu(x, kernel, stride):
     return _shift_multiply_add(x, kernel, stride)
 
 
-def _forward(x, kernel, stride):
+def _depthwise_forward(x, kernel, stride):
     return _shift_multiply_add(x, kernel, stride), (x, kernel)
 
 
-def _backward(stride, residuals, gradient):
+def _depthwise_backward(stride, residuals, gradient):
     x, kernel = residuals
     h, w = x.shape[1], x.shape[2]
     ho, wo = gradient.shape[1], gradient.shape[2]
@@ -192,4 +192,4 @@ def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     return joined.reshape(-1, size * size).astype(np.float32)
 
 
-_depthwise_cpu.defvjp(_forward, _backward)
+_depthwise_cpu.defvjp(_depthwise_forward, _depthwise_backward)

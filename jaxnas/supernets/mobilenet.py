@@ -94,10 +94,7 @@ def build(space: Space) -> Supernet:
     def ops(genome) -> tuple[Op, ...]:
         return operators(net, split_genes(net, list(space.decode(genome).values())))
 
-    # Depthwise convolutions wait for memory: to compute their blocks twice costs more than masked channels (80 and 97 images/s in `cifar`).
-    dense = not any(stage.depthwise_kernels for stage in net.stages)
-    training = build_switched_training(space) if dense else None
-    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space), training)
+    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space), build_switched_training(space))
 
 
 def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):

@@ -41,7 +41,7 @@ class Supernet(NamedTuple):
     ops: Callable[[Genome | np.ndarray], tuple[Op, ...]]
     switched: Switched | None = None  # how subnets are evaluated where masks are dear: on a CPU
     int8: Switched | None = None  # how subnets are evaluated as the int8 networks that they may become
-    switched_training: Callable[..., Array] | None = None  # `apply` (params, genome, images) where subnets of their own are trained there
+    switched_training: Callable[..., Array] | None = None  # (params, genome, images): `apply` in their own training there
 
     def extract(self, params: Params, genome: Genome | np.ndarray, stats: PyTree) -> Subnet:
         """The subnet of a genome on its own, without masks, with its share of the weights and the statistics given."""

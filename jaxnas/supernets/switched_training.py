@@ -1,4 +1,4 @@
-"""Training of subnets of ordinary convolutions on a CPU: `switched`'s branches with a gradient, so that no masked channel is computed.
+"""Training of subnets on a CPU: `switched`'s branches with a gradient, so that no masked channel is computed.
 
 The gradient of a switch over blocks is a switch over their gradients, each of which computes its block once more: what a block would
 keep for its gradient differs from branch to branch, and XLA would hold room for all of them.
@@ -34,15 +34,14 @@ def build_switched_training(space: Space) -> Callable[[Params, Genome, Float[Arr
 
 
 def _run(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays]:
-    branches = [partial(_block, ops, forms.width) for ops in forms.branches]
-    return _switch(tuple(branches), branch_of(forms, choices), arrays, x), {}
+    return _switch(_branches(forms), branch_of(forms, choices), arrays, x), {}
 
 
 def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run: Callable) -> tuple[Array, Arrays]:
     """The blocks after a stage's first; the last branch is that of those beyond the genome's depth, which do nothing."""
     if not weights:
         return x, {}
-    branches = (*(partial(_block, ops, forms.width) for ops in forms.branches), _skip)
+    branches = (*_branches(forms), _skip)
 
     def block(x, row):
         b, arrays = row
@@ -50,6 +49,10 @@ def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run:
         return _switch(branches, branch, arrays, x), None
 
     return jax.lax.scan(block, x, (jnp.arange(1, len(kernels)), weights))[0], {}
+
+
+def _branches(forms: Forms) -> tuple[Callable, ...]:
+    return tuple(partial(_block, ops, forms.width) for ops in forms.branches)
 
 
 def _block(ops: tuple[Op, ...], width: int, arrays: Arrays, x):

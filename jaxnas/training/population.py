@@ -18,7 +18,7 @@ from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.batches import epoch_order
 from jaxnas.supernets.parts import in_batches_of
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import MICRO_BATCH, Examples, hits, of_each, takes_switches
+from jaxnas.training.evaluate import MICRO_BATCH, Examples, hits, of_each, takes_switches, trains_by_switches
 from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
@@ -132,7 +132,7 @@ def _train_whole(net: Supernet, params: Params, genome, images: Images, order, s
 
 
 def _logits(net: Supernet, params: Params, genome: Genome, images) -> Float[Array, "n classes"]:
-    if net.switched_training is not None and takes_switches(net):
+    if net.switched_training is not None and trains_by_switches(net):
         return net.switched_training(params, genome, images)
     return net.apply(params, images, genome)[0]
 

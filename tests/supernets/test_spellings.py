@@ -18,7 +18,6 @@ from jaxnas.supernets import subnet, switched
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
-from jaxnas.supernets.switched_training import build_switched_training
 from jaxnas.training.recalibrate import statistics
 
 TOLERANCE = 1e-4  # of the largest logit
@@ -222,8 +221,8 @@ def apart(found, expected):
 
 
 def test_trained_by_switches_as_by_masks(small):
-    training = build_switched_training(small.space)
-    switched, masked = gradient(small, training), gradient(small, lambda p, genome, x: small.net.apply(p, x, genome)[0])
+    switched = gradient(small, small.net.switched_training)
+    masked = gradient(small, lambda params, genome, images: small.net.apply(params, images, genome)[0])
     for genome in draw(small.space, 6):
         assert apart(switched(genome), masked(genome)) < TOLERANCE
     assert apart(switched(small.space.smallest), masked(small.space.largest)) > 100 * TOLERANCE
