@@ -27,3 +27,9 @@ config = Config(
     ),
 )
 residual = replace(config, name="residual_cifar100", space="residual")
+cifar = replace(
+    config,
+    name="cifar_cifar100",
+    space="cifar",
+    train=TrainConfig(epochs=30, batch_size=512, learning_rate=0.25, warmup_epochs=2, weight_decay=5e-5, label_smoothing=0.0),
+)

@@ -1,7 +1,8 @@
 """Convolutions written for the backend: NHWC, "same" padding of kernel // 2, in the precision of the images.
 
 XLA's CPU code for grouped `lax.conv` is 20-30 times slower than shifted multiply-adds, and its automatic weight gradient
-of those is slower still; accelerators have fast grouped convolutions. So both spellings live here, behind one function.
+of those is slower still. On a GPU the library's grouped convolution with its gradients takes 0.4 to 2 times as long, but to choose its
+algorithms takes 4 to 6 s for each layer (H200): a supernet's program would compile for many minutes. Only the weights' gradient differs.
 """
 
 from functools import partial
@@ -30,14 +31,12 @@ def convolution(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_
 
 
 def dense(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"], stride: int) -> Float[Array, "n ho wo c_out"]:
-    """An ordinary convolution; of an image's few channels, on a CPU, one matrix product of patches (5 times faster)."""
+    """An ordinary convolution; of an image's few channels one matrix product of patches (on a CPU 5 times faster)."""
     kernel = kernel.astype(x.dtype)
     size, _, c_in, c_out = kernel.shape
-    if jax.default_backend() != "cpu":
-        return _dense(x, kernel, stride)
     if c_in <= FEW:
         return pointwise(_patches(size, stride, x), kernel.reshape(size * size * c_in, c_out))
-    return _dense_cpu(x, kernel, stride)
+    return _dense_cpu(x, kernel, stride) if jax.default_backend() == "cpu" else _dense(x, kernel, stride)
 
 
 def _dense(x, kernel, stride: int):
@@ -47,18 +46,7 @@ def _dense(x, kernel, stride: int):
 
 def depthwise(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int) -> Float[Array, "n ho wo c"]:
     """One k x k filter per channel."""
-    kernel = kernel.astype(x.dtype)
-    if jax.default_backend() == "cpu":
-        return _depthwise_cpu(x, kernel, stride)
-    pad = kernel.shape[0] // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel[:, :, None, :],
-        (stride, stride),
-        ((pad, pad),) * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
+    return _depthwise(x, kernel.astype(x.dtype), stride)
 
 
 def average_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
@@ -134,7 +122,7 @@ def _shift_multiply_add(x, kernel, stride: int):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _depthwise_cpu(x, kernel, stride):
+def _depthwise(x, kernel, stride):
     return _shift_multiply_add(x, kernel, stride)
 
 
@@ -162,6 +150,8 @@ def _weight_gradient(x, gradient, size: int, stride: int):
         x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
         pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
+    if jax.default_backend() != "cpu":
+        return _weight_gradient_by_rows(x, gradient, size, stride)
 
     def part(arrays):
         images, gradient = arrays
@@ -169,6 +159,18 @@ def _weight_gradient(x, gradient, size: int, stride: int):
         return jnp.stack([_tap_gradient(padded, gradient, i, j, stride) for i in range(size) for j in range(size)])
 
     return jnp.sum(in_parts(part, (x, gradient), row_size(x)), 0).reshape(size, size, channels)
+
+
+def _weight_gradient_by_rows(x, gradient, size: int, stride: int):
+    """The products of all pairs of columns, for each row of the filter, are one batched matrix product: each tap sums a diagonal."""
+    n, ho, wo, channels = gradient.shape
+    padded = jnp.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
+    rows = jnp.concatenate([padded[:, i : i + stride * (ho - 1) + 1 : stride] for i in range(size)], 2)  # beside each other
+    left, right = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho), gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
+    pairs = jnp.matmul(left, right, preferred_element_type=jnp.float32).reshape(channels * size, -1)
+    column, output = np.indices((padded.shape[2], wo)).reshape(2, -1)
+    taps = (column - stride * output)[:, None] == np.arange(size)
+    return (pairs @ taps.astype(np.float32)).reshape(channels, size, size).transpose(1, 2, 0)
 
 
 def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
@@ -192,4 +194,4 @@ def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     return joined.reshape(-1, size * size).astype(np.float32)
 
 
-_depthwise_cpu.defvjp(_depthwise_forward, _depthwise_backward)
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)

@@ -14,7 +14,8 @@ from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import Genomes
 
-MICRO_BATCH = 64  # images at a time: small enough for a CPU's caches, large enough to keep its cores busy
+MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
+LARGE_BATCH = 256  # elsewhere, of each of the subnets side by side
 SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
 
 
@@ -82,14 +83,28 @@ def of_each(
     """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
     together = together or (1 if jax.default_backend() == "cpu" else 8)
 
-    def some(params, genomes, live, data):
-        def row(row):
-            genome, live = row
-            return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
+    def row(params, data, genome, live):
+        return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
 
-        return jax.lax.map(row, (genomes, live), batch_size=together if together > 1 else None)
+    def some(params, genomes, live, data):
+        if together == 1:
+            return jax.lax.map(lambda pair: row(params, data, *pair), (genomes, live))
+        return _in_crowds(min(together, len(genomes)), partial(row, params, data), genomes, live)
 
     return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, data)
+
+
+def _in_crowds(size: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]) -> Float[Array, "n"]:
+    """`row(genome, live)` of each, `size` of them side by side; the live ones first, so that a crowd without any costs nothing."""
+    fill = -len(genomes) % size
+    order = jnp.argsort(~jnp.pad(live, (0, fill)), stable=True)
+    crowds = (jnp.pad(some, ((0, fill), *((0, 0),) * (some.ndim - 1)))[order] for some in (genomes, live))
+
+    def crowd(pair):
+        return jax.lax.cond(pair[1].any(), lambda: jax.vmap(row)(*pair), lambda: jnp.full(size, jnp.nan, jnp.float32))
+
+    found = jax.lax.map(crowd, tuple(some.reshape(-1, size, *some.shape[1:]) for some in crowds))
+    return jnp.zeros(len(order)).at[order].set(found.reshape(-1))[: len(genomes)]
 
 
 def _spread(some: Callable, mesh: Mesh) -> Callable:
@@ -148,12 +163,17 @@ def _share_correct(logits, images, labels) -> Float[Array, ""]:
 
     NaN if any logit is not finite: the largest of NaNs would count as class 0.
     """
-    n, size = len(labels), min(MICRO_BATCH, len(labels))
+    n, size = len(labels), min(micro_batch(), len(labels))
     fill = -n % size
     images = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *images.shape[1:])
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
 
     return jnp.sum(jax.lax.map(lambda batch: hits(logits(batch[0]), batch[1]), (images, labels))) / n
+
+
+def micro_batch() -> int:
+    """Images that go through a network together where no gradient is asked for."""
+    return MICRO_BATCH if jax.default_backend() == "cpu" else LARGE_BATCH
 
 
 def hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:

@@ -18,7 +18,7 @@ from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.batches import epoch_order
 from jaxnas.supernets.parts import in_batches_of
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import MICRO_BATCH, Examples, hits, of_each, takes_switches, trains_by_switches
+from jaxnas.training.evaluate import Examples, hits, micro_batch, of_each, takes_switches, trains_by_switches
 from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
@@ -173,7 +173,7 @@ def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[
     if net.switched is not None and takes_switches(net):
         return partial(net.switched.logits, net.switched.calibrate(params, genome, calibration), genome)
     stats = statistics(net, params, genome, calibration)
-    return partial(in_batches_of, MICRO_BATCH, lambda part: net.apply(params, part, genome, stats)[0])
+    return partial(in_batches_of, micro_batch(), lambda part: net.apply(params, part, genome, stats)[0])
 
 
 def _classify(head: Params, features: Float[Array, "n c"]) -> Float[Array, "n classes"]:

@@ -40,11 +40,13 @@ def difference(function, sizes, kernel, stride, expected=grouped, channels=(5,))
     return max(float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in pairs)
 
 
-# Up to 8 x 8 the weights' gradient is a matrix product, beyond it a scan.
+# Up to 4 x 4 the weights' gradient is a matrix product; beyond it, on a CPU, a scan, and elsewhere a product for each row of the filter.
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize(
     "kernel, stride, sizes", [(3, 1, (1, 8, 9)), (3, 2, (2, 7, 8, 9, 12)), (5, 1, (1, 7, 12)), (5, 2, (1, 4, 7, 9, 12))]
 )
-def test_depthwise_and_its_gradients_equal_grouped_convolution(kernel, stride, sizes):
+def test_depthwise_and_its_gradients_equal_grouped_convolution(monkeypatch, backend, kernel, stride, sizes):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert difference(convolution.depthwise, sizes, kernel, stride) < 1e-5
 
 

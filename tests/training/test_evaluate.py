@@ -15,7 +15,7 @@ from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training import evaluate
-from jaxnas.training.evaluate import MICRO_BATCH, Examples, accuracies, accuracy
+from jaxnas.training.evaluate import MICRO_BATCH, Examples, accuracies, accuracy, of_each
 from jaxnas.workload import Op
 
 COUNT = 2 * MICRO_BATCH + 22  # the last micro-batch is not full
@@ -76,6 +76,20 @@ def test_genomes_side_by_side_and_switched_give_the_same(case):
         found = measure(**options)
         assert (jnp.isnan(found) == ~live).all()
         np.testing.assert_allclose(found[live] * COUNT, expected[live] * COUNT, atol=1.01)
+
+
+def test_side_by_side_only_crowds_with_a_live_genome_are_computed():
+    computed = []
+
+    def one(params, genome, data):
+        jax.debug.callback(lambda genome: computed.append(int(genome[0])), genome)
+        return genome[0].astype(jnp.float32)
+
+    genomes, live = jnp.arange(7)[:, None], jnp.array([False, True, False, True, False, False, True])
+    found = jax.jit(lambda: of_each(one, {}, genomes, live, (), 2, None))()
+    jax.effects_barrier()
+    np.testing.assert_array_equal(found, [np.nan, 1, np.nan, 3, np.nan, np.nan, 6])
+    assert len(computed) == 4 and {1, 3, 6} <= set(computed)
 
 
 @pytest.mark.parametrize("switched", [False, True])
