@@ -197,7 +197,8 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
     "hailo8l": lambda settings: hailo.from_environment(settings.seconds),
-    "hailo8l_model": lambda settings: Modelled(HAILO_8L if settings.device != "hailo8l_model:single" else SingleContext(HAILO_8L)),
+    "hailo8l_model": lambda settings: Modelled(HAILO_8L),
+    "hailo8l_model:single": lambda settings: Modelled(SingleContext(HAILO_8L)),
     "raptor": lambda settings: Modelled(RAPTOR),
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
     "ssh": lambda settings: RemoteDevice(*_place(settings.device), settings.threads, settings.seconds),
@@ -229,10 +230,11 @@ def make_space(name: str) -> Callable[[int, int, int], Space]:
 
 
 def make_device(settings: ProfileConfig) -> Device:
-    """The device that `settings.device` names, or a .toml file describes; what follows a colon is for the device to read."""
+    """The device that `settings.device` names, or a .toml file describes; what follows `ssh:` is for that device to read."""
     if settings.device.endswith(".toml"):
         return Modelled(npu_memory.load(settings.device))
-    return choose("device", settings.device.partition(":")[0], DEVICES)(settings)
+    name = "ssh" if settings.device.startswith("ssh:") else settings.device
+    return choose("device", name, DEVICES)(settings)
 
 
 def _place(device: str) -> tuple[str, str]:

@@ -94,7 +94,14 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
         ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3"]),
-        ("--profile.device tpu", ["unknown device 'tpu'; known: hailo8l, hailo8l_model, onnxruntime, openvino, raptor, raptor_small, ssh"]),
+        (
+            "--profile.device tpu",
+            ["unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, onnxruntime, openvino, raptor, raptor_small, ssh"],
+        ),
+        (
+            "--profile.device hailo8l_model:whole",
+            ["unknown device 'hailo8l_model:whole'; known: hailo8l, hailo8l_model, hailo8l_model:single"],
+        ),
         ("--profile.threads 0", ["threads must be 1 or more, got 0"]),
         ("--profile.rounds 0", ["profile.rounds must be at least 1, got 0"]),
         ("--profile.validation 1", ["profile.validation must be at least 2, got 1"]),
