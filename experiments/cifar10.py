@@ -7,7 +7,7 @@ images for three networks of the final front.
 
 Command: jaxnas run experiments/cifar10.py --data-dir ~/tensorflow_datasets   (two CPU cores)
          jaxnas run experiments/cifar10.py:paper ...                          (a data-centre GPU, after `jaxnas data` and `jaxnas train`
-             of experiments/tiny_cifar100.py with --space cifar --out runs/cifar100_supernet)
+             of experiments/tiny_cifar100.py:cifar with --out runs/cifar100_supernet)
 """
 
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 They are trained on CIFAR-100, for other images to start from: `--weights tiny_cifar100`, `--weights residual_cifar100`.
 
-Commands: jaxnas data experiments/tiny_cifar100.py --data-dir ~/tensorflow_datasets   (or experiments/tiny_cifar100.py:residual)
+Commands: jaxnas data experiments/tiny_cifar100.py --data-dir ~/tensorflow_datasets   (or ...py:residual; on a GPU ...py:cifar)
           jaxnas train runs/tiny_cifar100
           cp runs/tiny_cifar100/supernet.npz jaxnas/supernets/shipped/tiny_cifar100.npz
 """
@@ -31,5 +31,5 @@ cifar = replace(
     config,
     name="cifar_cifar100",
     space="cifar",
-    train=TrainConfig(epochs=30, batch_size=512, learning_rate=0.25, warmup_epochs=2, weight_decay=5e-5, label_smoothing=0.0),
+    train=replace(config.train, epochs=30, batch_size=512, random_subnets=2, learning_rate=0.25, warmup_epochs=2),
 )

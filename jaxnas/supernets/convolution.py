@@ -1,8 +1,8 @@
 """Convolutions written for the backend: NHWC, "same" padding of kernel // 2, in the precision of the images.
 
 XLA's CPU code for grouped `lax.conv` is 20-30 times slower than shifted multiply-adds, and its automatic weight gradient
-of those is slower still. On a GPU the library's grouped convolution with its gradients takes 0.4 to 2 times as long, but to choose its
-algorithms takes 4 to 6 s for each layer (H200): a supernet's program would compile for many minutes. Only the weights' gradient differs.
+of those is slower still. On a GPU grouped `lax.conv` is no slower in most layers, but choosing its algorithms takes 3 to 7 s for each layer
+and its gradients (H200), so that a supernet compiles for minutes. There only the weights' gradient is spelt otherwise than on a CPU.
 """
 
 from functools import partial

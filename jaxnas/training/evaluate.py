@@ -83,28 +83,27 @@ def of_each(
     """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
     together = together or (1 if jax.default_backend() == "cpu" else 8)
 
-    def row(params, data, genome, live):
-        return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
-
     def some(params, genomes, live, data):
-        if together == 1:
-            return jax.lax.map(lambda pair: row(params, data, *pair), (genomes, live))
-        return _in_crowds(min(together, len(genomes)), partial(row, params, data), genomes, live)
+        def row(pair):
+            genome, live = pair
+            return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
+
+        return jax.lax.map(row, (genomes, live)) if together == 1 else _in_crowds(min(together, len(genomes)), row, genomes, live)
 
     return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, data)
 
 
 def _in_crowds(size: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]) -> Float[Array, "n"]:
-    """`row(genome, live)` of each, `size` of them side by side; the live ones first, so that a crowd without any costs nothing."""
-    fill = -len(genomes) % size
-    order = jnp.argsort(~jnp.pad(live, (0, fill)), stable=True)
-    crowds = (jnp.pad(some, ((0, fill), *((0, 0),) * (some.ndim - 1)))[order] for some in (genomes, live))
+    """`row((genome, live))` of each, `size` of them side by side; the live ones first, so that a crowd without any costs nothing."""
+    order, fill = jnp.argsort(~live, stable=True), -len(genomes) % size
+    rows, alive = (jnp.pad(some, (0, fill)).reshape(-1, size) for some in (order, live[order]))
 
     def crowd(pair):
-        return jax.lax.cond(pair[1].any(), lambda: jax.vmap(row)(*pair), lambda: jnp.full(size, jnp.nan, jnp.float32))
+        rows, alive = pair
+        return jax.lax.cond(alive.any(), lambda: jax.vmap(row)((genomes[rows], alive)), lambda: jnp.full(size, jnp.nan, jnp.float32))
 
-    found = jax.lax.map(crowd, tuple(some.reshape(-1, size, *some.shape[1:]) for some in crowds))
-    return jnp.zeros(len(order)).at[order].set(found.reshape(-1))[: len(genomes)]
+    found = jax.lax.map(crowd, (rows, alive)).reshape(-1)[: len(genomes)]
+    return jnp.zeros_like(found).at[order].set(found)
 
 
 def _spread(some: Callable, mesh: Mesh) -> Callable:
