@@ -1,23 +1,21 @@
-"""Convolutions written for the backend: NHWC, "same" padding of kernel // 2, in the precision of the images.
+"""Ordinary convolutions and pooling written for the backend: NHWC, "same" padding of kernel // 2, in the precision of the images.
 
-XLA's CPU code for grouped `lax.conv` is 20-30 times slower than shifted multiply-adds, and its automatic weight gradient
-of those is slower still. On a GPU grouped `lax.conv` is no slower in most layers, but choosing its algorithms takes 3 to 7 s for each layer
-and its gradients (H200), so that a supernet compiles for minutes. There only the weights' gradient is spelt otherwise than on a CPU.
+Where candidates have kernels of their own, `vmap` makes grouped convolutions of theirs, with which a generation of `residual` took more
+than 40 times as long on a GPU (H200) as with matrix products of patches.
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
-from jaxnas.supernets.parts import in_parts, joined, row_size
+from jaxnas.supernets.depthwise import taps
+from jaxnas.supernets.parts import in_parts, row_size
 
 FEW = 4  # channels, of an image
-SMALL = 16  # positions of a map
-COLUMNS = 7  # whose products are summed in one loop; more were slower
 
 
 def pointwise(x: Float[Array, "n h w c_in"], kernel: Float[Array, "c_in c_out"]) -> Float[Array, "n h w c_out"]:
@@ -36,17 +34,12 @@ def dense(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"],
     size, _, c_in, c_out = kernel.shape
     if c_in <= FEW:
         return pointwise(_patches(size, stride, x), kernel.reshape(size * size * c_in, c_out))
-    return _dense_cpu(x, kernel, stride) if jax.default_backend() == "cpu" else _dense(x, kernel, stride)
+    return _dense_cpu(x, kernel, stride) if jax.default_backend() == "cpu" else _dense_gpu(x, kernel, stride)
 
 
 def _dense(x, kernel, stride: int):
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def depthwise(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int) -> Float[Array, "n ho wo c"]:
-    """One k x k filter per channel."""
-    return _depthwise(x, kernel.astype(x.dtype), stride)
 
 
 def average_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
@@ -66,18 +59,7 @@ def max_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
 
 def _patches(size: int, stride: int, x):
     """What each position of the output sees, tap after tap."""
-    return jnp.concatenate(list(_taps(x, size, stride)), -1)
-
-
-def _taps(x, size: int, stride: int):
-    """The k*k shifted views of the padded input, row by row, each of the output's size."""
-    pad = size // 2
-    h, w = x.shape[1], x.shape[2]
-    ho, wo = -(-h // stride), -(-w // stride)
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    for i in range(size):
-        for j in range(size):
-            yield x[:, i : i + stride * (ho - 1) + 1 : stride, j : j + stride * (wo - 1) + 1 : stride]
+    return jnp.concatenate(list(taps(x, size, stride)), -1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -96,102 +78,75 @@ def _dense_backward(stride, residuals, gradient):
 
     def part(arrays):
         x, flat = arrays[0], arrays[1].reshape(-1, c_out)
-        products = [jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=jnp.float32) for tap in _taps(x, size, stride)]
+        products = [jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=jnp.float32) for tap in taps(x, size, stride)]
         return jnp.stack(products)
 
     dkernel = jnp.sum(in_parts(part, (x, gradient), max(row_size(x), row_size(gradient))), 0)
+    return _input_gradient(_dense, x, kernel, stride, gradient), dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _input_gradient(form, x, kernel, stride: int, gradient):
+    """Without a stride this is a convolution itself, computed as `form` does."""
     if stride == 1:
-        dx = _dense(gradient, kernel[::-1, ::-1].swapaxes(2, 3), 1)
-    else:
-        _, back = jax.vjp(partial(_patches, size, stride), x)
-        (dx,) = back((gradient.reshape(-1, c_out) @ kernel.reshape(-1, c_out).T).reshape(*gradient.shape[:3], -1))
-    return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
+        return form(gradient, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    _, back = jax.vjp(partial(_patches, len(kernel), stride), x)
+    c_out = kernel.shape[-1]
+    return back((gradient.reshape(-1, c_out) @ kernel.reshape(-1, c_out).T).reshape(*gradient.shape[:3], -1))[0]
 
 
 _dense_cpu.defvjp(_dense_forward, _dense_backward)
 
 
-def _shift_multiply_add(x, kernel, stride: int):
-    """The taps' weighted sum, a part of the images at a time: the padded input and a loop's neighbours stay out of memory."""
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _by_patches(x, kernel, stride):
+    """One matrix product of patches, which are made again for the gradient."""
+    return pointwise(_patches(len(kernel), stride, x), kernel.reshape(-1, kernel.shape[-1]))
 
-    def part(x):
-        weights = kernel.reshape(-1, kernel.shape[-1])
-        return sum(tap * weight for tap, weight in zip(_taps(x, len(kernel), stride), weights, strict=True))
 
-    return joined(in_parts(part, x, row_size(x)))
+def _by_patches_forward(x, kernel, stride):
+    return _by_patches(x, kernel, stride), (x, kernel)
+
+
+def _by_patches_backward(stride, residuals, gradient):
+    x, kernel = residuals
+    patches, flat = _patches(len(kernel), stride, x), gradient.reshape(-1, kernel.shape[-1])
+    dkernel = jnp.matmul(patches.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32)
+    return _input_gradient(_by_patches, x, kernel, stride, gradient), dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_by_patches.defvjp(_by_patches_forward, _by_patches_backward)
+
+
+def _for_own_kernels(function):
+    """`function(form, x, kernel, ...)` as a function of arrays: `form` is `_by_patches` under a `vmap` over kernels, else `_dense`."""
+
+    @custom_vmap
+    def one(*arrays):
+        return function(_dense, *arrays)
+
+    @one.def_vmap
+    def many(_, batched, *arrays):
+        form = _by_patches if batched[1] else _dense
+        found = jax.vmap(partial(function, form), [0 if each else None for each in batched])(*arrays)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return one
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _depthwise(x, kernel, stride):
-    return _shift_multiply_add(x, kernel, stride)
+def _dense_gpu(x, kernel, stride):
+    return _for_own_kernels(lambda form, x, kernel: form(x, kernel, stride))(x, kernel)
 
 
-def _depthwise_forward(x, kernel, stride):
-    return _shift_multiply_add(x, kernel, stride), (x, kernel)
+def _dense_gpu_forward(x, kernel, stride):
+    return _dense_gpu(x, kernel, stride), (x, kernel)
 
 
-def _depthwise_backward(stride, residuals, gradient):
-    x, kernel = residuals
-    h, w = x.shape[1], x.shape[2]
-    ho, wo = gradient.shape[1], gradient.shape[2]
-    holes = ((0, 0, 0), (0, h - stride * (ho - 1) - 1, stride - 1), (0, w - stride * (wo - 1) - 1, stride - 1), (0, 0, 0))
-    dx = _shift_multiply_add(lax.pad(gradient, jnp.zeros((), gradient.dtype), holes), kernel[::-1, ::-1], 1)
-    return dx, _weight_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype)
+def _dense_gpu_backward(stride, residuals, gradient):
+    def back(form, x, kernel, gradient):
+        return jax.vjp(lambda x, kernel: form(x, kernel, stride), x, kernel)[1](gradient)
+
+    return _for_own_kernels(back)(*residuals, gradient)
 
 
-def _weight_gradient(x, gradient, size: int, stride: int):
-    """Sum of tap * gradient over images and positions, for every tap and channel, in float32; XLA's CPU code for it is 20 times slower.
-
-    Small maps: the products of all pairs of positions are one batched matrix product, of which each tap sums some.
-    """
-    n, h, w, channels = x.shape
-    ho, wo = gradient.shape[1], gradient.shape[2]
-    if h * w <= SMALL:
-        x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
-        pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
-        return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
-    if jax.default_backend() != "cpu":
-        return _weight_gradient_by_rows(x, gradient, size, stride)
-
-    def part(arrays):
-        images, gradient = arrays
-        padded = jnp.pad(images, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
-        return jnp.stack([_tap_gradient(padded, gradient, i, j, stride) for i in range(size) for j in range(size)])
-
-    return jnp.sum(in_parts(part, (x, gradient), row_size(x)), 0).reshape(size, size, channels)
-
-
-def _weight_gradient_by_rows(x, gradient, size: int, stride: int):
-    """The products of all pairs of columns, for each row of the filter, are one batched matrix product: each tap sums a diagonal."""
-    n, ho, wo, channels = gradient.shape
-    padded = jnp.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
-    rows = jnp.concatenate([padded[:, i : i + stride * (ho - 1) + 1 : stride] for i in range(size)], 2)  # beside each other
-    left, right = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho), gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
-    pairs = jnp.matmul(left, right, preferred_element_type=jnp.float32).reshape(channels * size, -1)
-    column, output = np.indices((padded.shape[2], wo)).reshape(2, -1)
-    taps = (column - stride * output)[:, None] == np.arange(size)
-    return (pairs @ taps.astype(np.float32)).reshape(channels, size, size).transpose(1, 2, 0)
-
-
-def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
-    """Sum of one tap's products: of a few neighbouring columns in one loop with the products, then of the rest."""
-    _, ho, wo, channels = gradient.shape
-    columns = max(n for n in range(1, COLUMNS + 1) if wo % n == 0)
-    rows, sums = slice(i, i + stride * (ho - 1) + 1, stride), jnp.zeros(())
-    for column in range(columns):
-        first = j + stride * column
-        tap = padded[:, rows, first : first + stride * (wo - columns) + 1 : stride * columns]
-        sums += (tap * gradient[:, :, column::columns]).astype(jnp.float32)
-    return jnp.sum(sums.reshape(-1, channels), 0)
-
-
-def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
-    """(input position, output position) -> tap: 1 where the tap joins the two, float32 (h * w * ho * wo, size * size)."""
-    y, x, yo, xo = np.indices((h, w, -(-h // stride), -(-w // stride)))
-    i, j = y - stride * yo + size // 2, x - stride * xo + size // 2
-    taps = np.arange(size)
-    joined = (i[..., None, None] == taps[:, None]) & (j[..., None, None] == taps)
-    return joined.reshape(-1, size * size).astype(np.float32)
-
-
-_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+_dense_gpu.defvjp(_dense_gpu_forward, _dense_gpu_backward)

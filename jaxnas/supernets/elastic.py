@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
+from jaxnas.supernets.depthwise import depthwise
 from jaxnas.supernets.norm import Activation, Leaf, Stats, batch_norm, norm_act_of_batch
 from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.types import Size
@@ -90,7 +91,7 @@ class Depthwise(nnx.Module):
     def __call__(self, x, kernel: Size, width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo c"], Stats]:
         transforms = {name: getattr(self, name)[...] for size in self.kernels[:-1] if hasattr(self, name := f"transform{size}")}
         taps = elastic_kernel({"kernel": self.kernel[...], **transforms}, self.kernels, kernel)
-        x = convolution.depthwise(x, taps[:, :, 0], self.stride)
+        x = depthwise(x, taps[:, :, 0], self.stride)
         return _norm_act(x, self.scale[...], self.shift[...], width, stats, ACTIVATIONS[self.act])
 
 

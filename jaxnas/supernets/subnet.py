@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.supernets import convolution
+from jaxnas.supernets.depthwise import depthwise
 from jaxnas.supernets.norm import EPSILON, Activation, Leaf, batch_norm, norm_act_of_batch
 from jaxnas.workload import Op
 
@@ -121,7 +122,7 @@ def _without_norm(op: Op) -> Op:
 def _conv(op: Op, arrays, x):
     kernel = arrays["kernel"]
     if op.groups > 1:
-        return convolution.depthwise(x, kernel[:, :, 0], op.stride)
+        return depthwise(x, kernel[:, :, 0], op.stride)
     return convolution.convolution(x, kernel, op.stride)
 
 

@@ -16,6 +16,7 @@ from jaxnas.types import Genomes
 
 MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
 LARGE_BATCH = 256  # elsewhere, of each of the subnets side by side
+CROWD = 16  # subnets side by side at most, in crowds of equal size
 SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
 
 
@@ -44,7 +45,7 @@ def accuracies(
     Traced over genomes: call it inside one `jit` and every population of the same size is the same program, for each static
     resolution one. Rows that are not live (genomes of another resolution, padding) cost nothing where genomes take turns.
 
-    `together` genomes are computed side by side (`vmap`) and bound the memory: by default 1 on a CPU, 8 elsewhere. `switched`
+    `together` genomes are computed side by side (`vmap`) and bound the memory: by default 1 on a CPU, up to 16 elsewhere. `switched`
     computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
     MMACs or more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same images
     (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
@@ -81,7 +82,7 @@ def of_each(
     mesh: Mesh | None,
 ) -> Float[Array, "n"]:
     """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
-    together = together or (1 if jax.default_backend() == "cpu" else 8)
+    together = together or (1 if jax.default_backend() == "cpu" else -(-len(genomes) // -(-len(genomes) // CROWD)))
 
     def some(params, genomes, live, data):
         def row(pair):

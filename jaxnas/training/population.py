@@ -77,7 +77,7 @@ def tuned_accuracies(
     """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
 
     All candidates see the same images in the same order. `together` are trained side by side (`vmap`): by default 1 on a CPU, where
-    they take turns, and 8 elsewhere.
+    they take turns, and up to 16 elsewhere.
     """
 
     def one(params, genome, data):

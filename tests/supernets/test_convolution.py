@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxnas.supernets import convolution, parts
+from jaxnas.supernets.depthwise import depthwise
 
 
 def convolved(x, kernel, stride, groups=1):
@@ -47,16 +48,35 @@ def difference(function, sizes, kernel, stride, expected=grouped, channels=(5,))
 )
 def test_depthwise_and_its_gradients_equal_grouped_convolution(monkeypatch, backend, kernel, stride, sizes):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert difference(convolution.depthwise, sizes, kernel, stride) < 1e-5
+    assert difference(depthwise, sizes, kernel, stride) < 1e-5
 
 
 def test_a_transposed_kernel_is_noticed():
-    assert difference(lambda x, w, stride: convolution.depthwise(x, w.transpose(1, 0, 2), stride), (8,), 3, 1) > 0.1
+    assert difference(lambda x, w, stride: depthwise(x, w.transpose(1, 0, 2), stride), (8,), 3, 1) > 0.1
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("kernel, stride, channels", [(3, 1, (3, 7)), (3, 1, (6, 7)), (3, 2, (6, 7)), (5, 2, (8, 5)), (1, 2, (8, 5))])
-def test_ordinary_convolution_and_its_gradients(kernel, stride, channels):
+def test_ordinary_convolution_and_its_gradients(monkeypatch, backend, kernel, stride, channels):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert difference(convolution.convolution, (1, 4, 7, 12), kernel, stride, convolved, channels) < 1e-5
+
+
+@pytest.mark.parametrize("own_kernels, own_images", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (5, 2), (1, 2)])
+def test_candidates_of_a_vmap_on_a_gpu_are_no_grouped_convolution(monkeypatch, kernel, stride, own_kernels, own_images):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    axes = (0 if own_images else None, 0 if own_kernels else None)
+    x = jax.random.normal(jax.random.key(0), (3, 4, 7, 7, 6) if own_images else (4, 7, 7, 6))
+    w = jax.random.normal(jax.random.key(1), (3, kernel, kernel, 6, 5) if own_kernels else (kernel, kernel, 6, 5))
+
+    def many(function):
+        return jax.jit(jax.vmap(lambda x, w: value_and_gradients(function, x, w, stride), axes))
+
+    for ours, theirs in zip(many(convolution.convolution)(x, w), many(convolved)(x, w), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    grouped = "conv_general_dilated" in str(jax.make_jaxpr(many(convolution.convolution))(x, w))
+    assert grouped == (not own_kernels)
 
 
 def test_its_gradients_add_the_parts_of_a_batch(monkeypatch):
