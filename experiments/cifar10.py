@@ -6,8 +6,7 @@ the classifier alone on cached features) on a share of the images, NSGA-II with 
 images for three networks of the final front.
 
 Command: jaxnas run experiments/cifar10.py --data-dir ~/tensorflow_datasets   (two CPU cores)
-         jaxnas run experiments/cifar10.py:paper ...                          (a data-centre GPU, after `jaxnas data` and `jaxnas train`
-             of experiments/tiny_cifar100.py:cifar with --out runs/cifar100_supernet)
+         jaxnas run experiments/cifar10.py:paper --data-dir ~/tensorflow_datasets   (a data-centre GPU)
 """
 
 from dataclasses import replace
@@ -36,7 +35,5 @@ config = Config(
 paper = replace(
     config,
     name="cifar10_paper",
-    space="cifar",
-    weights="runs/cifar100_supernet/supernet.npz",
     search=SearchConfig(population=28, generations=50, images=5000, hybrid=HybridConfig(epochs=1, head_epochs=5, share=1 / 3)),
 )

@@ -15,5 +15,6 @@ CIFAR10 = Path(__file__).with_name("cifar10.py")
 
 cifar10, cifar10_paper = load_config(str(CIFAR10)), load_config(f"{CIFAR10}:paper")
 data = replace(cifar10.data, source="tfds:cifar100")
-config = replace(cifar10, name="cifar100", weights="runs/cifar10_supernet/supernet.npz", data=data)
-paper = replace(cifar10_paper, name="cifar100_paper", weights="runs/cifar10_supernet_paper/supernet.npz", data=data)
+weights = "runs/cifar10_supernet/supernet.npz"
+config = replace(cifar10, name="cifar100", weights=weights, data=data)
+paper = replace(cifar10_paper, name="cifar100_paper", weights=weights, data=data)
