@@ -10,7 +10,8 @@ TRAINED = ("--search.hybrid.epochs", 4, "--search.hybrid.head-epochs", 2, "--sea
 
 @pytest.fixture(scope="module")
 def trained(changed_run):
-    run, _ = changed_run(["search", "finetune"], *TRAINED, "--finetune.epochs", 0, without=("candidates.npz", "random.npz"))
+    short = ("--search.generations", 2, "--finetune.epochs", 0)
+    run, _ = changed_run(["search", "finetune"], *TRAINED, *short, without=("candidates.npz", "random.npz"))
     return run
 
 
