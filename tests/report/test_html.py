@@ -220,6 +220,15 @@ def test_no_wish_no_line(tmp_path):
     assert "wish" not in text.lower()
 
 
+def test_accuracies_of_trained_candidates_are_not_said_to_be_the_supernets(tmp_path):
+    run = make_run(tmp_path)
+    assert "accuracy,<br>supernet" in write_report(run).read_text()
+    trained = {"hybrid": {"epochs": 1, "head_epochs": 5, "share": 0.25}}
+    (tmp_path / "config.json").write_text(json.dumps(run.read_json("config.json") | {"search": trained}))
+    text = write_report(run).read_text()
+    assert "accuracy,<br>as searched" in text and "own training on 25" in text
+
+
 @pytest.mark.parametrize("file", MADE_BY)
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path, file):
     run = make_run(tmp_path)
