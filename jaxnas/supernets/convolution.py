@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
-from jaxnas.supernets.depthwise import taps
+from jaxnas.supernets.depthwise import taps, with_gradient
 from jaxnas.supernets.parts import in_parts, row_size
 
 FEW = 4  # channels, of an image
@@ -31,9 +31,8 @@ def convolution(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_
 def dense(x: Float[Array, "n h w c_in"], kernel: Float[Array, "k k c_in c_out"], stride: int) -> Float[Array, "n ho wo c_out"]:
     """An ordinary convolution; of an image's few channels one matrix product of patches (on a CPU 5 times faster)."""
     kernel = kernel.astype(x.dtype)
-    size, _, c_in, c_out = kernel.shape
-    if c_in <= FEW:
-        return pointwise(_patches(size, stride, x), kernel.reshape(size * size * c_in, c_out))
+    if kernel.shape[2] <= FEW:
+        return _from_patches(x, kernel, stride)
     return _dense_cpu(x, kernel, stride) if jax.default_backend() == "cpu" else _dense_gpu(x, kernel, stride)
 
 
@@ -62,13 +61,9 @@ def _patches(size: int, stride: int, x):
     return jnp.concatenate(list(taps(x, size, stride)), -1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _dense_cpu(x, kernel, stride):
-    return _dense(x, kernel, stride)
-
-
-def _dense_forward(x, kernel, stride):
-    return _dense(x, kernel, stride), (x, kernel)
+def _from_patches(x, kernel, stride: int):
+    """As one matrix product."""
+    return pointwise(_patches(len(kernel), stride, x), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _dense_backward(stride, residuals, gradient):
@@ -94,27 +89,12 @@ def _input_gradient(form, x, kernel, stride: int, gradient):
     return back((gradient.reshape(-1, c_out) @ kernel.reshape(-1, c_out).T).reshape(*gradient.shape[:3], -1))[0]
 
 
-_dense_cpu.defvjp(_dense_forward, _dense_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _by_patches(x, kernel, stride):
-    """One matrix product of patches, which are made again for the gradient."""
-    return pointwise(_patches(len(kernel), stride, x), kernel.reshape(-1, kernel.shape[-1]))
-
-
-def _by_patches_forward(x, kernel, stride):
-    return _by_patches(x, kernel, stride), (x, kernel)
-
-
 def _by_patches_backward(stride, residuals, gradient):
+    """The patches are made again: kept, they would take as many times the images' memory as the kernel has taps."""
     x, kernel = residuals
     patches, flat = _patches(len(kernel), stride, x), gradient.reshape(-1, kernel.shape[-1])
     dkernel = jnp.matmul(patches.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32)
     return _input_gradient(_by_patches, x, kernel, stride, gradient), dkernel.reshape(kernel.shape).astype(kernel.dtype)
-
-
-_by_patches.defvjp(_by_patches_forward, _by_patches_backward)
 
 
 def _for_own_kernels(function):
@@ -133,20 +113,17 @@ def _for_own_kernels(function):
     return one
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _dense_gpu(x, kernel, stride):
+def _dense_or_by_patches(x, kernel, stride: int):
     return _for_own_kernels(lambda form, x, kernel: form(x, kernel, stride))(x, kernel)
 
 
-def _dense_gpu_forward(x, kernel, stride):
-    return _dense_gpu(x, kernel, stride), (x, kernel)
-
-
-def _dense_gpu_backward(stride, residuals, gradient):
+def _dense_or_by_patches_backward(stride, residuals, gradient):
     def back(form, x, kernel, gradient):
         return jax.vjp(lambda x, kernel: form(x, kernel, stride), x, kernel)[1](gradient)
 
     return _for_own_kernels(back)(*residuals, gradient)
 
 
-_dense_gpu.defvjp(_dense_gpu_forward, _dense_gpu_backward)
+_dense_cpu = with_gradient(_dense, _dense_backward)
+_by_patches = with_gradient(_from_patches, _by_patches_backward)
+_dense_gpu = with_gradient(_dense_or_by_patches, _dense_or_by_patches_backward)

@@ -5,8 +5,6 @@ of those is slower still. On a GPU grouped `lax.conv` is no slower in most layer
 and its gradients (H200), so that a supernet compiles for minutes. There only the weights' gradient is spelt otherwise than on a CPU.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +33,13 @@ def taps(x, size: int, stride: int):
             yield x[:, i : i + stride * (ho - 1) + 1 : stride, j : j + stride * (wo - 1) + 1 : stride]
 
 
+def with_gradient(forward, backward):
+    """`forward(x, kernel, stride)` whose gradients are `backward(stride, (x, kernel), gradient)`."""
+    function = jax.custom_vjp(forward, nondiff_argnums=(2,))
+    function.defvjp(lambda x, kernel, stride: (forward(x, kernel, stride), (x, kernel)), backward)
+    return function
+
+
 def _shift_multiply_add(x, kernel, stride: int):
     """The taps' weighted sum, a part of the images at a time: the padded input and a loop's neighbours stay out of memory."""
 
@@ -43,15 +48,6 @@ def _shift_multiply_add(x, kernel, stride: int):
         return sum(tap * weight for tap, weight in zip(taps(x, len(kernel), stride), weights, strict=True))
 
     return joined(in_parts(part, x, row_size(x)))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _depthwise(x, kernel, stride):
-    return _shift_multiply_add(x, kernel, stride)
-
-
-def _depthwise_forward(x, kernel, stride):
-    return _shift_multiply_add(x, kernel, stride), (x, kernel)
 
 
 def _depthwise_backward(stride, residuals, gradient):
@@ -93,8 +89,8 @@ def _weight_gradient_by_rows(x, gradient, size: int, stride: int):
     left, right = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho), gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
     pairs = jnp.matmul(left, right, preferred_element_type=jnp.float32).reshape(channels * size, -1)
     column, output = np.indices((padded.shape[2], wo)).reshape(2, -1)
-    taps = (column - stride * output)[:, None] == np.arange(size)
-    return (pairs @ taps.astype(np.float32)).reshape(channels, size, size).transpose(1, 2, 0)
+    of_tap = (column - stride * output)[:, None] == np.arange(size)
+    return (pairs @ of_tap.astype(np.float32)).reshape(channels, size, size).transpose(1, 2, 0)
 
 
 def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
@@ -113,9 +109,9 @@ def _pairs_oftaps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     """(input position, output position) -> tap: 1 where the tap joins the two, float32 (h * w * ho * wo, size * size)."""
     y, x, yo, xo = np.indices((h, w, -(-h // stride), -(-w // stride)))
     i, j = y - stride * yo + size // 2, x - stride * xo + size // 2
-    taps = np.arange(size)
-    joined = (i[..., None, None] == taps[:, None]) & (j[..., None, None] == taps)
-    return joined.reshape(-1, size * size).astype(np.float32)
+    tap = np.arange(size)
+    joins = (i[..., None, None] == tap[:, None]) & (j[..., None, None] == tap)
+    return joins.reshape(-1, size * size).astype(np.float32)
 
 
-_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+_depthwise = with_gradient(_shift_multiply_add, _depthwise_backward)

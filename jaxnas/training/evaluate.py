@@ -16,7 +16,7 @@ from jaxnas.types import Genomes
 
 MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
 LARGE_BATCH = 256  # elsewhere, of each of the subnets side by side
-CROWD = 16  # subnets side by side at most, in crowds of equal size
+CROWD = 16  # subnets side by side at most
 SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
 
 
@@ -45,7 +45,7 @@ def accuracies(
     Traced over genomes: call it inside one `jit` and every population of the same size is the same program, for each static
     resolution one. Rows that are not live (genomes of another resolution, padding) cost nothing where genomes take turns.
 
-    `together` genomes are computed side by side (`vmap`) and bound the memory: by default 1 on a CPU, up to 16 elsewhere. `switched`
+    At most `together` genomes are computed side by side (`vmap`), which bounds the memory: by default 1 on a CPU, 16 elsewhere. `switched`
     computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
     MMACs or more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same images
     (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
@@ -82,20 +82,24 @@ def of_each(
     mesh: Mesh | None,
 ) -> Float[Array, "n"]:
     """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
-    together = together or (1 if jax.default_backend() == "cpu" else -(-len(genomes) // -(-len(genomes) // CROWD)))
+    together = together or (1 if jax.default_backend() == "cpu" else CROWD)
 
     def some(params, genomes, live, data):
         def row(pair):
             genome, live = pair
             return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
 
-        return jax.lax.map(row, (genomes, live)) if together == 1 else _in_crowds(min(together, len(genomes)), row, genomes, live)
+        return jax.lax.map(row, (genomes, live)) if together == 1 else _in_crowds(together, row, genomes, live)
 
     return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, data)
 
 
-def _in_crowds(size: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]) -> Float[Array, "n"]:
-    """`row((genome, live))` of each, `size` of them side by side; the live ones first, so that a crowd without any costs nothing."""
+def _in_crowds(most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]) -> Float[Array, "n"]:
+    """`row((genome, live))` of each, at most so many side by side, in crowds of equal size.
+
+    The live ones come first, so that a crowd without any costs nothing.
+    """
+    size = -(-len(genomes) // -(-len(genomes) // most))
     order, fill = jnp.argsort(~live, stable=True), -len(genomes) % size
     rows, alive = (jnp.pad(some, (0, fill)).reshape(-1, size) for some in (order, live[order]))
 

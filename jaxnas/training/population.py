@@ -76,8 +76,8 @@ def tuned_accuracies(
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
 
-    All candidates see the same images in the same order. `together` are trained side by side (`vmap`): by default 1 on a CPU, where
-    they take turns, and up to 16 elsewhere.
+    All candidates see the same images in the same order. At most `together` are trained side by side (`vmap`): by default 1 on a CPU,
+    where they take turns, and 16 elsewhere.
     """
 
     def one(params, genome, data):
