@@ -2,7 +2,7 @@
 
 The networks that a run has chosen and hand-designed CIFAR networks (by default the six of at most 70 million multiply-adds), all
 trained from scratch by one recipe, the run's `finetune` for `--epochs`, and measured on the run's device. The accuracy of the chosen
-ones with the weights that the search left them stands beside. Stopped, it goes on.
+ones with the weights that the search left them stands beside; the figure goes into the run's baselines.svg. Stopped, it goes on.
 
 Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py after `jaxnas verify`)
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 from jaxnas.baselines.catalogue import BASELINES, init
 from jaxnas.cli import load_config, told
@@ -20,7 +21,9 @@ from jaxnas.contest import Contestant, contest
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.progress import progress
+from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
+from jaxnas.report.plots import svg_file
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
@@ -31,6 +34,7 @@ from jaxnas.workload import cost_table
 SMALL = ("resnet20", "resnet32", "mobilenetv2_x0_5", "mobilenetv2_x0_75", "shufflenetv2_x0_5", "shufflenetv2_x1_0")
 FILE = "baselines.csv"
 DOMINATED = 5 / 6
+FAMILIES = ("resnet", "mobilenetv2", "shufflenetv2", "vgg", "repvgg")
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,21 @@ def dominating(one: Contestant, ours: list[Contestant], accuracy: dict[str, floa
     return [o.name for o in ours if accuracy[o.name] > accuracy[one.name] and latency_ms[o.name] < latency_ms[one.name]]
 
 
+def figure(names: list[str], ours: list[Contestant], accuracies: dict[str, np.ndarray], latency_ms: dict[str, float]) -> Figure:
+    """Accuracy against latency: a line for our networks, and one for each family of the others."""
+    families = {"searched": [one.name for one in ours]}
+    families |= {family: [name for name in names if name.startswith(family)] for family in FAMILIES}
+    return plots.contest(
+        {
+            family: (np.array([latency_ms[name] for name in some]), np.stack([accuracies[name] for name in some]))
+            for family, some in families.items()
+            if some
+        }
+    )
+
+
 def main() -> int:
-    """Prints the table and the claim, and leaves the claim in the run; 1 if it does not hold."""
+    """Prints the table and the claim, draws the figure, and leaves claim and figure in the run; 1 if it does not hold."""
     settings = tyro.cli(Settings, description=__doc__)
     use_every_core()
     with RunDirectory(settings.run) as run:
@@ -108,6 +125,7 @@ def main() -> int:
                 f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | {mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
             )
             print(f"| {name} | {figures} | {inherited.get(name, '')} | {', '.join(better.get(name, []))} |")
+        run.write_text("baselines.svg", svg_file(figure(list(better), ours, trained, latency_ms)))
         count = sum(map(bool, better.values()))
         recipe = f"{training.config.finetune.epochs} epochs of {len(training.data.train):,} images of {job.data.name} from scratch"
         setup = f"{recipe}, {settings.seeds} seeds; latency on {job.config.profile.device}"

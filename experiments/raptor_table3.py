@@ -3,24 +3,29 @@
 The shape of table 3 and figure 2 of Castagnetti et al. on our images: MobileNetV2 at widths 0.35 and 0.5 and three resolutions; for the
 latency of each of the wider ones, the network with the most multiply-adds within it, by the paper's evolution (500 generations, half of
 the children mutated, half crossed), and, where the run has searched, the one that its supernet has for the most accurate. All are
-trained from scratch by one recipe, the run's `finetune`, several seeds each, and tested on the test images. Stopped, it goes on.
+trained from scratch by one recipe, the run's `finetune`, several seeds each, and tested on the test images; the figure goes into the run's
+table3.svg. Stopped, it goes on.
 
 Command: python experiments/raptor_table3.py RUN   (a run of experiments/raptor_search.py after `jaxnas data`, or `jaxnas search`)
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 from jaxnas.cli import load_config, told
 from jaxnas.contest import Contestant, contest
 from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
 from jaxnas.inspection import memory_chip
+from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
+from jaxnas.report.plots import svg_file
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.compiled import search_many
 from jaxnas.search.elitist import Elitist
@@ -115,6 +120,16 @@ def table(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dic
     return "\n".join(lines)
 
 
+def figure(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray], widths: Sequence[float]) -> Figure:
+    """Accuracy against latency: a line for each width of MobileNetV2, and for each way to search, over the resolutions."""
+    labels = [*(f"MobileNetV2 {width}" for width in widths), "most operations within its latency", "most accurate by the supernet"]
+    series = {}
+    for label, networks in zip(labels, zip(*groups, strict=True), strict=False):
+        latency_ms = np.array([figures(chip, network).latency_ms for network in networks], float)
+        series[label] = latency_ms, np.stack([accuracies[network.name] for network in networks])
+    return plots.contest(series)
+
+
 def claims(groups: list[list[Contestant]], accuracies: dict[str, np.ndarray], widths: int) -> list[Claim]:
     """The better searched network against the widest MobileNetV2, the last of so many in each group, under its latency."""
     told = []
@@ -142,6 +157,7 @@ def main() -> int:
             f"{chip.error}"
         )
         print(table(chip, groups, found))
+        run.write_text("table3.svg", svg_file(figure(chip, groups, found, settings.widths)))
         return publish(run, "raptor_table3", told, setup)
 
 

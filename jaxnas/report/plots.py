@@ -181,6 +181,19 @@ def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
 
 
 @mpl.rc_context(STYLE)
+def contest(series: Mapping[str, tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n seeds"]]]) -> Figure:
+    """Accuracy against latency of trained networks, in series that a line joins: the mean of their seeds, and a bar over all of them."""
+    figure, axes = axes_of("latency (ms)", "accuracy on the test images (%)", (8.0, 5.6))
+    for (label, (latency_ms, accuracies)), (color, marker) in zip(series.items(), cycled(), strict=False):
+        order, each = np.argsort(latency_ms), 100 * accuracies
+        mean = each.mean(1)
+        reach = np.stack([mean - each.min(1), each.max(1) - mean])
+        axes.errorbar(latency_ms[order], mean[order], reach[:, order], color=color, marker=marker, ms=6, lw=1.3, capsize=3, label=label)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def svg(figure: Figure, name: str) -> str:
     """The figure as an `<svg>` element for the inside of a page; equal figures give equal text.
 

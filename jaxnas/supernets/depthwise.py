@@ -69,7 +69,7 @@ def _weight_gradient(x, gradient, size: int, stride: int):
     if h * w <= SMALL:
         x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
         pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
-        return (pairs @ _pairs_oftaps(h, w, size, stride)).T.reshape(size, size, channels)
+        return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
     if jax.default_backend() != "cpu":
         return _weight_gradient_by_rows(x, gradient, size, stride)
 
@@ -105,7 +105,7 @@ def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
     return jnp.sum(sums.reshape(-1, channels), 0)
 
 
-def _pairs_oftaps(h: int, w: int, size: int, stride: int) -> np.ndarray:
+def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     """(input position, output position) -> tap: 1 where the tap joins the two, float32 (h * w * ho * wo, size * size)."""
     y, x, yo, xo = np.indices((h, w, -(-h // stride), -(-w // stride)))
     i, j = y - stride * yo + size // 2, x - stride * xo + size // 2

@@ -57,7 +57,19 @@ def test_both_fronts_are_drawn():
     np.testing.assert_allclose(np.asarray(measured.get_ydata(), float), [80, 90, 90])
 
 
+def contest():
+    return plots.contest({"scaled": (np.array([0.5, 0.2]), np.array([[0.4, 0.6], [0.2, 0.3]])), "ours": (np.ones(1), np.full((1, 2), 0.9))})
+
+
+def test_a_contest_joins_the_means_by_latency_and_shows_every_seed():
+    scaled = contest().axes[0].containers[0]
+    np.testing.assert_allclose(np.asarray(scaled[0].get_xydata(), float), [[0.2, 25], [0.5, 50]])
+    np.testing.assert_allclose([bar[:, 1] for bar in scaled[2][0].get_segments()], [[20, 30], [40, 60]])
+    assert [some.get_label() for some in contest().axes[0].containers] == ["scaled", "ours"]
+
+
 FIGURES = {
+    "contest": contest,
     "pareto": pareto,
     "doubt": doubt,
     "hypervolume": lambda: plots.hypervolume(np.array([1.0, 2.0]), np.array([1.0, 1.5])),
