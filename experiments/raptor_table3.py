@@ -20,9 +20,9 @@ import tyro
 from matplotlib.figure import Figure
 
 from jaxnas.cli import load_config, told
+from jaxnas.config import make_memory_chip
 from jaxnas.contest import Contestant, contest
 from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
-from jaxnas.inspection import memory_chip
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.report.plots import svg_file
@@ -147,7 +147,7 @@ def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
     with RunDirectory(settings.run) as run:
         job = open_job(run, load_config(settings.run))
-        chip = memory_chip(job.config.profile.device)
+        chip = make_memory_chip(job.config.profile.device)
         groups = networks(job, chip, settings)
         found = contest(job, [network for group in groups for network in group], settings.seeds, FILE)
         told = claims(groups, found, len(settings.widths))

@@ -158,7 +158,13 @@ def _experiment(path: Path) -> ModuleType:
 def _from_dict(kind: type, values: dict[str, Any]) -> Any:
     """The inverse of `dataclasses.asdict`, for settings; an unknown or missing one is a `TypeError` or `KeyError`."""
     nested = {f.name: f.default_factory for f in fields(kind) if is_dataclass(f.default_factory)}
-    return kind(**{name: _from_dict(nested[name], value) if name in nested else value for name, value in values.items()})
+
+    def setting(name: str, value: Any) -> Any:
+        if name in nested:
+            return _from_dict(nested[name], value)
+        return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+
+    return kind(**{name: setting(name, value) for name, value in values.items()})
 
 
 def _overridden(config: Config, overrides: list[str], prog: str) -> Config:

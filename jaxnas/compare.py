@@ -23,7 +23,7 @@ from jaxnas.search.compiled import search_many
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
-from jaxnas.stages.evaluation import OBJECTIVES, evaluator
+from jaxnas.stages.evaluation import evaluator
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading, space_settings
 from jaxnas.stages.predict import read_predictor
 from jaxnas.store import digest, source_digest
@@ -84,7 +84,7 @@ def _of_run(run: RunDirectory, config: Config) -> Problem:
     job = open_job(run, config)
     run.check_config(space_settings(job.space), "space.json")
     evaluate, facts = evaluator(job, read_predictor(job))
-    return Problem(job.space, OBJECTIVES, lambda genomes, _: evaluate(genomes), facts)
+    return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
 
 
 def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str, Algorithm]:

@@ -19,7 +19,7 @@ from jaxnas.hardware import hailo, npu_memory
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.npu import Modelled
 from jaxnas.hardware.npu_dataflow import HAILO_8L, SingleContext
-from jaxnas.hardware.npu_memory import RAPTOR, RAPTOR_SMALL
+from jaxnas.hardware.npu_memory import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.remote import RemoteDevice
@@ -113,9 +113,17 @@ class SearchConfig:
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
+    also: tuple[str, ...] = ()
+    """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the device models it), mmacs and mparams
+    (millions), peak_kib (the most that activations take at once, as float32)."""
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
     a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of all that is minimised, in order."""
+        return ("error", "latency_ms", *self.also)
 
 
 @dataclass(frozen=True)
@@ -183,14 +191,20 @@ SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multipli
 # How a space's structure becomes a supernet.
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
-    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings)),
-    "islands": lambda settings: Islands(NSGA2(max(settings.population // 4, 2), _variation(settings))),
-    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings)),
-    "moead": lambda settings: MOEAD(settings.population, _variation(settings), neighbours=min(20, settings.population)),
-    "evolution": lambda settings: RegularizedEvolution(settings.population, _variation(settings), members=max(100, settings.population)),
-    "elitist": lambda settings: Elitist(settings.population, _variation(settings), objectives=2),
-    "local": lambda settings: LocalSearch(settings.population),
-    "evosax": lambda settings: Evosax(settings.algorithm.partition(":")[2] or Evosax.name, settings.population),
+    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings), objectives=len(settings.objectives)),
+    "islands": lambda settings: Islands(NSGA2(max(settings.population // 4, 2), _variation(settings), objectives=len(settings.objectives))),
+    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings), objectives=len(settings.objectives)),
+    "moead": lambda settings: MOEAD(
+        settings.population, _variation(settings), neighbours=min(20, settings.population), objectives=len(settings.objectives)
+    ),
+    "evolution": lambda settings: RegularizedEvolution(
+        settings.population, _variation(settings), members=max(100, settings.population), objectives=len(settings.objectives)
+    ),
+    "elitist": lambda settings: Elitist(settings.population, _variation(settings), objectives=len(settings.objectives)),
+    "local": lambda settings: LocalSearch(settings.population, objectives=len(settings.objectives)),
+    "evosax": lambda settings: Evosax(
+        settings.algorithm.partition(":")[2] or Evosax.name, settings.population, objectives=len(settings.objectives)
+    ),
     "random": lambda settings: RandomSearch(settings.population),
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
@@ -235,6 +249,15 @@ def make_device(settings: ProfileConfig) -> Device:
         return Modelled(npu_memory.load(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
     return choose("device", name, DEVICES)(settings)
+
+
+def make_memory_chip(device: str) -> MemoryBoundChip:
+    """The chip of this name or file, which must be one that runs layer by layer from a local memory."""
+    found = make_device(ProfileConfig(device=device))
+    chip = found.model if isinstance(found, Modelled) else None
+    if not isinstance(chip, MemoryBoundChip):
+        raise UserError(f"{device} models no memory and energy, layer by layer: name raptor, raptor_small, or a .toml file of such a chip")
+    return chip
 
 
 def _place(device: str) -> tuple[str, str]:

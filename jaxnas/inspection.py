@@ -7,9 +7,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxnas.config import SUPERNETS, ProfileConfig, make_device, make_space
+from jaxnas.config import SUPERNETS, make_memory_chip, make_space
 from jaxnas.errors import UserError
-from jaxnas.hardware.npu import Modelled
 from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
 from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
@@ -31,15 +30,6 @@ class Block(NamedTuple):
     spills: tuple[str, ...]  # layers that do not fit
     npu_cycles: float
     system_cycles: float
-
-
-def memory_chip(device: str) -> MemoryBoundChip:
-    """The chip of this name or file, which must be one that runs layer by layer."""
-    found = make_device(ProfileConfig(device=device))
-    chip = found.model if isinstance(found, Modelled) else None
-    if not isinstance(chip, MemoryBoundChip):
-        raise UserError(f"{device} gives no account layer by layer: name raptor, raptor_small, or a .toml file that describes such a chip")
-    return chip
 
 
 def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndarray:
@@ -84,7 +74,7 @@ def _layer(op: Op) -> str:
 
 def run_inspect(device: str, space_name: str, genome: str, image: tuple[int, int, int], resolution: int | None, out: str | None) -> None:
     """Print what each block of a network asks of a chip, and draw it; `image` is size, channels and classes."""
-    chip, space = memory_chip(device), make_space(space_name)(*image)
+    chip, space = make_memory_chip(device), make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
     size = space.resolutions[chosen[space.static]]
     blocks, whole = account(chip, SUPERNETS[type(space.structure)](space).ops(chosen), size)
@@ -112,7 +102,7 @@ def summary(whole: MemoryEstimate) -> str:
 
 def run_scale(device: str, space_name: str, resolution: int, limit_ms: float | None, out: str | None) -> None:
     """Print and draw the front of operations against efficiency over all networks of a space at one resolution."""
-    chip, space = memory_chip(device), make_space(space_name)(resolution, 3, 1000)
+    chip, space = make_memory_chip(device), make_space(space_name)(resolution, 3, 1000)
     grid = every_network(space, chip, resolution)
     found = front(grid, np.inf if limit_ms is None else limit_ms)
     if not len(found):

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.npu import CostModel
+from jaxnas.hardware.npu_memory import MemoryBoundChip
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.space import Space
@@ -85,6 +86,11 @@ def predicted_latency(space: Space) -> Objective:
 def modelled_latency(space: Space, model: CostModel) -> Objective:
     """Latency in ms as an analytic device has it."""
     return Objective("latency", "ms", lambda genomes, evidence: jax.vmap(lambda genome: model(space.layers(genome)).latency_ms)(genomes))
+
+
+def modelled_energy(space: Space, chip: MemoryBoundChip) -> Objective:
+    """Energy of one image in uJ as the chip's model has it."""
+    return Objective("energy", "uJ", lambda genomes, evidence: jax.vmap(lambda genome: chip(space.layers(genome)).energy_uj)(genomes))
 
 
 def network_macs(space: Space) -> Objective:

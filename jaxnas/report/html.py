@@ -1,7 +1,7 @@
 """The report of a run: one HTML page that opens offline, made from the files of the run directory alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +34,13 @@ MADE_BY = {  # the command that makes each file that the report reads
     "chosen.json": "finetune",
     "verified.csv": "verify",
 }
+COSTS = {  # objectives beside the error, for people
+    "latency_ms": "predicted latency (ms)",
+    "energy_uj": "energy (uJ)",
+    "mmacs": "multiply-adds (million)",
+    "mparams": "parameters (million)",
+    "peak_kib": "most activations at once (KiB)",
+}
 ACCURACIES = ("search_accuracy", "finetuned_search_accuracy", "test_accuracy", "top1_agreement")
 MILLISECONDS = ("predicted_ms", "measured_ms", "p10_ms", "p90_ms", "float32_ms", "int8_ms")
 NUMBERS = ("macs", "params", "max_logit_difference", "int8_test_accuracy", *MILLISECONDS, *ACCURACIES)
@@ -45,6 +52,7 @@ def write_report(run: RunDirectory) -> Path:
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
     networks, config = _networks(run), run.read_json("config.json")
+    also = config.get("search", {}).get("also", [])  # older runs have none
     limit_ms, said = config["latency_limit_ms"], "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
@@ -52,8 +60,9 @@ def write_report(run: RunDirectory) -> Path:
         "environment": run.read_json("environment.json"),
         "data": run.read_json("data.json"),
         "networks": networks,
+        "also": {name: COSTS[name] for name in also},
         "limit_ms": limit_ms,
-        "search": _search(run, networks, limit_ms),
+        "search": _search(run, networks, also, limit_ms),
         "doubt": _doubt(run) if run.exists("doubt.npz") else None,
         "claims": read_claims(run),
         "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},  # older runs have none
@@ -94,6 +103,7 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
                 **{column: row[column] for column in ("name", "role", "device")},
                 **(numbers := {column: float(row.get(column) or "nan") for column in NUMBERS}),  # older runs have no int8
                 "letter": plots.letter(i),
+                "costs": {"latency_ms": numbers["predicted_ms"]} | {name: chosen[name] for name in COSTS if name in chosen},
                 "setup": _setup(row),
                 "simulated": _simulated(row),
                 "test_interval": words.interval(numbers["test_accuracy"], images),
@@ -104,26 +114,41 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
     return networks
 
 
-def _search(run: RunDirectory, networks: list[dict[str, Any]], limit_ms: float | None) -> dict[str, Any]:
+def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None) -> dict[str, Any]:
     candidates = run.read_npz("candidates.npz")
     found, sampled = candidates["fitness"], run.read_npz("random.npz")["fitness"]
     both = np.concatenate([found, sampled])
     reference = both[~np.isnan(both).any(axis=1)].max(axis=0)
     growth = [hypervolume_curve(rows, candidates["generation"], reference) for rows in (found, sampled)]
-    fronts = [np.asarray(jax.jit(pareto.front)(jnp.asarray(rows))) for rows in (found, sampled)]
-    chosen = np.array([[1 - network["search_accuracy"], network["predicted_ms"]] for network in networks]).reshape(-1, 2)
-    labels = [f"{network['name']} ({network['role']})" for network in networks]
     return {
-        "pareto": _figure(plots.pareto(found, fronts[0], sampled, fronts[1], chosen, labels, limit_ms), "pareto"),
+        "pareto": _paretos(found, sampled, networks, ("latency_ms", *also), limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
-        "reference": reference.tolist(),
+        "reference": dict(zip(("error", "latency_ms", *also), reference.tolist(), strict=True)),
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
         "evaluations": [len(found), len(sampled)],
         "failed": int(np.isnan(found).any(axis=1).sum()),
-        "front_size": int(fronts[0].sum()),
+        "front_size": int(_front(found).sum()),
         "generations": len(growth[0]),
     }
+
+
+def _paretos(found, sampled, networks: list[dict[str, Any]], costs: Sequence[str], limit_ms: float | None) -> dict[str, Markup]:
+    """Accuracy against each cost, {what it is: figure}, with the front that the two have by themselves."""
+    labels, figures = [f"{network['name']} ({network['role']})" for network in networks], {}
+    for i, name in enumerate(costs, 1):
+        points = [rows[:, [0, i]] for rows in (found, sampled)]
+        fronts = [_front(rows) for rows in points]
+        chosen = np.array([[1 - network["search_accuracy"], network["costs"][name]] for network in networks]).reshape(-1, 2)
+        limit = limit_ms if name == "latency_ms" else None
+        figure = plots.pareto(points[0], fronts[0], points[1], fronts[1], chosen, labels, limit, COSTS[name])
+        figures[COSTS[name]] = _figure(figure, f"pareto-{name}")
+    return figures
+
+
+def _front(fitness: np.ndarray) -> np.ndarray:
+    """Which rows are on the front."""
+    return np.asarray(jax.jit(pareto.front)(jnp.asarray(fitness)))
 
 
 def _doubt(run: RunDirectory) -> dict[str, Any]:
@@ -132,7 +157,7 @@ def _doubt(run: RunDirectory) -> dict[str, Any]:
     measured, error = found["measured"], found["error"]
     predicted, known = (np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"]))
     known, interval = known[measured & np.isfinite(found["measured_ms"])], np.stack([found["low_ms"], found["high_ms"]], axis=1)
-    fronts = [np.asarray(jax.jit(pareto.front)(jnp.asarray(rows))) for rows in (predicted, known)]
+    fronts = [_front(rows) for rows in (predicted, known)]
     asked = run.read_csv("asked.csv") if run.exists("asked.csv") else []
     return {
         "figure": _figure(plots.doubt(predicted, fronts[0], interval, known, fronts[1]), "doubt"),

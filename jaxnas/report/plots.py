@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {
 }
 WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
-FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms
+FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms or another cost
 
 
 def cycled() -> Iterator[tuple[str, str]]:
@@ -90,9 +90,10 @@ def pareto(
     chosen: Float[np.ndarray, "k 2"],
     labels: Sequence[str],
     limit_ms: float | None,
+    cost: str = "predicted latency (ms)",
 ) -> Figure:
-    """Accuracy against predicted latency: candidates of the search and of random sampling, their fronts, the chosen networks."""
-    figure, axes = axes_of("predicted latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
+    """Accuracy against a cost: candidates of the search and of random sampling, their fronts, the chosen networks."""
+    figure, axes = axes_of(cost, "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
     axes.scatter(
         sampled[:, 1], _accuracy(sampled), s=9, color=ORANGE, alpha=0.45, lw=0, label=f"random sampling, {len(sampled)} candidates"
@@ -133,7 +134,7 @@ def doubt(
 @mpl.rc_context(STYLE)
 def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
     """Hypervolume after every generation of the search, and of random sampling after as many evaluations."""
-    figure, axes = axes_of("generation", "hypervolume (error × ms)")
+    figure, axes = axes_of("generation", "hypervolume")
     generation = np.arange(len(found))
     axes.plot(generation, found, color=BLUE, lw=1.8, marker="o", ms=3, label="search")
     axes.plot(generation, sampled, "--", color=VERMILLION, lw=1.8, marker="s", ms=3, label="random sampling, as many evaluations")

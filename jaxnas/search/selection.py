@@ -1,5 +1,6 @@
 """Which networks of a front are worth training: the answer to "which one do I take"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -21,27 +22,32 @@ class Choice:
     row: int
 
 
-def choose_networks(fitness: Float[np.ndarray, "n 2"], within_points: float, limit_ms: float | None) -> list[Choice]:
-    """Three networks of the front of (error, latency in ms), or all of a smaller front.
+def choose_networks(
+    fitness: Float[np.ndarray, "n objectives"], within_points: float, limit_ms: float | None, also: Sequence[str] = ()
+) -> list[Choice]:
+    """Three networks of the front of (error, latency in ms, what `also` names), and one more for each of those; or all of a smaller front.
 
     In this order: the most accurate below the latency limit if one is given, the most accurate, the fastest within
-    `within_points` points of accuracy of that, the knee; a network in two roles counts once, and the front's middle fills up.
+    `within_points` points of accuracy of that, the one with the least of each of `also` within them, the knee; a network in two
+    roles counts once, and the front's middle fills up.
     """
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
     _, first = np.unique(fitness[rows], axis=0, return_index=True)
     rows = rows[first]  # by error, one row per point
-    error, latency_ms = fitness[rows].T
+    error, latency_ms, *others = fitness[rows].T
     wanted = []
     if limit_ms is not None:
         wanted.append(("below_limit", f"most accurate below {limit_ms:g} ms", _below(rows, latency_ms, limit_ms)))
     close = error <= error[0] + within_points / 100
     wanted.append(("most_accurate", "most accurate", rows[0]))
-    wanted.append(("fastest", f"fastest within {within_points:g} points", _fastest(rows, latency_ms, close)))
+    wanted.append(("fastest", f"fastest within {within_points:g} points", _least(rows, latency_ms, close)))
+    for name, costs in zip(also, others, strict=True):
+        wanted.append((f"least_{name}", f"least {name} within {within_points:g} points", _least(rows, costs, close)))
     wanted.append(("knee", "knee", int(pareto.knee(jnp.asarray(fitness)))))
     wanted += [(f"front_{i}", "front", row) for i, row in enumerate(_outward(rows), 1)]
     chosen: list[Choice] = []
     for name, role, row in wanted:
-        if len(chosen) < COUNT and not any((fitness[row] == fitness[other.row]).all() for other in chosen):
+        if len(chosen) < COUNT + len(also) and not any((fitness[row] == fitness[other.row]).all() for other in chosen):
             chosen.append(Choice(name, role, int(row)))
     return chosen
 
@@ -56,8 +62,8 @@ def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:
     return int(rows[latency_ms <= limit_ms][0])
 
 
-def _fastest(rows, latency_ms: Float[np.ndarray, "n"], close: Bool[np.ndarray, "n"]) -> int:
-    return int(rows[close][np.argmin(latency_ms[close])])
+def _least(rows, costs: Float[np.ndarray, "n"], close: Bool[np.ndarray, "n"]) -> int:
+    return int(rows[close][np.argmin(costs[close])])
 
 
 def _outward(rows: np.ndarray) -> np.ndarray:

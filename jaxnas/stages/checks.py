@@ -2,16 +2,19 @@
 
 from functools import reduce
 
-from jaxnas.config import DATASETS, Config, make_algorithm, make_device, make_space
+from jaxnas.config import DATASETS, Config, make_algorithm, make_device, make_memory_chip, make_space
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.npu import Modelled
 from jaxnas.spaces.space import Space
+from jaxnas.stages.evaluation import FURTHER
 from jaxnas.training.loop import METHODS, PRECISIONS
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 
+MOST = 2  # objectives beside error and latency
+CANDIDATES = 4096  # of a search for four objectives
 LEAST = {
     "train.epochs": 0,
     "train.batch_size": 1,
@@ -62,9 +65,28 @@ def check_settings(config: Config) -> None:
     choose("precision", config.export.precision, {"float32": None, "int8": None})
     choose("data set", config.data.source.partition(":")[0], DATASETS)
     make_algorithm(config.search)
+    _check_objectives(config)
     device = make_device(config.profile)
     if config.search.look_ups and isinstance(device, Modelled):
         raise UserError(f"search.look_ups must be 0 with the device {device.name}, which is a model and says no more than the search knows")
+
+
+def _check_objectives(config: Config) -> None:
+    """Refuses objectives that nobody knows or the device does not model, and more than a report can compare."""
+    search = config.search
+    for name in search.also:
+        choose("objective", name, FURTHER)
+    if len(search.also) > MOST or len(set(search.also)) < len(search.also):
+        raise UserError(f"search.also must be {MOST} different objectives at most, got {' '.join(search.also)}: leave some out")
+    if len(search.also) == MOST and search.population * search.generations > CANDIDATES:
+        raise UserError(
+            f"search.population x search.generations must be at most {CANDIDATES} with {MOST} of search.also, got "
+            f"{search.population * search.generations}: lower one of them, for the hypervolume of four objectives takes no more"
+        )
+    if "energy_uj" in search.also:
+        make_memory_chip(config.profile.device)
+    if search.also and search.look_ups:
+        raise UserError("search.look_ups settles the front of error and latency alone: give up search.also, or the look-ups")
 
 
 def check_fit(config: Config, data: Dataset, space: Space) -> None:

@@ -8,10 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.config import make_device
+from jaxnas.config import ProfileConfig, make_device, make_memory_chip
 from jaxnas.data.dataset import Split
+from jaxnas.errors import choose
 from jaxnas.hardware.npu import Modelled
-from jaxnas.objectives import Evidence, Objective, classification_error, fitness, modelled_latency, predicted_latency, tuned_error
+from jaxnas.objectives import (
+    Evidence,
+    Objective,
+    classification_error,
+    fitness,
+    modelled_energy,
+    modelled_latency,
+    network_macs,
+    network_params,
+    peak_memory,
+    predicted_latency,
+    tuned_error,
+)
 from jaxnas.predictors import mlp
 from jaxnas.search.pareto import rank
 from jaxnas.spaces.space import Space
@@ -22,32 +35,38 @@ from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
 
-OBJECTIVES = ("error", "latency_ms")
+# What `search.also` may name.
+FURTHER: dict[str, Callable[[Space, ProfileConfig], Objective]] = {
+    "energy_uj": lambda space, settings: modelled_energy(space, make_memory_chip(settings.device)),
+    "mmacs": lambda space, _: network_macs(space),
+    "mparams": lambda space, _: network_params(space),
+    "peak_kib": lambda space, _: peak_memory(space),
+}
 ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")  # what decides the error of a genome
 
 Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an objective
 
 
 def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
-    """What a search of this run minimises, genomes to `OBJECTIVES`, and a digest of all that decides it but the genome."""
+    """What a search of this run minimises, genomes to its `objectives`, and a digest of all that decides it but the genome."""
     evidence = _evidence(job, predictor)
     errors, contexts = zip(*(_error(rung, evidence) for rung in _rungs(job)), strict=True)
     device = make_device(job.config.profile)
-    said = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
-    latency = fitness(job.space, (said,), evidence)
-    facts = digest([*contexts, device.name, mlp.to_arrays(predictor)])
-    return halving(errors, latency), facts
+    latency = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
+    further = [choose("objective", name, FURTHER)(job.space, job.config.profile) for name in job.config.search.also]
+    facts = digest([*contexts, device.name, mlp.to_arrays(predictor), *job.config.search.also])
+    return halving(errors, fitness(job.space, (latency, *further), evidence)), facts
 
 
-def halving(errors: Sequence[Evaluate], latency: Evaluate) -> Evaluate:
-    """Error and latency of a population, by successive halving (Jamieson & Talwalkar 2016): the first of `errors` sees all of it.
+def halving(errors: Sequence[Evaluate], costs: Evaluate) -> Evaluate:
+    """Error and costs of a population, by successive halving (Jamieson & Talwalkar 2016): the first of `errors` sees all of it.
 
     Each one after sees the better half of what the one before has seen: by non-dominated rank, then by error. Who is stopped keeps the
     error it was stopped with. With one of `errors` nobody is.
     """
 
     def evaluate(genomes: np.ndarray) -> np.ndarray:
-        found = np.concatenate([errors[0](genomes), latency(genomes)], axis=1)
+        found = np.concatenate([errors[0](genomes), costs(genomes)], axis=1)
         alive = np.arange(len(genomes))
         for error in errors[1:]:
             ranks = np.asarray(rank(jnp.asarray(found[alive])))

@@ -30,9 +30,13 @@ def run_finetune(job: Job) -> bool:
     if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
         return False
     (genomes, fitness, predicted_ms), params = _candidates(job), jax.device_get(job.params())
-    choices = choose_networks(fitness, job.config.finetune.within_points, job.config.latency_limit_ms)
-    images = on_device(job.data)
-    chosen = [_finetuned(job, params, images, choice, genomes[choice.row], float(predicted_ms[choice.row])) for choice in choices]
+    also, settings = job.config.search.also, job.config.finetune
+    choices = choose_networks(fitness, settings.within_points, job.config.latency_limit_ms, also)
+    images, chosen = on_device(job.data), []
+    for choice in choices:
+        _, _, *further = fitness[choice.row].tolist()
+        figures = {"predicted_ms": float(predicted_ms[choice.row]), **dict(zip(also, further, strict=True))}
+        chosen.append(_finetuned(job, params, images, choice, genomes[choice.row]) | figures)
     job.run.write_json("chosen.json", chosen)
     return True
 
@@ -70,7 +74,7 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     return recalibrated(Subnet(subnet.ops, state.weights, {}), job.calibration(job.resolution(genome)))
 
 
-def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray, predicted_ms: float) -> dict[str, object]:
+def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray) -> dict[str, object]:
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
     tuned = _finetune(job, choice.name, subnet, images, examples)
@@ -82,7 +86,6 @@ def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome:
         **costs(subnet.ops),
         "search_accuracy": float(accuracy(subnet, examples.images, examples.labels)),
         "finetuned_search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
-        "predicted_ms": predicted_ms,
     }
 
 

@@ -14,7 +14,7 @@ from jaxnas.profiling import covering_sample
 from jaxnas.progress import progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.doubt import ask_device
-from jaxnas.stages.evaluation import OBJECTIVES, evaluator
+from jaxnas.stages.evaluation import evaluator
 from jaxnas.stages.job import Job, reading
 from jaxnas.stages.predict import read_predictor
 
@@ -47,7 +47,7 @@ def read_archive(job: Job, file: str) -> Archive:
         archive = Archive(**{name: arrays[name] for name in Archive._fields})
         n, genes = len(archive.genomes), len(job.space.genes)
         shapes = [array.shape for array in archive]
-        if shapes != [(n, genes), (n, len(OBJECTIVES)), (n,), (n, 2)] or not (archive.genomes < job.space.sizes).all():
+        if shapes != [(n, genes), (n, len(job.config.search.objectives)), (n,), (n, 2)] or not (archive.genomes < job.space.sizes).all():
             raise ValueError(f"arrays of shapes {shapes}, not candidates of {job.space.name}")
     return archive
 
@@ -63,7 +63,7 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
         def save(_: int, archive: Archive) -> None:
-            job.run.write_npz(file, **archive._asdict(), seed=np.int64(job.config.seed), objectives=np.array(OBJECTIVES))
+            job.run.write_npz(file, **archive._asdict(), seed=np.int64(job.config.seed), objectives=np.array(settings.objectives))
             advance(settings.population, best_error=float(np.nanmin(archive.fitness[:, 0])))
 
         search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)

@@ -1,0 +1,88 @@
+"""More objectives than error and latency, as the command has them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.cli import load_config
+from jaxnas.hardware.npu_memory import load
+from jaxnas.run_directory import RunDirectory
+from jaxnas.search import pareto
+from jaxnas.stages.job import open_job
+
+CHIP = """
+error = "a guess"
+clock_mhz = 1
+macs_per_cycle = 2
+memory_bytes = 1000
+activation_cycles = 1
+spilled_cycles = 2
+weight_cycles = 1
+power_mw = 0
+pj_per_mac = 1000
+"""
+STAGES = ["profile", "predict", "search", "finetune", "export", "verify", "report"]
+
+
+@pytest.fixture(scope="module")
+def searched(changed_run, tmp_path_factory):
+    """A run for a chip whose energy goes by multiply-adds and whose latency does not; made once, to be read."""
+    chip = tmp_path_factory.mktemp("chip") / "chip.toml"
+    chip.write_text(CHIP)
+    wish = ("--profile.device", chip, "--search.also", "energy_uj", "peak_kib", "--finetune.epochs", 0)
+    run, _ = changed_run(STAGES, *wish, without=("predictions.csv", "predictor.json", "candidates.npz", "random.npz"))
+    return chip, RunDirectory(run)
+
+
+def test_fitness_has_a_column_for_each_objective(cli, searched):
+    chip, run = searched
+    job = open_job(run, load_config(str(run.root)))
+    for file in ("candidates.npz", "random.npz"):
+        found = run.read_npz(file)
+        assert found["objectives"].tolist() == ["error", "latency_ms", "energy_uj", "peak_kib"]
+        said = jax.vmap(lambda genome: load(str(chip))(job.space.layers(genome)))(jnp.asarray(found["genomes"]))
+        costs = job.space.costs(found["genomes"])
+        expected = [said.latency_ms, costs.macs / 1e3, costs.peak_activations * 4 / 1024]
+        np.testing.assert_allclose(found["fitness"][:, 1:], np.stack(expected, axis=1), rtol=1e-5)
+
+
+def test_chosen_networks_are_on_the_front_of_all_objectives(searched):
+    _, run = searched
+    found, chosen = run.read_npz("candidates.npz"), run.read_json("chosen.json")
+    front = np.asarray(pareto.front(jnp.asarray(found["fitness"])))
+    of_genome = {
+        tuple(genome): (row, member) for genome, row, member in zip(found["genomes"].tolist(), found["fitness"], front, strict=True)
+    }
+    assert len(chosen) >= min(4, front.sum())
+    for one in chosen:
+        row, member = of_genome[tuple(one["genome"])]
+        assert member
+        np.testing.assert_allclose([one["predicted_ms"], one["energy_uj"], one["peak_kib"]], row[1:])
+
+
+def test_the_report_shows_each_of_them(searched):
+    _, run = searched
+    page = run.path("report.html").read_text()
+    for cost in ("predicted latency (ms)", "energy (uJ)", "most activations at once (KiB)"):
+        assert page.count(f"accuracy on the search split against {cost}, for the search") == 1
+    assert "the space of error, latency, energy (uJ) and most activations at once (KiB) the front covers" in page
+    energy = run.read_json("chosen.json")[0]["energy_uj"]
+    assert f'<td class="number">{energy:#.3g}' in page
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("--search.also", "joy"), "unknown objective 'joy'; known: energy_uj, mmacs, mparams, peak_kib"),
+        (("--search.also", "mmacs", "mmacs"), "search.also must be 2 different objectives at most, got mmacs mmacs"),
+        (("--search.also", "mmacs", "mparams", "peak_kib"), "search.also must be 2 different objectives at most"),
+        (("--search.also", "energy_uj"), "onnxruntime models no memory and energy, layer by layer"),
+        (("--search.also", "mmacs", "mparams", "--search.generations", "2000"), "must be at most 4096 with 2 of search.also, got 8000"),
+        (("--search.also", "mmacs", "--search.look_ups", "6"), "search.look_ups settles the front of error and latency alone"),
+    ],
+)
+def test_what_cannot_be_minimised_is_refused_at_once(cli, micro, tmp_path, settings, said):
+    code, errors = cli("run", micro, "--out", tmp_path / "run", *settings)
+    assert code == 2 and said in errors[-1]
+    assert not (tmp_path / "run").exists()
