@@ -162,6 +162,21 @@ def changed_run(finished_run, micro, start, tmp_path_factory):
     return change
 
 
+@pytest.fixture(scope="session")
+def chip() -> str:
+    """A file's text that describes a machine of one's own."""
+    return """
+error = "a guess"
+clock_mhz = 1
+macs_per_cycle = 2
+memory_bytes = 1000
+activation_cycles = 1
+spilled_cycles = 2
+weight_cycles = 1
+power_mw = 1
+"""
+
+
 @pytest.fixture
 def run_copy(finished_run, tmp_path) -> Path:
     """A copy of the finished run, to be spoiled."""

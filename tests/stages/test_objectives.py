@@ -11,37 +11,26 @@ from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
 from jaxnas.stages.job import open_job
 
-CHIP = """
-error = "a guess"
-clock_mhz = 1
-macs_per_cycle = 2
-memory_bytes = 1000
-activation_cycles = 1
-spilled_cycles = 2
-weight_cycles = 1
-power_mw = 0
-pj_per_mac = 1000
-"""
 STAGES = ["profile", "predict", "search", "finetune", "export", "verify", "report"]
 
 
 @pytest.fixture(scope="module")
-def searched(changed_run, tmp_path_factory):
+def searched(changed_run, chip, tmp_path_factory):
     """A run for a chip whose energy goes by multiply-adds and whose latency does not; made once, to be read."""
-    chip = tmp_path_factory.mktemp("chip") / "chip.toml"
-    chip.write_text(CHIP)
-    wish = ("--profile.device", chip, "--search.also", "energy_uj", "peak_kib", "--finetune.epochs", 0)
+    file = tmp_path_factory.mktemp("chip") / "chip.toml"
+    file.write_text(chip.replace("power_mw = 1", "power_mw = 0") + "pj_per_mac = 1000\n")
+    wish = ("--profile.device", file, "--search.also", "energy_uj", "peak_kib", "--finetune.epochs", 0)
     run, _ = changed_run(STAGES, *wish, without=("predictions.csv", "predictor.json", "candidates.npz", "random.npz"))
-    return chip, RunDirectory(run)
+    return load(str(file)), RunDirectory(run)
 
 
 def test_fitness_has_a_column_for_each_objective(cli, searched):
-    chip, run = searched
+    model, run = searched
     job = open_job(run, load_config(str(run.root)))
     for file in ("candidates.npz", "random.npz"):
         found = run.read_npz(file)
         assert found["objectives"].tolist() == ["error", "latency_ms", "energy_uj", "peak_kib"]
-        said = jax.vmap(lambda genome: load(str(chip))(job.space.layers(genome)))(jnp.asarray(found["genomes"]))
+        said = jax.vmap(lambda genome: model(job.space.layers(genome)))(jnp.asarray(found["genomes"]))
         costs = job.space.costs(found["genomes"])
         expected = [said.latency_ms, costs.macs / 1e3, costs.peak_activations * 4 / 1024]
         np.testing.assert_allclose(found["fitness"][:, 1:], np.stack(expected, axis=1), rtol=1e-5)

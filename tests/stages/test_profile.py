@@ -128,26 +128,14 @@ def as_if_started_with(run, **settings):
     (run / "config.json").write_text(json.dumps(edited))
 
 
-CHIP = """
-error = "a guess"
-clock_mhz = 1
-macs_per_cycle = 2
-memory_bytes = 1000
-activation_cycles = 1
-spilled_cycles = 2
-weight_cycles = 1
-power_mw = 1
-"""
-
-
-def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tmp_path):
-    (tmp_path / "chip.toml").write_text(CHIP)
+def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tmp_path, chip):
+    (tmp_path / "chip.toml").write_text(chip)
     as_if_started_with(run_copy, device=str(tmp_path / "chip.toml"))
     assert cli("profile", run_copy)[0] == 0
-    chip, job = load(str(tmp_path / "chip.toml")), open_job(RunDirectory(run_copy), load_config(str(run_copy)))
+    model, job = load(str(tmp_path / "chip.toml")), open_job(RunDirectory(run_copy), load_config(str(run_copy)))
     for row in rows_of(run_copy):
         layers = job.space.layers(jnp.asarray(np.array(row["genome"].split(), np.int32)))
-        assert float(row["latency_ms"]) == pytest.approx(float(chip(layers).latency_ms), rel=1e-5)
+        assert float(row["latency_ms"]) == pytest.approx(float(model(layers).latency_ms), rel=1e-5)
         assert (row["device"], row["runtime"]) == ("chip", "a guess")
 
 
