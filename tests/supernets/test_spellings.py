@@ -163,9 +163,9 @@ def draw(space, count, key=1):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_six_genomes_of_a_space(name, randomised):
+def test_four_genomes_of_a_space(name, randomised):
     case = prepare(SPACES[name](32, 3, 10), randomised)
-    some = draw(case.space, 6)
+    some = draw(case.space, 4)
     some[:, case.space.static] = 0  # every resolution is a program of its own
     check(case, some)
 
