@@ -256,7 +256,9 @@ def make_memory_chip(device: str) -> MemoryBoundChip:
     found = make_device(ProfileConfig(device=device))
     chip = found.model if isinstance(found, Modelled) else None
     if not isinstance(chip, MemoryBoundChip):
-        raise UserError(f"{device} models no memory and energy, layer by layer: name raptor, raptor_small, or a .toml file of such a chip")
+        raise UserError(
+            f"{device} gives no account layer by layer, of memory and energy: name raptor, raptor_small, or a .toml file of such a chip"
+        )
     return chip
 
 

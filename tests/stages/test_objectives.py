@@ -66,7 +66,7 @@ def test_the_report_shows_each_of_them(searched):
         (("--search.also", "joy"), "unknown objective 'joy'; known: energy_uj, mmacs, mparams, peak_kib"),
         (("--search.also", "mmacs", "mmacs"), "search.also must be 2 different objectives at most, got mmacs mmacs"),
         (("--search.also", "mmacs", "mparams", "peak_kib"), "search.also must be 2 different objectives at most"),
-        (("--search.also", "energy_uj"), "onnxruntime models no memory and energy, layer by layer"),
+        (("--search.also", "energy_uj"), "onnxruntime gives no account layer by layer, of memory and energy"),
         (("--search.also", "mmacs", "mparams", "--search.generations", "2000"), "must be at most 4096 with 2 of search.also, got 8000"),
         (("--search.also", "mmacs", "--search.look_ups", "6"), "search.look_ups settles the front of error and latency alone"),
     ],
