@@ -23,7 +23,6 @@ from jaxnas.hardware.device import ExportedModel
 from jaxnas.progress import progress
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.report.plots import svg_file
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
@@ -125,7 +124,7 @@ def main() -> int:
                 f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | {mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
             )
             print(f"| {name} | {figures} | {inherited.get(name, '')} | {', '.join(better.get(name, []))} |")
-        run.write_text("baselines.svg", svg_file(figure(list(better), ours, trained, latency_ms)))
+        run.write_text("baselines.svg", plots.svg_file(figure(list(better), ours, trained, latency_ms)))
         count = sum(map(bool, better.values()))
         recipe = f"{training.config.finetune.epochs} epochs of {len(training.data.train):,} images of {job.data.name} from scratch"
         setup = f"{recipe}, {settings.seeds} seeds; latency on {job.config.profile.device}"

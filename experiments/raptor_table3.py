@@ -25,7 +25,6 @@ from jaxnas.contest import Contestant, contest
 from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.report.plots import svg_file
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.compiled import search_many
 from jaxnas.search.elitist import Elitist
@@ -157,7 +156,7 @@ def main() -> int:
             f"{chip.error}"
         )
         print(table(chip, groups, found))
-        run.write_text("table3.svg", svg_file(figure(chip, groups, found, settings.widths)))
+        run.write_text("table3.svg", plots.svg_file(figure(chip, groups, found, settings.widths)))
         return publish(run, "raptor_table3", told, setup)
 
 

@@ -115,15 +115,15 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None) -> dict[str, Any]:
-    candidates = run.read_npz("candidates.npz")
+    candidates, costs = run.read_npz("candidates.npz"), ("latency_ms", *also)
     found, sampled = candidates["fitness"], run.read_npz("random.npz")["fitness"]
     both = np.concatenate([found, sampled])
     reference = both[~np.isnan(both).any(axis=1)].max(axis=0)
     growth = [hypervolume_curve(rows, candidates["generation"], reference) for rows in (found, sampled)]
     return {
-        "pareto": _paretos(found, sampled, networks, ("latency_ms", *also), limit_ms),
+        "pareto": _paretos(found, sampled, networks, costs, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
-        "reference": dict(zip(("error", "latency_ms", *also), reference.tolist(), strict=True)),
+        "reference": dict(zip(("error", *costs), reference.tolist(), strict=True)),
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
         "evaluations": [len(found), len(sampled)],

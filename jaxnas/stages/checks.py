@@ -7,6 +7,7 @@ from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.npu import Modelled
+from jaxnas.search.indicators import CELLS
 from jaxnas.spaces.space import Space
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.training.loop import METHODS, PRECISIONS
@@ -14,7 +15,7 @@ from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 
 MOST = 2  # objectives beside error and latency
-CANDIDATES = 4096  # of a search for four objectives
+CANDIDATES = int(CELLS**0.5)  # of a search for four objectives: what their hypervolume takes
 LEAST = {
     "train.epochs": 0,
     "train.batch_size": 1,

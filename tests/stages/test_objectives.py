@@ -7,8 +7,10 @@ import pytest
 
 from jaxnas.cli import load_config
 from jaxnas.hardware.npu_memory import load
+from jaxnas.report.html import COSTS
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
+from jaxnas.stages.evaluation import FURTHER
 from jaxnas.stages.job import open_job
 
 MADE_ANEW = ("measurements.csv", "predictions.csv", "predictor.json", "predictor.npz", "candidates.npz", "random.npz")
@@ -58,6 +60,10 @@ def test_the_report_shows_each_of_them(searched):
     assert "the space of error, latency, energy (uJ) and most activations at once (KiB) the front covers" in page
     energy = run.read_json("chosen.json")[0]["energy_uj"]
     assert f'<td class="number">{energy:#.3g}' in page
+
+
+def test_the_report_has_words_for_every_cost():
+    assert set(COSTS) == {"latency_ms", *FURTHER}
 
 
 @pytest.mark.parametrize(
