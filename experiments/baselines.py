@@ -4,7 +4,7 @@ The networks that a run has chosen and hand-designed CIFAR networks (by default 
 trained from scratch by one recipe, the run's `finetune` for `--epochs`, and measured on the run's device. The accuracy of the chosen
 ones with the weights that the search left them stands beside; the figure goes into the run's baselines.svg. Stopped, it goes on.
 
-Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py after `jaxnas verify`)
+Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py, cifar100.py or hailo8l.py after `jaxnas verify`)
 """
 
 import sys
@@ -16,6 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from jaxnas.baselines.catalogue import BASELINES, init
+from jaxnas.baselines.operators import at_size
 from jaxnas.cli import load_config, told
 from jaxnas.contest import Contestant, contest
 from jaxnas.export.onnx import emit
@@ -43,6 +44,8 @@ class Settings:
     run: tyro.conf.Positional[str]
     """A run whose networks are verified."""
     names: tuple[str, ...] = SMALL
+    pixels: int = 32
+    """Size that images have for the hand-designed networks."""
     seeds: int = 3
     epochs: int = 0
     """Of training from scratch; 0: as many as the run's `finetune`."""
@@ -50,11 +53,11 @@ class Settings:
     """Training images, the first so many; 0: all of the run's."""
 
 
-def contestants(job: Job, names: tuple[str, ...]) -> tuple[list[Contestant], list[Contestant]]:
-    """The run's chosen networks, and the hand-designed ones."""
+def contestants(job: Job, names: tuple[str, ...], pixels: int) -> tuple[list[Contestant], list[Contestant]]:
+    """The run's chosen networks, and the hand-designed ones for images of this size."""
     genomes = {chosen["name"]: chosen["genome"] for chosen in read_chosen(job)}
     ours = [Contestant(name, job.net.ops(genome), job.resolution(genome)) for name, genome in genomes.items()]
-    return ours, [Contestant(name, BASELINES[name](job.data.classes), 32) for name in names]
+    return ours, [Contestant(name, at_size(BASELINES[name](job.data.classes), pixels), pixels) for name in names]
 
 
 def with_recipe(job: Job, settings: Settings) -> Job:
@@ -109,7 +112,7 @@ def main() -> int:
     use_every_core()
     with RunDirectory(settings.run) as run:
         job = open_job(run, load_config(settings.run))
-        ours, theirs = contestants(job, settings.names)
+        ours, theirs = contestants(job, settings.names, settings.pixels)
         latency_ms = latencies(job, [*ours, *theirs])
         training = with_recipe(job, settings)
         trained = contest(training, [*ours, *theirs], settings.seeds, FILE)

@@ -1,5 +1,9 @@
 """Lists of operators written one after the other: sizes and input channels follow from what an operator reads."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jaxnas.errors import UserError
 from jaxnas.spaces.stage import strided
 from jaxnas.workload import Op
 
@@ -16,9 +20,32 @@ def append(ops: list[Op], kind: str, c_out: int = 0, path: str = "", inputs: tup
     size, c_in = sources[0]
     if kind == "concat":
         c_in = sum(channels for _, channels in sources)
-    size = {"pool": 1, "maxpool2": size // 2}.get(kind, strided(size, stride))
+    size = _size(kind, size, stride)
     ops.append(Op(kind, path, inputs, size, size, c_in, c_out or c_in, stride=stride, **rest))
     return len(ops) - 1
+
+
+def _size(kind: str, before: int, stride: int) -> int:
+    """Height and width of an operator's output."""
+    return {"pool": 1, "maxpool2": before // 2}.get(kind, int(strided(before, stride)))
+
+
+def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
+    """The same network, weights and all, for square images of another size.
+
+    Raises:
+        UserError: its classifier sees the last map's one pixel, as VGG's does, and there would be more.
+    """
+    sized: list[Op] = []
+    for op in ops:
+        before = sized[op.inputs[0]].height if op.inputs[0] >= 0 else pixels
+        size = _size(op.kind, before, op.stride)
+        if op.kind == "linear" and size > 1:
+            raise UserError(
+                f"{op.path} reads one pixel, got {size} x {size} from images of {pixels}: a network that ends in a pool takes them"
+            )
+        sized.append(replace(op, height=size, width=size))
+    return tuple(sized)
 
 
 def append_conv(

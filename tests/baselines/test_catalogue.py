@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines.catalogue import BASELINES, init
+from jaxnas.baselines.operators import at_size
 from jaxnas.baselines.resnet import operators as resnet
 from jaxnas.data.augment import Augmentation, normalise
 from jaxnas.errors import UserError
@@ -85,6 +86,29 @@ def test_the_cost_table_sums_to_the_operators(name):
     ops = BASELINES[name](10)
     layers = cost_table(ops, 32, 32)
     assert (int(macs(layers)), int(params(layers))) == (sum(op.macs for op in ops), sum(op.params for op in ops))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_same_network_on_larger_images(name):
+    """Twice the height and width are four times the multiply-adds of every layer but the classifier's, which follow the pool."""
+    ops = BASELINES[name](10)
+    assert at_size(ops, 32) == ops
+    if name.startswith("vgg"):
+        with pytest.raises(UserError, match="reads one pixel, got 2 x 2 from images of 64"):
+            at_size(ops, 64)
+        return
+    larger = at_size(ops, 64)
+    assert [op.macs for op in larger] == [op.macs * (1 if op.height == 1 and op.kind == "linear" else 4) for op in ops]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_sizes_are_those_that_onnx_infers(name, drawn):
+    """52 pixels halve to 26, 13 and 7, or 6 where a pool drops the last row; 48 do not lead to the same."""
+    subnet = drawn(name)
+    larger = Subnet(at_size(subnet.ops, 52), subnet.weights, subnet.stats)
+    emit(larger, 52, 52, 3)
+    with pytest.raises(UserError, match="3 x 48 x 48"):
+        emit(larger, 48, 48, 3)
 
 
 def test_the_cost_table_of_operators_is_the_space_s():
