@@ -26,7 +26,7 @@ config = Config(
     train=TrainConfig(epochs=2, random_subnets=1, warmup_epochs=0.2, checkpoint_every=200),
     profile=ProfileConfig(device="hailo8l_model:single", rounds=1),
     search=SearchConfig(population=28, generations=8),
-    finetune=FinetuneConfig(epochs=2, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
+    finetune=FinetuneConfig(epochs=1, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
 )
 paper = replace(
     config,

@@ -1,6 +1,6 @@
 """Networks of every origin under one recipe: fresh weights, the same images and epochs, statistics recalibrated, the test images once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from jaxnas.stages.job import Job
 from jaxnas.store import digest
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.training.evaluate import accuracy
-from jaxnas.training.finetune import FinetuneConfig, finetune
+from jaxnas.training.finetune import FinetuneConfig, finetune, steps_of_epoch
 from jaxnas.training.loop import Images, on_device
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.types import PRNGKey
@@ -37,6 +37,7 @@ def from_scratch(
     calibration: Float[Array, "m r r c"],
     settings: FinetuneConfig,
     augmentation: Augmentation,
+    stepped: Callable[[Float[Array, ""]], None] = lambda loss: None,
 ) -> Subnet:
     """The network trained as `settings` say; `calibration`, images as it sees them, gives its resolution and its statistics.
 
@@ -45,7 +46,7 @@ def from_scratch(
     """
     weights_key, training_key = jax.random.split(key)
     subnet = init(weights_key, ops)
-    for epoch, state, loss in finetune(subnet, images, calibration.shape[1], settings, augmentation, training_key):
+    for epoch, state, loss in finetune(subnet, images, calibration.shape[1], settings, augmentation, training_key, stepped=stepped):
         if not np.isfinite(loss):
             raise UserError(f"training diverged in epoch {epoch}: lower the learning rate, {settings.learning_rate:g}")
         subnet = Subnet(ops, state.weights, {})
@@ -61,16 +62,14 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     known = {(row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows}
     images, settings, augmentation = on_device(job.data), job.config.finetune, job.config.data.augmentation
     recipe = [repr(settings), repr(augmentation), len(images.labels)]
-    found: dict[str, list[float]] = {one.name: [] for one in contestants}
-    with progress("train", seeds * len(contestants)) as advance:
-        for seed in range(seeds):
-            for name, ops, resolution in contestants:
-                key = (name, digest([repr(ops), *recipe, resolution]), seed)
-                if key not in known:
-                    test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
-                    subnet = from_scratch(random, ops, images, test.calibration, settings, augmentation)
-                    known[key] = float(accuracy(subnet, test.images, test.labels))
-                    job.run.append_csv(file, {"network": name, "digest": key[1], "seed": seed, "accuracy": known[key]})
-                found[name].append(known[key])
-                advance(latest=f"{name}: {known[key]:.1%}")
-    return {name: np.array(some) for name, some in found.items()}
+    keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
+    todo = [(seed, one, key) for seed in range(seeds) for one, key in zip(contestants, keys, strict=True) if (*key, seed) not in known]
+    steps, all_of_them = settings.epochs * steps_of_epoch(settings, len(images.labels)), seeds * len(keys)
+    with progress("train", steps * all_of_them, steps * (all_of_them - len(todo))) as advance:
+        for seed, (name, ops, resolution), key in todo:
+            test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
+            subnet = from_scratch(random, ops, images, test.calibration, settings, augmentation, lambda loss: advance(loss=loss))
+            found = known[*key, seed] = float(accuracy(subnet, test.images, test.labels))
+            job.run.append_csv(file, {"network": name, "digest": key[1], "seed": seed, "accuracy": found})
+            advance(0, latest=f"{name}: {found:.1%}")
+    return {key[0]: np.array([known[*key, seed] for seed in range(seeds)]) for key in keys}

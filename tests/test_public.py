@@ -12,6 +12,7 @@ from PIL import Image
 import jaxnas
 from jaxnas.arguments import COMMANDS
 from jaxnas.cli import load_config, main
+from jaxnas.config import make_space
 from jaxnas.data.augment import normalise
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits
@@ -62,7 +63,9 @@ def test_experiment_opens_with_its_question_and_command(path):
     assert text.startswith('"""Question: ')
     assert f"\n## {path.stem}\n" in (ROOT / "experiments/README.md").read_text()
     if "\nconfig = " in text:
-        assert load_config(str(path)).name == path.stem
+        config = load_config(str(path))
+        assert config.name == path.stem
+        assert make_space(config.space)(32, 3, 10).size() > 1
         assert re.search(rf"^Commands?: jaxnas \w+ experiments/{path.name}", text, re.MULTILINE)
     else:  # a program of its own
         assert re.search(rf"^Commands?: python experiments/{path.name}", text, re.MULTILINE)

@@ -1,6 +1,6 @@
 """Training of one chosen network on its own, from the weights it inherits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
@@ -49,10 +49,11 @@ def finetune(
     key: PRNGKey,
     state: FinetuneState | None = None,
     start: int = 0,
+    stepped: Callable[[Float[Array, ""]], None] = lambda loss: None,
 ) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
     """Yields (epochs done, state, mean loss) after every epoch, from epoch `start` with `state` on.
 
-    Batch statistics in training; the caller recalibrates before evaluating.
+    Batch statistics in training; the caller recalibrates before evaluating. `stepped` is told the loss of every step.
     """
     order_key, step_key = jax.random.split(key)
     n = len(images.labels)
@@ -64,7 +65,13 @@ def finetune(
         for rows, key in zip(order, keys, strict=True):
             current, loss = _step(current, key, images, rows, subnet.ops, settings, augmentation, resolution)
             losses.append(loss)
+            stepped(loss)
         yield epoch + 1, current, jnp.mean(jnp.stack(losses))
+
+
+def steps_of_epoch(settings: FinetuneConfig, images: int) -> int:
+    """Steps of an epoch over `images` images."""
+    return images // settings.batch_size
 
 
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
@@ -97,5 +104,5 @@ def _step(
 
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
-    steps = settings.epochs * (images // settings.batch_size)
+    steps = settings.epochs * steps_of_epoch(settings, images)
     return sgd(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)
