@@ -11,7 +11,7 @@ from jaxnas.errors import UserError
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import take
 from jaxnas.training import finetune as module
-from jaxnas.training.finetune import FinetuneConfig, finetune
+from jaxnas.training.finetune import FinetuneConfig, finetune, steps_of_epoch
 from jaxnas.training.loop import on_device
 
 SETTINGS = FinetuneConfig(epochs=4, batch_size=32, learning_rate=0.02)
@@ -23,8 +23,8 @@ def subnet(net, randomised):
     return Subnet(ops, take(randomised(net), ops), {})
 
 
-def run(subnet, digits, state=None, start=0):
-    return list(finetune(subnet, on_device(digits), 8, SETTINGS, Augmentation(), jax.random.key(1), state, start))
+def run(subnet, digits, state=None, start=0, **told):
+    return list(finetune(subnet, on_device(digits), 8, SETTINGS, Augmentation(), jax.random.key(1), state, start, **told))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,13 @@ def test_the_loss_falls(uninterrupted):
 def test_resumed_after_an_epoch_it_is_bit_identical(subnet, digits, uninterrupted):
     resumed = run(subnet, digits, uninterrupted[1][1], start=2)
     jax.tree.map(np.testing.assert_array_equal, resumed, uninterrupted[2:])
+
+
+def test_every_step_tells_its_loss(subnet, digits, uninterrupted):
+    losses = []
+    run(subnet, digits, uninterrupted[1][1], start=2, stepped=losses.append)
+    assert len(losses) == 2 * steps_of_epoch(SETTINGS, 320) == 20
+    np.testing.assert_allclose([np.mean(losses[:10]), np.mean(losses[10:])], [loss for *_, loss in uninterrupted[2:]], rtol=1e-6)
 
 
 def test_the_inherited_weights_are_left_as_they_were(subnet, uninterrupted):
