@@ -35,6 +35,7 @@ class Measurement:
     processor: str = ""  # the machine that ran it
     reused: bool = False  # made earlier, and stored: see hardware/measured.py
     simulated: bool = False  # no device ran it: a model says so, whose error is in `runtime`
+    warning: str = ""  # why its figures may be worth less than others of this device
 
     @property
     def lost(self) -> bool:

@@ -44,7 +44,6 @@ class HailoMeasurement(Measurement):
     hailort: str = ""
     compile_seconds: float = math.nan
     simulated: bool = False  # by stand-ins for compiler and chip: no figure of this row is Hailo's
-    warning: str = ""
     folder: str = ""  # where HEF, HAR, model script and logs are kept
 
 

@@ -13,6 +13,11 @@ from jaxtyping import Array, Float
 from jaxnas.hardware.device import ExportedModel, Measurement, failed
 from jaxnas.workload import Layers
 
+DOUBTS = {
+    "extrapolated": "extrapolated, for the network is unlike all that the model was fitted to",
+    "uncertain": "whether it fits the chip as a whole is a toss-up",
+}
+
 
 @runtime_checkable
 class Estimate(Protocol):
@@ -51,7 +56,14 @@ class Modelled:
         """What the model says; the same every time."""
         if model.layers is None:
             raise ValueError(f"{self.name} needs the network's cost table")
-        latency_ms = float(self.model(model.layers).latency_ms)
+        estimate = self.model(model.layers)
+        latency_ms, warning = float(estimate.latency_ms), doubts(estimate)
         if math.isnan(latency_ms):
             return replace(failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole")), simulated=True)
-        return Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0, simulated=True)
+        times = latency_ms, latency_ms, latency_ms
+        return Measurement(self.name, *times, 1, 1, self.model.error, noise_floor=0.0, simulated=True, warning=warning)
+
+
+def doubts(estimate: Estimate) -> str:
+    """What a chip that knows where its model ends says of one network: see `npu_dataflow.Estimate`."""
+    return "; ".join(words for name, words in DOUBTS.items() if getattr(estimate, name, False))

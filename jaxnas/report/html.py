@@ -106,6 +106,7 @@ def _networks(run: RunDirectory) -> list[dict[str, Any]]:
                 "costs": {"latency_ms": numbers["predicted_ms"]} | {name: chosen[name] for name in COSTS if name in chosen},
                 "setup": _setup(row),
                 "simulated": _simulated(row),
+                "warning": row.get("warning", ""),  # older runs have none
                 "test_interval": words.interval(numbers["test_accuracy"], images),
                 "words": words.genome_in_words(chosen["network"]),
                 "model": "models/" + quote(PurePosixPath(row["model"]).name),

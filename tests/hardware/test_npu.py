@@ -10,7 +10,7 @@ import pytest
 
 from jaxnas.config import ProfileConfig, make_device
 from jaxnas.hardware.device import Device, ExportedModel
-from jaxnas.hardware.npu import CostModel, Modelled
+from jaxnas.hardware.npu import DOUBTS, CostModel, Modelled, doubts
 from jaxnas.hardware.npu_dataflow import HAILO_8L, Workload, workload
 from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
 from jaxnas.supernets.mobilenet import build
@@ -103,6 +103,15 @@ def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest
     estimate = HAILO_8L(space.layers(jnp.asarray(space.smallest)))
     assert estimate.extrapolated
     assert estimate.period_ms == np.float32(HAILO_8L.shortest_ms) or estimate.several
+
+
+def test_a_latency_comes_with_the_model_s_doubts():
+    known, gated = (
+        Modelled(HAILO_8L).measure(ExportedModel(b"", np.zeros(0, np.int32), layers=table)) for table in (resnet(), resnet(gate=True))
+    )
+    assert known.warning == DOUBTS["uncertain"]  # it takes two thirds of the chip
+    assert doubts(HAILO_8L(resnet())._replace(uncertain=jnp.array(False))) == ""
+    assert gated.warning == f"{DOUBTS['extrapolated']}; {DOUBTS['uncertain']}"
 
 
 def test_networks_in_several_pieces_have_no_latency_where_one_is_asked_for():

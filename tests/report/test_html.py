@@ -276,8 +276,10 @@ def test_claims_are_shown_beside_what_was_found(tmp_path):
 
 def test_what_a_model_said_is_not_called_measured(tmp_path):
     run = make_run(tmp_path)
-    rows = [row | {"simulated": "True", "runtime": "off by a tenth"} for row in run.read_csv("verified.csv")]
+    rows = [row | {"simulated": "True", "runtime": "off by a tenth", "warning": ""} for row in run.read_csv("verified.csv")]
+    rows[0]["warning"] = rows[-1]["warning"] = "extrapolated"
     write_csv(run.path("verified.csv"), rows)
     text = write_report(run).read_text()
+    assert "Simulated ms of A, C: extrapolated." in text
     assert "ms simulated</b>" in text and "No device was measured" in text and "off by a tenth" in text
     assert "ms measured</b>" not in text and "Latencies called measured" not in text
