@@ -2,8 +2,8 @@
 
 At 32 pixels that chip is bound by its input and tells no networks apart, and squeeze-excite and swish lie outside what the model was
 fitted to: the spaces have neither, and images are enlarged to 120 pixels and more, at which a network computes fourteen times as much.
-`paper` searches `cifar_hailo`, the stages of `cifar`; two CPU cores search hailo8l.toml, a fortieth of its size. Networks that do not
-fit as a whole have no latency (`hailo8l_model:single`).
+`paper` searches `cifar_hailo`, the stages of `cifar`; two CPU cores search hailo8l.toml, networks a fortieth as large. Those that do
+not fit as a whole have no latency (`hailo8l_model:single`).
 
 Command: jaxnas run experiments/hailo8l.py --data-dir ~/tensorflow_datasets   (two CPU cores)
          jaxnas run experiments/hailo8l.py:paper --data-dir ~/tensorflow_datasets   (a data-centre GPU)

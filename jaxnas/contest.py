@@ -9,13 +9,14 @@ from jaxtyping import Array, Float
 
 from jaxnas.baselines.catalogue import init
 from jaxnas.data.augment import Augmentation
+from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.stages.job import Job
 from jaxnas.store import digest
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.training.evaluate import accuracy
-from jaxnas.training.finetune import FinetuneConfig, finetune, steps_of_epoch
+from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.loop import Images, on_device
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.types import PRNGKey
@@ -64,7 +65,7 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     recipe = [repr(settings), repr(augmentation), len(images.labels)]
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [(seed, one, key) for seed in range(seeds) for one, key in zip(contestants, keys, strict=True) if (*key, seed) not in known]
-    steps, all_of_them = settings.epochs * steps_of_epoch(settings, len(images.labels)), seeds * len(keys)
+    steps, all_of_them = settings.epochs * steps_of_epoch(len(images.labels), settings.batch_size), seeds * len(keys)
     with progress("train", steps * all_of_them, steps * (all_of_them - len(todo))) as advance:
         for seed, (name, ops, resolution), key in todo:
             test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)

@@ -57,11 +57,11 @@ class Modelled:
         if model.layers is None:
             raise ValueError(f"{self.name} needs the network's cost table")
         estimate = self.model(model.layers)
-        latency_ms, warning = float(estimate.latency_ms), doubts(estimate)
+        latency_ms = float(estimate.latency_ms)
         if math.isnan(latency_ms):
             return replace(failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole")), simulated=True)
-        times = latency_ms, latency_ms, latency_ms
-        return Measurement(self.name, *times, 1, 1, self.model.error, noise_floor=0.0, simulated=True, warning=warning)
+        told = Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0, simulated=True)
+        return replace(told, warning=doubts(estimate))
 
 
 def doubts(estimate: Estimate) -> str:

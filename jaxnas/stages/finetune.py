@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas import checkpoints
+from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.search.selection import Choice, choose_networks
@@ -17,7 +18,7 @@ from jaxnas.stages.search import is_complete, read_archive
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
-from jaxnas.training.finetune import FinetuneState, finetune, init_state, steps_of_epoch
+from jaxnas.training.finetune import FinetuneState, finetune, init_state
 from jaxnas.training.loop import Images, on_device
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
@@ -109,10 +110,10 @@ def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Exa
         checkpoints.save(folder, 0, state)
     done, state = checkpoints.latest_step(folder) or 0, checkpoints.restore(folder, state)
     resolution, augmentation = examples.images.shape[1], job.config.data.augmentation
-    steps = steps_of_epoch(settings, len(images.labels))
+    steps = steps_of_epoch(len(images.labels), settings.batch_size)
     with progress(f"finetune {name}", settings.epochs * steps, done * steps) as advance:
         arguments = settings, augmentation, job.key("finetune"), state, done
-        for epoch, state, loss in finetune(subnet, images, resolution, *arguments, lambda loss: advance(loss=loss)):
+        for epoch, state, loss in finetune(subnet, images, resolution, *arguments, stepped=lambda loss: advance(loss=loss)):
             if not np.isfinite(loss):
                 raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
             tuned = _calibrated(subnet, state, examples)

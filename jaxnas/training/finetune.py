@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
-from jaxnas.data.batches import epoch_order
+from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.supernets.subnet import Arrays, Subnet, forward
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
@@ -69,11 +69,6 @@ def finetune(
         yield epoch + 1, current, jnp.mean(jnp.stack(losses))
 
 
-def steps_of_epoch(settings: FinetuneConfig, images: int) -> int:
-    """Steps of an epoch over `images` images."""
-    return images // settings.batch_size
-
-
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
     """The inherited weights and a fresh optimizer, for a training split of `images` images."""
     tx = _optimizer(settings, images)
@@ -104,5 +99,5 @@ def _step(
 
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
-    steps = settings.epochs * steps_of_epoch(settings, images)
+    steps = settings.epochs * steps_of_epoch(images, settings.batch_size)
     return sgd(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)

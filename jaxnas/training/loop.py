@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
-from jaxnas.data.batches import epoch_order
+from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import choose
 from jaxnas.supernets.supernet import Params, Supernet
@@ -108,7 +108,7 @@ def init_state(net: Supernet, settings: TrainConfig, steps: int, key: PRNGKey) -
 
 def total_steps(settings: TrainConfig, data: Dataset) -> int:
     """Steps of the whole training; the remainder of an epoch that fills no batch is dropped."""
-    return settings.epochs * (len(data.train) // settings.batch_size)
+    return settings.epochs * steps_of_epoch(len(data.train), settings.batch_size)
 
 
 def train(
@@ -121,7 +121,7 @@ def train(
     the work, as if they were one.
     """
     init_key, order_key, step_key = jax.random.split(key, 3)
-    per_epoch = len(data.train) // settings.batch_size
+    per_epoch = steps_of_epoch(len(data.train), settings.batch_size)
     total, mesh = total_steps(settings, data), data_mesh()
     state = state if state is not None else init_state(net, settings, total, init_key)
     state, images = on_each(mesh, (state, on_device(data)))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from jaxnas.data.augment import Augmentation
+from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import take
 from jaxnas.training import finetune as module
-from jaxnas.training.finetune import FinetuneConfig, finetune, steps_of_epoch
+from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.loop import on_device
 
 SETTINGS = FinetuneConfig(epochs=4, batch_size=32, learning_rate=0.02)
@@ -50,7 +51,7 @@ def test_resumed_after_an_epoch_it_is_bit_identical(subnet, digits, uninterrupte
 def test_every_step_tells_its_loss(subnet, digits, uninterrupted):
     losses = []
     run(subnet, digits, uninterrupted[1][1], start=2, stepped=losses.append)
-    assert len(losses) == 2 * steps_of_epoch(SETTINGS, 320) == 20
+    assert len(losses) == 2 * steps_of_epoch(320, SETTINGS.batch_size) == 20
     np.testing.assert_allclose([np.mean(losses[:10]), np.mean(losses[10:])], [loss for *_, loss in uninterrupted[2:]], rtol=1e-6)
 
 
