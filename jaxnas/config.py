@@ -156,9 +156,9 @@ class Config:
     mobilenet_v2_cifar (widths of every row; mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that
     describes one (README: Your own space)."""
     weights: str | None = None
-    """What the supernet starts from: tiny_cifar100 or residual_cifar100, which come with jaxnas for the spaces tiny and residual; the
-    supernet.npz of another run in the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas,
-    of Once-for-All for ofa_mobilenet_v3. Other classes get a fresh classifier. With --train.epochs 0 it is used as it is."""
+    """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which come with jaxnas for the spaces tiny
+    and residual; the supernet.npz of another run in the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space
+    attentive_nas, of Once-for-All for ofa_mobilenet_v3. Other classes get a fresh classifier. With --train.epochs 0 it is used as it is."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None

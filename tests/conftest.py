@@ -88,12 +88,10 @@ config = Config(
 )
 """
 
-# The command as a user has it, with types and shapes checked as in the tests.
+# The command as a user has it. Types and shapes are not checked: that takes 5 s a process, and `cli` below does it.
 COMMAND = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to Ctrl-C
-from jaxtyping import install_import_hook
-install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 from jaxnas.cli import main
 sys.exit(main())
 """

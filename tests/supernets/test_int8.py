@@ -30,7 +30,7 @@ def case(request, small_mobilenet, randomised):
 @pytest.fixture(scope="module")
 def genomes(case):
     space = case[0].space
-    return np.concatenate([space.smallest[None], space.largest[None], np.asarray(space.sample(jax.random.key(1), 4))])
+    return np.concatenate([space.smallest[None], space.largest[None], np.asarray(space.sample(jax.random.key(1), 2))])
 
 
 @pytest.fixture(scope="module")

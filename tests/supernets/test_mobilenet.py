@@ -90,11 +90,11 @@ def small(small_mobilenet, randomised):
 
 
 def test_masked_equals_sliced_with_given_statistics(tiny):
-    check_given_statistics(tiny, genomes(tiny.space, 6))
+    check_given_statistics(tiny, genomes(tiny.space, 4))
 
 
 def test_masked_equals_sliced_with_batch_statistics(tiny):
-    check_batch_statistics(tiny, genomes(tiny.space, 4))
+    check_batch_statistics(tiny, genomes(tiny.space, 3))
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_masked_equals_sliced_in_the_cifar_space(resolution, randomised):
 
 
 def test_masked_equals_sliced_in_a_small_space(small):
-    check_given_statistics(small, genomes(small.space, 10))
+    check_given_statistics(small, genomes(small.space, 6))
     check_batch_statistics(small, genomes(small.space, 4))
 
 
@@ -216,7 +216,7 @@ def test_extraction_gives_every_operator_its_shape(make):
 
 
 def test_operators_follow_each_other(small):
-    for genome in genomes(small.space, 10):
+    for genome in genomes(small.space, 6):
         ops = small.net.ops(genome)
         for i, op in enumerate(ops):
             assert all(-1 <= j < i for j in op.inputs)

@@ -13,8 +13,6 @@ from jaxnas.training.parallel import check_divides, data_mesh
 
 # The same two steps over eight devices and over one of them; the batch is cut in two parts, and every fourth image is odd.
 PROGRAM = """
-from jaxtyping import install_import_hook
-install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh
 from jaxnas.data.augment import Augmentation
