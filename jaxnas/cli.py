@@ -186,7 +186,7 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
 def _keep_compiled_programs() -> None:
     """Compile once per machine: JAX's persistent cache."""
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _silence_libraries() -> None:
