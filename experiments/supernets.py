@@ -34,4 +34,3 @@ cifar_cifar100 = replace(  # on a GPU; not shipped yet
     space="cifar",
     train=replace(tiny_cifar100.train, epochs=30, batch_size=512, random_subnets=2, learning_rate=0.25, warmup_epochs=2),
 )
-config = tiny_cifar100

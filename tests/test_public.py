@@ -62,13 +62,13 @@ def test_experiment_opens_with_its_question_and_command(path):
     text = path.read_text()
     assert text.startswith('"""Question: ')
     assert f"\n## {path.stem}\n" in (ROOT / "experiments/README.md").read_text()
-    if "\nconfig = " in text:
-        config = load_config(str(path))
-        assert config.name == path.stem or f"\n{config.name} = " in text  # of several, the first
+    names = ["config"] if "\nconfig = " in text else re.findall(r"^(\w+) = (?:Config|replace)\(", text, re.MULTILINE)
+    for name in names:
+        config = load_config(f"{path}:{name}")
+        assert config.name == (path.stem if name == "config" else name)
         assert make_space(config.space)(32, 3, 10).size() > 1
-        assert re.search(rf"^Commands?: jaxnas \w+ experiments/{path.name}", text, re.MULTILINE)
-    else:  # a program of its own
-        assert re.search(rf"^Commands?: python experiments/{path.name}", text, re.MULTILINE)
+    command = r"jaxnas \w+" if names else "python"  # a program of its own
+    assert re.search(rf"^Commands?: {command} experiments/{path.name}", text, re.MULTILINE)
 
 
 def test_readme_library_example_finds_and_measures_a_network(capsys):
