@@ -9,7 +9,6 @@ Command: python experiments/latency_noise.py RUN ...   (after `jaxnas predict`)
 import sys
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.cli import load_config
@@ -28,7 +27,7 @@ def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     settings, export = job.config.profile, exporter(job)
     rows, device = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"], make_device(settings)
     genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
-    models = [ExportedModel(export(genome)[0], genome, layers=job.space.layers(jnp.asarray(genome))) for genome in genomes]
+    models = [ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome)) for genome in genomes]
     latency_ms: list[list[float]] = [[] for _ in models]
     for turn in range(settings.rounds + settings.more_rounds):
         todo = [i for i, each in enumerate(latency_ms) if unsettled(settings, turn, each) and len(each) == turn]

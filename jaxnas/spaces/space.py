@@ -115,11 +115,16 @@ class Space:
             row[: len(gene.choices)] = gene.choices
         return jnp.asarray(table)[jnp.arange(len(self.genes)), genomes]
 
-    def layers(self, genome: Genome) -> Layers:
-        """The cost table of one genome: every operator that a network may have, skipped ones with repeat 0; vmaps."""
-        values = self.values(genome)
+    def layers(self, genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
+        """The cost table of one genome: every operator that a network may have, skipped ones with repeat 0; vmaps.
+
+        A genome of NumPy's is counted with plain numbers: one of JAX's takes 50 times as long where nothing compiles it.
+        """
+        host = isinstance(genome, np.ndarray)
+        values = list(self.decode(genome).values()) if host else self.values(genome)
         rows = [row for part in self.parts for row in part.rows(*(values[i] for i in part.genes))]
-        return Layers(*(jnp.stack([jnp.asarray(x, jnp.int32) for x in column]) for column in zip(*rows, strict=True)))
+        stack = np.array if host else jnp.stack
+        return Layers(*(jnp.asarray(stack(column), jnp.int32) for column in zip(*rows, strict=True)))
 
     def costs(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Costs:
         """`workload.costs` of many networks, millions a second: every part's are looked up in a table."""

@@ -89,7 +89,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
     def one(genome: np.ndarray) -> float:
         if (text := genome_text(genome)) not in known:
             model, figures = export(genome)
-            layers = job.space.layers(jnp.asarray(genome))
+            layers = job.space.layers(genome)
             best = fastest(device, ExportedModel(model, genome, layers=layers), job.config.profile)
             job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
             known[text] = best.latency_ms

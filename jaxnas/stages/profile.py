@@ -62,7 +62,7 @@ def run_profile(job: Job) -> bool:
 def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray) -> Measurement:
     """One measurement, a line in measurements.csv."""
     exported, figures = model(genome)
-    measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(jnp.asarray(genome))))
+    measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(genome)))
     row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
     job.run.append_csv("measurements.csv", row)
     return measurement

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.errors import UserError
@@ -49,7 +48,7 @@ def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measu
     """The fastest of several rounds; a failure where there is no model."""
     if not model:
         return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
-    layers = job.space.layers(jnp.asarray(genome))
+    layers = job.space.layers(genome)
     return fastest(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
 
 

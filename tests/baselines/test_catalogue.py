@@ -114,7 +114,7 @@ def test_sizes_are_those_that_onnx_infers(name, drawn):
 def test_the_cost_table_of_operators_is_the_space_s():
     space = tiny(32, 3, 10)
     for genome in (space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]):
-        rows = np.stack(space.layers(jnp.asarray(genome)), axis=1)
+        rows = np.stack(space.layers(np.asarray(genome)), axis=1)
         np.testing.assert_array_equal(np.stack(cost_table(build(space).ops(genome), 32, 32), axis=1), rows[rows[:, -1] > 0])
 
 

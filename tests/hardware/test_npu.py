@@ -100,7 +100,7 @@ def test_gates_do_not_fit_and_are_doubted():
 
 def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest_published():
     space = tiny(32, 3, 10)
-    estimate = HAILO_8L(space.layers(jnp.asarray(space.smallest)))
+    estimate = HAILO_8L(space.layers(space.smallest))
     assert estimate.extrapolated
     assert estimate.period_ms == np.float32(HAILO_8L.shortest_ms) or estimate.several
 

@@ -120,6 +120,10 @@ def test_the_cost_table_is_the_same_when_traced(name):
     for found, expected in zip(traced, cost_table(space, np.asarray(space.values(genomes)).T), strict=True):
         assert found.dtype == jnp.int32
         np.testing.assert_array_equal(found, expected)
+    for i, genome in enumerate(np.asarray(genomes)):
+        for found, expected in zip(space.layers(genome), one(traced, i), strict=True):
+            assert found.dtype == jnp.int32
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_costs_take_any_shape(case):

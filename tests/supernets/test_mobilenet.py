@@ -22,20 +22,23 @@ def disturbed(stats):
     """Statistics some way from a genome's own."""
 
     def disturb(path, leaf):
-        noise = jax.random.normal(jax.random.key(zlib.crc32(jax.tree_util.keystr(path).encode())), leaf.shape)
-        return leaf * jnp.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise
+        noise = np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode())).normal(size=leaf.shape).astype(np.float32)
+        return leaf * np.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise
 
-    return jax.tree.map_with_path(disturb, stats)
+    return jax.tree.map_with_path(disturb, jax.device_get(stats))
 
 
 def prepare(space, count, randomised):
-    """A supernet with random weights, and images of different contrast and brightness."""
+    """A supernet with random weights, and images of different contrast and brightness.
+
+    Weights are on the host, where a subnet's share is a view: of JAX's arrays each slice is a small program.
+    """
     net, structure = build(space), space.structure
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(1), 3)
     noise = jax.random.normal(noise_key, (count, structure.resolutions[-1], structure.resolutions[-1], structure.channels))
     contrast = jnp.exp(jax.random.normal(contrast_key, (count, 1, 1, 1)))
     images = contrast * noise + jax.random.normal(brightness_key, (count, 1, 1, structure.channels))
-    return SimpleNamespace(space=space, net=net, params=randomised(net), images=images, masked=jax.jit(net.apply))
+    return SimpleNamespace(space=space, net=net, params=jax.device_get(randomised(net)), images=images, masked=jax.jit(net.apply))
 
 
 def given_statistics(case, genome):

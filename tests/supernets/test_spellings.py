@@ -32,7 +32,7 @@ EVERY_OPERATOR = MobileNet(
     (
         Stage((8, 16), (1, 2), (1, 3), (1,), 1, False, "relu6", "conv"),
         Stage((16, 24), (1, 2), (3, 5), (1, 2), 2, True, "relu", "fused_mbconv"),
-        Stage((16, 24), (1, 2), (3, 5), (2, 3), 1, True),
+        Stage((16, 24), (1,), (3, 5), (2,), 1, True),
     ),
     (16, 24),
     3,
@@ -44,7 +44,7 @@ PER_BLOCK = MobileNet(
     (12,),
     (8,),
     1,
-    (Stage((8,), (1,), (3,), (1,), 1), Stage((16,), (1, 2, 3), (3, 5, 7), (2, 3), 2, True, "hard_swish")),
+    (Stage((8,), (1,), (3,), (1,), 1), Stage((16,), (1, 2), (3, 5, 7), (2, 3), 2, True, "hard_swish")),
     (16,),
     3,
     4,

@@ -1,7 +1,6 @@
 """Candidates trained together against each trained on its own, cut out."""
 
 from functools import partial
-from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,10 +83,15 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     head = params["classifier"]
     tx = sgd(optax.cosine_decay_schedule(0.1, 20), settings.weight_decay)
     optimizer = tx.init(head)
-    for some in order:
-        gradient = jax.grad(lambda head, some=some: hard_loss(seen[some] @ head["kernel"] + head["bias"], labels[some], 0.1))(head)
+
+    @jax.jit
+    def step(head, optimizer, some):
+        gradient = jax.grad(lambda head: hard_loss(seen[some] @ head["kernel"] + head["bias"], labels[some], 0.1))(head)
         updates, optimizer = tx.update(gradient, optimizer, head)
-        head = cast(Any, optax.apply_updates(head, updates))
+        return optax.apply_updates(head, updates), optimizer
+
+    for some in order:
+        head, optimizer = step(head, optimizer, some)
     close(found.params["classifier"], head)
     close({k: v for k, v in found.params.items() if k != "classifier"}, {k: v for k, v in params.items() if k != "classifier"}, 0)
     scores = features(examples.images) @ head["kernel"] + head["bias"]
