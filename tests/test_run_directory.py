@@ -315,12 +315,21 @@ def test_jsonl_has_no_nan(run):
 
 
 WRITER = """
-import sys
+import json, sys, time
 from jaxnas.run_directory import RunDirectory
+
+def in_place(name, value):
+    text = json.dumps(value)
+    with open(run.path(name), "w") as file:
+        for part in (text[:1000], text[1000:]):
+            file.write(part)
+            file.flush()
+            time.sleep(0.02)  # a slow disk
+
 with RunDirectory(sys.argv[1]) as run:
     start = len(run.read_jsonl("a.jsonl")) if run.exists("a.jsonl") else 0
     if sys.argv[2] == "planted":
-        run.write_json = lambda name, value: run.path(name).write_text(repr(value))
+        run.write_json = in_place
     print("ready", flush=True)
     for number in range(start, 10**9):
         run.append_jsonl("a.jsonl", {"number": number, "padding": "x" * 5000})
@@ -352,7 +361,7 @@ def test_sigkill_at_random_moments_breaks_nothing(tmp_path):
 
 
 def test_the_kill_test_sees_files_written_in_place(tmp_path):
-    assert _first_broken(tmp_path, "planted", 50) is not None
+    assert _first_broken(tmp_path, "planted", 20) is not None
 
 
 # Settings

@@ -12,7 +12,7 @@ from jaxnas.stages.doubt import ARRAYS, in_batches
 @pytest.fixture(scope="module")
 def asked(changed_run):
     """A run that asked, until its search is done; made once, to be read."""
-    run, errors = changed_run(["search"], "--search.look_ups", 6)
+    run, errors = changed_run(["search"], "--search.look_ups", 6, "--finetune.epochs", 0)
     (run.parent / "stderr.txt").write_text(errors)
     return run
 

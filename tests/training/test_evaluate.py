@@ -72,7 +72,7 @@ def test_genomes_side_by_side_and_switched_give_the_same(case):
 
     expected = measure(together=1, switched=False)
     assert np.ptp(expected[live]) * COUNT > 10
-    for options in ({"together": 2, "switched": False}, {"together": 5, "switched": False}, {"switched": True}):
+    for options in ({"together": 2, "switched": False}, {"switched": True}):
         found = measure(**options)
         assert (jnp.isnan(found) == ~live).all()
         np.testing.assert_allclose(found[live] * COUNT, expected[live] * COUNT, atol=1.01)
@@ -159,7 +159,7 @@ def hits(line):
     return int(devices), found
 
 
-def test_a_population_over_eight_devices():
+def test_a_population_over_eight_devices_and_over_two_processes():
     environment = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"}
     done = subprocess.run([sys.executable, "-c", SPREAD], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -168,8 +168,6 @@ def test_a_population_over_eight_devices():
     assert spread == alone
     assert "nan" in alone and len(set(alone.strip("[]").split(", "))) > 2  # subnets differ
 
-
-def test_a_population_over_two_processes():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -178,9 +176,8 @@ def test_a_population_over_two_processes():
     printed = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], printed
     (two, first), (_, second) = (hits(out.splitlines()[-1]) for out, _ in printed)
-    alone = subprocess.run([sys.executable, "-c", SPREAD], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     assert two == 2
-    assert first == second == hits(alone)[1]
+    assert first == second == alone
 
 
 @pytest.mark.parametrize("count", [1, 10, MICRO_BATCH, MICRO_BATCH + 1, COUNT])
