@@ -50,7 +50,6 @@ def randomised():
     With the published initialisation, whose last scale of a block is 0, all subnets give nearly the same logits.
     """
     import jax
-    import jax.numpy as jnp
 
     def draw(path, leaf):
         where, name = jax.tree_util.keystr(path), path[-1].key
@@ -59,10 +58,10 @@ def randomised():
             *window, c_in, _ = leaf.shape
             noise = 4 * noise if "classifier" in where else noise * np.sqrt(2 / (np.prod(window) * c_in))
         if name.startswith("transform"):
-            return jnp.asarray(np.eye(len(noise)) + noise / np.sqrt(len(noise)), jnp.float32)
-        return jnp.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, jnp.float32)
+            return np.asarray(np.eye(len(noise)) + noise / np.sqrt(len(noise)), np.float32)
+        return np.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, np.float32)
 
-    return lambda net: jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0)))
+    return lambda net: jax.device_put(jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0))))
 
 
 # A whole run that takes seconds: a space of 128 networks, which its experiment file makes known.

@@ -1,7 +1,6 @@
 """Baselines with random weights, norms and statistics."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -28,8 +27,8 @@ def random_subnet():
             "mean": lambda shape: r.normal(size=shape) / 2,
             "var": lambda shape: r.uniform(0.5, 2, shape),
         }
-        arrays = jax.tree.map_with_path(lambda path, leaf: jnp.asarray(draws[path[-1].key](leaf.shape), jnp.float32), shapes)
-        return Subnet(ops, *arrays)
+        arrays = jax.tree.map_with_path(lambda path, leaf: np.asarray(draws[path[-1].key](leaf.shape), np.float32), shapes)
+        return Subnet(ops, *jax.device_put(arrays))
 
     return draw
 

@@ -63,7 +63,7 @@ def test_a_network_that_computes_longer_than_it_moves():
 @pytest.mark.parametrize("space", [tiny(32, 3, 10), attentive_nas(), mobilenet_v2()], ids=lambda space: space.name)
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
-    genomes = np.stack([space.smallest, space.largest, *np.asarray(space.sample(jax.random.key(0), 3))])
+    genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])
     found, net = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome))))(jnp.asarray(genomes)), build(space)
     for i, genome in enumerate(genomes):
         size = space.resolutions[genome[space.static]]

@@ -8,6 +8,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.search.compiled import search_many
 from jaxnas.search.elitist import Elitist
+from jaxnas.search.loop import _ask, _init, _tell
 from jaxnas.search.variation import Discrete
 from jaxnas.spaces.space import Gene, Space
 
@@ -26,15 +27,15 @@ def most_under(limit):
 
 def told(algorithm, seed=0):
     """The state after one generation, whose members are sorted."""
-    state = algorithm.init(jax.random.key(seed), SPACE)
-    asked = algorithm.ask(jax.random.key(1), SPACE, state)
-    return algorithm.tell(SPACE, state, asked, most_under(20)(asked.genomes, None))
+    state = _init(algorithm, jax.random.key(seed), SPACE)
+    asked = _ask(algorithm, jax.random.key(1), SPACE, state)
+    return _tell(algorithm, SPACE, state, asked, most_under(20)(asked.genomes, None))
 
 
 def test_half_are_mutated_and_half_are_crossed_from_the_best_quarter():
     algorithm = Elitist(20, Discrete(crossover=1.0), avoid_duplicates=False)
     state = told(algorithm)
-    asked = algorithm.ask(jax.random.key(2), SPACE, state)
+    asked = _ask(algorithm, jax.random.key(2), SPACE, state)
     best = set(np.asarray(state.rows[:5]).tolist())
     parents, genomes = np.asarray(asked.parents), np.asarray(asked.genomes)
     members = dict(zip(np.asarray(state.rows).tolist(), np.asarray(state.genomes), strict=True))
@@ -49,9 +50,9 @@ def test_half_are_mutated_and_half_are_crossed_from_the_best_quarter():
 def test_the_best_stay():
     algorithm = Elitist(10)
     state = told(algorithm)
-    asked = algorithm.ask(jax.random.key(2), SPACE, state)
+    asked = _ask(algorithm, jax.random.key(2), SPACE, state)
     found = most_under(20)(asked.genomes, None)
-    after = algorithm.tell(SPACE, state, asked, found)
+    after = _tell(algorithm, SPACE, state, asked, found)
     everybody = np.sort(np.concatenate([np.asarray(state.fitness), np.asarray(found)]).ravel())
     np.testing.assert_array_equal(np.asarray(after.fitness).ravel(), everybody[:10])
 

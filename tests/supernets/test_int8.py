@@ -27,7 +27,7 @@ def case(request, small_mobilenet, randomised):
     net = build(mobilenet_space("small", structure))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (212, 8, 8, 3))
-    labels = jnp.argmax(net.apply(params, images, jnp.asarray(net.space.largest))[0], -1).astype(jnp.int32)
+    labels = jnp.argmax(jax.jit(net.apply)(params, images, jnp.asarray(net.space.largest))[0], -1).astype(jnp.int32)
     return net, params, Examples(images[:180], labels[:180], images[180:])
 
 

@@ -76,7 +76,7 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     subnet = recalibrated(Subnet(ops, take(params, ops), {}), examples.calibration)
 
     def features(x):
-        wide = forward(ops[:-1], subnet.weights, x, subnet.stats)[0][:, 0, 0]
+        wide = jax.jit(forward, static_argnums=0)(ops[:-1], subnet.weights, x, subnet.stats)[0][:, 0, 0]
         return jnp.pad(wide, ((0, 0), (0, len(params["classifier"]["kernel"]) - wide.shape[1])))
 
     seen, labels = features(normalise(images.images[rows], images.mean, images.deviation)), images.labels[rows]
