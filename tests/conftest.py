@@ -47,7 +47,8 @@ def small_mobilenet():
 def randomised():
     """Weights for a supernet: random norms and biases too, and logits of deviation 1 or more.
 
-    With the published initialisation, whose last scale of a block is 0, all subnets give nearly the same logits.
+    With the published initialisation, whose last scale of a block is 0, all subnets give nearly the same logits. Put on the
+    device as they are: `jnp.asarray` compiles a program for each shape.
     """
     import jax
 

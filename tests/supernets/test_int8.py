@@ -41,7 +41,8 @@ def genomes(case):
 def files(case, genomes):
     """Each genome's file, and its int8 twin."""
     net, params, examples = case
-    calibrate, weights = jax.jit(lambda genome: statistics(net, params, genome, examples.calibration)), jax.device_get(params)
+    calibrate = jax.jit(lambda genome: statistics(net, params, genome, examples.calibration))
+    weights = jax.device_get(params)
     models = [emit(net.extract(weights, genome, jax.device_get(calibrate(jnp.asarray(genome)))), 8, 8, 3) for genome in genomes]
     return [(model, quantise(model, examples.calibration)) for model in models]
 

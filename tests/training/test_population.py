@@ -75,8 +75,9 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
     ops = net.ops(genomes[3])
     subnet = recalibrated(Subnet(ops, take(params, ops), {}), examples.calibration)
 
+    @jax.jit
     def features(x):
-        wide = jax.jit(forward, static_argnums=0)(ops[:-1], subnet.weights, x, subnet.stats)[0][:, 0, 0]
+        wide = forward(ops[:-1], subnet.weights, x, subnet.stats)[0][:, 0, 0]
         return jnp.pad(wide, ((0, 0), (0, len(params["classifier"]["kernel"]) - wide.shape[1])))
 
     seen, labels = features(normalise(images.images[rows], images.mean, images.deviation)), images.labels[rows]
