@@ -27,7 +27,8 @@ from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
-from jaxnas.stages.profile import fastest, open_device
+from jaxnas.stages.profile import open_device
+from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.training.parallel import use_every_core
 from jaxnas.workload import cost_table
 
@@ -76,7 +77,8 @@ def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
         for name, ops, resolution in networks:
             model = emit(jax.device_get(init(jax.random.key(0), ops)), resolution, resolution, job.data.channels)
             layers = cost_table(ops, resolution, resolution)
-            found[name] = fastest(device, ExportedModel(model, np.zeros(0, np.int32), layers=layers), job.config.profile).latency_ms
+            exported = ExportedModel(model, np.zeros(0, np.int32), layers=layers)
+            found[name] = measure_in_rounds(device, exported, job.config.profile).latency_ms
             advance(latency_ms=found[name])
     return found
 

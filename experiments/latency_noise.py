@@ -18,7 +18,8 @@ from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
-from jaxnas.stages.profile import confirmed, exporter, unsettled
+from jaxnas.stages.profile import exporter
+from jaxnas.stages.rounds import confirmed, unsettled
 
 
 def again(path: str) -> tuple[np.ndarray, np.ndarray]:

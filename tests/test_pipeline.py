@@ -107,6 +107,8 @@ def test_the_models_classify_as_stated(finished_run):
         classes = [int(np.asarray(session.run(None, {"image": image[None]})[0]).argmax()) for image in images]
         assert float(row["test_accuracy"]) == np.mean(classes == test.labels)
         assert float(row["measured_ms"]) > 0 and row["failure"] == ""
+        for least, rest in (("measured_ms", ""), ("float32_ms", "float32_"), ("int8_ms", "int8_")):
+            assert 0 < float(row[least]) <= float(row[f"{rest}median_ms"]) <= float(row[f"{rest}p99_ms"])
 
 
 def test_the_report_is_self_contained(finished_run):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -36,6 +36,8 @@ class Measurement:
     reused: bool = False  # made earlier, and stored: see hardware/measured.py
     simulated: bool = False  # no device ran it: a model says so, whose error is in `runtime`
     warning: str = ""  # why its figures may be worth less than others of this device
+    median_ms: float = math.nan  # NaN where a device reports no single runs
+    p99_ms: float = math.nan  # of fewer than 100 runs it is the slowest: `repeats` says how many
 
     @property
     def lost(self) -> bool:
@@ -98,7 +100,8 @@ def measured(device: str, threads: int, runtime: str, runs: Callable[[], Float64
         times_ms = runs()
         floors.append(noise_floor(times_ms))
         if floors[-1] <= NOISE_BOUND:
-            return Measurement(device, *summarise(times_ms), len(times_ms), threads, runtime, noise_floor=floors[-1])
+            figures, runs_made = summarise(times_ms)._asdict(), len(times_ms)
+            return Measurement(device, **figures, repeats=runs_made, threads=threads, runtime=runtime, noise_floor=floors[-1])
     advice = "stop what else runs there, or measure for longer"
     noise = f"two halves of a measurement differ by {min(floors):.0%} at best of {TRIES}, the bound is {NOISE_BOUND:.0%}"
     return replace(failed(device, threads, runtime, TooNoisy(f"{noise}: {advice}")), noise_floor=min(floors))
@@ -124,20 +127,32 @@ def _repeat(run: Callable[[], object], seconds: float, least: int) -> list[int]:
     return times
 
 
-def summarise(times_ms: Float64[np.ndarray, "runs"]) -> tuple[float, float, float]:
-    """Latency, 10 % and 90 % quantile of the runs; the latency is the fastest run.
+class Summary(NamedTuple):
+    """What the runs of a measurement come to."""
+
+    latency_ms: float
+    p10_ms: float
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+
+
+def summarise(times_ms: Float64[np.ndarray, "runs"]) -> Summary:
+    """Latency and quantiles of the runs; the latency is the fastest run.
 
     Neighbours only ever slow a run down, so the fastest run repeats best: of 90 pairs of measurements (30 networks of
     0.04 to 2.8 ms, 0.2 s each, two shared cores with none, one and two busy neighbours) 90 agreed within 5 %, of their
     medians 70. It rejects every outlier on the slow side, however many; a single run that is too fast for the machine is
     caught by `noise_floor`. A slow phase that outlasts a whole measurement is only seen by measuring again later. The
-    quantiles show what a run took on the machine as it was.
+    quantiles show what a run took on the machine as it was. The 99 % quantile is a run's own time, nothing in between: of
+    fewer than 100 runs, the slowest.
 
     >>> summarise(np.array([3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 9.0]))
-    (1.0, 2.0, 3.0)
+    Summary(latency_ms=1.0, p10_ms=2.0, median_ms=2.0, p90_ms=3.0, p99_ms=9.0)
     """
-    p10, p90 = np.quantile(times_ms, [0.1, 0.9])
-    return float(times_ms.min()), float(p10), float(p90)
+    p10, median, p90 = np.quantile(times_ms, [0.1, 0.5, 0.9])
+    p99 = np.quantile(times_ms, 0.99, method="inverted_cdf")
+    return Summary(float(times_ms.min()), float(p10), float(median), float(p90), float(p99))
 
 
 def noise_floor(times_ms: Float64[np.ndarray, "runs"]) -> float:

@@ -29,7 +29,7 @@ BOARD_PYTHON = (
 class HailoMeasurement(Measurement):
     """A network on a Hailo chip; `latency_ms` is the chip's own at batch 1. What was not measured is NaN or None.
 
-    hailortcli reports averages, so there are no quantiles; `repeats` is the number of frames.
+    hailortcli reports averages, so there are no quantiles and no median; `repeats` is the number of frames.
     """
 
     fps: float = math.nan  # streaming, batch 1

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from jaxnas.hardware.device import ExportedModel, Measurement, failed
+from jaxnas.hardware.device import ExportedModel, Measurement, Summary, failed
 from jaxnas.workload import Layers
 
 DOUBTS = {
@@ -60,7 +60,8 @@ class Modelled:
         latency_ms = float(estimate.latency_ms)
         if math.isnan(latency_ms):
             return replace(failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole")), simulated=True)
-        told = Measurement(self.name, latency_ms, latency_ms, latency_ms, 1, 1, self.model.error, noise_floor=0.0, simulated=True)
+        same = Summary(*[latency_ms] * len(Summary._fields))._asdict()  # a model has one figure, however often it is asked
+        told = Measurement(self.name, **same, repeats=1, threads=1, runtime=self.model.error, noise_floor=0.0, simulated=True)
         return replace(told, warning=doubts(estimate))
 
 

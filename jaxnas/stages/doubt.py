@@ -15,7 +15,8 @@ from jaxnas.progress import log, progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.profile import by_genome, exporter, fastest, latency_of, measurement_row, open_device, read_measurements
+from jaxnas.stages.profile import add_quantiles, by_genome, exporter, latency_of, measurement_row, open_device, read_measurements
+from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -81,6 +82,7 @@ def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
 
 def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
     """Latency of genomes, ms: as measured before, in the profile or by a run of this that was stopped, or by the device."""
+    add_quantiles(job.run, "asked.csv")
     rows = job.run.read_csv("asked.csv") if job.run.exists("asked.csv") else []
     with reading(job.run, "asked.csv"):
         known = known | {row["genome"]: float(row["latency_ms"]) for row in rows}
@@ -90,7 +92,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
         if (text := genome_text(genome)) not in known:
             model, figures = export(genome)
             layers = job.space.layers(genome)
-            best = fastest(device, ExportedModel(model, genome, layers=layers), job.config.profile)
+            best = measure_in_rounds(device, ExportedModel(model, genome, layers=layers), job.config.profile)
             job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
             known[text] = best.latency_ms
         return known[text]

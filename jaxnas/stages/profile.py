@@ -1,15 +1,14 @@
 """Measure subnets on the device."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.config import ProfileConfig, make_device
+from jaxnas.config import make_device
 from jaxnas.errors import UserError
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
@@ -19,11 +18,11 @@ from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job, costs, genome_text, reading
+from jaxnas.stages.rounds import confirmed, unsettled
 from jaxnas.training.recalibrate import statistics
 
 FEW = 8  # images that int8 networks are calibrated on where only their latency is asked for
 PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
-AGREE = 0.03  # a latency that two rounds have come to, to this share, is the network's and not the moment's
 
 Todo = list[tuple[int, str, np.ndarray]]  # round, split and genome of measurements to be made
 
@@ -35,6 +34,7 @@ def run_profile(job: Job) -> bool:
     todo, step = _next(job)
     if not todo:
         return False
+    add_quantiles(job.run, "measurements.csv")
     device, model, reused = open_device(job), exporter(job), 0
 
     def measure(todo: Todo, advance: Callable[..., None]) -> None:
@@ -103,29 +103,6 @@ def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
             with reading(job.run, "measurements.csv"):
                 todo.append((len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32)))
     return todo
-
-
-def unsettled(settings: ProfileConfig, rounds: int, latency_ms: Sequence[float]) -> bool:
-    """Whether a network needs another round after so many, these latencies being those that did not fail."""
-    if rounds < settings.rounds:
-        return True
-    fastest = sorted(latency_ms)[:2]
-    return rounds < settings.rounds + settings.more_rounds and len(fastest) == 2 and fastest[1] > (1 + AGREE) * fastest[0]
-
-
-def confirmed(latency_ms: Sequence[float]) -> int:
-    """Which of a network's rounds counts: the fastest that another one came to as well, to 3 %; the fastest where no two agree.
-
-    A machine has slow phases, and now and then a fast one that never returns.
-
-    >>> confirmed([1.31, 1.07, 1.30, 1.28]), confirmed([2.0, 1.0])
-    (3, 1)
-    """
-    order = np.argsort(latency_ms, kind="stable")
-    for i, other in pairwise(order):
-        if latency_ms[other] <= (1 + AGREE) * latency_ms[i]:
-            return int(i)
-    return int(order[0])
 
 
 def latency_of(rows: list[dict[str, str]]) -> float:
@@ -218,18 +195,17 @@ def open_device(job: Job) -> Device:
     return Stored(make_device(job.config.profile))
 
 
-def fastest(device: Device, model: ExportedModel, settings: ProfileConfig) -> Measurement:
-    """The one that counts of as many rounds as the network needs; a failure only if all have failed."""
-    each: list[Measurement] = []
-    while unsettled(settings, len(each), [one.latency_ms for one in each if not one.failure]):
-        each.append(device.measure(replace(model, turn=len(each))))
-    right = [one for one in each if not one.failure]
-    return right[confirmed([one.latency_ms for one in right])] if right else each[0]
-
-
 def measurement_row(measurement: Measurement) -> dict[str, Any]:
     """A measurement as columns; the device's own description is part of every row."""
     return asdict(measurement)
+
+
+def add_quantiles(run: RunDirectory, name: str) -> None:
+    """Give a table of measurements from before `median_ms` and `p99_ms` these columns, NaN, so that it can grow."""
+    rows = run.read_csv(name) if run.exists(name) else []
+    missing = [column for column in ("median_ms", "p99_ms") if rows and column not in rows[0]]
+    if missing:
+        run.write_csv(name, [row | dict.fromkeys(missing, np.nan) for row in rows])
 
 
 def _plan(job: Job) -> list[tuple[str, np.ndarray]]:

@@ -12,7 +12,8 @@ from jaxnas.progress import log
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, genome_text
-from jaxnas.stages.profile import fastest, measurement_row, open_device
+from jaxnas.stages.profile import measurement_row, open_device
+from jaxnas.stages.rounds import measure_in_rounds
 
 COLUMNS = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")
 
@@ -37,19 +38,25 @@ def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[s
         "genome": genome_text(chosen["genome"]),
         **{"measured_ms" if column == "latency_ms" else column: value for column, value in measurement_row(own).items()},
         "test_accuracy": accuracies[0],
-        "float32_ms": float32.latency_ms,
-        "int8_ms": int8.latency_ms,
+        **_figures("float32", float32),
+        **_figures("int8", int8),
         "int8_test_accuracy": accuracies[1],
         **exported,
     }
 
 
+def _figures(precision: str, measurement: Measurement) -> dict[str, float]:
+    """The latencies of one precision, as columns."""
+    figures = {"ms": measurement.latency_ms, "median_ms": measurement.median_ms, "p99_ms": measurement.p99_ms}
+    return {f"{precision}_{name}": value for name, value in figures.items()}
+
+
 def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measurement:
-    """The fastest of several rounds; a failure where there is no model."""
+    """Several rounds as one measurement; a failure where there is no model."""
     if not model:
         return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
     layers = job.space.layers(genome)
-    return fastest(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
+    return measure_in_rounds(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
 
 
 def _accuracy(job: Job, genome: np.ndarray, model: str) -> float:

@@ -35,16 +35,21 @@ def test_a_slow_network_still_runs_twenty_times(clock):
 def test_neighbours_leave_the_latency_alone():
     quiet = 1 + 0.01 * np.random.default_rng(0).random(1000)
     busy = quiet * np.where(np.arange(1000) < 900, 1.5, 1)  # slow for nine tenths of the time
-    assert device.summarise(busy)[0] == pytest.approx(device.summarise(quiet)[0], rel=0.01)
-    assert np.median(busy) > 1.4 * np.median(quiet)  # the statistic that would not do
-    latency, p10, p90 = device.summarise(busy)
-    assert latency <= p10 <= p90
+    assert device.summarise(busy).latency_ms == pytest.approx(device.summarise(quiet).latency_ms, rel=0.01)
+    assert device.summarise(busy).median_ms == np.median(busy) > 1.4 * np.median(quiet)  # the statistic that would not do
+    assert list(device.summarise(busy)) == sorted(device.summarise(busy))
+
+
+def test_the_99_percent_quantile_is_a_run_and_of_few_runs_the_slowest():
+    assert device.summarise(np.arange(1.0, 1001)).p99_ms == 990
+    assert device.summarise(np.arange(1.0, 101)).p99_ms == 99
+    assert device.summarise(np.array([1.0] * 98 + [50.0])).p99_ms == 50
 
 
 def test_a_failure_is_one_line():
     measurement = device.failed("toy", 2, "toy 1", ValueError("first\n  second\n"))
     assert measurement.failure == "ValueError: first second"
-    assert np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all()
+    assert np.isnan([getattr(measurement, name) for name in device.Summary._fields]).all()
     assert (measurement.device, measurement.threads, measurement.runtime, measurement.repeats) == ("toy", 2, "toy 1", 0)
     assert not measurement.lost and device.failed("toy", 2, "toy 1", ConnectionError("gone")).lost
 
@@ -73,6 +78,7 @@ def test_a_noisy_measurement_is_made_again():
     measurement, made = measured(noisy, noisy, quiet, noisy)
     assert made == 3
     assert (measurement.latency_ms, measurement.repeats, measurement.failure) == (10.0, 100, "")
+    assert (measurement.p10_ms, measurement.median_ms, measurement.p90_ms, measurement.p99_ms) == (10.0, 10.5, 11.0, 11.0)
     assert measurement.noise_floor == 0.1  # the bound itself is good enough
     assert measured(quiet)[1] == 1
 

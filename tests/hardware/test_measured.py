@@ -13,9 +13,12 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement, failed
 from jaxnas.hardware.measured import Stored
+from jaxnas.store import digest
 
 GENOME = np.zeros(3, np.int32)
-MEASUREMENT = Measurement("toy", 1.1, 1.2, 1.3, 30, 1, "toy 1", noise_floor=0.01, clock="1234 MHz", processor="abacus")
+MEASUREMENT = Measurement(
+    "toy", 1.1, 1.2, 1.3, 30, 1, "toy 1", noise_floor=0.01, clock="1234 MHz", processor="abacus", median_ms=1.25, p99_ms=1.4
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,16 @@ def test_a_record_can_be_read_by_a_person(cache):
     record = json.loads(path.read_text())
     assert record["origin"]["turn"] == 0 and record["origin"]["a"] == "toy 1"
     assert (record["measurement"]["clock"], record["measurement"]["latency_ms"]) == ("1234 MHz", 1.1)
+
+
+def test_a_record_from_before_a_figure_has_it_as_nan(cache):
+    Stored(Toy()).measure(model())
+    (path,) = cache.iterdir()
+    record = json.loads(path.read_text())
+    del record["checksum"], record["measurement"]["median_ms"]
+    path.write_text(json.dumps({**record, "checksum": digest(record)}))
+    found = Stored(Toy()).find(model())
+    assert found is not None and found.latency_ms == 1.1 and math.isnan(found.median_ms)
 
 
 def test_figures_that_are_nan_come_back(cache):

@@ -138,6 +138,17 @@ def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tm
         assert (row["device"], row["runtime"]) == ("chip", "a guess")
 
 
+def test_a_table_from_before_the_median_grows_on(cli, run_copy):
+    before = rows_of(run_copy)
+    old = [{name: cell for name, cell in row.items() if name not in ("median_ms", "p99_ms")} for row in before[:-2]]
+    with RunDirectory(run_copy) as directory:
+        directory.write_csv("measurements.csv", old)
+    assert cli("profile", run_copy)[0] == 0
+    after = rows_of(run_copy)
+    assert [row["genome"] for row in after] == [row["genome"] for row in before]
+    assert {row["median_ms"] for row in after[:-2]} == {"nan"} and all(float(row["p99_ms"]) > 0 for row in after[-2:])
+
+
 def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_copy, monkeypatch):
     device = Wavering()
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: device)
