@@ -64,6 +64,7 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
             with reading(run, "config.json"):
                 settings["search"] = run.read_json("config.json")["search"]
         run.check_config(settings)
+        run.clean()
         searched = _of_run(run, config) if problem is None else problem()
         compare_searches(run, searched, algorithms, config.search, range(config.seed, config.seed + seeds))
         table = write_comparison(run)

@@ -1,9 +1,13 @@
 """The one exception that a user is meant to see."""
 
+import errno
+import os
 from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):
@@ -18,3 +22,15 @@ def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
     if name not in known:
         raise UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
     return known[name]
+
+
+def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError:
+    """The error of a file that the system refuses: `cannot write PATH: No space left on device; free some space, ...`."""
+    advice = "check the path and the disk"
+    if error.errno in _FULL:
+        advice = "free some space"
+    elif error.errno in _FORBIDDEN:
+        advice = "check its permissions"
+    elif error.errno == errno.ELOOP:
+        advice = "it is a link: remove it"
+    return UserError(f"cannot {verb} {os.fspath(path)}: {error.strerror}; {advice}, then run the same command again")

@@ -42,7 +42,7 @@ def _whole_lines(path: Path, data: bytes, parse: Callable[[bytes], T]) -> tuple[
     for number, line in enumerate(lines, 1):
         try:
             parsed.append(parse(line))
-        except (ValueError, csv.Error) as error:
+        except (ValueError, RecursionError, csv.Error) as error:
             if number == len(lines) and kept == len(data):
                 return parsed, kept - len(line) - 1
             raise corrupt(path, f"line {number} of ") from error

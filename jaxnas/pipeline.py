@@ -65,6 +65,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     with RunDirectory(out) as run:
         run.check_config(asdict(config))
         run.check_config(space_settings(space), "space.json")
+        run.clean()
         job = open_job(run, config)
         for name in names:
             start = time.perf_counter()

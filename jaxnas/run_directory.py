@@ -4,8 +4,6 @@ Files are written whole or not at all. Two kinds grow line by line (`append_json
 killed process left unfinished is dropped when read, and cut off before the next line is added.
 """
 
-import errno
-import fcntl
 import io
 import json
 import os
@@ -16,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, cannot
 from jaxnas.line_files import cells, corrupt, csv_line, csv_lines, jsonl_lines, plain
+from jaxnas.run_folder import LOCK, local_folder, locked, made_folders, partial_of, refuse_foreign, refuse_links, remove_partials, take_back
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
 
 class RunDirectory:
@@ -31,59 +29,58 @@ class RunDirectory:
     """
 
     def __init__(self, root: str | os.PathLike[str]):
-        self.root = Path(root)
+        self.root = local_folder(root)
         self._lock: int | None = None
+        self._made: list[Path] | None = None  # folders, if the lock's file is new, too
         self._grown: dict[str, tuple[int, list[str]]] = {}  # name: (size after our last append, columns)
 
     def __enter__(self) -> "RunDirectory":
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise _cannot("write in", self.root, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise UserError(f"{self.root} is in use by another process; wait until it ends, or use another --out") from None
-        except OSError as error:
-            os.close(lock)
-            raise _cannot("lock", self.root, error) from error
-        self._lock = lock
-        for leftover in self.root.rglob(".*.partial"):
-            leftover.unlink(missing_ok=True)
+        refuse_foreign(self.root)
+        new = not os.path.lexists(self.root / LOCK)
+        made = made_folders(self.root)
+        self._lock = locked(self.root)
+        self._made = made if new else None
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._made is not None:
+            take_back(self.root, self._made)
         if self._lock is not None:
             os.close(self._lock)
-        self._lock = None
+        self._lock = self._made = None
+
+    def clean(self) -> None:
+        """Delete what a killed process left half written; to be called once it is certain that this is the run meant."""
+        remove_partials(self.root)
 
     def path(self, name: str) -> Path:
-        """Where a file lies; names that lead out of the folder are an error."""
+        """Where a file lies; names that lead out of the folder are an error, and so are folders that are links."""
         pure = PurePosixPath(name)
         if not pure.parts or pure.is_absolute() or ".." in pure.parts:
             raise UserError(f"a file of {self.root} must be named by its path inside it, got {name!r}")
-        return self.root / pure
+        path = self.root / pure
+        refuse_links(self.root, path)
+        return path
 
     def exists(self, name: str) -> bool:
-        return self.path(name).exists()
+        return os.path.exists(self.path(name))
 
     # Files written whole
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; folders in its name are made."""
         path = self.path(name)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial, self._made = partial_of(path), None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
+            partial.unlink(missing_ok=True)  # which may be a link
+            with open(partial, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError as error:
-            raise _cannot("write", path, error) from error
+            raise cannot("write", path, error) from error
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -92,7 +89,7 @@ class RunDirectory:
         return _read(self.path(name))
 
     def write_text(self, name: str, text: str) -> None:
-        self.write_bytes(name, text.encode())
+        self.write_bytes(name, text.encode(errors="backslashreplace"))  # names of files that are not UTF-8
 
     def read_text(self, name: str) -> str:
         try:
@@ -107,7 +104,7 @@ class RunDirectory:
     def read_json(self, name: str) -> Any:
         try:
             return json.loads(self.read_bytes(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise corrupt(self.path(name)) from error
 
     def write_npz(self, name: str, /, **arrays: Any) -> None:
@@ -182,26 +179,26 @@ class RunDirectory:
             columns, kept = parse(_read(path) if size else b"")
             if kept < size:
                 try:
-                    os.truncate(path, kept)
+                    _truncate(path, kept)
                 except OSError as error:
-                    raise _cannot("write", path, error) from error
+                    raise cannot("write", path, error) from error
             self._grown[name] = (kept, columns)
         return self._grown[name][1]
 
     def _append(self, name: str, text: str, columns: list[str]) -> None:
         path = self.path(name)
         size, _ = self._grown.pop(name)
-        data = text.encode()
+        data, self._made = text.encode(errors="backslashreplace"), None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "ab", buffering=0) as file:
+            with open(os.open(path, _APPEND, 0o666), "ab", buffering=0) as file:
                 written = 0
                 while written < len(data):
                     written += file.write(data[written:])
         except OSError as error:
             with suppress(OSError):
-                os.truncate(path, size)
-            raise _cannot("write", path, error) from error
+                _truncate(path, size)
+            raise cannot("write", path, error) from error
         self._grown[name] = (size + len(data), columns)
 
     # Settings
@@ -217,22 +214,20 @@ class RunDirectory:
             raise UserError(f"{self.root} was made with other settings: {changes}; use another --out, or restore them")
 
 
-def _cannot(verb: str, path: Path, error: OSError) -> UserError:
-    advice = "check the path and the disk"
-    if error.errno in _FULL:
-        advice = "free some space"
-    elif error.errno in _FORBIDDEN:
-        advice = "check its permissions"
-    return UserError(f"cannot {verb} {path}: {error.strerror}; {advice}, then run the same command again")
+def _truncate(path: Path, size: int) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0) as file:
+        file.truncate(size)
 
 
 def _read(path: Path) -> bytes:
+    if os.path.exists(path) and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{path} must be a file: remove what lies there, and run its stage again")
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run the stage that writes it first") from None
     except OSError as error:
-        raise _cannot("read", path, error) from error
+        raise cannot("read", path, error) from error
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -117,7 +117,7 @@ def test_a_run_killed_at_every_stage_follows_from_its_own_measurements(stop, fin
         assert now.startswith(measurements)
         measurements = now[: now.rindex(b"\n") + 1] if now else b""
     finish(run)
-    other.mkdir()
+    assert stop(other, exists("data.json"))[0] == KILLED
     shutil.copy(run / "measurements.csv", other)
     finish(other)
     for name in (*SEARCHES, "predictor.npz", "chosen.json"):

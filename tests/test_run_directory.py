@@ -53,21 +53,109 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         with _python(LOCKER, tmp_path) as second:
             refusal = _output(second).read()
         assert refusal == f"{tmp_path} is in use by another process; wait until it ends, or use another --out\n"
-        (tmp_path / ".net.onnx.123.partial").write_bytes(b"half")
         first.kill()
     with RunDirectory(tmp_path) as run:
-        assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
-        run.write_text("a.txt", "x")
+        run.write_json("config.json", {})
     with RunDirectory(tmp_path) as run:
-        assert run.read_text("a.txt") == "x"
+        assert run.read_json("config.json") == {}
 
 
-def test_leftovers_in_folders_go_and_other_files_stay(tmp_path):
-    (tmp_path / "models").mkdir()
-    for name in ("models/.net.onnx.7.partial", "models/net.partial", "models/.hidden"):
+# Whose folder it is
+
+
+def _names(root):
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_only_what_a_run_left_half_written_is_deleted_and_only_when_it_is_known_to_be_meant(tmp_path):
+    ours = [".config.json.7.partial", "models/.net.onnx.7.partial", "compare/searches/.nsga2-0-ab.npz.7.partial"]
+    others = [".film.mkv.partial", ".film.mkv.7.partial", "download/.data.json.7.partial", "models/net.partial", "models/.hidden"]
+    for name in (*ours, *others, "config.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    with RunDirectory(tmp_path) as run:
+        assert set(ours) <= set(_names(tmp_path))
+        run.clean()
+        assert not set(ours) & set(_names(tmp_path)) and set(others) <= set(_names(tmp_path))
+
+
+@pytest.mark.parametrize("there", ["notes.txt", "inner/config.json", "models/net.onnx", ".film.mkv.7.partial"])
+def test_a_folder_of_other_things_is_no_run(tmp_path, there):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    before = _names(tmp_path)
+    with pytest.raises(
+        UserError, match=r"is not empty and holds no run: expected config\.json or space\.json, found .*; use another --out"
+    ):
+        RunDirectory(tmp_path).__enter__()
+    assert _names(tmp_path) == before
+
+
+def test_what_a_refused_command_made_is_taken_back(tmp_path):
+    with pytest.raises(UserError, match="no"), RunDirectory(tmp_path / "a/b"):
+        raise UserError("no")
+    assert _names(tmp_path) == []
+    (tmp_path / "config.json").write_text("{}")
     with RunDirectory(tmp_path):
-        assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".hidden", "net.partial"]
+        pass
+    assert _names(tmp_path) == ["config.json"]
+    with RunDirectory(tmp_path / "a/b") as run:
+        run.append_jsonl("metrics.jsonl", {})
+    assert _names(tmp_path / "a") == ["b", "b/.lock", "b/metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "name, part", [("gs://bucket/run", "a local folder"), ("file:///run", "a local folder"), ("", "named"), ("a\0b", "named")]
+)
+def test_what_is_no_local_folder_is_refused(monkeypatch, tmp_path, name, part):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"a run directory must be {part}, got "):
+        RunDirectory(name)
+    with RunDirectory("a:b/c") as run:
+        run.write_json("config.json", {})
+    assert _names(tmp_path) == ["a:b", "a:b/c", "a:b/c/.lock", "a:b/c/config.json"]
+
+
+# Links, as a stranger's run may have them
+
+
+def test_no_link_is_followed_on_writing(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "run"
+    for folder in (outside, root):
+        folder.mkdir()
+    (outside / "mine").write_text("mine")
+    (root / "config.json").write_text("{}")
+    for name in ("models", "checkpoints"):
+        (root / name).symlink_to(outside)
+    for name in ("metrics.jsonl", "data.json", f".space.json.{os.getpid()}.partial"):
+        (root / name).symlink_to(outside / "mine")
+    with RunDirectory(root) as run:
+        for name in ("models/net.onnx", "checkpoints", "checkpoints/supernet"):
+            with pytest.raises(UserError, match="is a link, and a run's folders must lie in it"):
+                run.path(name)
+        with pytest.raises(UserError, match="it is a link: remove it"):
+            run.append_jsonl("metrics.jsonl", {"x": 1})
+        run.write_json("data.json", 1)
+        run.write_json("space.json", 2)
+        assert run.read_json("data.json") == 1 and run.read_json("space.json") == 2
+    (root / ".lock").unlink()
+    (root / ".lock").symlink_to(outside / "lock")
+    with pytest.raises(UserError, match=r"cannot write .*\.lock: .*; it is a link: remove it"):
+        RunDirectory(root).__enter__()
+    assert _names(outside) == ["mine"] and (outside / "mine").read_text() == "mine"
+
+
+def test_what_is_no_file_is_not_read(run):
+    os.mkfifo(run.root / "data.json")
+    with pytest.raises(UserError, match=r"data\.json must be a file"):
+        run.read_json("data.json")
+
+
+def test_names_of_files_that_are_not_utf8_are_kept(run):
+    run.write_json("a.json", "\udcff é")
+    assert run.read_json("a.json") == "\udcff é"
+    run.append_jsonl("a.jsonl", {"x": "\udcff"})
+    assert run.read_jsonl("a.jsonl") == [{"x": "\udcff"}]
 
 
 def test_a_folder_that_is_a_file_is_a_user_error(tmp_path):
@@ -330,6 +418,7 @@ with RunDirectory(sys.argv[1]) as run:
     start = len(run.read_jsonl("a.jsonl")) if run.exists("a.jsonl") else 0
     if sys.argv[2] == "planted":
         run.write_json = in_place
+    run.write_text("space.json", "{}")  # makes it a run
     print("ready", flush=True)
     for number in range(start, 10**9):
         run.append_jsonl("a.jsonl", {"number": number, "padding": "x" * 5000})
@@ -380,6 +469,7 @@ def test_config_is_written_once_and_then_compared(run):
         " train.deep.y not set -> 1.0; use another --out, or restore them"
     )
     assert run.read_json("config.json")["seed"] == 0
-    run.path("config.json").write_text("{")
-    with pytest.raises(UserError, match="corrupt"):
-        run.check_config(config)
+    for text in ("{", "[" * 100_000):
+        run.path("config.json").write_text(text)
+        with pytest.raises(UserError, match="corrupt"):
+            run.check_config(config)
