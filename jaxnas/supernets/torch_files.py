@@ -8,14 +8,15 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
 from jaxnas.errors import UserError
-from jaxnas.supernets.torch_pickle import Machine, Refused, Storage, Tensor, short
+from jaxnas.supernets.torch_pickle import Machine, Refused, Storage, Tensor, kind_of, short
 
+KEYS = ("state_dict", "model_state_dict", "model", "state_dict_ema")  # of a state dict in a training script's file; the first wins
 PICKLE_BYTES = 4 << 20  # a thousand tensors are described in a third of a MiB
 
 _ZIP = b"PK\x03\x04"
@@ -23,11 +24,25 @@ _PLAIN = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of its own that
 _PLAIN_PROTOCOL = 1001
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """The arrays of a checkpoint's "state_dict", or of the whole file where it is one, by name, in the file's order.
+class State(NamedTuple):
+    """A checkpoint's state dict; the key it lies under, "" where the file is one itself; and other keys that have one too."""
 
-    Read-only views. Reads the zip form (PyTorch 1.6 and later) and the plain form before it, little-endian. A file that
-    is truncated, damaged, foreign or holds anything but tensors in its state dict is a `UserError`.
+    arrays: dict[str, Shaped[np.ndarray, "..."]]
+    key: str
+    others: tuple[str, ...]
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The arrays of a checkpoint's state dict by name, in the file's order: see `read_state`."""
+    return read_state(path).arrays
+
+
+def read_state(path: str | os.PathLike[str], numbers: bool = True) -> State:
+    """The state dict under the first of `KEYS` that has one, or the whole file where it is one.
+
+    Read-only views; without `numbers` of the right shapes and types, but all 0 and quickly read. Reads the zip form
+    (PyTorch 1.6 and later) and the plain form before it, little-endian. Whatever else lies beside the state dict is left
+    out. A file that is truncated, damaged, foreign or holds anything but tensors in its state dict is a `UserError`.
     """
     try:
         if not Path(path).is_file():
@@ -35,9 +50,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
         with open(path, "rb") as file:
             start = file.read(len(_PLAIN))
             if start[: len(_ZIP)] == _ZIP:
-                return _read_zip(file)
+                return _read_zip(file, numbers)
             if start == _PLAIN:
-                return _read_plain(file)
+                return _read_plain(file, numbers)
         raise Refused(f"expected a file of torch.save, got one that starts with {start!r}: fetch it anew")
     except Refused as error:
         raise UserError(f"cannot read the checkpoint {path}: {error}") from None
@@ -48,7 +63,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
         raise UserError(f"cannot read the checkpoint {path}: it is damaged or cut short ({reason}): fetch it anew") from error
 
 
-def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_zip(file: BinaryIO, numbers: bool) -> State:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -63,11 +78,11 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         description = archive.read(f"{roots[0]}data.pkl")
         if len(description) > PICKLE_BYTES:
             raise Refused(f"expected a description of at most {PICKLE_BYTES} bytes, got {len(description)}: save the state_dict alone")
-        root = Machine().run(io.BytesIO(description))
-        return _arrays(root, lambda storage: archive.read(f"{roots[0]}data/{storage.key}"))
+        chosen = _chosen(Machine().run(io.BytesIO(description)))
+        return _state(*chosen, (lambda storage: archive.read(f"{roots[0]}data/{storage.key}")) if numbers else None)
 
 
-def _read_plain(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_plain(file: BinaryIO, numbers: bool) -> State:
     """Pickles of magic number, protocol, machine, contents and storage keys; then, per key, its int64 size and its numbers."""
     file.seek(0)
     head, machine, places = io.BytesIO(file.read(PICKLE_BYTES)), Machine(), {}
@@ -76,7 +91,7 @@ def _read_plain(file: BinaryIO) -> dict[str, np.ndarray]:
         raise Refused("expected a file of torch.save, got one of another protocol: save it with PyTorch 0.4 or later")
     if computer.get("little_endian") is not True:
         raise Refused("expected little-endian numbers, got others: save it on an ordinary machine")
-    place = head.tell()
+    chosen, place = _chosen(root), head.tell()
     for key in keys:
         if not isinstance(key, str) or key not in machine.storages:
             raise Refused(f"storage {short(key)} belongs to no tensor: fetch it anew")
@@ -93,20 +108,41 @@ def _read_plain(file: BinaryIO) -> dict[str, np.ndarray]:
         file.seek(places[storage.key])
         return file.read(storage.size * storage.dtype.itemsize)
 
-    return _arrays(root, load)
+    return _state(*chosen, load if numbers else None)
 
 
-def _arrays(root: Any, load: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict as arrays; NumPy checks offsets and strides against the storage's true bytes."""
-    state = root.get("state_dict", root) if isinstance(root, dict) else None
-    if not isinstance(state, dict):
-        raise Refused("expected a state dict, or a dict that has one as state_dict: save the model's state_dict()")
-    arrays, loaded = {}, {}
+def _chosen(root: Any) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """The state dict of a file's root, its key, and the other keys that have one."""
+    if not isinstance(root, dict):
+        raise Refused(f"expected a state dict, got {kind_of(root)}: save the model's state_dict()")
+    found = [key for key in KEYS if _has_tensors(root.get(key))]
+    if not found and root and not _has_tensors(root):
+        elsewhere = [key for key, value in root.items() if _has_tensors(value)]
+        there = f"tensors under {', '.join(map(short, elsewhere[:3]))}" if elsewhere else f"no tensors under {_listed(root)}"
+        raise Refused(f"expected a state dict, or a dict that has one as {', '.join(KEYS)}, got {there}: save the model's state_dict()")
+    state = root[found[0]] if found else root
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise Refused(
-                f"expected only tensors in the state dict, got {short(name)} of type {type(tensor).__name__}: save the model's state_dict()"
-            )
+            what = f"{short(name)} of type {kind_of(tensor)}"
+            raise Refused(f"expected only tensors in the state dict, got {what}: save the model's state_dict()")
+    return state, found[0] if found else "", tuple(found[1:])
+
+
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, Tensor) for one in value.values())
+
+
+def _listed(root: dict) -> str:
+    """What a file's first keys hold: 'model' (torch.nn.modules.linear.Linear)."""
+    return ", ".join(f"{short(key)} ({kind_of(value)})" for key, value in list(root.items())[:3])
+
+
+def _state(state: dict[str, Tensor], key: str, others: tuple[str, ...], load: Callable[[Storage], bytes] | None) -> State:
+    """The tensors as arrays; NumPy checks offsets and strides against the storage's true bytes."""
+    if load is None:
+        return State({name: np.broadcast_to(np.zeros((), one.storage.dtype), one.shape) for name, one in state.items()}, key, others)
+    arrays, loaded = {}, {}
+    for name, tensor in state.items():
         storage = tensor.storage
         if storage.key not in loaded:
             loaded[storage.key] = load(storage)
@@ -117,4 +153,4 @@ def _arrays(root: Any, load: Callable[[Storage], bytes]) -> dict[str, np.ndarray
         size = storage.dtype.itemsize
         strides = tuple(size * stride for stride in tensor.strides)
         arrays[name] = np.ndarray(tensor.shape, storage.dtype, loaded[storage.key], size * tensor.offset, strides)
-    return arrays
+    return State(arrays, key, others)

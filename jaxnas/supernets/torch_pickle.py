@@ -2,7 +2,8 @@
 
 A pickle is a program for a stack machine. `pickletools` decodes it, and the machine here knows only what a state dict
 needs: numbers, text, lists, dicts, and a few functions and classes by name, each replaced by a record of ours. Any other
-name is an error. No operation takes more memory or time than its bytes in the file account for.
+name is never looked up: it becomes an `Inert` record, and so does whatever the file would make of it. No operation takes
+more memory or time than its bytes in the file account for.
 """
 
 import io
@@ -38,16 +39,30 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Inert:
+    """An object of a class or function that is unknown here: its name, and nothing of what it holds."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
 def short(key: object) -> str:
     """A key from the file, whose type and size are anyone's choice, in one line."""
     return repr(key[:80]) if isinstance(key, str) else type(key).__name__
+
+
+def kind_of(value: object) -> str:
+    """What a value of the file is, in one line: an unknown object's own name, else its type."""
+    return short(value.name) if isinstance(value, Inert) else type(value).__name__
 
 
 def _ordered_dict() -> dict:
     return {}
 
 
-def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None) -> Tensor:
+def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None) -> Tensor | Inert:
+    if isinstance(storage, Inert):
+        return storage
     tuples = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 32
     if not isinstance(storage, Storage) or not tuples or not all(type(n) is int for n in (offset, *shape, *strides)):
         raise Refused("expected a tensor's storage, offset, shape and strides, got something else: fetch it anew")
@@ -56,8 +71,8 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=
     return Tensor(storage, offset, shape, strides)
 
 
-def _rebuild_parameter(tensor, requires_grad=True, hooks=None) -> Tensor:
-    if not isinstance(tensor, Tensor):
+def _rebuild_parameter(tensor, requires_grad=True, hooks=None) -> Tensor | Inert:
+    if not isinstance(tensor, Tensor | Inert):
         raise Refused(f"expected a parameter's tensor, got {type(tensor).__name__}: fetch it anew")
     return tensor
 
@@ -111,36 +126,49 @@ class Machine:
         self.memo[index] = self.stack[-1]
 
     def look_up(self, name: str) -> None:
-        if name not in _GLOBALS:
-            raise Refused(f"expected only tensors, got {short(name.replace(' ', '.'))}: save the state_dict alone")
-        self.stack.append(_GLOBALS[name])
+        self.stack.append(_GLOBALS[name] if name in _GLOBALS else Inert(name.replace(" ", ".")))
 
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, FunctionType) or not isinstance(arguments, tuple):
+        if not isinstance(function, FunctionType | Inert) or not isinstance(arguments, tuple):
             raise Refused(f"expected only tensors, got a call of {type(function).__name__}: save the state_dict alone")
-        self.stack.append(function(*arguments))
+        self.stack.append(function if isinstance(function, Inert) else function(*arguments))
+
+    def new(self) -> None:
+        """An object of a class; those known here are never made so."""
+        arguments, made = self.stack.pop(), self.stack.pop()
+        if not isinstance(made, Inert) or not isinstance(arguments, tuple):
+            raise Refused(f"expected only tensors, got an object of {type(made).__name__}: save the state_dict alone")
+        self.stack.append(made)
 
     def build(self) -> None:
-        """The attributes of a state dict, which are its modules' versions, are left out."""
-        state = self.stack.pop()
-        if not isinstance(self.stack[-1], dict) or not isinstance(state, dict) or state.keys() != {"_metadata"}:
+        """The attributes of a state dict, which are its modules' versions, are left out, and so are those of unknown objects."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Inert):
+            return
+        if not isinstance(target, dict) or not isinstance(state, dict) or state.keys() != {"_metadata"}:
             raise Refused("expected only tensors, got an object with a state of its own: save the state_dict alone")
 
     def append(self, values: list[Any]) -> None:
-        if not isinstance(self.stack[-1], list):
+        target = self.stack[-1]
+        if not isinstance(target, list | Inert):
             raise Refused("its description is damaged: fetch it anew")
-        self.stack[-1].extend(values)
+        if isinstance(target, list):
+            target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, dict) or len(values) % 2 or not all(type(key) in (str, int) for key in values[::2]):
-            raise Refused("its description is damaged: fetch it anew")  # hashing nested tuples can take for ever
-        target.update(zip(values[::2], values[1::2], strict=True))
+        if not isinstance(target, dict | Inert) or len(values) % 2:
+            raise Refused("its description is damaged: fetch it anew")
+        if isinstance(target, dict):
+            target.update(zip(map(_as_key, values[::2]), values[1::2], strict=True))
 
     def storage(self) -> None:
         """A tensor's numbers, named by ("storage", type, key, device, size), in older files with None for no view."""
         match self.stack.pop():
+            case ("storage", Inert() as unknown, *_):
+                self.stack.append(unknown)
+                return
             case ("storage", np.dtype() as dtype, str(key), str(), int(size)) if 0 <= size <= sys.maxsize:
                 pass
             case ("storage", np.dtype() as dtype, str(key), str(), int(size), None) if 0 <= size <= sys.maxsize:
@@ -151,6 +179,11 @@ class Machine:
         if self.storages.setdefault(key, storage) != storage:
             raise Refused(f"storage {short(key)} is of two sizes or types: fetch it anew")
         self.stack.append(storage)
+
+
+def _as_key(key: Any) -> Any:
+    """A dict's key; one that is no text or number becomes a record, for hashing nested tuples can take for ever."""
+    return key if type(key) in (str, int, float, bool) else Inert(type(key).__name__)
 
 
 _OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
@@ -180,6 +213,7 @@ _OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
     "LONG_BINGET": lambda machine, index: machine.stack.append(machine.memo[index]),
     "GLOBAL": Machine.look_up,
     "REDUCE": lambda machine, _: machine.call(),
+    "NEWOBJ": lambda machine, _: machine.new(),
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.storage(),
 }

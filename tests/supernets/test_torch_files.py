@@ -1,5 +1,9 @@
 """PyTorch checkpoints read as data: files written by hand, by an adversary, and by PyTorch where it is installed."""
 
+import argparse
+import collections
+import fractions
+import pathlib
 import pickle
 import struct
 import tracemalloc
@@ -125,20 +129,71 @@ SHELL = text("touch executed")
 HOSTILE = {
     "a call": call("os system", SHELL),
     "built-in": call("builtins eval", SHELL),
-    "beside the state": mapping({"args": call("posix system", SHELL), "state_dict": mapping({"x": X})}),
     "hidden name": call("torch._utils _rebuild_tensor_v2.__globals__", SHELL),
     "a class": name("utils.config Config") + b")\x81",
+    "a class with a state": name("utils.config Config") + b")\x81" + mapping({"__reduce__": call("os system", SHELL)}) + b"b",
+    "a call of what a call gives": call("os system", SHELL) + group(SHELL) + b"R",
     "a tensor of newer types": call("torch._utils _rebuild_tensor_v3", storage(12)),
+    "a tensor of an unknown storage": tensor(storage(12, "torch QInt8Storage")),
 }
+NAMES = ("os.system", "builtins.eval", "__globals__", "utils.config.Config", "_v3", "torch.QInt8Storage")
 
 
 @pytest.mark.parametrize("root", HOSTILE.values(), ids=HOSTILE)
-def test_an_unexpected_global_is_named(write, root, tmp_path, monkeypatch):
+def test_what_is_unknown_is_named_and_not_executed(write, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    message = refused(write(root))
-    assert "expected only tensors, got '" in message
-    assert any(word in message for word in ("os.system", "builtins.eval", "posix.system", "__globals__", "utils.config.Config", "_v3"))
+    for message in (refused(write(root)), refused(write(mapping({"x": X, "y": root})))):
+        assert "expected a state dict, got '" in message or "expected only tensors in the state dict, got 'y' of type '" in message
+        assert any(word in message for word in NAMES)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("root", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_unknown_beside_the_state_dict_is_left_out(tmp_path, root, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arrays = torch_files.read(write_zip(tmp_path / "beside.pth", mapping({"args": root, "state_dict": mapping({"x": X})})))
+    assert list(arrays) == ["x"]
+    assert not (tmp_path / "executed").exists()
+
+
+BESIDE = {
+    "namespace": argparse.Namespace(lr=0.1, arch="attentive_nas_dynamic_model", nested=argparse.Namespace(widths=[16, 24])),
+    "NumPy number": {"best_acc": np.float64(71.2), "epoch": np.int64(3)},
+    "NumPy array": np.arange(3),
+    "counter": {"milestones": collections.Counter([30, 60])},
+    "set": {1, 2},
+    "dict with a default": collections.defaultdict(list, {"a": [1]}),
+    "fraction": fractions.Fraction(1, 3),
+    "path": pathlib.PurePosixPath("/data/imagenet"),
+    "bytes": b"abc",
+    "odd keys": {(1, 2): 3, None: 4, 0.5: 5},
+    "a function": zipfile.is_zipfile,
+}
+
+
+@pytest.mark.parametrize("value", BESIDE.values(), ids=BESIDE)
+def test_what_training_scripts_save_beside_the_state_dict(write, value):
+    """Objects as Python's own pickle writes them, where AttentiveNAS's script has its settings."""
+    beside = pickle.dumps(value, protocol=2)[2:-1]
+    np.testing.assert_array_equal(torch_files.read(write(mapping({"args": beside, "state_dict": mapping({"x": X})})))["x"], VALUES)
+
+
+def test_the_key_of_the_state_dict(write):
+    state, other = mapping({"x": X}), mapping({"y": X})
+    for key in torch_files.KEYS:
+        assert torch_files.read_state(write(mapping({"epoch": number(1), key: state})))[1:] == (key, ())
+    found = torch_files.read_state(write(mapping({"state_dict_ema": other, "state_dict": state})))
+    assert list(found.arrays) == ["x"] and found[1:] == ("state_dict", ("state_dict_ema",))
+    assert torch_files.read_state(write(state))[1:] == ("", ())
+    assert "as state_dict, model_state_dict, model, state_dict_ema, got tensors under 'net'" in refused(write(mapping({"net": state})))
+    whole = mapping({"model": name("nets Net") + b")\x81", "epoch": number(1)})
+    assert "got no tensors under 'model' ('nets.Net'), 'epoch' (int)" in refused(write(whole))
+
+
+def test_without_numbers_shapes_and_types_are_the_same(write):
+    path = write(mapping({"x": tensor(storage(12), (4, 3), (1, 4)), "none": tensor(storage(12), (0, 3), (3, 1))}))
+    whole, quick = torch_files.read(path), torch_files.read_state(path, numbers=False).arrays
+    assert {name: (one.shape, one.dtype) for name, one in whole.items()} == {name: (one.shape, one.dtype) for name, one in quick.items()}
 
 
 def test_the_hostile_pickle_is_hostile(tmp_path, monkeypatch):
@@ -392,12 +447,10 @@ def test_the_comparison_sees_ignored_strides(saved, monkeypatch):
         compare(saved(checkpoint), expected)
 
 
-def test_torch_objects_beyond_tensors_are_refused(saved):
+def test_torch_objects_beyond_tensors(saved):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
-    for contents in (
-        torch.nn.Linear(2, 3),
-        {"state_dict": {}, "args": torch.device("cpu")},
-        {"state_dict": {"x": torch.zeros(3, dtype=torch.complex64)}},
-    ):
-        with pytest.raises(UserError, match="expected only tensors, got 'torch"):
+    state = {"x": torch.ones(3)}
+    assert list(saved({"state_dict": state, "args": torch.device("cpu"), "arch": argparse.Namespace(lr=0.1)})) == ["x"]
+    for contents in (torch.nn.Linear(2, 3), {"state_dict": state | {"y": torch.zeros(3, dtype=torch.complex64)}}):
+        with pytest.raises(UserError, match=r"got '(y' of type ')?torch"):
             saved(contents)
