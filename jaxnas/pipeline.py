@@ -9,7 +9,7 @@ from jaxnas.errors import UserError
 from jaxnas.progress import log
 from jaxnas.report.html import write_report
 from jaxnas.run_directory import RunDirectory
-from jaxnas.stages.checks import check_fit, check_settings
+from jaxnas.stages.checks import check_fit, check_settings, check_weights
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
@@ -62,6 +62,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     check_fit(config, data, space)
+    if not RunDirectory(out).exists("checkpoints/supernet"):
+        check_weights(config, data, space)
     with RunDirectory(out) as run:
         run.check_config(asdict(config))
         run.check_config(space_settings(space), "space.json")

@@ -394,7 +394,10 @@ def test_a_whole_run_in_the_smallest_space_for_users(start, micro, tmp_path):
     assert RunDirectory(tmp_path / "run").read_npz("candidates.npz")["genomes"].shape == (32, 31)
 
 
-def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch):
+TUNED = ("--search.hybrid.head-epochs", 1)  # the search trains a classifier that starts from random numbers
+
+
+def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch, tmp_path):
     """The reader itself has tests of its own; here half stands for what it would read."""
 
     def load(path, net, classifier):
@@ -402,34 +405,48 @@ def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch):
         half = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), jax.eval_shape(net.init, jax.random.key(0)))
         return weights.Weights(half | {"classifier": classifier}, "Once-for-All", "MIT")
 
+    (tmp_path / "here" / "some.pth").write_text("not read here")
+    monkeypatch.setattr(weights, "look", lambda path, net: weights.About("Once-for-All", "MIT", 1000, "state_dict", ("state_dict_ema",)))
     monkeypatch.setattr(weights, "load", load)
-    settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth")
+    settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth", *TUNED)
     assert cli("data", micro, *settings)[0] == 0
     code, lines = cli("train", micro, *settings)
     assert code == 0
-    assert any("licence: MIT" in line for line in lines)
+    for said in ("licence: MIT", "state_dict is taken", "fresh classifier: the checkpoint tells apart 1000 classes, the data have 10"):
+        assert any(said in line for line in lines)
     with RunDirectory("run") as run:
         params = open_job(run, load_config("run")).params()
     assert (params["first_conv"]["kernel"] == 0.5).all()
     assert np.std(params["classifier"]["kernel"]) > 1e-3  # ten classes of its own, not ImageNet's thousand
 
 
-def test_weights_that_are_no_checkpoint_are_refused(cli, micro, tmp_path):
+@pytest.mark.parametrize(
+    "name, complaint",
+    [
+        ("some.pth", "cannot read the checkpoint some.pth"),
+        ("some.npz", "there is no supernet 'some.npz'"),
+        ("tiny_cifar10", "unknown weights 'tiny_cifar10'; known: residual_cifar10, "),
+        ("tiny_cifar100", "is a supernet of another space than micro"),
+    ],
+)
+def test_weights_that_will_not_do_are_refused_before_anything_is_written(cli, micro, tmp_path, name, complaint):
     (tmp_path / "here" / "some.pth").write_text("no checkpoint")
-    settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth")
-    assert cli("data", micro, *settings)[0] == 0
-    code, lines = cli("train", micro, *settings)
-    assert code == 2 and "some.pth" in lines[-1]
+    refused(cli("data", micro, "--out", "run", "--weights", name), complaint)
+    assert not (tmp_path / "here" / "run").exists()
 
 
 @pytest.mark.parametrize("same_classes", [True, False])
 def test_a_supernet_starts_from_another_runs(cli, micro, finished_run, tmp_path, same_classes):
-    """With the classifier where the classes are the same ones, not only as many."""
+    """With the classifier where the classes are the same ones, not only as many; a fresh one must be trained by somebody."""
     arrays = RunDirectory(finished_run).read_npz("supernet.npz")
     if not same_classes:
         arrays["class_names"] = np.array([f"another {name}" for name in arrays["class_names"]])
     np.savez(tmp_path / "other.npz", allow_pickle=False, **arrays)
     settings = ("--out", "run", "--train.epochs", "0", "--weights", tmp_path / "other.npz")
+    if not same_classes:
+        refused(cli("data", micro, *settings), "train.epochs 0 would search with a classifier of random numbers (fresh classifier: ")
+        assert not (tmp_path / "here" / "run").exists()
+        settings += TUNED
     assert cli("data", micro, *settings)[0] == 0
     assert cli("train", micro, *settings)[0] == 0
     found = RunDirectory("run").read_npz("supernet.npz")

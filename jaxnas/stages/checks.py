@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-from jaxnas.config import DATASETS, Config, make_algorithm, make_device, make_memory_chip, make_space
+from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
@@ -10,6 +10,7 @@ from jaxnas.hardware.npu import Modelled
 from jaxnas.search.indicators import CELLS
 from jaxnas.spaces.space import Space
 from jaxnas.stages.evaluation import FURTHER
+from jaxnas.supernets import initial
 from jaxnas.training.loop import METHODS, PRECISIONS
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
@@ -112,6 +113,21 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
     if subnets > space.size():
         raise UserError(
             f"profile.train, .validation and .test ask for {subnets} subnets, but space {space.name} has {space.size()}: ask for fewer"
+        )
+
+
+def check_weights(config: Config, data: Dataset, space: Space) -> None:
+    """Refuses weights to start from that are not there, damaged or of another space, and a classifier that nobody would train.
+
+    Reads names and shapes alone. To be asked where the supernet has no checkpoint yet: later the weights are not read.
+    """
+    if config.weights is None:
+        return
+    found = initial.look(config.weights, SUPERNETS[type(space.structure)](space), data.class_names)
+    if found.fresh and config.train.epochs == 0 and not config.search.hybrid.trains:
+        raise UserError(
+            f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): train it, by train.epochs or "
+            "search.hybrid.head_epochs, or name weights of the same classes"
         )
 
 

@@ -8,12 +8,11 @@ from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.stages.job import Job
-from jaxnas.supernets import trained, weights
+from jaxnas.supernets import initial, trained
 from jaxnas.training.loop import TrainState, init_state, total_steps, train
 from jaxnas.training.sandwich import Losses
 
 LOGGED = 200  # lines in metrics.jsonl, about
-PUBLISHED_CLASSES = 1000  # ImageNet's
 
 
 def run_train(job: Job) -> bool:
@@ -53,14 +52,12 @@ def _initial(job: Job, total: int) -> TrainState:
     """A fresh supernet, or one with weights trained before; its classifier stays fresh where the data have classes of their own."""
     state, name = init_state(job.net, job.config.train, total, job.key("train")), job.config.weights
     if name is None:
+        if total == 0:
+            log("train: the supernet's weights are random and stay so: accuracies that are searched are a matter of chance")
         return state
-    if name.endswith(".npz") or name in trained.shipped():
-        before = trained.load(name, job.net)
-        same = before.class_names == job.data.class_names
-        return state._replace(params={**before.params, "classifier": (before.params if same else state.params)["classifier"]})
-    published = weights.load(name, job.net, None if job.data.classes == PUBLISHED_CLASSES else state.params["classifier"])
-    log(f"jaxnas: {weights.notice(published)}")
-    return state._replace(params=published.params)
+    for line in initial.look(name, job.net, job.data.class_names).lines:
+        log(f"train: {line}")
+    return state._replace(params=initial.load(name, job.net, job.data.class_names, state.params["classifier"]))
 
 
 def _figures(step: int, losses: Losses) -> dict[str, float]:

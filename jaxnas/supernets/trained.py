@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, asdict, fields
 from importlib.resources import as_file, files
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Params, Supernet, path_of
 
 SHIPPED = files("jaxnas") / "supernets" / "shipped"
+TEXT_BYTES = 64 << 20  # of the names of a million classes
 _OF_THE_DATA = ("resolutions", "classes")  # parts of a space's structure that may differ where the weights are used again
 
 
@@ -46,26 +50,80 @@ def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
     Raises:
         UserError: no such file; not an archive of arrays; a supernet of another space; damaged.
     """
-    if name in shipped():
-        with as_file(SHIPPED / f"{name}.npz") as path:
-            return _load(path, net)
-    return _load(Path(name), net)
+    with _opened(name) as (path, archive):
+        class_names, wanted = _described(path, archive, net)
+        found = {place: archive[place] for place in _paths(wanted)}
+    for place, array in found.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"{path} is damaged: {place} should be finite; fetch or train it anew")
+    return Trained(jax.tree_util.tree_map_with_path(lambda keys, _: jnp.asarray(found[path_of(keys)]), wanted), class_names)
 
 
-def _load(path: Path, net: Supernet) -> Trained:
-    arrays = _read(path)
-    try:
-        structure, class_names = str(arrays.pop("structure")), tuple(str(name) for name in arrays.pop("class_names"))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name another file") from error
+def look(name: str | os.PathLike[str], net: Supernet) -> tuple[str, ...]:
+    """The class names of such a file, from its description alone; refuses what `load` would refuse for it."""
+    with _opened(name) as (path, archive):
+        return _described(path, archive, net)[0]
+
+
+@contextmanager
+def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, Any]]:
+    """The archive's path and its arrays, read when they are asked for."""
+    with as_file(SHIPPED / f"{name}.npz") if name in shipped() else nullcontext(Path(name)) as path:
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                yield path, archive
+        except UserError:
+            raise
+        except FileNotFoundError:
+            known = ", ".join(shipped())
+            raise UserError(
+                f"there is no supernet {str(path)!r}: name the supernet.npz of a run, or one that comes with jaxnas ({known})"
+            ) from None
+        except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
+            raise UserError(f"cannot read the supernet {path}: {type(error).__name__}; expected the supernet.npz of a run") from error
+
+
+def _described(path: Path, archive: Any, net: Supernet) -> tuple[tuple[str, ...], Params]:
+    """The class names, and the shapes of the parameters that `net` takes, by which the archive's headers were checked."""
+    if not {"structure", "class_names"} <= set(archive.files):
+        raise UserError(f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name another file")
+    structure, class_names = str(_text(path, archive, "structure")), tuple(map(str, np.atleast_1d(_text(path, archive, "class_names"))))
     if _with_defaults(structure, net) != json.loads(_structure(net)):
         raise UserError(f"{path} is a supernet of another space than {net.space.name}: use the space it was trained in")
     target = jax.eval_shape(net.init, jax.random.key(0))
-    other = arrays["classifier/bias"].shape != target["classifier"]["bias"].shape if "classifier/bias" in arrays else True
-    wanted = {name: part for name, part in target.items() if not (other and name == "classifier")}
-    return Trained(
-        jax.tree_util.tree_map_with_path(lambda keys, leaf: _checked(path, path_of(keys), arrays, leaf.shape), wanted), class_names
-    )
+    for place, leaf in _paths(target).items():
+        head = place.startswith("classifier/")
+        _check_header(path, archive, place, (*leaf.shape[:-1], len(class_names)) if head else leaf.shape)
+    other = len(class_names) != target["classifier"]["bias"].shape[0]
+    return class_names, {name: part for name, part in target.items() if not (other and name == "classifier")}
+
+
+def _paths(target: Params) -> dict[str, jax.ShapeDtypeStruct]:
+    return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(target)}
+
+
+def _text(path: Path, archive: Any, name: str) -> np.ndarray:
+    """An array of text; refuses one that is none, or that would unpack to more than any description takes."""
+    shape, dtype = _header(archive, name)
+    if dtype.kind != "U" or prod(shape) * dtype.itemsize > TEXT_BYTES:
+        raise UserError(f"{path} is damaged: {name} should be text, found {dtype} {shape}; fetch or train it anew")
+    return archive[name]
+
+
+def _check_header(path: Path, archive: Any, place: str, shape: tuple[int, ...]) -> None:
+    found = _header(archive, place) if place in archive.files else None
+    if found != (shape, np.dtype(np.float32)):
+        there = "absent" if found is None else f"{found[1]} {found[0]}"
+        raise UserError(f"{path} is damaged: {place} should be finite float32 {shape}, found {there}; fetch or train it anew")
+
+
+def _header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """An array's shape and type, of which no number is read."""
+    with archive.zip.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _with_defaults(structure: str, net: Supernet) -> Any:
@@ -73,29 +131,8 @@ def _with_defaults(structure: str, net: Supernet) -> Any:
     known = fields(net.space.structure)
     try:
         return {field.name: field.default for field in known if field.default is not MISSING} | json.loads(structure)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        known = ", ".join(shipped())
-        raise UserError(
-            f"there is no supernet {str(path)!r}: name the supernet.npz of a run, or one that comes with jaxnas ({known})"
-        ) from None
-    except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
-        raise UserError(f"cannot read the supernet {path}: {type(error).__name__}; expected the supernet.npz of a run") from error
-
-
-def _checked(path: Path, place: str, arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> Any:
-    found = arrays.get(place)
-    if found is None or found.shape != shape or found.dtype != np.float32 or not np.isfinite(found).all():
-        there = "absent" if found is None else f"{found.dtype} {found.shape}"
-        raise UserError(f"{path} is damaged: {place} should be finite float32 {shape}, found {there}; fetch or train it anew")
-    return jnp.asarray(found)
 
 
 def _structure(net: Supernet) -> str:

@@ -1,7 +1,8 @@
 """Published PyTorch weights as a supernet's parameters: AttentiveNAS and AlphaNet, and Once-for-All's MobileNetV3.
 
 The two families name their tensors alike but for wrappers (`conv.conv`, `bn.bn`, `linear.linear`, `mobile_inverted_conv`,
-`last_conv.`, a leading `module.`), which differ between releases too; without them one table of names serves all.
+`last_conv.`, a leading `module.`, `_orig_mod.` of torch.compile), which differ between releases and programs too; without them
+one table of names serves all.
 """
 
 import os
@@ -37,8 +38,15 @@ _ARRAYS = {
     "transform3": ".conv.5to3_matrix",
 }
 _BIASED = ("squeeze_excite/squeeze", "squeeze_excite/excite", "classifier")  # their tensors are `weight` and `bias`
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_WRAPPERS = {".mobile_inverted_conv.": ".conv.", ".conv.conv.": ".conv.", ".bn.bn.": ".bn.", ".linear.linear.": ".linear."}
+_LEFT_OUT = ("running_mean", "running_var", "num_batches_tracked", "n_averaged")
+_STEM = "first_conv.conv.weight"
+_WRAPPERS = {
+    "_orig_mod.": "",
+    ".mobile_inverted_conv.": ".conv.",
+    ".conv.conv.": ".conv.",
+    ".bn.bn.": ".bn.",
+    ".linear.linear.": ".linear.",
+}
 
 
 class Weights(NamedTuple):
@@ -49,6 +57,25 @@ class Weights(NamedTuple):
     licence: str
 
 
+class About(NamedTuple):
+    """What a checkpoint says of itself."""
+
+    family: str
+    licence: str
+    classes: int | None  # that its classifier tells apart; None where it has no classifier
+    key: str  # of its state dict, "" where the file is one itself
+    others: tuple[str, ...]  # keys that have one too, which is not read
+
+
+def look(path: str | os.PathLike[str], net: Supernet) -> About:
+    """What a checkpoint is, from its names and shapes alone; refuses what `load` would refuse for them, but for its classifier."""
+    state = torch_files.read_state(path, numbers=False)
+    tensors, attentive = _named(path, state.arrays)
+    _matched(path, net, tensors, attentive, own=True)
+    bias = tensors.get("classifier.linear.bias")
+    return About(*_whose(attentive), None if bias is None else bias.size, state.key, state.others)
+
+
 def load(path: str | os.PathLike[str], net: Supernet, classifier: Mapping[str, Any] | None = None) -> Weights:
     """A published checkpoint as parameters of `net`, float32; nothing in the file is executed.
 
@@ -57,28 +84,26 @@ def load(path: str | os.PathLike[str], net: Supernet, classifier: Mapping[str, A
     of the space, has one of another shape or has one more is a `UserError` that names the first.
     """
     tensors, attentive = _named(path, torch_files.read(path))
-    target = jax.eval_shape(net.init, jax.random.key(0))
-    names = _torch_names(target)
+    found = _matched(path, net, tensors, attentive, own=classifier is not None)
 
-    def convert(place, wanted):
-        if classifier is not None and place.startswith("classifier/"):
+    def convert(keys, wanted):
+        place = path_of(keys)
+        if place not in found and classifier is not None:
             return _own(classifier, place.removeprefix("classifier/"), wanted.shape)
-        tensor = _checked(path, net, names[place], tensors.get(names[place]), _torch_shape(place, wanted.shape))
-        return jnp.asarray(_ours(place, tensor), jnp.float32)
+        return jnp.asarray(_ours(place, _finite(path, *found[place])), jnp.float32)
 
-    found = {place: convert(place, wanted) for place, wanted in _in_order(target)}
-    if attentive:  # has shortcut weights also in blocks that never change width, where they are not used
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(".shortcut.conv.weight")}
-    if more := sorted(tensors.keys() - names.values()):
-        extra = short(more[0])
-        raise UserError(f"{path} is a checkpoint of another space: {net.space.name} has no {extra}; choose the space it was trained in")
-    params = jax.tree_util.tree_map_with_path(lambda keys, _: found[path_of(keys)], target)
+    params = jax.tree_util.tree_map_with_path(convert, jax.eval_shape(net.init, jax.random.key(0)))
+    return Weights(params, *_whose(attentive))
+
+
+def _whose(attentive: bool) -> tuple[str, str]:
+    """Family and licence."""
     if attentive:
-        return Weights(params, "AttentiveNAS / AlphaNet", "CC BY-NC 4.0, which forbids commercial use")
-    return Weights(params, "Once-for-All", "MIT")
+        return "AttentiveNAS / AlphaNet", "CC BY-NC 4.0, which forbids commercial use"
+    return "Once-for-All", "MIT"
 
 
-def notice(weights: Weights) -> str:
+def notice(weights: Weights | About) -> str:
     """One line to print wherever published weights are used.
 
     >>> notice(Weights({}, "Once-for-All", "MIT"))
@@ -89,18 +114,47 @@ def notice(weights: Weights) -> str:
 
 def _named(path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
     """Tensors by their names without wrappers, less statistics; and whether they are AttentiveNAS's or AlphaNet's."""
-    tensors, attentive = {}, False
+    tensors, attentive, before = {}, False, ""
+    unwrapped = {full: _unwrapped(full) for full in arrays}
+    stems = [name for name in unwrapped.values() if name.endswith(f".{_STEM}")]
+    if len(stems) == 1 and _STEM not in unwrapped.values():  # one network inside another module: `model.`
+        before = stems[0].removesuffix(_STEM)
     for full, array in arrays.items():
-        name = full.removeprefix("module.")
+        name = unwrapped[full].removeprefix(before)
         attentive |= name.startswith("last_conv.")
         name = name.removeprefix("last_conv.")
-        for wrapped, plain in _WRAPPERS.items():
-            name = name.replace(wrapped, plain)
         if name in tensors:
             raise UserError(f"{path} is not a checkpoint of a known family: {short(full)} is there twice; choose another file")
-        if name.rsplit(".")[-1] not in _STATISTICS:
+        if name.rsplit(".")[-1] not in _LEFT_OUT:
             tensors[name] = array
+    if _STEM not in tensors:
+        first = short(next(iter(arrays), ""))
+        raise UserError(
+            f"{path} is no checkpoint of AttentiveNAS, AlphaNet or Once-for-All: expected a tensor {_STEM}, got {len(arrays)} others, "
+            f"the first of them {first}; name one of theirs"
+        )
     return tensors, attentive
+
+
+def _unwrapped(name: str) -> str:
+    for wrapped, plain in _WRAPPERS.items():
+        name = name.replace(wrapped, plain)
+    return name.removeprefix("module.")
+
+
+def _matched(path, net: Supernet, tensors: dict[str, np.ndarray], attentive: bool, own: bool) -> dict[str, tuple[str, np.ndarray]]:
+    """{path of an array: its name in PyTorch, and its tensor}, each of the space's shape; `own`: all but the classifier."""
+    target = jax.eval_shape(net.init, jax.random.key(0))
+    names, found = _torch_names(target), {}
+    for place, wanted in _in_order(target):
+        if not (own and place.startswith("classifier/")):
+            found[place] = names[place], _shaped(path, net, names[place], tensors.get(names[place]), _torch_shape(place, wanted.shape))
+    if attentive:  # has shortcut weights also in blocks that never change width, where they are not used
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(".shortcut.conv.weight")}
+    if more := sorted(tensors.keys() - names.values()):
+        extra = short(more[0])
+        raise UserError(f"{path} is a checkpoint of another space: {net.space.name} has no {extra}; choose the space it was trained in")
+    return found
 
 
 def _in_order(target: Params) -> list[tuple[str, Any]]:
@@ -150,11 +204,17 @@ def _own(classifier: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> An
     return classifier[name]
 
 
-def _checked(path, net: Supernet, name: str, found: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    if found is None or found.shape != shape:
-        there = "absent" if found is None else found.shape
-        hint = "give `classifier` to keep another" if name.startswith("classifier") else "choose the space it was trained in"
-        raise UserError(f"{path} is a checkpoint of another space: {name} of {net.space.name} is {shape}, found {there}; {hint}")
+def _shaped(path, net: Supernet, name: str, found: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if found is not None and found.shape == shape:
+        return found
+    there = "absent" if found is None else found.shape
+    what, hint = "another space", "choose the space it was trained in"
+    if name.startswith("classifier"):
+        what, hint = "other classes", "give `classifier` to keep another"
+    raise UserError(f"{path} is a checkpoint of {what}: {name} of {net.space.name} is {shape}, found {there}; {hint}")
+
+
+def _finite(path, name: str, found: np.ndarray) -> np.ndarray:
     if not jnp.issubdtype(found.dtype, jnp.floating) or not np.isfinite(found.astype(np.float32)).all():
         raise UserError(f"{path} is damaged: {name} should hold finite floating-point numbers, found {found.dtype}; fetch it anew")
     return found

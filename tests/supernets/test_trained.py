@@ -1,5 +1,7 @@
 """A supernet in one file, for other runs to start from."""
 
+import zipfile
+
 import jax
 import numpy as np
 import pytest
@@ -61,11 +63,33 @@ def test_another_space_is_refused(saved):
         (lambda arrays: {**arrays, "first_conv/scale": arrays["first_conv/scale"][:1]}, "first_conv/scale should be finite float32"),
         (lambda arrays: {name: one for name, one in arrays.items() if name != "last_conv/expand/kernel"}, "found absent"),
         (lambda arrays: {"weights": np.zeros(3)}, "is no supernet of jaxnas"),
+        (lambda arrays: {name: one for name, one in arrays.items() if "classifier" not in name}, r"classifier/bias should be .* \(4,\)"),
+        (lambda arrays: {**arrays, "class_names": np.array(NAMES[:3])}, r"classifier/bias should be .* \(3,\)"),
+        (lambda arrays: {**arrays, "structure": np.array("[" * 100_000)}, "of another space"),
+        (lambda arrays: {**arrays, "structure": np.array(5)}, "structure should be text, found int64"),
+        (lambda arrays: {**arrays, "class_names": np.array(b"abcd")}, "class_names should be text"),
     ],
 )
 def test_a_damaged_file_is_refused(net, saved, change, complaint):
     with pytest.raises(UserError, match=complaint):
         load(saved(change), net)
+
+
+def test_numbers_are_not_unpacked_before_their_shape_is_known(net, saved):
+    """As many as a small file can claim: a gigabyte of zeros."""
+    path = saved()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((), np.float32)) | {"shape": (1 << 28,)}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            if name != "first_conv/scale.npy":
+                archive.writestr(name, content)
+        with archive.open("first_conv/scale.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(1 << 20))
+    with pytest.raises(UserError, match=r"first_conv/scale should be finite float32 \(16,\), found float32 \(268435456,\)"):
+        load(path, net)
 
 
 def test_a_file_that_is_no_archive_or_is_not_there(net, tmp_path):
@@ -77,8 +101,8 @@ def test_a_file_that_is_no_archive_or_is_not_there(net, tmp_path):
 
 
 def test_pickled_objects_are_not_opened(net, tmp_path):
-    np.savez(tmp_path / "supernet.npz", structure=np.array([{}], object))
-    with pytest.raises(UserError, match="cannot read the supernet"):
+    np.savez(tmp_path / "supernet.npz", structure=np.array([{}], object), class_names=np.array(NAMES))
+    with pytest.raises(UserError, match="structure should be text, found object"):
         load(tmp_path / "supernet.npz", net)
 
 
