@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import io
-import json
 import logging
 import os
 import re
@@ -12,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +21,9 @@ import tyro
 from jaxnas.arguments import CHIP_COMMANDS, parse
 from jaxnas.config import Config
 from jaxnas.errors import UserError
+from jaxnas.stages.bounds import check_types
+from jaxnas.stages.settings import read_config
+from jaxnas.stages.unread import only_read
 from jaxnas.store import cache_folder
 
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
@@ -57,7 +58,10 @@ def _main(arguments: list[str]) -> int:
         return _bench(experiment, overrides)
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
-    config = _overridden(load_config(experiment), [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
+    before = load_config(experiment)
+    config = _overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
+    if command != "compare":  # which runs other algorithms than the one that is set
+        config = only_read(config, before)
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _keep_compiled_programs()
@@ -117,13 +121,11 @@ def load_config(experiment: str) -> Config:
     """The `config` of an experiment file, of FILE.py:NAME its NAME, or the settings of a run directory."""
     path, name = _file_and_name(experiment)
     if path.is_dir():
-        try:
-            return _from_dict(Config, json.loads((path / "config.json").read_text()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} is no run directory that can be taken up ({error}): name an experiment file") from error
+        return read_config(path)
     config = getattr(_experiment(path), name, None)
-    if not isinstance(config, Config):
+    if type(config) is not Config:
         raise UserError(f"{path} must define `{name}`, a jaxnas.config.Config, got {type(config).__name__}")
+    check_types(config)
     return config
 
 
@@ -153,18 +155,6 @@ def _experiment(path: Path) -> ModuleType:
     except Exception as error:
         raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
     return module
-
-
-def _from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of `dataclasses.asdict`, for settings; an unknown or missing one is a `TypeError` or `KeyError`."""
-    nested = {f.name: f.default_factory for f in fields(kind) if is_dataclass(f.default_factory)}
-
-    def setting(name: str, value: Any) -> Any:
-        if name in nested:
-            return _from_dict(nested[name], value)
-        return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
-
-    return kind(**{name: setting(name, value) for name, value in values.items()})
 
 
 def _overridden(config: Config, overrides: list[str], prog: str) -> Config:

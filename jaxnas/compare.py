@@ -24,8 +24,9 @@ from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator
-from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading, space_settings
+from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading
 from jaxnas.stages.predict import read_predictor
+from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
 from jaxnas.store import digest, source_digest
 
 NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
@@ -59,13 +60,14 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
     if problem is None:
         _check_earlier(config, RunDirectory(out))
     with RunDirectory(out) as run:
-        settings = asdict(config)
+        whole = config
         if run.exists("config.json"):  # the search may differ: what is compared is named by its own settings
-            with reading(run, "config.json"):
-                settings["search"] = run.read_json("config.json")["search"]
-        run.check_config(settings)
+            whole = replace(config, search=recorded_settings(run).search)
+        check_same_settings(run, whole)
         run.clean()
-        searched = _of_run(run, config) if problem is None else problem()
+        searched = _of_run(run, config, whole) if problem is None else problem()
+        if not run.exists("config.json"):
+            run.write_json("config.json", asdict(config))
         compare_searches(run, searched, algorithms, config.search, range(config.seed, config.seed + seeds))
         table = write_comparison(run)
     print(table)
@@ -81,9 +83,9 @@ def _check_earlier(config: Config, run: RunDirectory) -> None:
     check_fit(config, data, load_space(config, data))
 
 
-def _of_run(run: RunDirectory, config: Config) -> Problem:
+def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
     job = open_job(run, config)
-    run.check_config(space_settings(job.space), "space.json")
+    keep_settings(run, whole, job.space)
     evaluate, facts = evaluator(job, read_predictor(job))
     return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 from jaxnas.config import Config
 from jaxnas.errors import UserError
@@ -13,11 +12,13 @@ from jaxnas.stages.checks import check_fit, check_settings, check_weights
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
-from jaxnas.stages.job import Job, load_data, load_space, open_job, space_settings
+from jaxnas.stages.job import Job, load_data, load_space, open_job
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
+from jaxnas.stages.settings import check_same_settings, keep_settings
 from jaxnas.stages.train import run_train
+from jaxnas.stages.unread import check_read
 from jaxnas.stages.verify import run_verify
 
 
@@ -55,26 +56,40 @@ LEAVES = {  # what is there once a stage is done
 def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     """Run stages in the run directory `out`, which nobody else may use meanwhile; their times go to metrics.jsonl.
 
-    What is wrong with the settings or the data is found before anything is written.
+    What is wrong with the settings, the data or the files that they name is found before anything is written. The report
+    alone needs none of these files.
     """
+    run = RunDirectory(out)
+    if list(names) == ["report"]:
+        return _draw_report(run, config)
     check_settings(config)
-    _check_earlier(names[0], RunDirectory(out))
+    check_read(config)
+    _check_earlier(names[0], run)
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     check_fit(config, data, space)
-    if not RunDirectory(out).exists("checkpoints/supernet"):
+    if not run.exists("checkpoints/supernet"):
         check_weights(config, data, space)
-    with RunDirectory(out) as run:
-        run.check_config(asdict(config))
-        run.check_config(space_settings(space), "space.json")
-        run.clean()
+    with run:
+        check_same_settings(run, config)
         job = open_job(run, config)
+        keep_settings(run, config, job.space)
+        run.clean()
         for name in names:
             start = time.perf_counter()
             if not STAGES[name](job):
                 log(f"{name}: done before")
             elif name != "report":  # which shows these times, and is drawn anew every time
                 run.append_jsonl("metrics.jsonl", {"stage": name, "event": "done", "seconds": round(time.perf_counter() - start, 1)})
+
+
+def _draw_report(run: RunDirectory, config: Config) -> None:
+    """Draw the report from the run's files alone, wherever the images and the device may be."""
+    _check_earlier("report", run)
+    with run:
+        check_same_settings(run, config)
+        run.clean()
+        log(f"report: {write_report(run)}")
 
 
 def _check_earlier(first: str, run: RunDirectory) -> None:

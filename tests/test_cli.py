@@ -102,13 +102,13 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--profile.device hailo8l_model:whole",
             ["unknown device 'hailo8l_model:whole'; known: hailo8l, hailo8l_model, hailo8l_model:single"],
         ),
-        ("--profile.threads 0", ["threads must be 1 or more, got 0"]),
+        ("--profile.threads 0", ["profile.threads must be at least 1, got 0"]),
         ("--profile.rounds 0", ["profile.rounds must be at least 1, got 0"]),
         ("--profile.validation 1", ["profile.validation must be at least 2, got 1"]),
         ("--profile.train 200", ["206 subnets", "128"]),
         ("--search.population 1", ["search.population must be at least 2, got 1"]),
         ("--search.generations 0", ["search.generations must be at least 1, got 0"]),
-        ("--search.crossover 2", ["crossover must be a probability"]),
+        ("--search.crossover 2", ["search.crossover must be at most 1, got 2"]),
         ("--search.images 0", ["search.images must be at least 1"]),
         ("--train.epochs -1", ["train.epochs must be at least 0, got -1"]),
         ("--train.checkpoint-every 0", ["train.checkpoint_every must be at least 1"]),
@@ -148,7 +148,7 @@ def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
     code, lines = cli("data", micro, "--name", "mine")
     assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 100 search, 359 test")
     files = {path.name for path in (tmp_path / "here/runs/mine").iterdir()}
-    assert files == {".lock", "config.json", "data.json", "environment.json", "metrics.jsonl", "space.json"}
+    assert files == {".lock", "config.json", "inputs.json", "data.json", "environment.json", "metrics.jsonl", "space.json"}
     assert cli("data", micro, "--name", "mine") == (0, ["data: done before"])
 
 

@@ -1,7 +1,5 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
-from functools import reduce
-
 from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
@@ -9,6 +7,7 @@ from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.npu import Modelled
 from jaxnas.search.indicators import CELLS
 from jaxnas.spaces.space import Space
+from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.supernets import initial
 from jaxnas.training.loop import METHODS, PRECISIONS
@@ -16,48 +15,16 @@ from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 
 MOST = 2  # objectives beside error and latency
-CANDIDATES = int(CELLS**0.5)  # of a search for four objectives: what their hypervolume takes
-LEAST = {
-    "train.epochs": 0,
-    "train.batch_size": 1,
-    "train.random_subnets": 1,
-    "train.candidates": 1,
-    "train.accumulate": 1,
-    "train.checkpoint_every": 1,
-    "profile.train": 2,
-    "profile.validation": 2,
-    "profile.test": 2,
-    "profile.rounds": 1,
-    "profile.more_rounds": 0,
-    "predict.steps": 1,
-    "search.population": 2,
-    "search.generations": 1,
-    "search.images": 1,
-    "search.look_ups": 0,
-    "search.hybrid.epochs": 0,
-    "search.hybrid.head_epochs": 0,
-    "search.hybrid.halvings": 0,
-    "search.hybrid.batch_size": 1,
-    "finetune.epochs": 0,
-    "finetune.batch_size": 1,
-    "finetune.within_points": 0,
-    "export.calibration_images": 1,
-}
+COMPARED = int(CELLS**0.5)  # candidates of a search for four objectives: what their hypervolume takes
+CANDIDATES = 10**7  # of any search: what memory takes
+STEPS = 2**31 - 1  # of a training: what its counter takes
 
 
 def check_settings(config: Config) -> None:
     """Refuses names that nobody knows and numbers that make no sense, whatever the data."""
-    for name, least in LEAST.items():
-        value = _setting(config, name)
-        if not value >= least:
-            raise UserError(f"{name} must be at least {least}, got {value}: choose a larger one")
-    if config.latency_limit_ms is not None and not config.latency_limit_ms > 0:
-        raise UserError(f"latency_limit_ms must be above 0, got {config.latency_limit_ms}: raise it, or leave it away")
-    for name in ("train.dropout", "train.drop_connect"):
-        if not 0 <= _setting(config, name) < 1:
-            raise UserError(f"{name} must be at least 0 and below 1, got {_setting(config, name)}: it is the share that is dropped")
-    if not 0 < config.search.hybrid.share <= 1:
-        raise UserError(f"search.hybrid.share must be above 0 and at most 1, got {config.search.hybrid.share}: it is a share of the images")
+    check_types(config)
+    check_ranges(config)
+    check_name(config.name)
     if config.search.hybrid.trains and config.export.precision != "float32":
         raise UserError(f"search.hybrid trains float32 networks, export.precision is {config.export.precision}: give up one of the two")
     make_space(config.space)
@@ -66,11 +33,25 @@ def check_settings(config: Config) -> None:
     choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, {"float32": None, "int8": None})
     choose("data set", config.data.source.partition(":")[0], DATASETS)
+    if config.search.population * config.search.generations > CANDIDATES:
+        raise UserError(
+            f"search.population x search.generations must be at most {CANDIDATES}, got "
+            f"{config.search.population} x {config.search.generations}: lower one of them"
+        )
     make_algorithm(config.search)
     _check_objectives(config)
     device = make_device(config.profile)
     if config.search.look_ups and isinstance(device, Modelled):
         raise UserError(f"search.look_ups must be 0 with the device {device.name}, which is a model and says no more than the search knows")
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that is no plain folder name: a run lies in runs/NAME."""
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name.encode()) > 200:
+        raise UserError(
+            f"name must be the name of a folder in runs, without / and control characters, got {name!r}: "
+            "choose another, or say with --out where the run is to lie"
+        )
 
 
 def _check_objectives(config: Config) -> None:
@@ -80,9 +61,9 @@ def _check_objectives(config: Config) -> None:
         choose("objective", name, FURTHER)
     if len(search.also) > MOST or len(set(search.also)) < len(search.also):
         raise UserError(f"search.also must be {MOST} different objectives at most, got {' '.join(search.also)}: leave some out")
-    if len(search.also) == MOST and search.population * search.generations > CANDIDATES:
+    if len(search.also) == MOST and search.population * search.generations > COMPARED:
         raise UserError(
-            f"search.population x search.generations must be at most {CANDIDATES} with {MOST} of search.also, got "
+            f"search.population x search.generations must be at most {COMPARED} with {MOST} of search.also, got "
             f"{search.population * search.generations}: lower one of them, for the hypervolume of four objectives takes no more"
         )
     if "energy_uj" in search.also:
@@ -93,11 +74,13 @@ def _check_objectives(config: Config) -> None:
 
 def check_fit(config: Config, data: Dataset, space: Space) -> None:
     """Refuses settings that do not go with the data or the space."""
-    for name in ("train.batch_size", "finetune.batch_size"):
-        if _setting(config, name) > len(data.train):
+    for part, settings in (("train", config.train), ("finetune", config.finetune)):
+        if settings.epochs and settings.batch_size > len(data.train):
             raise UserError(
-                f"{name} must be at most the {len(data.train)} training images, got {_setting(config, name)}: choose a smaller one"
+                f"{part}.batch_size must be at most the {len(data.train)} training images, got {settings.batch_size}: choose a smaller one"
             )
+        if settings.epochs * (len(data.train) // settings.batch_size) > STEPS:
+            raise UserError(f"{part}.epochs must be at most {STEPS} steps of a batch, got {settings.epochs}: choose fewer")
     hybrid = config.search.hybrid
     images = round(hybrid.share / QUARTER**hybrid.halvings * len(data.train))
     if hybrid.trains and hybrid.batch_size > images:
@@ -105,7 +88,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             f"search.hybrid.batch_size must be at most the {images} training images that search.hybrid.share and .halvings leave, "
             f"got {hybrid.batch_size}: choose a smaller one"
         )
-    check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
+    if config.train.epochs:
+        check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")
@@ -129,7 +113,3 @@ def check_weights(config: Config, data: Dataset, space: Space) -> None:
             f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): train it, by train.epochs or "
             "search.hybrid.head_epochs, or name weights of the same classes"
         )
-
-
-def _setting(config: Config, name: str) -> float:
-    return reduce(getattr, name.split("."), config)

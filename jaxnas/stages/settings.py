@@ -1,0 +1,201 @@
+"""What a run is: its settings, and what is in the files that they name. Where those files lie is no part of it.
+
+config.json has the settings as the user wrote them; inputs.json has what a path does not say: the folder that relative paths
+begin at, and digests of the initial weights and of the device's description. The images have their fingerprint in data.json,
+the space all its choices in space.json.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jaxnas.config import Config
+from jaxnas.errors import UserError
+from jaxnas.hardware import npu_memory
+from jaxnas.line_files import plain
+from jaxnas.run_directory import RunDirectory
+from jaxnas.spaces.space import Space
+from jaxnas.stages.bounds import check_types
+from jaxnas.stages.job import reading, space_settings
+from jaxnas.stages.unread import without_unread
+from jaxnas.store import digest
+from jaxnas.supernets import trained
+
+PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device")
+AFTER_TRAINING = ("latency_limit_ms", "profile", "predict", "search", "finetune", "export")
+
+
+def config_from(values: Mapping[str, Any]) -> Config:
+    """The settings that a config.json holds; those that are younger than the file have their defaults.
+
+    An unknown setting, or a missing one without a default, is a `TypeError`, `KeyError` or `AttributeError`.
+    """
+    return _from_dict(Config, values)
+
+
+def _from_dict(kind: type, values: Mapping[str, Any]) -> Any:
+    nested = {f.name: f.default_factory for f in fields(kind) if is_dataclass(f.default_factory)}
+
+    def setting(name: str, value: Any) -> Any:
+        if name in nested:
+            return _from_dict(nested[name], value)
+        return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+
+    return kind(**{name: setting(name, value) for name, value in values.items()})
+
+
+def read_config(folder: Path) -> Config:
+    """The settings of a run; a relative path that leads nowhere begins at the folder where the run did."""
+    try:
+        config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        check_types(config)
+        return without_unread(_located(config, _begun_in(folder)))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UserError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{folder} is no run directory that can be taken up ({what}): name an experiment file") from error
+
+
+def _begun_in(folder: Path) -> Path:
+    try:
+        return Path(json.loads((folder / "inputs.json").read_text(encoding="utf-8"))["folder"])
+    except FileNotFoundError:  # an older run
+        return Path()
+
+
+def _located(config: Config, folder: Path) -> Config:
+    kind, colon, path = config.data.source.partition(":")
+    source = f"{kind}{colon}{_from(folder, path)}" if kind == "npz" else config.data.source
+    data_dir = config.data.data_dir and _from(folder, config.data.data_dir)
+    space, device = (_from(folder, name) if name.endswith(".toml") else name for name in (config.space, config.profile.device))
+    return replace(
+        config,
+        space=space,
+        weights=config.weights and _from(folder, config.weights),
+        data=replace(config.data, source=source, data_dir=data_dir),
+        profile=replace(config.profile, device=device),
+    )
+
+
+def _from(folder: Path, path: str) -> str:
+    """The path itself, or from that folder on if it is there alone."""
+    if Path(path).expanduser().exists() or not (folder / path).exists():
+        return path
+    return str(folder / path)
+
+
+def check_same_settings(run: RunDirectory, config: Config) -> None:
+    """Refuses settings that differ from those of the run, whatever the files that they name hold."""
+    if not run.exists("config.json"):
+        return
+    old, new = _flat(recorded_settings(run)), _flat(config)
+    _refuse(run, {name: (old[name], new[name]) for name in new if name not in PLACES and old[name] != new[name]})
+
+
+def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
+    """Write what a new run is. Of one that exists, write where its files lie now, and refuse files that hold something else."""
+    inputs = {"folder": os.getcwd(), "weights": _weights(config), "device": _device(config)}
+    structure, moved = plain(space_settings(space)), False
+    if run.exists("config.json"):
+        recorded = recorded_settings(run)
+        before = _inputs(run)
+        _refuse(run, {**_other_inputs(recorded, config, before, inputs), **_other_space(run, recorded, config, structure)})
+        moved = _located(recorded, _begun_in(run.root)) != config
+        inputs["weights"] = inputs["weights"] or before.get("weights")
+    if moved or not run.exists("config.json"):
+        run.write_json("config.json", asdict(config))
+    if not run.exists("space.json"):
+        run.write_json("space.json", structure)
+    if moved or not run.exists("inputs.json"):
+        run.write_json("inputs.json", inputs)
+
+
+def recorded_settings(run: RunDirectory) -> Config:
+    """The settings of a run as it recorded them."""
+    with reading(run, "config.json"):
+        return config_from(run.read_json("config.json"))
+
+
+def _inputs(run: RunDirectory) -> dict[str, Any]:
+    """What inputs.json holds; older runs have none."""
+    if not run.exists("inputs.json"):
+        return {}
+    with reading(run, "inputs.json"):
+        return dict(run.read_json("inputs.json"))
+
+
+def _other_inputs(old: Config, new: Config, before: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The initial weights and the device, if they are not those that the run began with."""
+    settings = {
+        "weights": (old.weights, new.weights),
+        "profile.device": (old.profile.device, new.profile.device),
+    }
+    changes = {}
+    for name, (was, now) in settings.items():
+        known, found = (of.get(name.split(".")[-1]) for of in (before, inputs))
+        gone = now is not None and found is None  # the weights of a run that is trained
+        same = was == now if known is None else known == found or gone
+        if not same:
+            changes[name] = (was, now)
+    return changes
+
+
+def _other_space(run: RunDirectory, old: Config, new: Config, structure: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The space, if it is another than that of the run: by its setting, or by what its file says now."""
+    if not run.exists("space.json"):
+        return {}
+    with reading(run, "space.json"):
+        was, now = _flat_values(run.read_json("space.json")), _flat_values(structure)
+        names = [name for name in {**was, **now} if name != "name" and was.get(name) != now.get(name)]
+    if names and old.space != new.space:
+        return {"space": (old.space, new.space)}
+    return {name: (was.get(name), now.get(name)) for name in names}
+
+
+def _weights(config: Config) -> str | None:
+    """A digest of the initial weights, or the name of those that come with jaxnas; None where there are none."""
+    if config.weights is None or config.weights in trained.shipped():
+        return config.weights
+    try:
+        with open(config.weights, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # they are not needed any more where the training has begun
+        return None
+
+
+def _device(config: Config) -> str:
+    """The name of the device, or a digest of what a file says of it."""
+    name = config.profile.device
+    return digest({**asdict(npu_memory.load(name)), "name": ""}) if name.endswith(".toml") else name
+
+
+def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
+    if not changes:
+        return
+    said = ", ".join(_change(name, was, now) for name, (was, now) in changes.items())
+    advice = "use another --out, or restore them"
+    if run.exists("supernet.npz") and all(name.split(".")[0] in AFTER_TRAINING for name in changes):
+        advice = f"restore them, or keep the training in a new run: --out NEW --weights {run.root}/supernet.npz --train.epochs 0"
+    raise UserError(f"{run.root} was made with other settings: {said}; {advice}")
+
+
+def _change(name: str, was: Any, now: Any) -> str:
+    return f"{name} {_json(was)} -> {_json(now)}" if was != now else f"{name} {_json(now)}, which holds something else now"
+
+
+def _json(value: Any) -> str:
+    return "not set" if value is None else json.dumps(plain(value), ensure_ascii=False)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return _flat_values(plain(asdict(without_unread(config))))
+
+
+def _flat_values(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as {dotted path: setting}."""
+    if not isinstance(value, Mapping) or (prefix and not value):
+        return {prefix: value}
+    return {name: text for key, item in value.items() for name, text in _flat_values(item, f"{prefix}.{key}".lstrip(".")).items()}

@@ -1,0 +1,124 @@
+"""Settings that a choice leaves unread, which are refused: who names pictures must not be given digits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import reduce
+from typing import Any, NamedTuple
+
+from jaxnas.config import Config
+from jaxnas.errors import UserError
+
+
+class Reader(NamedTuple):
+    """Settings that are read under some values of a choice only."""
+
+    settings: tuple[str, ...]
+    choice: str
+    values: str  # of the choice, under which they are read
+    reads: Callable[[Config], bool]
+
+
+def _all(part: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{part}.{name}" for name in names)
+
+
+OPTIMIZER = ("batch_size", "learning_rate", "weight_decay", "label_smoothing")
+READERS = (
+    Reader(("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"),
+    Reader(("data.search_images",), "data.source", "digits or tfds:NAME", lambda config: _source(config) != "npz"),
+    Reader(
+        _all("train", "method", "random_subnets", "candidates", "warmup_epochs", "dropout", "drop_connect", "precision")
+        + _all("train", "accumulate", "checkpoint_every", *OPTIMIZER),
+        "train.epochs",
+        "1 and more",
+        lambda config: config.train.epochs > 0,
+    ),
+    Reader(
+        _all("train", "random_subnets", "warmup_epochs"),
+        "train.method",
+        "sandwich, alphanet, best_up or worst_up",
+        lambda config: config.train.method != "ofa",
+    ),
+    Reader(
+        ("train.candidates",),
+        "train.method",
+        "best_up or worst_up",
+        lambda config: config.train.method in ("best_up", "worst_up"),
+    ),
+    Reader(
+        ("profile.threads",),
+        "profile.device",
+        "onnxruntime, openvino or ssh:HOST",
+        lambda config: config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh"),
+    ),
+    Reader(
+        ("profile.seconds",),
+        "profile.device",
+        "onnxruntime, openvino, ssh:HOST or hailo8l",
+        lambda config: config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh", "hailo8l"),
+    ),
+    Reader(
+        _all("search", "crossover", "mutation"),
+        "search.algorithm",
+        "nsga2, nsga3, moead, islands, evolution or elitist",
+        lambda config: config.search.algorithm.partition(":")[0] not in ("local", "random", "evosax"),
+    ),
+    Reader(
+        _all("search.hybrid", "share", "halvings", *OPTIMIZER),
+        "search.hybrid.epochs",
+        "1 and more (or search.hybrid.head_epochs)",
+        lambda config: config.search.hybrid.trains,
+    ),
+    Reader(_all("finetune", *OPTIMIZER), "finetune.epochs", "1 and more", lambda config: config.finetune.epochs > 0),
+)
+
+
+def check_read(config: Config) -> None:
+    """Refuses settings that differ from their defaults and that nothing reads."""
+    for reader, name in _unread(config):
+        value, choice = setting(config, name), setting(config, reader.choice)
+        raise UserError(
+            f"{name} {value!r} is not read with {reader.choice} {choice!r}, but with {reader.values}: "
+            f"leave it away, or choose another {reader.choice}"
+        )
+
+
+def only_read(config: Config, before: Config) -> Config:
+    """The settings of `before` with overrides, without those that the overrides have left unread: these have their defaults.
+
+    `before` may itself hold settings that nothing reads, which stay, and so do overrides that nothing reads: `check_read`
+    refuses both.
+    """
+    ignored = {name for _, name in _unread(before)}
+    for _, name in _unread(config):
+        if setting(config, name) == setting(before, name) and name not in ignored:
+            config = _changed(config, name, setting(DEFAULTS, name))
+    return config
+
+
+def without_unread(config: Config) -> Config:
+    """The settings with all that nothing reads at its default: what two runs are compared by."""
+    return reduce(lambda left, name: _changed(left, name, setting(DEFAULTS, name)), [name for _, name in _unread(config)], config)
+
+
+def setting(config: Config, name: str) -> Any:
+    """The value of a dotted name."""
+    return reduce(getattr, name.split("."), config)
+
+
+DEFAULTS = Config(name="")
+
+
+def _unread(config: Config) -> Iterator[tuple[Reader, str]]:
+    for reader in READERS:
+        if not reader.reads(config):
+            yield from ((reader, name) for name in reader.settings if setting(config, name) != setting(DEFAULTS, name))
+
+
+def _changed(part: Any, name: str, value: Any) -> Any:
+    first, _, rest = name.partition(".")
+    return replace(part, **{first: _changed(getattr(part, first), rest, value) if rest else value})
+
+
+def _source(config: Config) -> str:
+    return config.data.source.partition(":")[0]

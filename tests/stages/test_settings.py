@@ -1,0 +1,106 @@
+"""What a run is, and what it is not: the place of its files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SPACE = """\
+first_widths = [8]
+first_stride = 2
+last_widths = [16, 32]
+stages = [
+    {widths = [8, 16], depths = [1], kernels = [3, 5], expands = [2], stride = 2},
+    {widths = [16, 24], depths = [1, 2], kernels = [3], expands = [2, 3], stride = 2},
+]
+"""
+
+
+@pytest.fixture
+def inputs(tmp_path, chip) -> Path:
+    """A folder with images, a space and a chip."""
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    arrays = {f"{split}_images": np.arange(80 * 64, dtype=np.uint8).reshape(80, 8, 8) for split in ("train", "val", "test")}
+    arrays |= {f"{split}_labels": np.arange(80) % 4 for split in ("train", "val", "test")}
+    np.savez(folder / "images.npz", allow_pickle=False, **arrays)
+    (folder / "own.toml").write_text(SPACE)
+    (folder / "chip.toml").write_text(chip)
+    return folder
+
+
+def named(folder: str | Path) -> list[str]:
+    """The settings that name the files of a folder."""
+    source = f"npz:{folder}/images.npz" if folder else "npz:images.npz"
+    at = f"{folder}/" if folder else ""
+    return ["--data.source", source, "--space", f"{at}own.toml", "--profile.device", f"{at}chip.toml"]
+
+
+def test_a_run_is_taken_up_wherever_it_and_its_files_lie(cli, micro, inputs, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    monkeypatch.chdir(inputs)
+    assert cli("data", micro, "--out", run, *named(""))[0] == 0
+    assert json.loads((run / "config.json").read_text())["space"] == "own.toml"
+    monkeypatch.chdir("/")
+    assert cli("data", run) == (0, ["data: done before"])  # by the folder where it began
+    elsewhere, moved = tmp_path / "elsewhere", tmp_path / "moved"
+    shutil.move(inputs, elsewhere)
+    shutil.move(run, moved)
+    code, lines = cli("data", moved)
+    assert code == 2 and "cannot read the device chip.toml" in lines[-1]
+    assert cli("data", moved, *named(elsewhere)) == (0, ["data: done before"])
+    assert cli("data", moved) == (0, ["data: done before"])  # the new places are known now
+
+
+@pytest.mark.parametrize(
+    "file, change, part",
+    [
+        ("own.toml", lambda text: "# the same\n" + text, None),
+        ("own.toml", lambda text: text.replace("expands = [2, 3]", "expands = [2, 4]"), "stages.mb2.expands [2, 3] -> [2, 4]"),
+        ("chip.toml", lambda text: "# the same\n" + text, None),
+        (
+            "chip.toml",
+            lambda text: text.replace("clock_mhz = 1", "clock_mhz = 2"),
+            'profile.device "chip.toml", which holds something else',
+        ),
+    ],
+)
+def test_what_a_file_says_counts(cli, micro, inputs, tmp_path, monkeypatch, file, change, part):
+    monkeypatch.chdir(inputs)
+    settings = ["--out", tmp_path / "run", *named("")]
+    assert cli("data", micro, *settings)[0] == 0
+    before = (tmp_path / "run/config.json").read_bytes()
+    (inputs / file).write_text(change((inputs / file).read_text()))
+    code, lines = cli("data", micro, *settings)
+    assert (code, len(lines)) == ((2, 1) if part else (0, 1)) and (part or "done before") in lines[0]
+    assert (tmp_path / "run/config.json").read_bytes() == before
+
+
+def test_the_report_needs_the_runs_files_alone(cli, run_copy, monkeypatch):
+    config = json.loads((run_copy / "config.json").read_text())
+    gone = {"space": "gone.toml", "weights": "gone.npz", "data": config["data"] | {"source": "npz:gone.npz"}}
+    gone |= {"profile": config["profile"] | {"device": "gone.toml"}}
+    (run_copy / "config.json").write_text(json.dumps(config | gone))
+    (run_copy / "report.html").unlink()
+    monkeypatch.chdir("/")
+    assert cli("report", run_copy)[0] == 0
+    assert (run_copy / "report.html").exists()
+
+
+def test_a_run_older_than_a_setting_has_its_default(cli, micro, run_copy):
+    config = json.loads((run_copy / "config.json").read_text())
+    del config["search"]["look_ups"], config["train"]["precision"]
+    (run_copy / "config.json").write_text(json.dumps(config))
+    (run_copy / "inputs.json").unlink()
+    assert cli("predict", micro, "--out", run_copy) == (0, ["predict: done before"])
+    code, lines = cli("predict", micro, "--out", run_copy, "--search.look-ups", 3)
+    assert code == 2 and "search.look_ups 0 -> 3" in lines[0]
+
+
+@pytest.mark.parametrize("change, keeps", [("--search.generations 9", True), ("--train.epochs 9", False)])
+def test_the_refusal_says_how_to_keep_the_training(cli, micro, run_copy, change, keeps):
+    code, (line,) = cli("search", micro, "--out", run_copy, *change.split())
+    assert code == 2
+    assert (f"--out NEW --weights {run_copy}/supernet.npz --train.epochs 0" in line) == keeps

@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import pytest
+
+from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
+from jaxnas.errors import UserError
+from jaxnas.stages.bounds import settings_of
+from jaxnas.stages.unread import DEFAULTS, READERS, check_read, only_read, setting, without_unread
+from jaxnas.stages.unread import _changed as changed
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.loop import TrainConfig
+from jaxnas.training.population import HybridConfig
+
+# The choice of each row of the table under which its settings are not read, and one under which all rows read them.
+UNREAD = {
+    "data.source": "npz:images.npz",
+    "train.epochs": 0,
+    "train.method": "ofa",
+    "profile.device": "raptor",
+    "search.algorithm": "evosax:PSO",
+    "search.hybrid.epochs": 0,
+    "finetune.epochs": 0,
+}
+READING = Config(
+    "x",
+    data=DataConfig("tfds:cifar10"),
+    profile=ProfileConfig("onnxruntime"),
+    search=SearchConfig("nsga2", hybrid=HybridConfig(epochs=1)),
+    finetune=FinetuneConfig(1),
+)
+CASES = [pytest.param(reader, name, id=f"{name} {reader.choice}") for reader in READERS for name in reader.settings]
+
+
+def other(name):
+    """A value of the setting that is not its default."""
+    default = setting(DEFAULTS, name)
+    return {int: 5, float: 0.123}.get(type(default), "other")
+
+
+def read(name):
+    """Settings under which this one, changed, is read."""
+    value = "best_up" if name == "train.method" else other(name)
+    return changed(replace(READING, train=TrainConfig("best_up" if name == "train.candidates" else "sandwich")), name, value)
+
+
+@pytest.mark.parametrize("reader, name", CASES)
+def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_choice_it_is_not(reader, name):
+    check_read(read(name))
+    if name == "train.candidates" and reader.choice == "train.epochs":
+        return  # the method that reads it is itself not read then
+    unread = changed(read(name), reader.choice, UNREAD[reader.choice])
+    with pytest.raises(UserError, match=rf"{name} .* is not read with {reader.choice} .*, but with .*: leave it away"):
+        check_read(unread)
+    check_read(changed(unread, name, setting(DEFAULTS, name)))
+    assert without_unread(unread) == without_unread(changed(unread, name, setting(DEFAULTS, name)))
+
+
+@pytest.mark.parametrize("reader, name", CASES)
+def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
+    before = read(name)
+    switched = only_read(changed(before, reader.choice, UNREAD[reader.choice]), before)
+    assert setting(switched, name) == setting(DEFAULTS, name)
+    check_read(switched)
+    given = changed(switched, name, {int: 7, float: 0.456}.get(type(other(name)), "another"))
+    with pytest.raises(UserError, match=name):
+        check_read(only_read(given, before))
+
+
+def test_every_name_of_the_table_is_a_setting():
+    known = {name for name, _, _ in settings_of(DEFAULTS)}
+    assert {name for reader in READERS for name in (*reader.settings, reader.choice)} <= known
+
+
+def test_settings_that_are_read_stay():
+    assert without_unread(READING) == READING and only_read(READING, replace(READING, seed=3)) == READING
+
+
+def test_pictures_that_are_named_are_not_digits(cli, micro, tmp_path):
+    code, (line,) = cli("data", micro, "--data-dir", "pictures")
+    assert code == 2 and "data.data_dir 'pictures' is not read with data.source 'digits', but with tfds:NAME" in line
+    assert list((tmp_path / "here").iterdir()) == []
