@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from jaxnas.errors import UserError
+
 CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)
 KINDS = ("conv", "linear", "pool", "avgpool2", "mul", "add", "maxpool2", "select", "concat", "identity")
 
@@ -37,6 +39,13 @@ class Op:
     bias: bool = False
     act: str = ""  # "", relu, relu6, swish, hard_swish, hard_sigmoid
     start: int = 0  # of select, may be negative
+
+    def __post_init__(self):
+        if self.groups < 1 or self.c_in % self.groups or self.c_out % self.groups:
+            raise UserError(
+                f"{self.path or self.kind}: groups must divide the channels in and out, got {self.groups} groups of "
+                f"{self.c_in} channels in and {self.c_out} out: choose a divisor of both"
+            )
 
     @property
     def macs(self) -> int:

@@ -58,9 +58,11 @@ def reparameterised(subnet: Subnet) -> Subnet:
 
 def _merged(weights: Arrays, block: str) -> dict[str, Leaf]:
     """The sum of a block's folded branches: 1x1 kernels and the identity are the middle of a 3x3."""
-    branches = [weights[path] for name in ("dense", "pointwise", "identity") if (path := f"{block}/{name}") in weights]
-    kernel, bias = jnp.asarray(branches[0]["kernel"]), sum(jnp.asarray(branch["bias"]) for branch in branches)
-    for branch in branches[1:]:
-        middle = jnp.asarray(branch["kernel"])[0, 0]
-        kernel = kernel.at[1, 1].add(middle if len(middle) > 1 else jnp.diag(middle[0]))
-    return {"kernel": kernel, "bias": jnp.asarray(bias)}
+    dense, *others = (path for name in ("dense", "pointwise", "identity") if (path := f"{block}/{name}") in weights)
+    kernel = jnp.asarray(weights[dense]["kernel"])
+    bias = jnp.asarray(weights[dense]["bias"])
+    for path in others:
+        middle = jnp.asarray(weights[path]["kernel"])[0, 0]
+        kernel = kernel.at[1, 1].add(jnp.diag(middle[0]) if path.endswith("/identity") else middle)
+        bias = bias + jnp.asarray(weights[path]["bias"])
+    return {"kernel": kernel, "bias": bias}

@@ -72,7 +72,7 @@ def augment(
     rows = _reflect(jnp.arange(height, dtype=jnp.int32) + shifts[0], height)
     columns = _reflect(jnp.arange(width, dtype=jnp.int32) + shifts[1], width)
     if flip:
-        columns = jnp.where(jax.random.bernoulli(flip_key, shape=(n, 1)), columns[:, ::-1], columns)
+        columns = jnp.where(jax.random.bernoulli(flip_key, jnp.float32(0.5), (n, 1)), columns[:, ::-1], columns)
     # Whole rows, then columns: on a CPU as fast as vmapped slices of a padded copy, and mirroring is free.
     return jax.vmap(lambda image, row, column: image[row][:, column])(images, rows, columns)
 

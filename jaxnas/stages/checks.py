@@ -10,7 +10,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.supernets import initial
-from jaxnas.training.loop import METHODS, PRECISIONS
+from jaxnas.training.loop import METHODS, PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 
@@ -90,6 +90,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         )
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
+        if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
+            check_training(SUPERNETS[type(space.structure)](space), config.train)
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")

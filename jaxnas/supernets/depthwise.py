@@ -97,7 +97,7 @@ def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
     """Sum of one tap's products: of a few neighbouring columns in one loop with the products, then of the rest."""
     _, ho, wo, channels = gradient.shape
     columns = max(n for n in range(1, COLUMNS + 1) if wo % n == 0)
-    rows, sums = slice(i, i + stride * (ho - 1) + 1, stride), jnp.zeros(())
+    rows, sums = slice(i, i + stride * (ho - 1) + 1, stride), jnp.float32(0)
     for column in range(columns):
         first = j + stride * column
         tap = padded[:, rows, first : first + stride * (wo - columns) + 1 : stride * columns]

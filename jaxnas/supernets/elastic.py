@@ -5,6 +5,8 @@ Masked spelling: a channel beyond the active width is exactly 0 in every activat
 Statistics come in as an argument and go out as a value; no variable is assigned in traced code.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,11 +19,14 @@ from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.types import Size
 
 
-def kaiming(key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Normal of variance 2 / fan-out (He et al. 2015); the last axis is c_out, depthwise filters have fan-out k * k."""
-    *window, c_in, c_out = shape
-    fan_out = jnp.prod(jnp.asarray(window, jnp.float32)) * (1 if c_in == 1 else c_out)
-    return jax.random.normal(key, shape) * jnp.sqrt(2 / fan_out)
+def kaiming(key, shape: tuple[int, ...], groups: int = 1) -> Float[Array, "..."]:
+    """Normal of variance 2 / fan-out (He et al. 2015), of a kernel (*window, c_in // groups, c_out); float32.
+
+    A depthwise convolution has as many groups as channels, so its fan-out is that of the window alone.
+    """
+    *window, _, c_out = shape
+    fan_out = math.prod(window) * c_out // groups
+    return jax.random.normal(key, shape, jnp.float32) * jnp.sqrt(jnp.float32(2) / fan_out)
 
 
 def tap_mask(largest: int, kernel: Size) -> Float[Array, "k k 1"]:
@@ -61,7 +66,7 @@ class ConvNorm(nnx.Module):
     def __init__(self, key, c_in: int, c_out: int, act: str, kernel: int = 1, stride: int = 1, scale: float = 1.0):
         self.kernel = nnx.Param(kaiming(key, (kernel, kernel, c_in, c_out)))
         self.scale = nnx.Param(jnp.full(c_out, scale, jnp.float32))
-        self.shift = nnx.Param(jnp.zeros(c_out))
+        self.shift = nnx.Param(jnp.zeros(c_out, jnp.float32))
         self.stride, self.act = stride, act
 
     def __call__(
@@ -81,11 +86,11 @@ class Depthwise(nnx.Module):
     """
 
     def __init__(self, key, channels: int, kernels: tuple[int, ...], stride: int, act: str, transform: bool):
-        self.kernel = nnx.Param(kaiming(key, (kernels[-1], kernels[-1], 1, channels)))
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.shift = nnx.Param(jnp.zeros(channels))
+        self.kernel = nnx.Param(kaiming(key, (kernels[-1], kernels[-1], 1, channels), groups=channels))
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
         for size in kernels[:-1] if transform else ():
-            setattr(self, f"transform{size}", nnx.Param(jnp.eye(size * size)))
+            setattr(self, f"transform{size}", nnx.Param(jnp.eye(size * size, dtype=jnp.float32)))
         self.kernels, self.stride, self.act = kernels, stride, act
 
     def __call__(self, x, kernel: Size, width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo c"], Stats]:
@@ -100,7 +105,7 @@ class Conv(nnx.Module):
 
     def __init__(self, key, c_in: int, c_out: int, bias: bool = False):
         self.kernel = nnx.Param(kaiming(key, (1, 1, c_in, c_out)))
-        self.bias = nnx.Param(jnp.zeros(c_out)) if bias else None
+        self.bias = nnx.Param(jnp.zeros(c_out, jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "n h w c"], width: Size) -> Float[Array, "n h w co"]:
         live = jnp.arange(self.kernel.shape[-1]) < width
@@ -119,8 +124,8 @@ class Shortcut(nnx.Module):
         if self.stride == 2:
             x = convolution.average_pool2(x)
         live = jnp.arange(self.shape[1]) < c_out
-        kernel = jnp.zeros(self.shape) if self.kernel is None else jnp.where(live, self.kernel[0, 0], 0)
-        return convolution.pointwise(x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(*self.shape), kernel))
+        kernel = jnp.zeros(self.shape, x.dtype) if self.kernel is None else jnp.where(live, self.kernel[0, 0], 0)
+        return convolution.pointwise(x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(*self.shape, dtype=x.dtype), kernel))
 
 
 class SqueezeExcite(nnx.Module):
@@ -141,8 +146,8 @@ class Linear(nnx.Module):
     """The classifier; its inputs beyond the active width are 0, so nothing is masked."""
 
     def __init__(self, key, c_in: int, classes: int):
-        self.kernel = nnx.Param(0.01 * jax.random.normal(key, (c_in, classes)))
-        self.bias = nnx.Param(jnp.zeros(classes))
+        self.kernel = nnx.Param(0.01 * jax.random.normal(key, (c_in, classes), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(classes, jnp.float32))
 
     def __call__(self, x: Float[Array, "n 1 1 c"]) -> Float[Array, "n classes"]:
         return x.reshape(x.shape[0], -1) @ self.kernel[...] + self.bias[...]

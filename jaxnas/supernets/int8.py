@@ -136,7 +136,7 @@ def _observed(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, A
                 return value
 
             y = _run(ops, weights, x, touch)
-            nothing = jnp.zeros(2)
+            nothing = jnp.zeros(2, jnp.float32)
             return y, jnp.stack([jnp.stack([seen.get((i, tensor), nothing) for tensor in range(3)]) for i in range(longest)])
 
         def compute(arrays, x):

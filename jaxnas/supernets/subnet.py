@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnas.errors import UserError
 from jaxnas.supernets import convolution
 from jaxnas.supernets.depthwise import depthwise
 from jaxnas.supernets.norm import EPSILON, Activation, Leaf, batch_norm, norm_act_of_batch
@@ -121,9 +122,14 @@ def _without_norm(op: Op) -> Op:
 
 def _conv(op: Op, arrays, x):
     kernel = arrays["kernel"]
-    if op.groups > 1:
+    if op.groups == 1:
+        return convolution.convolution(x, kernel, op.stride)
+    if op.groups == op.c_in == op.c_out:
         return depthwise(x, kernel[:, :, 0], op.stride)
-    return convolution.convolution(x, kernel, op.stride)
+    raise UserError(
+        f"{op.path}: only ordinary (groups 1) and depthwise convolutions (groups = channels in = channels out) are "
+        f"computed, got {op.groups} groups of {op.c_in} channels in and {op.c_out} out: use one of the two"
+    )
 
 
 def _select(op: Op, arrays, x):

@@ -105,7 +105,7 @@ def _rest(forms: Forms, depth, width, kernels, expands, weights: PyTree, x, run:
 
     one = jax.tree.map(lambda leaf: leaf[0], weights)
     shapes = jax.eval_shape(lambda arrays, x: run(forms, (width, kernels[0], expands[0]), arrays, x)[1], one, x)
-    made = jax.tree.map(lambda leaf: jnp.zeros((len(kernels) - 1, *leaf.shape)), shapes)
+    made = jax.tree.map(lambda leaf: jnp.zeros((len(kernels) - 1, *leaf.shape), leaf.dtype), shapes)
     return jax.lax.fori_loop(1, depth, block, (x, made))
 
 

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Params
 from jaxnas.workload import Op
+
+OUTSIDE = ("first_conv", "last_conv", "classifier")  # parts without middle channels
+PARTS = ("expand", "depthwise", "squeeze_excite", "project", "shortcut")  # of a block
 
 
 def sort_channels(params: Params, ops: Sequence[Op] = ()) -> Params:
@@ -15,7 +19,11 @@ def sort_channels(params: Params, ops: Sequence[Op] = ()) -> Params:
     Importance is the L1 norm of a channel's weights in the 1x1 convolution that follows. The largest network stays the
     same function, and so does the network of `ops`, if given: its channels come first, sorted among themselves. Blocks
     without an expansion are left alone, for their middle channels are the output of the block before.
+
+    Raises:
+        UserError: see `check_sortable`.
     """
+    check_sortable(params)
     widths = {op.path: op.c_out for op in ops}
     found = dict(params)
     for stage, blocks in params.items():
@@ -24,6 +32,19 @@ def sort_channels(params: Params, ops: Sequence[Op] = ()) -> Params:
                 name: _sorted_block(block, f"{stage}/{name}", widths) if "expand" in block else block for name, block in blocks.items()
             }
     return found
+
+
+def check_sortable(params: Params) -> None:
+    """Refuses a supernet with a part whose channels are not known to follow those of its neighbours."""
+    stages = {name: part for name, part in params.items() if name not in OUTSIDE}
+    for stage, blocks in stages.items():
+        unknown = [] if stage.startswith("mb") else [stage]
+        unknown += [f"{stage}/{name}/{part}" for name, block in blocks.items() for part in block if part not in PARTS]
+        if unknown:
+            raise UserError(
+                f"channels are sorted in stages mb1, mb2, ... of blocks with {', '.join(PARTS)}, "
+                f"got a part {unknown[0]}: choose a train.method other than ofa"
+            )
 
 
 def _sorted_block(block: Params, path: str, widths: dict[str, int]) -> Params:

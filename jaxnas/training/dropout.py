@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxnas.errors import UserError
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
@@ -24,7 +25,7 @@ def make_drop(ops: tuple[Op, ...], key: PRNGKey, dropout: float, drop_connect: f
         if rate == 0:
             return x
         shape = x.shape if ops[position].kind == "linear" else (x.shape[0],) + (1,) * (x.ndim - 1)
-        kept = jax.random.bernoulli(jax.random.fold_in(key, position), 1 - rate, shape)
+        kept = jax.random.bernoulli(jax.random.fold_in(key, position), jnp.float32(1 - rate), shape)
         return jnp.where(kept, x / (1 - rate), 0)
 
     return drop
@@ -35,6 +36,9 @@ def drop_rates(ops: tuple[Op, ...], dropout: float, drop_connect: float) -> dict
 
     Drop-connect as AttentiveNAS has it: only in the last two stages, only around blocks of stride 1 whose widths agree, at
     `drop_connect` * index of the block / number of blocks.
+
+    Raises:
+        UserError: a share above 0 of what the network does not have, or of branches outside blocks with paths like mb2/block1.
     """
     blocks = list(dict.fromkeys(filter(None, map(_block, ops))))
     last = list(dict.fromkeys(block.split("/")[0] for block in blocks))[-2:]
@@ -45,9 +49,26 @@ def drop_rates(ops: tuple[Op, ...], dropout: float, drop_connect: float) -> dict
         elif op.kind == "add":
             branch, around = (ops[i] for i in op.inputs)
             block = _block(branch)
+            if drop_connect and not block:
+                raise UserError(
+                    f"train.drop_connect knows branches in blocks like mb2/block1, got one that ends in {branch.path!r}: set it to 0"
+                )
             plain = around.kind != "avgpool2" and not around.path.endswith("/shortcut")
             rates[position] = drop_connect * blocks.index(block) / len(blocks) if plain and block.split("/")[0] in last else 0.0
+    _check_some(ops, rates, dropout, drop_connect)
     return rates
+
+
+def _check_some(ops: tuple[Op, ...], rates: dict[int, float], dropout: float, drop_connect: float) -> None:
+    """Refuses a share above 0 that drops nothing."""
+    dropped = {ops[position].kind for position, rate in rates.items() if rate > 0}
+    if dropout > 0 and "linear" not in dropped:
+        raise UserError("train.dropout needs a linear layer, the network has none: set it to 0")
+    if drop_connect > 0 and "add" not in dropped:
+        raise UserError(
+            "train.drop_connect needs a block of stride 1 and equal widths, with a way around it, in the last two stages "
+            "of the largest network, which has none: set it to 0"
+        )
 
 
 def _block(op: Op) -> str:

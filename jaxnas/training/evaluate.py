@@ -182,4 +182,4 @@ def micro_batch() -> int:
 
 def hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
     """How many images' largest score is their label's; NaN if any score is not finite."""
-    return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels), jnp.nan)
+    return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels, dtype=jnp.float32), jnp.nan)

@@ -17,13 +17,22 @@ from jaxnas.data.dataset import Dataset
 from jaxnas.errors import choose
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.accumulate import accumulated, cut
-from jaxnas.training.dropout import make_drop
+from jaxnas.training.channels import check_sortable
+from jaxnas.training.dropout import drop_rates, make_drop
 from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
 from jaxnas.training.optimizer import sgd, warmup_cosine
 from jaxnas.training.parallel import check_divides, data_mesh, on_each, same_on_each, split_over
 from jaxnas.training.sampling import attentive_genomes, macs_tables
 from jaxnas.training.sandwich import Losses, sandwich_gradients
-from jaxnas.training.shrinking import begin_phase, phase_genomes, phase_of, phase_starts, shrinking_gradients, shrinking_schedule
+from jaxnas.training.shrinking import (
+    begin_phase,
+    check_genes,
+    phase_genomes,
+    phase_of,
+    phase_starts,
+    shrinking_gradients,
+    shrinking_schedule,
+)
 from jaxnas.types import Genomes, PRNGKey
 
 
@@ -137,6 +146,14 @@ def train(
             yield done + 1, state, losses
 
 
+def check_training(net: Supernet, settings: TrainConfig) -> None:
+    """Refuses a method or a regularisation that does not know the supernet's parts, which would do nothing to them."""
+    drop_rates(net.ops(net.space.largest), settings.dropout, settings.drop_connect)
+    if settings.method == "ofa":
+        check_genes(net.space)
+        check_sortable(jax.eval_shape(net.init, jax.random.key(0)))
+
+
 def make_step(
     net: Supernet, settings: TrainConfig, augmentation: Augmentation, steps: int, mesh: Mesh | None = None
 ) -> Callable[..., tuple[TrainState, Losses]]:
@@ -145,6 +162,7 @@ def make_step(
     `steps` is the whole training's number; `mesh` holds the devices that share the batch, all there are if it is not given.
     """
     mesh = mesh if mesh is not None else data_mesh()
+    check_training(net, settings)
     check_divides(settings.batch_size, settings.accumulate, mesh)
     tx, dtype = _optimizer(settings, steps), choose("precision", settings.precision, PRECISIONS)
     genomes_of, gradients_of = _genomes(net, settings, steps), _gradients(net, settings, steps)

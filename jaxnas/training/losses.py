@@ -10,7 +10,7 @@ RATIO_CLIP = 5.0  # of the importance ratio in the alpha-divergence
 
 def hard_loss(logits: Float[Array, "n classes"], labels: Int[Array, "n"], smoothing: float) -> Float[Array, ""]:
     """Cross-entropy against the labels, smoothed (Szegedy et al. 2016)."""
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.float32), smoothing)
     return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets))
 
 

@@ -4,6 +4,8 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+from jaxnas.errors import UserError
+
 WARMUP_START = 0.001  # share of the learning rate at the first step of a warm-up
 
 
@@ -32,4 +34,12 @@ def warmup_cosine(peak: float, warmup: int, steps: int) -> optax.Schedule:
 
 def _decayed(params: PyTree) -> PyTree:
     """True where an array is a kernel, or a matrix that makes smaller kernels of larger ones."""
-    return jax.tree.map_with_path(lambda path, _: path[-1].key.startswith(("kernel", "transform")), params)
+    return jax.tree.map_with_path(lambda path, _: _is_kernel(path[-1].key), params)
+
+
+def _is_kernel(name: str) -> bool:
+    if name in ("scale", "shift", "bias"):
+        return False
+    if not name.startswith(("kernel", "transform")):
+        raise UserError(f"weight decay knows kernel, transform, scale, shift and bias, got an array {name!r}: name it as one of them")
+    return True

@@ -115,7 +115,7 @@ def tuned(
 def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
     """The share's rows of so many training images; and of its rows, those of every step of the whole network and of its classifier."""
     share_key, whole_key, head_key = jax.random.split(key, 3)
-    rows = jax.random.permutation(share_key, images)[: round(settings.share * images)]
+    rows = jax.random.permutation(share_key, jnp.arange(images, dtype=jnp.int32))[: round(settings.share * images)]
     parts = (whole_key, settings.epochs), (head_key, settings.head_epochs)
     whole, head = (_steps(key, epochs, len(rows), settings.batch_size) for key, epochs in parts)
     return rows, whole, head
@@ -169,7 +169,7 @@ def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[
     It is the network itself with the identity as its classifier.
     """
     width = len(params["classifier"]["kernel"])
-    params = {**params, "classifier": {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}}
+    params = {**params, "classifier": {"kernel": jnp.eye(width, dtype=jnp.float32), "bias": jnp.zeros(width, jnp.float32)}}
     if net.switched is not None and takes_switches(net):
         return partial(net.switched.logits, net.switched.calibrate(params, genome, calibration), genome)
     stats = statistics(net, params, genome, calibration)

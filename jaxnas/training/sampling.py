@@ -39,10 +39,10 @@ def macs_tables(space: Space, samples: int = SAMPLES, bins: int = BINS) -> dict[
         cost = space.costs(genomes).macs
         low = cost.min().astype(jnp.float32)
         width = jnp.maximum((cost.max() - low) * 1.0001 / bins, 1.0)  # the largest is just inside the last
-        counts = MacsTable(low, width, jnp.zeros(bins), jnp.zeros((bins, len(space.genes), choices)))
-        inside = jax.nn.one_hot(counts.bin(cost), bins)
+        counts = MacsTable(low, width, jnp.zeros(bins, jnp.float32), jnp.zeros((bins, len(space.genes), choices), jnp.float32))
+        inside = jax.nn.one_hot(counts.bin(cost), bins, dtype=jnp.float32)
         number = jnp.sum(inside, 0)
-        chosen = jnp.einsum("sb,sgc->bgc", inside, jax.nn.one_hot(genomes, choices))
+        chosen = jnp.einsum("sb,sgc->bgc", inside, jax.nn.one_hot(genomes, choices, dtype=jnp.float32))
         return counts._replace(bins=jnp.log(number / samples), genes=jnp.log(chosen / jnp.maximum(number, 1)[:, None, None]))
 
     return {size: table(jnp.int32(i)) for i, size in enumerate(space.resolutions)}

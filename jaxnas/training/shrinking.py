@@ -8,7 +8,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxnas.spaces.space import Space
+from jaxnas.errors import UserError
+from jaxnas.spaces.space import Gene, Space
 from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.channels import sort_channels
@@ -20,6 +21,7 @@ from jaxnas.types import Genomes, PRNGKey
 
 KD_RATIO = 1.0  # weight of the teacher's soft labels, beside the hard ones
 ALL = 1 << 10  # down to the smallest choice
+SHRUNK = ("kernel", "depth", "expand", "width")  # kinds of genes, the last words of their names
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,28 @@ def shrinking_schedule(peak: float, steps: int) -> optax.Schedule:
 
 
 def lowest(space: Space, phase: Phase) -> np.ndarray:
-    """The smallest choice that each gene may take in a phase, int32 (genes,); the largest is always allowed."""
+    """The smallest choice that each gene may take in a phase, int32 (genes,); the largest is always allowed.
+
+    Raises:
+        UserError: see `check_genes`.
+    """
+    check_genes(space)
     down = {"kernel": phase.kernel, "depth": phase.depth, "expand": phase.expand, "width": phase.expand}
-    below = [next((n for kind, n in down.items() if kind in gene.name), 0) for gene in space.genes]
+    below = [down.get(_kind(gene), 0) for gene in space.genes]
     return np.maximum(space.largest - np.array(below), 0).astype(np.int32)
+
+
+def check_genes(space: Space) -> None:
+    """Refuses a space with a gene that no phase makes elastic; the static one is drawn by itself."""
+    elastic = [gene for gene in space.genes if not gene.static and len(gene.choices) > 1]
+    if unknown := [gene.name for gene in elastic if _kind(gene) not in SHRUNK]:
+        raise UserError(
+            f"ofa shrinks genes whose names end in {', '.join(SHRUNK)}, space {space.name} has {unknown[0]}: choose another train.method"
+        )
+
+
+def _kind(gene: Gene) -> str:
+    return gene.name.rpartition("_")[2]
 
 
 def begin_phase(net: Supernet, phase: int, params: Params, teacher: Params) -> tuple[Params, Params]:
@@ -89,7 +109,7 @@ def begin_phase(net: Supernet, phase: int, params: Params, teacher: Params) -> t
     if phase == 1:
         teacher = jax.tree.map(jnp.copy, params)
     if PHASES[phase].expand > PHASES[phase - 1].expand:
-        expand = np.array(["expand" in gene.name for gene in net.space.genes])
+        expand = np.array([_kind(gene) == "expand" for gene in net.space.genes])
         ops = net.ops(np.where(expand, lowest(net.space, PHASES[phase - 1]), net.space.largest))
         params = jax.jit(lambda params: sort_channels(params, ops))(params)
     return params, teacher

@@ -239,3 +239,19 @@ def test_the_initial_network_ignores_its_blocks(small):
     one, other = (small.masked(params, small.images, genome)[0] for genome in (shallow, deep))
     assert difference(one, other) < 1e-6
     assert jnp.max(jnp.abs(one)) > 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_stem_of_grey_and_of_colour_images_begins_equally_wide(channels):
+    """He et al.: the standard deviation is sqrt(2 / fan-out), 9 times the output channels; of depthwise filters 9."""
+    found = elastic.kaiming(jax.random.key(0), (3, 3, channels, 256))
+    assert float(jnp.std(found)) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.1)
+    depthwise = elastic.kaiming(jax.random.key(0), (3, 3, 1, 256), groups=256)
+    assert float(jnp.std(depthwise)) == pytest.approx((2 / 9) ** 0.5, rel=0.1)
+
+
+def test_a_supernet_of_grey_images_begins_so(small_mobilenet):
+    params = build(small_mobilenet((8,), 1, 10)).init(jax.random.key(0))
+    stem, depthwise = params["first_conv"]["kernel"], params["mb1"]["block0"]["depthwise"]["kernel"]
+    assert float(jnp.std(stem)) == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.25)
+    assert float(jnp.std(depthwise)) == pytest.approx((2 / 25) ** 0.5, rel=0.25)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.errors import UserError
 from jaxnas.supernets import subnet as subnet_module
 from jaxnas.supernets.norm import EPSILON
 from jaxnas.supernets.subnet import Subnet, fold, forward
@@ -243,3 +244,17 @@ def test_the_arrays_are_leaves_and_the_operators_are_structure():
     np.testing.assert_array_equal(halved.weights["stem"]["kernel"], subnet.weights["stem"]["kernel"] / 2)
     gradient = jax.jit(jax.grad(lambda subnet, images: subnet(images).sum()))(subnet, random_images(2, 13, 13, 3))
     assert all(jnp.any(arrays["kernel"] != 0) for arrays in gradient.weights.values())
+
+
+@pytest.mark.parametrize(("groups", "c_out"), [(2, 4), (4, 8)], ids=["grouped", "several filters a channel"])
+def test_grouped_convolutions_are_refused_where_they_would_be_computed(groups, c_out):
+    op = Op("conv", "mb1/grouped", (-1,), 5, 5, 4, c_out, kernel=3, groups=groups)
+    weights = {op.path: {"kernel": jnp.ones((3, 3, 4 // groups, c_out))}}
+    with pytest.raises(UserError, match=rf"mb1/grouped: only ordinary .* got {groups} groups of 4 channels in and {c_out} out"):
+        jax.eval_shape(lambda images: forward((op,), weights, images), jnp.ones((2, 5, 5, 4)))
+
+
+def test_groups_must_divide_the_channels():
+    for groups, c_out in ((0, 6), (4, 8), (3, 8)):
+        with pytest.raises(UserError, match=f"a: groups must divide the channels in and out, got {groups} groups of 6"):
+            Op("conv", "a", (-1,), 5, 5, 6, c_out, groups=groups)

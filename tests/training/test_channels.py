@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.errors import UserError
 from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training.channels import sort_channels
@@ -77,3 +78,11 @@ def test_what_is_not_a_middle_channel_is_left_alone(case):
         jax.tree.map(np.testing.assert_array_equal, found[name], params[name])
     jax.tree.map(np.testing.assert_array_equal, found["mb2"]["block0"], plain)
     np.testing.assert_array_equal(found["mb2"]["block1"]["depthwise"]["transform5"], matrices["transform5"])
+
+
+@pytest.mark.parametrize("extra", [{"cell1": {"block0": {}}}, {"mb2": {"block0": {"attention": {"kernel": np.ones(1)}}}}])
+def test_a_supernet_of_other_parts_is_refused(case, extra):
+    """Sorting a part's channels and not its neighbours' would make another function of it; leaving it alone would be a silent gap."""
+    _, params, _, _ = case
+    with pytest.raises(UserError, match=r"channels are sorted in stages mb1, mb2, .* got a part (cell1|mb2/block0/attention): choose"):
+        sort_channels(params | extra)

@@ -1,12 +1,14 @@
 """Dropout and drop-connect: where, how often, and what is left."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import Arrays, forward
@@ -85,3 +87,14 @@ def test_it_is_a_function_of_the_key(little, randomised):
     first, again, other = (logits(jax.random.key(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+def test_a_share_that_would_drop_nothing_is_refused(ops):
+    elsewhere = tuple(replace(op, path=op.path.replace("mb", "cell")) for op in ops)
+    with pytest.raises(UserError, match=r"train.drop_connect knows branches in blocks like mb2/block1, got one that ends in 'cell1/"):
+        drop_rates(elsewhere, 0.0, 0.2)
+    with pytest.raises(UserError, match=r"train.drop_connect needs a block of stride 1"):
+        drop_rates(ops[:1], 0.0, 0.2)
+    with pytest.raises(UserError, match=r"train.dropout needs a linear layer"):
+        drop_rates(ops[:-1], 0.2, 0.0)
+    assert set(drop_rates(elsewhere, 0.3, 0.0).values()) == {0.0, 0.3}

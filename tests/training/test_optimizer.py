@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxnas.errors import UserError
 from jaxnas.training.optimizer import sgd, warmup_cosine
 
 
@@ -20,6 +21,11 @@ def test_the_optimizer_decays_kernels_and_their_transforms_only():
     for name in names[:3]:
         np.testing.assert_allclose(updated[name], 2 - 0.5 * 1.9 * 0.1 * 2, rtol=1e-6)  # Nesterov: 1 + momentum at the first step
     assert all((updated[name] == 2).all() for name in names[3:])
+
+
+def test_an_array_of_another_name_is_refused_rather_than_left_without_decay():
+    with pytest.raises(UserError, match=r"weight decay knows kernel, .* got an array 'query'"):
+        sgd(0.5, weight_decay=0.1).init({"a": {"query": jnp.ones(2)}})
 
 
 def test_the_optimizer_clips_by_value_and_has_nesterov_momentum():

@@ -1,10 +1,15 @@
 """Progressive shrinking: its schedule, what each phase may draw, and its gradients."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.data.augment import Augmentation
+from jaxnas.errors import UserError
+from jaxnas.training.loop import TrainConfig, make_step
 from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.training.shrinking import (
     ALL,
@@ -133,3 +138,13 @@ def test_a_phase_begins_with_a_new_teacher_or_with_sorted_channels(net, randomis
     width = 48  # of the expand ratio that the phase before could go down to
     assert (np.diff(importance(second)[:width]) <= 1e-5).all() and (np.diff(importance(second)[width:]) <= 1e-5).all()
     assert importance(second)[width] > importance(second)[width - 1]
+
+
+def test_a_gene_that_no_phase_makes_elastic_is_refused(net):
+    edge = replace(net.space.genes[-1], name="edge_0_1")
+    space = replace(net.space, genes=(*net.space.genes[:-1], edge))
+    with pytest.raises(UserError, match=r"ofa shrinks genes whose names end in kernel, .* space little has edge_0_1: choose another"):
+        lowest(space, PHASES[0])
+    with pytest.raises(UserError, match="edge_0_1"):  # and before the first step
+        make_step(net._replace(space=space), TrainConfig(method="ofa"), Augmentation(), 10)
+    lowest(replace(space, genes=(*space.genes[:-1], replace(edge, choices=(3,)))), PHASES[0])  # one choice needs no phase
