@@ -101,7 +101,8 @@ class SearchConfig:
     """The multi-objective search and its evaluation."""
 
     algorithm: str = "nsga2"
-    """nsga2, nsga3, moead, islands (four of NSGA-II), evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's."""
+    """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each), evolution (regularized), elitist, local, random, or
+    evosax:NAME, any of evosax's."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
@@ -192,7 +193,7 @@ SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multipli
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
     "nsga2": lambda settings: NSGA2(settings.population, _variation(settings), objectives=len(settings.objectives)),
-    "islands": lambda settings: Islands(NSGA2(max(settings.population // 4, 2), _variation(settings), objectives=len(settings.objectives))),
+    "islands": lambda settings: Islands(NSGA2(_island(settings.population), _variation(settings), objectives=len(settings.objectives))),
     "nsga3": lambda settings: NSGA3(settings.population, _variation(settings), objectives=len(settings.objectives)),
     "moead": lambda settings: MOEAD(
         settings.population, _variation(settings), neighbours=min(20, settings.population), objectives=len(settings.objectives)
@@ -269,6 +270,18 @@ def _place(device: str) -> tuple[str, str]:
     """
     _, host, python = [*device.split(":", 2), "", ""][:3]
     return host, python or "python3"
+
+
+def _island(population: int) -> int:
+    """A quarter of the population; a `UserError` where there is none, or where it holds no more than the migrants."""
+    step, least = Islands.count, Islands.count * (Islands.migrants + 1)
+    below = max(population // step * step, least)
+    if population != below:
+        nearest = f"{below} and {below + step}" if below < population else f"{below}"
+        raise UserError(
+            f"search.population must be a multiple of {step} from {least} on for the islands, got {population}: the nearest are {nearest}"
+        )
+    return population // step
 
 
 def _variation(settings: SearchConfig) -> Discrete:

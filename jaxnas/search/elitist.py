@@ -34,7 +34,7 @@ class Elitist(NSGA2):
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         parents_key, mutation_key, cross_key, duplicates_key = jax.random.split(key, 4)
         best = max(2, round(self.parents * self.population))
-        one, other = jax.random.randint(parents_key, (2, self.population), 0, best)  # members are sorted, best first
+        one, other = jax.random.randint(parents_key, (2, self.population), 0, best, jnp.int32)  # members are sorted, best first
         half = jnp.arange(self.population) < (self.population + 1) // 2
         mutated = self.variation.change(mutation_key, space, state.genomes[one], half)
         crossed, _, exchanged = self.variation.cross(cross_key, space, state.genomes[one], state.genomes[other])

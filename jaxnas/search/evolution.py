@@ -98,5 +98,5 @@ class RegularizedEvolution:
 
     def _tournaments(self, key: PRNGKey, state: State) -> Int[Array, "n"]:
         """The winner of a tournament for each child."""
-        drawn = jax.random.randint(key, (self.population, self.sample), 0, self.members)
+        drawn = jax.random.randint(key, (self.population, self.sample), 0, self.members, jnp.int32)
         return drawn[jnp.arange(self.population), state.place[drawn].argmin(axis=1)]

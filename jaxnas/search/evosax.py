@@ -67,7 +67,7 @@ class Evosax:
         @_one_at_a_time
         def started(init_key, first_key):
             if _evolves_population(strategy):
-                keys = jax.random.normal(first_key, (self.population, genes))
+                keys = jax.random.normal(first_key, (self.population, genes), jnp.float32)
                 return strategy.init(init_key, keys, jnp.zeros(self.population), params), keys
             return strategy.ask(first_key, strategy.init(init_key, jnp.zeros(genes), params), params)[::-1]
 
@@ -128,7 +128,7 @@ def known() -> dict[str, type]:
 @cache
 def _strategy(name: str, population: int, genes: int) -> tuple[Any, Any]:
     """evosax's algorithm and its settings; one object for all, because evosax's programs are compiled for each object."""
-    with jax.ensure_compile_time_eval():
+    with jax.enable_x64(False), jax.ensure_compile_time_eval():
         try:
             strategy = known()[name](population_size=population, solution=jnp.zeros(genes))
         except AssertionError as error:
@@ -146,12 +146,14 @@ def _one_at_a_time(function: Callable) -> Callable:
     """Searches that are mapped are taken one after another, as they are alone, bit for bit.
 
     In a batch, sums and products round differently, of which eigenvectors make another search. Nor does the compiler
-    fuse this with what surrounds it. Results lose weak types, so that every state has the type of the first.
+    fuse this with what surrounds it. Results lose weak types, so that every state has the type of the first, and evosax
+    counts in 32 bits, whatever JAX is set to.
     """
 
     @jax.custom_batching.sequential_vmap
     def alone(*arguments):
-        found = jax.lax.optimization_barrier(function(*jax.lax.optimization_barrier(arguments)))
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), found)
+        with jax.enable_x64(False):
+            found = jax.lax.optimization_barrier(function(*jax.lax.optimization_barrier(arguments)))
+            return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), found)
 
     return alone

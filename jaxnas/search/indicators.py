@@ -22,7 +22,7 @@ def hypervolume(fitness: Fitness, reference: Float[Array, "objectives"]) -> Floa
 
     A sweep along the last objective over a grid of the first ones, whose cells hold how deep the points passed so far reach
     on the axis that is left: O(n log n), O(n^2), O(n^3) time and O(n), O(n), O(n^2) memory for two, three, four objectives.
-    Points at minus infinity give infinity.
+    Points at minus infinity give infinity, as do those below a reference that is infinite.
 
     Raises:
         UserError: another number of objectives, or too many points of four.
@@ -35,8 +35,11 @@ def hypervolume(fitness: Fitness, reference: Float[Array, "objectives"]) -> Floa
         raise UserError(f"hypervolume takes 2, 3 or 4 objectives, got {objectives}; leave out some")
     if n ** (objectives - 2) > CELLS:
         raise UserError(f"hypervolume of 4 objectives takes at most {int(CELLS**0.5)} points, got {n}; give it the front alone")
+    if not n:
+        return jnp.zeros((), jnp.float32)
     inside = (fitness < reference).all(axis=1, keepdims=True)  # False for NaN
-    infinite = (inside & (fitness == -jnp.inf)).any()
+    infinite = (inside & ((fitness == -jnp.inf) | (reference == jnp.inf))).any()
+    reference = jnp.where(jnp.isinf(reference), 0, reference)
     points = jnp.where(inside & jnp.isfinite(fitness), fitness, reference)
     points, end = points / 8, reference / 8  # the range of the largest floats overflows
     scale = jnp.frexp(end - points.min(axis=0))[1]  # of each axis, in powers of two, which round nothing

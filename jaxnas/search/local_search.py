@@ -86,7 +86,7 @@ class LocalSearch:
 
     def _picked(self, key: PRNGKey, untried: Bool[Array, "n neighbours"]) -> tuple[Int[Array, "n"], Int[Array, "n"]]:
         """Members and moves, untried ones first: every member's first, in random order, then every member's second, ..."""
-        draw = jnp.where(untried, jax.random.uniform(key, untried.shape), 2.0)
+        draw = jnp.where(untried, jax.random.uniform(key, untried.shape, jnp.float32), 2.0)
         turn = jnp.argsort(jnp.argsort(draw, axis=1), axis=1)
         order = jnp.lexsort((draw.ravel(), turn.ravel(), ~untried.ravel()))[: self.population]
         return order // untried.shape[1], order % untried.shape[1]
@@ -101,12 +101,14 @@ def sizes(space: AnySpace) -> Int[np.ndarray, "genes"]:
     """Number of choices of each gene, which a `Box` has none of."""
     if isinstance(space, Box):
         raise UserError(f"local search needs a space of choices, got the box {space.name}; use another algorithm")
+    if (space.sizes == 1).all():
+        raise UserError(f"local search needs two networks or more, got the space {space.name} of one; give a gene more choices")
     return space.sizes
 
 
 def moves(sizes: Int[np.ndarray, "genes"]) -> Int[np.ndarray, "neighbours 2"]:
     """Every gene, and every step from a choice of it to another one."""
-    return np.array([(gene, step) for gene, size in enumerate(sizes) for step in range(1, size)], np.int32)
+    return np.array([(gene, step) for gene, size in enumerate(sizes) for step in range(1, size)], np.int32).reshape(-1, 2)
 
 
 def moved(genomes: Genomes, move: Int[Array | np.ndarray, "*n 2"], sizes: Int[Array | np.ndarray, "genes"]) -> Genomes:

@@ -12,6 +12,8 @@ from jaxnas.errors import UserError
 from jaxnas.search.algorithm import Algorithm, AnySpace, Asked, State
 from jaxnas.types import Fitness, PRNGKey
 
+PATIENCE = 10  # generations that may fail as a whole before anything has succeeded
+
 
 class Archive(NamedTuple):
     """Every candidate evaluated, in order: `population` rows a generation."""
@@ -37,12 +39,12 @@ def search(
 ) -> Archive:
     """Run `generations` generations, the initial population being the first, and return everything evaluated.
 
-    `evaluate` maps genomes, int32 (population, genes), to fitness (population, objectives). `on_generation` gets the
+    `evaluate` maps genomes, int32 (population, genes), to fitness (population, objectives), kept as float32. `on_generation` gets the
     number and the archive after each generation evaluated, to save it. Given back as `recorded`, the archive is
     replayed, not evaluated again, and the outcome is bit-identical to that of a search never interrupted.
 
     Raises:
-        UserError: `recorded` is not the start of this search, or every candidate of a generation failed.
+        UserError: `recorded` is not the start of this search, or every candidate of the first `PATIENCE` generations, or of all, failed.
     """
     if generations < 1:
         raise UserError(f"generations must be at least 1, got {generations}; the initial population counts as one")
@@ -55,9 +57,11 @@ def search(
         if archive is not None and generation < done:
             state = _tell(algorithm, space, state, asked, _replay(archive, generation, asked))
             continue
-        fitness = _evaluate(evaluate, generation, asked)
+        fitness = _evaluate(evaluate, asked)
         state = _tell(algorithm, space, state, asked, fitness)
         archive = _append(archive, generation, asked, fitness)
+        if generation + 1 == min(PATIENCE, generations):
+            _check_succeeds(archive)
         on_generation(generation, archive)
     assert archive is not None  # there is at least one generation
     return archive
@@ -107,17 +111,21 @@ def _replay(recorded: Archive, generation: int, asked: Asked) -> np.ndarray:
     return np.asarray(recorded.fitness[rows], np.float32)
 
 
-def _evaluate(evaluate: Callable[[np.ndarray], np.ndarray], generation: int, asked: Asked) -> np.ndarray:
+def _evaluate(evaluate: Callable[[np.ndarray], np.ndarray], asked: Asked) -> np.ndarray:
     genomes = np.asarray(asked.genomes)
     fitness = np.array(evaluate(genomes), np.float32)
     if fitness.ndim != 2 or len(fitness) != len(genomes):
         raise ValueError(f"evaluate must return shape ({len(genomes)}, objectives), got {fitness.shape}")
-    if np.isnan(fitness).any(axis=1).all():
-        raise UserError(
-            f"expected some candidates of generation {generation} to evaluate, but all {len(fitness)} have NaN fitness; "
-            "mend the objectives and run again, this generation was not recorded"
-        )
     return fitness
+
+
+def _check_succeeds(archive: Archive) -> None:
+    """Refuses to go on where nothing has ever succeeded: algorithms cope with single generations that fail."""
+    if np.isnan(archive.fitness).any(axis=1).all():
+        raise UserError(
+            f"expected some candidates of the first {archive.generation[-1] + 1} generations to evaluate, but all {len(archive.fitness)} "
+            "have NaN fitness; mend the objectives and start anew"
+        )
 
 
 def _append(archive: Archive | None, generation: int, asked: Asked, fitness: np.ndarray) -> Archive:

@@ -13,7 +13,7 @@ from jaxnas.errors import UserError, choose
 from jaxnas.search import pareto
 from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
 from jaxnas.search.scalarization import SCALARS, das_dennis, divisions_within, extremes, nothing_extreme, scalars
-from jaxnas.search.variation import Discrete, Variation, check_probabilities, nothing_seen, remember, without_duplicates
+from jaxnas.search.variation import Discrete, Variation, check_probabilities, happens, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
@@ -128,15 +128,15 @@ class MOEAD:
 
     def _local(self, state: State) -> Bool[Array, "n"]:
         """Which subproblems keep to their neighbours in this generation."""
-        return jax.random.bernoulli(jax.random.fold_in(state.key, state.generation), self.locality, (self.population,))
+        return happens(jax.random.fold_in(state.key, state.generation), self.locality, (self.population,))
 
     def _pairs(self, key: PRNGKey, local: Bool[Array, "n"]) -> Int[Array, "2 n"]:
         """Two different parents for each subproblem, of its neighbours or of all."""
         n, neighbourhood = self.population, jnp.asarray(self.neighbourhood)
         pool = jnp.where(local, neighbourhood.shape[1], n)
         first_key, step_key = jax.random.split(key)
-        first = jax.random.randint(first_key, (n,), 0, pool)
-        second = (first + jax.random.randint(step_key, (n,), 1, pool)) % pool
+        first = jax.random.randint(first_key, (n,), 0, pool, jnp.int32)
+        second = (first + jax.random.randint(step_key, (n,), 1, pool, jnp.int32)) % pool
         places = jnp.stack([first, second])
         return jnp.where(local, neighbourhood[jnp.arange(n), jnp.minimum(places, neighbourhood.shape[1] - 1)], places)
 

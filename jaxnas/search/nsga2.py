@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
 from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
-from jaxnas.search.variation import Discrete, Variation, mated, nothing_seen, remember, without_duplicates
+from jaxnas.search.variation import WORD, Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
@@ -32,9 +32,10 @@ class State(NamedTuple):
 class NSGA2:
     """Evolves a population towards the whole front of non-dominated candidates.
 
-    The first generation is uniform over the space. Later ones: parents win binary tournaments on (rank, crowding), in
-    which every member takes part equally often, and come in pairs. A child that means the same network as an evaluated
-    candidate or an earlier child is mutated again a few times, and then accepted as it is.
+    The first generation is uniform over the space. Later ones: parents win tournaments of two different members, in which
+    every member takes part equally often: who dominates the other wins, else who has more room (crowding). They come in
+    pairs. A child that means the same network as an evaluated candidate or an earlier child is mutated again a few times,
+    and then accepted as it is.
 
     Parents and children compete for the places: by rank, then by crowding, then the newer first. Failed candidates only
     fill places that nobody else can, and are parents only if the whole population failed. Under `limits` a candidate
@@ -71,7 +72,7 @@ class NSGA2:
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         pairs_key, cross_key, mutation_key, duplicates_key = jax.random.split(key, 4)
-        children, parents = mated(cross_key, space, self.variation, state.genomes, state.rows, _tournaments(pairs_key, state))
+        children, parents = mated(cross_key, space, self.variation, state.genomes, state.rows, _tournaments(pairs_key, state, self.limits))
         children = self.variation.mutate(mutation_key, space, children)
         if self.avoid_duplicates:
             children = without_duplicates(duplicates_key, space, self.variation, children, state.seen)
@@ -97,13 +98,17 @@ class NSGA2:
         return rank, crowding, pareto.survivors(rank, crowding, self.population)
 
 
-def _tournaments(key: PRNGKey, state: State) -> Int[Array, "2 pairs"]:
-    """Winners of tournaments of two, in pairs; of members that did not fail (of all if all did) each competes equally often."""
+def _tournaments(key: PRNGKey, state: State, limits: tuple[float | None, ...]) -> Int[Array, "2 pairs"]:
+    """Winners of tournaments of two members, in pairs; of those that did not fail (of all if all did) each competes equally often."""
     n = len(state.rank)
-    pairs = (n + 1) // 2
-    orders = jax.vmap(lambda draws: pareto.lexsort((draws, 32)))(jax.random.bits(key, (-(-4 * pairs // n), n))).reshape(-1)
     valid = jnp.sum(~pareto.failed(state.fitness))  # failed members are the last ones
-    one, other = (orders[: 4 * pairs] % jnp.where(valid > 0, valid, n)).reshape(2, 2, pairs)
-    tied = state.rank[other] == state.rank[one]
-    better = (state.rank[other] < state.rank[one]) | (tied & (state.crowding[other] > state.crowding[one]))
-    return jnp.where(better, other, one)
+    valid = jnp.where(valid > 0, valid, n)
+    draws = jnp.where(jnp.arange(n) < valid, jax.random.bits(key, (2, n), jnp.uint32) >> 1, WORD)
+    orders = jax.vmap(lambda draws: pareto.lexsort((draws, 32)))(draws)
+    # Neighbours in a random order are two different members, where there are two; so are the winners of most neighbouring tournaments.
+    one, other = orders[:, jnp.arange(n + n % 2) % valid].reshape(-1, 2).T
+    violation = pareto.total_violation(state.fitness, limits or (None,) * state.fitness.shape[1])
+    wins, loses = (
+        pareto.dominates(state.fitness[a], state.fitness[b], violation[a], violation[b]) for a, b in ((other, one), (one, other))
+    )
+    return jnp.where(wins | (~loses & (state.crowding[other] > state.crowding[one])), other, one).reshape(-1, 2).T

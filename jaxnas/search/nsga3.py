@@ -189,7 +189,7 @@ def chosen(
     member_key, niche_key = jax.random.split(key)
     split = rank == jnp.sort(rank)[count - 1]
     members = jax.ops.segment_sum((rank < jnp.sort(rank)[count - 1]).astype(jnp.int32), niche, niches)
-    turn = jax.random.uniform(member_key, (n,))
+    turn = jax.random.uniform(member_key, (n,), jnp.float32)
     nearest = _least(jnp.where(split, distance, jnp.inf), niche, niches)
     first = _least(jnp.where(nearest & split, turn, jnp.inf), niche, niches) & (members[niche] == 0)
     group = jnp.where(split, niche, niches)
@@ -197,7 +197,7 @@ def chosen(
     start = jnp.searchsorted(group[order], jnp.arange(niches + 1))
     position = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32)) - start[group]
     level = jnp.where(failed, jnp.arange(n), members[niche] + position)
-    return jnp.lexsort((jax.random.uniform(niche_key, (niches,))[niche], level, rank))[:count]
+    return jnp.lexsort((jax.random.uniform(niche_key, (niches,), jnp.float32)[niche], level, rank))[:count]
 
 
 def _least(values: Float[Array, "n"], niche: Int[Array, "n"], niches: int) -> Bool[Array, "n"]:

@@ -6,20 +6,22 @@ than every other row and equal to the other failed ones.
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt
+from jaxtyping import Array, Bool, Float, Int, Num, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness
 
+Points = Num[Array | np.ndarray, "n objectives"]  # fitness, or whole numbers
 INFINITY = 0xFF800000  # its key; values that are worse lie above
 FAILED, UNUSED = 2**32 - 2, 2**32 - 1
 
 
-def failed(fitness: Fitness) -> Bool[Array, "n"]:
+def failed(fitness: Points) -> Bool[Array, "n"]:
     """Which rows failed: a NaN in any objective."""
     return jnp.isnan(fitness).any(axis=1)
 
@@ -41,8 +43,10 @@ def total_violation(fitness: Fitness, limits: tuple[float | None, ...]) -> Float
     return total
 
 
-def rank(fitness: Fitness, violation: Float[Array, "n"] | None = None) -> Int[Array, "n"]:
+def rank(fitness: Points, violation: Float[Array, "n"] | None = None) -> Int[Array, "n"]:
     """Non-dominated rank from 0, the front; failed rows share the rank after the last, duplicates share theirs.
+
+    Values are compared in the type that they come in: whole numbers and float64, also of NumPy, are not rounded to float32.
 
     `violation` (0 = feasible, NaN = failed) makes it constrained dominance (Deb et al. 2002, section VI): infeasible rows come
     after the feasible ones, by their violation alone; equal ones share a rank.
@@ -54,13 +58,15 @@ def rank(fitness: Fitness, violation: Float[Array, "n"] | None = None) -> Int[Ar
     [0, 0, 1, 2]
     """
     keys = _keys(fitness, violation)
+    if not len(fitness):
+        return jnp.zeros(0, jnp.int32)
     order = lexsort(*((key, 32) for key in keys))
     keys = [key[order] for key in keys]
     ranks = _rank_two(keys[0], keys[-1]) if len(keys) <= 2 else _rank_many(keys)
     return jnp.zeros_like(ranks).at[order].set(ranks, unique_indices=True, mode="promise_in_bounds")
 
 
-def _keys(fitness: Fitness, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:
+def _keys(fitness: Points, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:
     """The objectives as integers of the same order; all of an infeasible row are beyond infinity, by its violation."""
     keys, bad = [_key(values) for values in fitness.T], failed(fitness)
     if violation is not None:
@@ -69,17 +75,18 @@ def _keys(fitness: Fitness, violation: Float[Array, "n"] | None) -> list[UInt[Ar
     return [jnp.where(bad, jnp.uint32(FAILED), key) for key in keys]
 
 
-def _key(values: Float[Array, "n"]) -> UInt[Array, "n"]:
+def _key(values: Num[Array | np.ndarray, "n"]) -> UInt[Array, "n"]:
     """Integers in the order of the values, ties equal; NaN means nothing. XLA's CPU compares floats slowly, and through a call."""
-    if values.dtype.itemsize > 4:
+    if values.dtype.itemsize > 4 or not jnp.issubdtype(values.dtype, jnp.floating):
         return _place(values, jnp.uint32)
     bits = jax.lax.bitcast_convert_type(jnp.where(values == 0, 0, values).astype(jnp.float32), jnp.uint32)  # -0 is 0
     return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
 
 
-def _place(values: Float[Array, "n"] | UInt[Array, "n"], dtype: jax.typing.DTypeLike) -> Int[Array, "n"] | UInt[Array, "n"]:
-    """How many values are less than each."""
-    return jnp.searchsorted(jnp.sort(values), values).astype(dtype)
+def _place(values: Num[Array | np.ndarray, "n"], dtype: jax.typing.DTypeLike) -> Int[Array, "n"] | UInt[Array, "n"]:
+    """How many values are less than each; on the host for NumPy's, which JAX would round."""
+    xp: Any = np if isinstance(values, np.ndarray) else jnp
+    return jnp.asarray(xp.searchsorted(xp.sort(values), values), dtype)
 
 
 def lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array, "n"]:
@@ -141,7 +148,19 @@ def _rank_many(keys: list[UInt[Array, "n"]]) -> Int[Array, "n"]:
     return jax.lax.fori_loop(0, n, push, jnp.zeros(n, dtype)).astype(jnp.int32)
 
 
-def crowding(fitness: Fitness, rank: Int[Array, "n"]) -> Float[Array, "n"]:
+def dominates(
+    one: Float[Array, "*n objectives"],
+    other: Float[Array, "*n objectives"],
+    one_violation: Float[Array, "*n"],
+    other_violation: Float[Array, "*n"],
+) -> Bool[Array, "*n"]:
+    """Whether each row of `one` dominates its row of `other` (constrained dominance; violation 0 = feasible); a NaN never does."""
+    better = (one <= other).all(axis=-1) & (one < other).any(axis=-1)
+    feasible = (one_violation == 0) & (other_violation == 0)
+    return jnp.where(feasible, better, one_violation < other_violation)
+
+
+def crowding(fitness: Points, rank: Int[Array, "n"]) -> Float[Array, "n"]:
     """Crowding distance of each row within its rank: the mean over objectives of the gap between its two neighbours.
 
     Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002, section III-B. Gaps are in units of
@@ -150,14 +169,16 @@ def crowding(fitness: Fitness, rank: Int[Array, "n"]) -> Float[Array, "n"]:
     get infinity; infinite values lie on the ends of the finite range; failed rows get 0. Never NaN.
     """
     n = fitness.shape[0]
+    if not n:
+        return jnp.zeros(0, jnp.float32)
     group = jnp.where(failed(fitness), n, rank)
-    gaps = jax.vmap(partial(_gaps, group=group), in_axes=1)(fitness)
+    gaps = jax.vmap(partial(_gaps, group=group), in_axes=1)(jnp.asarray(fitness))
     size = jnp.bincount(group, length=n + 1)[group]
     distance = jnp.where(size <= 2, jnp.inf, gaps.mean(axis=0))
     return jnp.where(group == n, 0.0, distance)
 
 
-def _gaps(values: Float[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
+def _gaps(values: Num[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
     """Distance between the neighbours of each value within its group, in units of the group's range."""
     n = values.shape[0]
     order = lexsort((group, n.bit_length()), (_key(values), 32))
@@ -169,10 +190,10 @@ def _gaps(values: Float[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"
     new = jnp.append(True, group[1:] != group[:-1])
     gap = jnp.append(unit[1:], jnp.inf) - jnp.append(-jnp.inf, unit[:-1])
     gap = jnp.where(new | jnp.append(new[1:], True), jnp.inf, gap)
-    return jnp.zeros(n, values.dtype).at[order].set(jnp.where(high > low, gap, 0.0))
+    return jnp.zeros(n, gap.dtype).at[order].set(jnp.where(high > low, gap, 0.0))
 
 
-def _unit(values: Float[Array, "*n"], low: Float[Array, "*#n"], high: Float[Array, "*#n"]) -> Float[Array, "*n"]:
+def _unit(values: Num[Array, "*n"], low: Float[Array, "*#n"], high: Float[Array, "*#n"]) -> Float[Array, "*n"]:
     """Values scaled from [low, high] to [0, 1], values beyond clipped; 0 where the range is empty."""
     half = 0.5 * high - 0.5 * low  # halves, because the range of the largest floats overflows
     return jnp.where(half > 0, (0.5 * jnp.clip(values, low, high) - 0.5 * low) / jnp.where(half > 0, half, 1.0), 0.0)
@@ -183,7 +204,7 @@ def survivors(rank: Int[Array, "n"], crowding: Float[Array, "n"], count: int) ->
     return lexsort((rank, len(rank).bit_length()), (_key(-crowding), 32))[:count]
 
 
-def front(fitness: Fitness) -> Bool[Array, "n"]:
+def front(fitness: Points) -> Bool[Array, "n"]:
     """Which rows no other row dominates; none if all failed.
 
     >>> front(jnp.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [jnp.nan, 0.0]])).tolist()
@@ -192,17 +213,19 @@ def front(fitness: Fitness) -> Bool[Array, "n"]:
     return (rank(fitness) == 0) & ~failed(fitness)
 
 
-def knee(fitness: Fitness) -> Int[Array, ""]:
+def knee(fitness: Points) -> Int[Array, ""]:
     """The row of the front that lies farthest from the line through the front's extremes, towards the ideal.
 
     Objectives are scaled to [0, 1] over the front (a constant one is 0, infinities lie on the ends), where the line,
     or the plane of more objectives, is `sum = 1`: the knee has the least sum. The first row wins a tie, as of a front of
-    two points, and -1 means that every row failed. A front that only bulges away from the ideal has an extreme as knee.
+    two points, and -1 means that every row failed, or there is none. A front that only bulges away from the ideal has an extreme as knee.
 
     >>> int(knee(jnp.array([[0.0, 10.0], [1.0, 2.0], [5.0, 1.0], [9.0, 0.0]])))
     1
     """
-    members = front(fitness)
+    if not len(fitness):
+        return jnp.int32(-1)
+    members, fitness = front(fitness), jnp.asarray(fitness)
     counted = members[:, None] & jnp.isfinite(fitness)
     low = jnp.where(counted, fitness, jnp.inf).min(axis=0, keepdims=True)
     high = jnp.where(counted, fitness, -jnp.inf).max(axis=0, keepdims=True)

@@ -54,22 +54,23 @@ class Discrete:
         check_probabilities(crossover=self.crossover, mutation=self.mutation)
         choose("crossover", self.kind, _SWAPS)
 
-    def cross(self, key: PRNGKey, space: Space, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+    def cross(self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
         crosses_key, swap_key = jax.random.split(key)
-        crosses = jax.random.bernoulli(crosses_key, self.crossover, first.shape[:1])
+        crosses = happens(crosses_key, self.crossover, first.shape[:1])
         swap = crosses[:, None] & _SWAPS[self.kind](swap_key, first.shape)
         return jnp.where(swap, second, first), jnp.where(swap, first, second), crosses
 
-    def mutate(self, key: PRNGKey, space: Space, genomes: Genomes) -> Genomes:
+    def mutate(self, key: PRNGKey, space: AnySpace, genomes: Genomes) -> Genomes:
         n, genes = genomes.shape
-        draws = jax.random.bits(key, (n, genes + 1))
+        draws = jax.random.bits(key, (n, genes + 1), jnp.uint32)
         return self._changed(draws[:, :genes], space, genomes, (draws[:, genes] >> 8) < self.mutation * 2**24)
 
-    def change(self, key: PRNGKey, space: Space, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
-        return self._changed(jax.random.bits(key, genomes.shape), space, genomes, chosen)
+    def change(self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+        return self._changed(jax.random.bits(key, genomes.shape, jnp.uint32), space, genomes, chosen)
 
-    def _changed(self, draws: UInt[Array, "n genes"], space: Space, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+    def _changed(self, draws: UInt[Array, "n genes"], space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
         """One random word for each gene, which takes most of a generation's time, says whether it changes and to what."""
+        space = _choices(space)
         free = space.sizes > 1
         words = jnp.where(free, draws, WORD)
         changes = words <= jnp.maximum(WORD // np.uint32(max(free.sum(), 1)), words.min(axis=1, keepdims=True))
@@ -79,7 +80,7 @@ class Discrete:
 def _uniform(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
     """A bit for each gene, 32 in a word."""
     n, genes = shape
-    words = jax.random.bits(key, (n, -(-genes // 32)))
+    words = jax.random.bits(key, (n, -(-genes // 32)), jnp.uint32)
     gene = np.arange(genes, dtype=np.uint32)
     return (words[:, gene // 32] >> (gene % 32)) & 1 == 1
 
@@ -87,14 +88,15 @@ def _uniform(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
 def _one_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
     """From a point on that leaves each parent at least one gene."""
     n, genes = shape
-    return jnp.arange(genes) >= jax.random.randint(key, (n, 1), 1, max(genes, 2))
+    return jnp.arange(genes) >= jax.random.randint(key, (n, 1), 1, max(genes, 2), jnp.int32)
 
 
 def _two_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
     """Between two different points, the genome taken as a ring: a segment of 1 to genes - 1 genes."""
     n, genes = shape
     start_key, length_key = jax.random.split(key)
-    start, length = jax.random.randint(start_key, (n, 1), 0, genes), jax.random.randint(length_key, (n, 1), 1, max(genes, 2))
+    start = jax.random.randint(start_key, (n, 1), 0, genes, jnp.int32)
+    length = jax.random.randint(length_key, (n, 1), 1, max(genes, 2), jnp.int32)
     return (jnp.arange(genes) - start) % genes < length
 
 
@@ -122,17 +124,18 @@ class Real:
     def __post_init__(self):
         check_probabilities(crossover=self.crossover, mutation=self.mutation)
 
-    def cross(self, key: PRNGKey, space: Box, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+    def cross(self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+        space = _box(space)
         crosses_key, genes_key, spread_key, swap_key = jax.random.split(key, 4)
-        crosses = jax.random.bernoulli(crosses_key, self.crossover, first.shape[:1])
+        crosses = happens(crosses_key, self.crossover, first.shape[:1])
         low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
         less, more = jnp.minimum(first, second), jnp.maximum(first, second)
-        gap, u = more - less, jax.random.uniform(spread_key, first.shape)
+        gap, u = more - less, jax.random.uniform(spread_key, first.shape, jnp.float32)
         below, above = (self._spread(u, 1 + 2 * room / jnp.where(gap > 0, gap, 1.0)) for room in (less - low, high - more))
         one = jnp.clip(0.5 * (less + more - below * gap), low, high)
         other = jnp.clip(0.5 * (less + more + above * gap), low, high)
-        crossed = crosses[:, None] & (gap > 0) & jax.random.bernoulli(genes_key, 0.5, first.shape)
-        swap = jax.random.bernoulli(swap_key, 0.5, first.shape)
+        crossed = crosses[:, None] & (gap > 0) & happens(genes_key, 0.5, first.shape)
+        swap = happens(swap_key, 0.5, first.shape)
         return (
             jnp.where(crossed, jnp.where(swap, other, one), first),
             jnp.where(crossed, jnp.where(swap, one, other), second),
@@ -146,27 +149,45 @@ class Real:
         contracting = u * alpha <= 1
         return jnp.where(contracting, u * alpha, 1 / jnp.where(contracting, 1.0, 2 - u * alpha)) ** power
 
-    def mutate(self, key: PRNGKey, space: Box, genomes: Genomes) -> Genomes:
+    def mutate(self, key: PRNGKey, space: AnySpace, genomes: Genomes) -> Genomes:
         chosen_key, genes_key, values_key = jax.random.split(key, 3)
-        chosen = jax.random.bernoulli(chosen_key, self.mutation, genomes.shape[:1])
-        genes = jax.random.bernoulli(genes_key, min(0.5, 1 / genomes.shape[1]), genomes.shape)
+        chosen = happens(chosen_key, self.mutation, genomes.shape[:1])
+        genes = happens(genes_key, min(0.5, 1 / genomes.shape[1]), genomes.shape)
         return self._moved(values_key, space, genomes, chosen[:, None] & genes)
 
-    def change(self, key: PRNGKey, space: Box, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+    def change(self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
         genes_key, values_key = jax.random.split(key)
-        draw = jax.random.uniform(genes_key, genomes.shape)
+        draw = jax.random.uniform(genes_key, genomes.shape, jnp.float32)
         genes = draw <= jnp.maximum(1 / genomes.shape[1], draw.min(axis=1, keepdims=True))
         return self._moved(values_key, space, genomes, chosen[:, None] & genes)
 
-    def _moved(self, key: PRNGKey, space: Box, genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
+    def _moved(self, key: PRNGKey, space: AnySpace, genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
+        space = _box(space)
         low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
-        u, power = jax.random.uniform(key, genomes.shape), self.mutation_index + 1
+        u, power = jax.random.uniform(key, genomes.shape, jnp.float32), self.mutation_index + 1
         down = u <= 0.5
         place = (genomes - low) / (high - low)
         v, room = jnp.where(down, 2 * u, 2 - 2 * u), jnp.where(down, place, 1 - place)
         step = 1 - (v + (1 - v) * (1 - room) ** power) ** (1 / power)
         moved = jnp.clip(genomes + jnp.where(down, -step, step) * (high - low), low, high)
         return jnp.where(mask, moved, genomes)
+
+
+def _choices(space: AnySpace) -> Space:
+    if not isinstance(space, Space):
+        raise UserError(f"the operators Discrete need a Space of choices, got the Box {space.name}: set variation to Real()")
+    return space
+
+
+def _box(space: AnySpace) -> Box:
+    if not isinstance(space, Box):
+        raise UserError(f"the operators Real need a Box, got the Space of choices {space.name}: set variation to Discrete()")
+    return space
+
+
+def happens(key: PRNGKey, probability: float, shape: tuple[int, ...]) -> Bool[Array, "*shape"]:
+    """True with this probability: the same draws whether JAX counts in 32 bits or in 64."""
+    return jax.random.bernoulli(key, jnp.float32(probability), shape)
 
 
 def check_probabilities(**probabilities: float) -> None:
@@ -190,10 +211,10 @@ def mated(
 
 
 def hashes(space: AnySpace, genomes: Genomes) -> UInt[Array, "n"]:
-    """A number for each network; those of different networks are almost always different."""
+    """A number above 0 for each network; those of different networks are almost always different."""
     words = jax.lax.bitcast_convert_type(jax.vmap(space.canonical)(genomes), jnp.uint32)
     places = jnp.arange(genomes.shape[1], dtype=jnp.uint32) * jnp.uint32(2654435769)
-    return jnp.sum(_mixed(words + places), axis=1, dtype=jnp.uint32)
+    return jnp.maximum(jnp.sum(_mixed(words + places), axis=1, dtype=jnp.uint32), 1)  # 0 is nobody's
 
 
 def _mixed(words: UInt[Array, "*n"]) -> UInt[Array, "*n"]:

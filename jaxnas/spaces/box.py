@@ -1,5 +1,6 @@
 """A continuous space: what genetic algorithms are compared on, and hyperparameters that are no choices."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -19,8 +20,11 @@ class Box:
     high: tuple[float, ...]
 
     def __post_init__(self):
-        if len(self.low) != len(self.high) or not all(low < high for low, high in zip(self.low, self.high, strict=True)):
-            raise UserError(f"box {self.name} needs as many low as high values, each below its high, got {self.low} and {self.high}")
+        bounds = list(zip(self.low, self.high, strict=False))
+        if len(self.low) != len(self.high) or not all(-math.inf < low < high < math.inf for low, high in bounds):
+            raise UserError(
+                f"box {self.name} needs as many low as high values, finite and each below its high, got {self.low} and {self.high}"
+            )
 
     @property
     def genes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from jaxnas.errors import UserError
 from jaxnas.types import Genome, Genomes, PRNGKey
 from jaxnas.workload import Costs, Layers, layer_costs
 
+CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
 ANYTHING = np.iinfo(np.int32).min  # what a gene needs that always matters
 
 
@@ -55,6 +56,9 @@ class Space:
     structure: Any = None
 
     def __post_init__(self):
+        for gene in self.genes:
+            if len(gene.choices) > CHOICES:
+                raise UserError(f"gene {gene.name} of {self.name} has {len(gene.choices)} choices, more than {CHOICES}: give it fewer")
         most = [sum(int(counts.max()) for counts in column) for column in zip(*self.tables, strict=True)]
         for what, limit, total in zip(("multiply-adds", "weights", "activations"), (2**31, 2**29, 2**29), most, strict=False):
             if total >= limit:

@@ -112,7 +112,7 @@ def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarra
                 return np.concatenate([error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1)
 
             def seen(_: int, archive: Archive) -> None:
-                advance(settings.population, best_error=float(np.nanmin(archive.fitness[:, 0])))
+                advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
 
             return search(algorithm, job.space, key, evaluate, settings.generations, None, seen).genomes
 

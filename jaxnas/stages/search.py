@@ -64,7 +64,7 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
 
         def save(_: int, archive: Archive) -> None:
             job.run.write_npz(file, **archive._asdict(), seed=np.int64(job.config.seed), objectives=np.array(settings.objectives))
-            advance(settings.population, best_error=float(np.nanmin(archive.fitness[:, 0])))
+            advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
 
         search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
 

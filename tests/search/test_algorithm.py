@@ -24,6 +24,8 @@ from jaxnas.search.moead import MOEAD
 from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.nsga3 import NSGA3
 from jaxnas.search.random_search import RandomSearch
+from jaxnas.search.variation import Real
+from jaxnas.spaces.box import Box
 
 CMA_ES = Evosax("CMA_ES", 9)
 ALGORITHMS = [
@@ -145,6 +147,27 @@ def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space
     for i, key in enumerate(keys):
         alone = search(algorithm, space, key, lambda genomes: np.asarray(fitness(genomes)), 12)
         assert_identical([np.asarray(array[i]) for array in many], alone)
+
+
+def test_64_bits_change_nothing(algorithm, space):
+    fitness = jax.jit(conflict)
+    with jax.enable_x64(True):
+        wide = search(algorithm, space, jax.random.key(0), lambda genomes: np.asarray(fitness(genomes)), GENERATIONS)
+    narrow = search(algorithm, space, jax.random.key(0), lambda genomes: np.asarray(fitness(genomes)), GENERATIONS)
+    assert_identical(wide, narrow)
+
+
+def test_64_bits_change_nothing_in_a_box():
+    box, algorithm = Box("box", (0.0, -1.0), (1.0, 2.0)), NSGA2(9, Real())
+    many, alone = [], []
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            key = jax.random.key(0)
+            many.append(search_many(algorithm, box, key[None], lambda genomes, _: genomes**2, 4))
+            alone.append(search(algorithm, box, key, lambda genomes: genomes**2, 4))
+    assert alone[0].genomes.dtype == np.float32 and len(np.unique(alone[0].genomes, axis=0)) == 36
+    assert_identical(*alone)
+    assert_identical([np.asarray(array[0]) for array in many[1]], alone[0])
 
 
 @pytest.mark.slow

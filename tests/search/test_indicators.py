@@ -88,6 +88,13 @@ def test_hypervolume_is_never_nan(objectives):
         assert not np.isnan(volume(fitness, reference))
 
 
+def test_hypervolume_below_an_infinite_reference_and_of_no_points():
+    points = jnp.array([[1.0, 2.0], [2.0, 1.0]])
+    assert volume(points, jnp.array([jnp.inf, 3.0])) == jnp.inf
+    assert volume(points, jnp.array([jnp.inf, 1.0])) == 0
+    assert volume(points[:0], jnp.array([3.0, 3.0])) == 0
+
+
 def test_hypervolume_of_what_it_cannot_do():
     with pytest.raises(UserError, match="hypervolume takes 2, 3 or 4 objectives, got 5; leave out some"):
         hypervolume(jnp.zeros((3, 5)), jnp.ones(5))

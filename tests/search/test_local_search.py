@@ -100,6 +100,8 @@ def test_impossible_settings_are_refused(settings, message):
 def test_a_box_and_fitness_of_another_shape_are_refused(space):
     with pytest.raises(UserError, match="local search needs a space of choices, got the box plane"):
         _init(LocalSearch(4), jax.random.key(0), Box("plane", (0.0, 0.0), (1.0, 1.0)))
+    with pytest.raises(UserError, match="local search needs two networks or more, got the space one"):
+        _init(LocalSearch(4), jax.random.key(0), Space("one", (Gene("g", (3,)),)))
     state = _init(LocalSearch(4), jax.random.key(0), space)
     asked = _ask(LocalSearch(4), jax.random.key(1), space, state)
     with pytest.raises(UserError, match=re.escape("fitness must have shape (4, 2), got (4, 3)")):

@@ -73,16 +73,33 @@ def test_fewer_generations_than_recorded_or_than_one(space, evaluate, archive):
         resume(space, evaluate, None, generations=0)
 
 
-def test_a_generation_that_fails_whole_is_an_error_and_not_recorded(space, evaluate):
+def test_a_generation_that_fails_whole_is_survived_once_anything_has_succeeded(space, evaluate):
     seen = []
 
     def failing(genomes):
         fitness = evaluate(genomes)
-        return fitness if not seen else np.where([True, False], np.nan, fitness)
+        return fitness if len(seen) == 9 else np.where([True, False], np.nan, fitness)
 
-    with pytest.raises(UserError, match=r"candidates of generation 1 .* all 9 have NaN fitness; mend"):
-        search(ALGORITHM, space, jax.random.key(0), failing, 3, on_generation=lambda generation, _: seen.append(generation))
-    assert seen == [0]
+    def on_generation(generation, _):
+        seen.append(generation)
+
+    archive = search(ALGORITHM, space, jax.random.key(0), failing, 11, on_generation=on_generation)
+    assert np.isfinite(archive.fitness).all(axis=1).sum() == 9 and len(archive.fitness) == 99
+
+
+@pytest.mark.parametrize("generations", [3, 12])
+def test_a_search_in_which_nothing_has_ever_succeeded_stops(space, evaluate, generations):
+    seen = []
+    with pytest.raises(UserError, match=rf"first {min(generations, 10)} generations .* all {9 * min(generations, 10)} have NaN fitness"):
+        search(
+            ALGORITHM,
+            space,
+            jax.random.key(0),
+            lambda genomes: np.where([True, False], np.nan, evaluate(genomes)),
+            generations,
+            on_generation=lambda generation, _: seen.append(generation),
+        )
+    assert seen == list(range(min(generations, 10) - 1))
 
 
 def test_evaluate_must_return_a_row_per_candidate(space):

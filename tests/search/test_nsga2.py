@@ -14,7 +14,7 @@ from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.variation import Discrete, mated
 from jaxnas.spaces.space import Space
 
-tournaments = jax.jit(nsga2._tournaments)
+tournaments = jax.jit(nsga2._tournaments, static_argnums=2)
 
 
 def started(algorithm, space, fitness):
@@ -123,13 +123,27 @@ def test_if_all_failed_any_member_may_be_a_parent(space):
 def test_parents_win_their_tournaments(space):
     algorithm = NSGA2(100)
     state, _ = started(algorithm, space, jnp.stack([jnp.arange(100.0), jnp.arange(100.0)], 1))
-    winners = np.stack([tournaments(jax.random.key(seed), state) for seed in range(200)])
+    winners = np.stack([tournaments(jax.random.key(seed), state, ()) for seed in range(200)])
     np.testing.assert_allclose(np.mean(np.asarray(state.rank)[winners]), 33, atol=0.7)  # the mean of the lesser of two
-    assert np.bincount(winners[0].ravel(), minlength=100).max() == 2  # each competes twice
+    wins = np.stack([np.bincount(one.ravel(), minlength=100) for one in winners])
+    assert wins.max() == 2 and (wins[:, 0] == 2).all()  # each competes twice
+    assert (wins[:, -1] == 0).all()  # never against itself
+    assert (winners[:, 0] != winners[:, 1]).all()
     state, _ = started(algorithm, space, ramp(100) ** 3)
-    winners = np.stack([tournaments(jax.random.key(seed), state) for seed in range(200)])
+    winners = np.stack([tournaments(jax.random.key(seed), state, ()) for seed in range(200)])
     assert set(np.asarray(state.rank).tolist()) == {0}
     np.testing.assert_allclose(np.mean(winners), 33, atol=0.7)  # members come in order of crowding
+
+
+def test_members_that_do_not_dominate_each_other_are_told_apart_by_room_whatever_their_ranks(space):
+    state, _ = started(NSGA2(4), space, jnp.array([[0.0, 9], [9, 0], [1, 8], [9, 9]]))
+    first, last = 0, 3
+    state = state._replace(rank=jnp.arange(4, dtype=jnp.int32), crowding=jnp.array([0.0, 1, 2, 3]))
+    fitness = jnp.array([[0.0, 9], [1, 8], [2, 7], [3, 6]])
+    for seed in range(10):
+        assert (np.asarray(tournaments(jax.random.key(seed), state._replace(fitness=fitness), ())) != first).all()
+        limited = np.asarray(tournaments(jax.random.key(seed), state._replace(fitness=fitness), (0.5, None)))
+        assert (limited != last).all() and first in limited
 
 
 def test_limits_come_before_objectives(space):

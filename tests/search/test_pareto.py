@@ -241,6 +241,24 @@ def test_crowding_as_documented(fitness, expected):
     np.testing.assert_allclose(crowding(fitness, ranks), expected, rtol=1e-6)
 
 
+def test_values_are_compared_in_the_type_that_they_come_in():
+    for one, dtype in ((2**24, np.int32), (2**40, np.int64), (2.0**40, np.float64)):
+        fitness = np.array([[one + 1, 2], [one, 2], [one + 2, 1]], dtype)
+        assert pareto.rank(fitness).tolist() == [1, 0, 0]
+        assert pareto.front(fitness).tolist() == [False, True, True]
+
+
+def test_crowding_of_whole_numbers_is_that_of_floats():
+    fitness = jnp.array([[0, 9], [1, 5], [3, 4], [9, 0]])
+    np.testing.assert_array_equal(crowding(fitness, jnp.zeros(4, jnp.int32)), crowding(fitness * 1.0, jnp.zeros(4, jnp.int32)))
+
+
+def test_of_no_points_there_is_nothing():
+    none = jnp.zeros((0, 2))
+    assert pareto.rank(none).shape == pareto.front(none).shape == pareto.crowding(none, pareto.rank(none)).shape == (0,)
+    assert pareto.knee(none) == -1
+
+
 def test_front_is_rank_0_without_failed_rows():
     for fitness in [*HARD, *cases(2)]:
         np.testing.assert_array_equal(front(fitness), (rank_by_peeling(fitness) == 0) & ~np.isnan(fitness).any(1))

@@ -14,6 +14,7 @@ from scipy.stats import ks_2samp
 from jaxnas.errors import UserError
 from jaxnas.search.variation import ROUNDS, Discrete, Real, hashes, nothing_seen, remember, without_duplicates
 from jaxnas.spaces.box import Box
+from jaxnas.spaces.space import Gene, Space
 
 BOX = Box("box", (0.0, -1.0, 2.0), (1.0, 3.0, 2.5))
 LOW, HIGH = np.asarray(BOX.low, np.float32), np.asarray(BOX.high, np.float32)
@@ -132,6 +133,11 @@ def test_hashes_tell_networks_apart(space):
     assert slots.std() < 2 * np.sqrt(slots.mean())  # spread as if drawn
 
 
+def test_no_network_has_the_hash_of_nobody():
+    one = Space("one", (Gene("g", tuple(range(500))),))
+    assert (hashes(one, jnp.arange(500, dtype=jnp.int32)[:, None]) > 0).all()  # of choice 0 they add up to 0
+
+
 def test_duplicates_are_mutated_and_the_first_is_kept(space):
     genomes = jnp.repeat(space.sample(jax.random.key(0), 50), 2, axis=0)
     once = jax.jit(without_duplicates, static_argnums=(1, 2))(jax.random.key(1), space, Discrete(), genomes, nothing_seen(100))
@@ -165,6 +171,16 @@ def test_a_space_seen_whole_still_gives_children(small_space):
         (lambda: Discrete(kind="three_point"), "three_point"),
         (lambda: Real(mutation=-1.0), "mutation must be a probability from 0 to 1, got -1.0"),
         (lambda: Box("b", (0.0, 1.0), (1.0, 1.0)), "box b needs as many low as high values"),
+        (lambda: Box("b", (0.0,), (np.inf,)), "box b needs as many low as high values, finite"),
+        (
+            lambda: mutate(Discrete(), BOX, BOX.sample(jax.random.key(0), 2)),
+            "the operators Discrete need a Space of choices, got the Box box",
+        ),
+        (
+            lambda: mutate(Real(), Space("s", (Gene("g", (1, 2)),)), jnp.zeros((2, 1))),
+            "the operators Real need a Box, got the Space of choices s",
+        ),
+        (lambda: Space("s", (Gene("g", tuple(range(65537))),)), "gene g of s has 65537 choices, more than 65536"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):
