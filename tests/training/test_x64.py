@@ -3,6 +3,8 @@
 Types are compared without compiling anything; random draws by their values.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ from jaxnas.training.recalibrate import recalibrated
 from jaxnas.workload import Op
 
 
-def array(*shape, dtype=jnp.float32):
+def array(*shape, dtype=jnp.float32) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
@@ -75,7 +77,7 @@ def test_networks(net, params, population):
         return subnet.weights, subnet.stats, accuracy(subnet, images, labels)
 
     check(alone, params, stats, IMAGES, LABELS)
-    check(lambda key: catalogue.init(key, catalogue.BASELINES["shufflenetv2_x0_5"](10)), KEY)
+    check(lambda key: catalogue.init(key, catalogue.BASELINES["shufflenetv2_x0_5"](10)).weights, KEY)
     check(net.space.costs, population[0])
 
 
@@ -86,8 +88,11 @@ def test_evaluation(net, params, population, how):
 
 def test_evaluation_after_training(net, params, population):
     settings = HybridConfig(epochs=1, head_epochs=1, batch_size=8)
-    rest = params, *population, TRAINING, EXAMPLES
-    check(lambda key, *arguments: tuned_accuracies(net, *arguments, settings, CROP, key), KEY, *rest)
+
+    def accuracies(key, params, genomes, live, images, examples):
+        return tuned_accuracies(net, params, genomes, live, images, examples, settings, CROP, key)
+
+    check(accuracies, KEY, params, *population, TRAINING, EXAMPLES)
 
 
 @pytest.mark.parametrize("method", ["alphanet", "best_up", "ofa"])
