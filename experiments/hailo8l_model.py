@@ -68,7 +68,7 @@ def main() -> int:
 def read_works(folder: Path) -> dict[str, Workload]:
     """The workload of each network of layer_tables.csv, as float64 numbers."""
     tables: dict[str, list[dict[str, str]]] = {}
-    with open(folder / "layer_tables.csv", newline="") as lines:
+    with open(folder / "layer_tables.csv", encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             tables.setdefault(row["network"], []).append(row)
     return {name: Workload(*(np.asarray(x, np.float64) for x in workload(as_layers(rows)))) for name, rows in tables.items()}
@@ -89,10 +89,10 @@ def as_layers(rows: list[dict[str, str]]) -> Layers:
 def read_runs(folder: Path) -> list[Run]:
     """The published runs; the first of each network and chip is the one that counts, of high effort."""
     frames: dict[tuple[str, str, str], tuple[float, float]] = {}
-    with open(folder / "all_tasks.csv", newline="") as lines:
+    with open(folder / "all_tasks.csv", encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             frames[row["network"], row["hw_arch"], row["release"]] = float(row["fps_batch1"] or 0), float(row["fps_batch8"] or 0)
-    with open(folder / "layer_tables.csv", newline="") as lines:
+    with open(folder / "layer_tables.csv", encoding="utf-8", newline="") as lines:
         names = list(dict.fromkeys(row["network"] for row in csv.DictReader(lines)))
     runs = []
     for name in names:

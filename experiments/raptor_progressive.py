@@ -68,7 +68,7 @@ def main() -> int:
         print(f"{name}: {'met' if held else 'MISSED'}")
     marked = {"MobileNetV2 scaled uniformly": others, "published table 2": published[None], f"front within {compared[2]:.0f} ms": within}
     title = f"widths of MobileNetV2's rows at {settings.resolution} pixels on a simulated TinyRAPTOR"
-    settings.out.write_text(svg_file(chip_plots.efficiency(some(grid.points), whole, marked, title)))
+    settings.out.write_text(svg_file(chip_plots.efficiency(some(grid.points), whole, marked, title)), encoding="utf-8")
     print(f"\n{settings.out}")
     return 0 if all(met.values()) else 1
 

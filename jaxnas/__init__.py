@@ -3,78 +3,28 @@
 Two things keep to their modules. `jaxnas.search.loop.search` is the search loop: up here its name would hide the folder
 `jaxnas.search`. `jaxnas.pipeline.run_stages` runs the whole job: it loads the plotting and checkpoint libraries, which
 `import jaxnas` spares you.
+
+The names are listed in jaxnas/public.py, and loaded when the first of them is asked for: `jaxnas --help` needs no JAX.
 """
 
-from jaxnas.config import Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
-from jaxnas.data.augment import Augmentation
-from jaxnas.data.dataset import Dataset
-from jaxnas.errors import UserError
-from jaxnas.export.onnx import emit as export_onnx
-from jaxnas.export.proof import prove
-from jaxnas.hardware.device import Device, ExportedModel, Measurement
-from jaxnas.hardware.onnxruntime import OnnxRuntime
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search.algorithm import Algorithm
-from jaxnas.search.indicators import hypervolume
-from jaxnas.search.loop import Archive
-from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.pareto import front, rank
-from jaxnas.search.random_search import RandomSearch
-from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, residual, tiny
-from jaxnas.spaces.space import Gene, Space
-from jaxnas.supernets.mobilenet import build as build_supernet
-from jaxnas.supernets.subnet import Subnet
-from jaxnas.supernets.supernet import Supernet
-from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
-from jaxnas.workload import Costs, Layers, Op, macs, params, peak_activation_bytes, weight_bytes
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "NSGA2",
-    "Algorithm",
-    "Archive",
-    "Augmentation",
-    "Config",
-    "Costs",
-    "DataConfig",
-    "Dataset",
-    "Device",
-    "ExportedModel",
-    "FinetuneConfig",
-    "Gene",
-    "Layers",
-    "Measurement",
-    "MobileNet",
-    "OnnxRuntime",
-    "Op",
-    "PredictConfig",
-    "ProfileConfig",
-    "RandomSearch",
-    "RunDirectory",
-    "SearchConfig",
-    "Space",
-    "Stage",
-    "Subnet",
-    "Supernet",
-    "TrainConfig",
-    "UserError",
-    "attentive_nas",
-    "attentive_nas_cifar",
-    "build_supernet",
-    "cifar",
-    "export_onnx",
-    "front",
-    "hypervolume",
-    "macs",
-    "mobilenet_space",
-    "ofa_mobilenet_v3",
-    "ofa_mobilenet_v3_cifar",
-    "params",
-    "peak_activation_bytes",
-    "prove",
-    "rank",
-    "residual",
-    "tiny",
-    "weight_bytes",
-]
+if TYPE_CHECKING:
+    from jaxnas.public import *  # noqa: F403
+    from jaxnas.public import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_") and find_spec(f"jaxnas.{name}"):
+        return import_module(f"jaxnas.{name}")
+    if not name.startswith("__") or name == "__all__":
+        public = import_module("jaxnas.public")
+        if name in public.__all__ or name == "__all__":
+            return getattr(public, name)
+    raise AttributeError(f"module 'jaxnas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("jaxnas.public").__all__})

@@ -1,6 +1,9 @@
 """What the command line may say: `jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`, and the commands about a chip."""
 
 import argparse
+import math
+import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from jaxnas.errors import UserError
@@ -46,6 +49,37 @@ Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-
 """
 
 
+class _Version(argparse.Action):
+    """Prints the version; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"jaxnas {version('jaxnas')}")
+        parser.exit()
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number between these."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text[:60]!r}")
+        return int(text)
+
+    return read
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        limit_ms = float(text)
+    except ValueError:
+        limit_ms = math.nan
+    if not 0 < limit_ms < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text[:60]!r}")
+    return limit_ms
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in one line, as everything else does."""
 
@@ -61,6 +95,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog=MANUAL,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for name, summary in {**COMMANDS, "compare": COMPARE}.items():
         options = " [--algorithms A,B,...] [--seeds N]" if name == "compare" else ""
@@ -78,7 +113,9 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
         if name == "compare":
             command.add_argument("--algorithms", metavar="A,B,...", help="beside random search (default: the experiment's own)")
-            command.add_argument("--seeds", metavar="N", type=int, default=30, help="searches of each algorithm (default: 30)")
+            command.add_argument(
+                "--seeds", metavar="N", type=_whole(1, 10_000), default=30, help="searches of each algorithm (default: 30)"
+            )
         if name in ("run", "profile"):
             command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
             command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well, in one sitting")
@@ -97,12 +134,14 @@ def _add_chip_commands(commands: Any) -> None:
     )
     inspect.add_argument("experiment", metavar="GENOME", help="smallest, largest, or a choice for every gene: '0 2 1 ...'")
     inspect.add_argument("--space", metavar="NAME", default="mobilenet_v2:1", help="default: mobilenet_v2:1, MobileNetV2 as published")
-    inspect.add_argument("--image-size", metavar="PX", type=int, default=32, help="of the images, for spaces that depend on it (32)")
-    inspect.add_argument("--classes", metavar="N", type=int, default=1000, help="default: 1000")
-    inspect.add_argument("--resolution", metavar="PX", type=int, help="another than the genome's")
+    inspect.add_argument(
+        "--image-size", metavar="PX", type=_whole(1, 8192), default=32, help="of the images, for spaces that depend on it (32)"
+    )
+    inspect.add_argument("--classes", metavar="N", type=_whole(1, 100_000), default=1000, help="default: 1000")
+    inspect.add_argument("--resolution", metavar="PX", type=_whole(1, 8192), help="another than the genome's")
     scale.add_argument("experiment", metavar="SPACE", help="a space of at most 50 million networks: mobilenet_v2")
-    scale.add_argument("--resolution", metavar="PX", type=int, default=160, help="default: 160")
-    scale.add_argument("--limit-ms", metavar="MS", type=float, help="only networks that are as fast")
+    scale.add_argument("--resolution", metavar="PX", type=_whole(1, 8192), default=160, help="default: 160")
+    scale.add_argument("--limit-ms", metavar="MS", type=_milliseconds, help="only networks that are as fast")
     for parser in (inspect, scale):
         parser.add_argument("--device", metavar="NAME", default="raptor", help="raptor, raptor_small, or a .toml file (default: raptor)")
         parser.add_argument("--out", metavar="FILE", help="the picture, SVG (default: named after what it shows)")

@@ -1,5 +1,7 @@
 """The command line: `jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`."""
 
+from __future__ import annotations
+
 import argparse
 import importlib.util
 import io
@@ -13,18 +15,13 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import jax
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from jaxnas.arguments import CHIP_COMMANDS, parse
-from jaxnas.config import Config
-from jaxnas.errors import UserError
-from jaxnas.stages.bounds import check_types
-from jaxnas.stages.settings import read_config
-from jaxnas.stages.unread import only_read
-from jaxnas.store import cache_folder
+from jaxnas.errors import UserError, check_path, how_to_install
+
+if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
+    from jaxnas.config import Config
 
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 
@@ -56,29 +53,44 @@ def _main(arguments: list[str]) -> int:
     command, experiment, out = known.command, known.experiment, known.out
     if command == "bench":
         return _bench(experiment, overrides)
+    if out is not None:
+        check_path("--out", out)
+    _silence_libraries()
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
     before = load_config(experiment)
     config = _overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
-    if command != "compare":  # which runs other algorithms than the one that is set
-        config = only_read(config, before)
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
+    _start_jax()
     _keep_compiled_programs()
-    _silence_libraries()
-    from jaxnas.pipeline import STAGES, run_stages  # heavy imports, after the arguments are known to be right
-    from jaxnas.training.parallel import use_every_core
-
-    use_every_core()
-
     if command == "compare":
         from jaxnas.compare import run_compare
 
         names = [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
         run_compare(config, out, names, known.seeds, load_problem(experiment))
     else:
-        run_stages(list(STAGES) if command == "run" else [command], config, out)
+        from jaxnas.pipeline import STAGES, run_stages
+        from jaxnas.stages.unread import only_read
+
+        run_stages(list(STAGES) if command == "run" else [command], only_read(config, before), out)
     return 0
+
+
+def _start_jax() -> None:
+    """Let JAX find its devices; what the environment asks of it and is not there ends in one line."""
+    import jax
+
+    from jaxnas.training.parallel import use_every_core
+
+    use_every_core()
+    try:
+        jax.devices()
+    except Exception as error:  # a RuntimeError, or an AssertionError that says nothing
+        platforms = os.environ.get("JAX_PLATFORMS")
+        if not platforms:
+            raise UserError(f"JAX finds no device ({error}): mend its installation") from error
+        raise UserError(f"JAX finds no platform {platforms}: unset JAX_PLATFORMS, or {how_to_install('gpu')}") from error
 
 
 def _sitting(known: argparse.Namespace) -> list[str]:
@@ -97,7 +109,7 @@ def _bench(name: str, options: list[str]) -> int:
     """Run a bench of the checkout in a process of its own; returns its exit code."""
     if not BENCHES.is_dir():
         raise UserError("benches come with a checkout of jaxnas, not with the installed package: clone it and pip install -e . there")
-    known = sorted(path.stem for path in BENCHES.glob("*.py") if '__name__ == "__main__"' in path.read_text())
+    known = sorted(path.stem for path in BENCHES.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8"))
     if name not in known:
         raise UserError(f"a bench is one of {', '.join(known)}, got {name!r}: see jaxnas bench --help")
     return subprocess.run([sys.executable, BENCHES / f"{name}.py", *options]).returncode
@@ -107,6 +119,7 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
     """`inspect` or `scale`, which know no run directory and no settings."""
     if rest:
         raise UserError(f"unknown option {rest[0]}; see jaxnas {known.command} --help")
+    _start_jax()
     from jaxnas.inspection import run_inspect, run_scale
 
     if known.command == "inspect":
@@ -119,6 +132,10 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
 
 def load_config(experiment: str) -> Config:
     """The `config` of an experiment file, of FILE.py:NAME its NAME, or the settings of a run directory."""
+    from jaxnas.config import Config
+    from jaxnas.stages.bounds import check_types
+    from jaxnas.stages.settings import read_config
+
     path, name = _file_and_name(experiment)
     if path.is_dir():
         return read_config(path)
@@ -134,6 +151,7 @@ def _file_and_name(experiment: str) -> tuple[Path, str]:
     >>> _file_and_name("a/b.py:paper"), _file_and_name("runs/b")
     ((PosixPath('a/b.py'), 'paper'), (PosixPath('runs/b'), 'config'))
     """
+    check_path("an experiment", experiment)
     file, colon, name = experiment.rpartition(":")
     return (Path(file), name) if colon and file.endswith(".py") else (Path(experiment), "config")
 
@@ -152,13 +170,19 @@ def _experiment(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too: an experiment file defines settings, and does nothing else
         raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
     return module
 
 
 def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
     """The settings with the overrides of the command line; tyro's box of complaints becomes one line."""
+    import tyro
+
+    from jaxnas.config import Config
+
     box = io.StringIO()
     try:
         with redirect_stderr(box):
@@ -175,12 +199,17 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
 
 def _keep_compiled_programs() -> None:
     """Compile once per machine: JAX's persistent cache."""
+    import jax
+
+    from jaxnas.store import cache_folder
+
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _silence_libraries() -> None:
     """What libraries say of their own affairs; a cache's file that a killed process left half written is compiled again."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarm of slow compilations; its errors reach Python as exceptions
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
 

@@ -63,7 +63,7 @@ class ProfileConfig:
     """Which subnets are measured, and how."""
 
     device: str = "onnxruntime"
-    """onnxruntime: this machine's processor; openvino: the same through OpenVINO, which `pip install "jaxnas[openvino]"` brings;
+    """onnxruntime: this machine's processor; openvino: the same through OpenVINO, an optional part of jaxnas;
     ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password, through ONNX Runtime of its python3, or of
     ssh:HOST:PYTHON, an interpreter's path there; hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
     hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published figures (hailo8l_model:single refuses
@@ -92,8 +92,11 @@ class PredictConfig:
     """The latency predictor, the mean of eight 31-32-16-1 perceptrons."""
 
     steps: int = 2000
+    """Of training, at most: those after which the validation networks are predicted best count."""
     learning_rate: float = 0.01
+    """Of the optimizer, AdamW."""
     weight_decay: float = 2.0
+    """Of the optimizer, AdamW."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,10 @@ def make_device(settings: ProfileConfig) -> Device:
     if settings.device.endswith(".toml"):
         return Modelled(npu_memory.load(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
-    return choose("device", name, DEVICES)(settings)
+    if name not in DEVICES:
+        known = ", ".join(sorted(other.replace("ssh", "ssh:HOST") for other in DEVICES))
+        raise UserError(f"unknown device {name!r}; known: {known}, and the path of any .toml file that describes one")
+    return DEVICES[name](settings)
 
 
 def make_memory_chip(device: str) -> MemoryBoundChip:

@@ -34,3 +34,28 @@ def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError
     elif error.errno == errno.ELOOP:
         advice = "it is a link: remove it"
     return UserError(f"cannot {verb} {os.fspath(path)}: {error.strerror}; {advice}, then run the same command again")
+
+
+def how_to_install(extra: str) -> str:
+    """What brings an optional part of jaxnas, which lies on no package index."""
+    return f"run `pip install -e '.[{extra}]'` in a checkout of jaxnas"
+
+
+def check_path(what: str, path: str) -> None:
+    """Refuses what no file can be named: nothing, NUL, bytes that are not UTF-8, too long a name."""
+    try:
+        if path:
+            path.encode()
+            os.lstat(path)
+            return
+        reason = "it is empty"
+    except UnicodeEncodeError:
+        reason = "it is not UTF-8"
+    except ValueError:
+        reason = "it holds a NUL"
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            return
+        reason = os.strerror(error.errno)
+    shown = path if len(path) <= 60 else f"{path[:57]}..."
+    raise UserError(f"{what} must be a path, got {shown!r} ({reason}): name another")

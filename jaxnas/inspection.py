@@ -36,10 +36,10 @@ def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndar
     """The genome that is written: `smallest`, `largest`, or a choice index for every gene; at another resolution, if one is given."""
     if text in ("smallest", "largest"):
         genome = getattr(space, text).copy()
-    elif re.fullmatch(r"\d+([ ,]+\d+)*", text.strip()):
+    elif re.fullmatch(r"\d{1,9}([ ,]+\d{1,9})*", text.strip()):
         genome = np.array(re.split(r"[ ,]+", text.strip()), np.int32)
     else:
-        raise UserError(f"a genome is smallest, largest, or {len(space.genes)} numbers like '0 2 1 ...', got {text!r}")
+        raise UserError(f"a genome is smallest, largest, or {len(space.genes)} numbers like '0 2 1 ...', got {text[:60]!r}")
     space.decode(genome)  # refuses what is none
     if resolution is not None:
         genome[space.static] = space.resolution_choice(resolution)
@@ -123,7 +123,7 @@ def some(points: np.ndarray) -> np.ndarray:
 
 def _write(path: str, text: str) -> None:
     try:
-        Path(path).write_text(text)
+        Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; name another --out") from error
     print(f"\n{path}")

@@ -18,7 +18,7 @@ def read(path: str, what: str) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise UserError(f"cannot read the {what} {path}: {error.strerror}; name a .toml file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
         raise UserError(f"{path} is no TOML file: {error}") from error
 
 

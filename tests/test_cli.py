@@ -1,5 +1,15 @@
+import ast
+import inspect
 import json
-from dataclasses import fields
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from itertools import pairwise
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -210,3 +220,98 @@ def test_libraries_are_silent(finished_run):
     """What a whole run shows is its own lines, and nothing else."""
     words = {"data:", "train", "profile", "predict:", "nsga2", "random", "finetune", "export:", "verify:", "report:"}
     assert {line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()} == words
+
+
+# Without JAX, before JAX, and of other people's files
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_load_no_jax(arguments):
+    program = (
+        f"import sys; from jaxnas.cli import main\ntry: main({arguments})\nfinally: print(sorted({{'jax', 'numpy'}} & set(sys.modules)))"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.stdout.splitlines()[-1] == "[]" and process.stdout.startswith(("usage: jaxnas", f"jaxnas {version('jaxnas')}"))
+
+
+def test_a_platform_that_jax_has_not_got_is_one_line(micro, tmp_path):
+    command = [sys.executable, "-m", "jaxnas.cli", "data", str(micro), "--out", str(tmp_path / "run")]
+    process = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "nonesuch"}, capture_output=True, text=True)
+    assert process.returncode == 2 and not (tmp_path / "run").exists()
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("jaxnas: JAX finds no platform nonesuch: unset JAX_PLATFORMS, or run `pip install -e '.[gpu]'`")
+
+
+def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
+    """Python without UTF-8 as its default: what one command writes the next one reads."""
+    command = [sys.executable, "-X", "utf8=0", "-m", "jaxnas.cli", "data"]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    (tmp_path / "other.py").write_text(micro.read_text().replace('name="micro"', 'name="größe"'), encoding="utf-8")
+    for experiment in (["other.py", "--out", "run"], ["run"]):
+        process = subprocess.run(command + experiment, env=environment, cwd=tmp_path, capture_output=True)
+        assert process.returncode == 0, process.stderr
+    assert json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))["name"] == "größe"
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["data", "x" * 5000], "an experiment must be a path, got 'xxx"),
+        (["data", "a\0b.py"], "an experiment must be a path"),
+        (["data", "micro.py", "--out", ""], "--out must be a path, got '' (it is empty)"),
+        (["data", "micro.py", "--out", "a\0b"], "--out must be a path, got 'a\\x00b' (it holds a NUL)"),
+        (["data", "micro.py", "--out", "\udcff"], "--out must be a path, got '\\udcff' (it is not UTF-8)"),
+        (["data", "micro.py", "--out", "y/" * 2500], "(File name too long)"),
+        (["data", "micro.py", "--name", "../../x"], "name must be the name of a folder in runs"),
+        (["data", "micro.py", "--name", ""], "name must be the name of a folder in runs"),
+        (["data", "micro.py", "--name", "a\nb"], "name must be the name of a folder in runs"),
+        (["data", "micro.py", "--data.source", "npz:\udcff.npz"], "data.source must be text in UTF-8"),
+        (["data", "micro.py", "--seed", "-1"], "seed must be at least 0, got -1"),
+        (["data", "micro.py", "--seed", str(2**32)], "seed must be at most 4294967295"),
+        (
+            ["data", "micro.py", "--search.population", "1000000", "--search.generations", "11"],
+            "must be at most 10000000, got 1000000 x 11",
+        ),
+        (["inspect", "9999999999999"], "a genome is smallest, largest, or "),
+        (["inspect", "largest", "--classes", "9" * 20], "--classes: must be a whole number from 1 to 100000"),
+        (["inspect", "largest", "--resolution", "0"], "--resolution: must be a whole number from 1 to 8192"),
+        (["scale", "mobilenet_v2", "--limit-ms", "nan"], "--limit-ms: must be a number above 0"),
+        (["compare", "micro.py", "--seeds", "999999999999"], "--seeds: must be a whole number from 1 to 10000"),
+    ],
+)
+def test_names_and_numbers_that_nobody_can_use(cli, micro, tmp_path, arguments, part):
+    shutil.copy(micro, "micro.py")
+    refused(cli(*arguments), part)
+    assert [path.name for path in (tmp_path / "here").iterdir() if path.name != "__pycache__"] == ["micro.py"]
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ("import sys; sys.exit(0)", "does not run: SystemExit: 0"),
+        ("import sys; sys.exit(3)", "does not run: SystemExit: 3"),
+        ("class E(BaseException): pass\nraise E()", "does not run: E:"),
+        ("from jaxnas.config import Config\nclass C(Config): pass\nconfig = C(name='x')", "a jaxnas.config.Config, got C"),
+    ],
+)
+def test_an_experiment_that_does_something_else_is_refused(cli, tmp_path, text, part):
+    (tmp_path / "other.py").write_text(text)
+    refused(cli("data", tmp_path / "other.py"), part)
+
+
+def test_every_setting_has_a_sentence():
+    for kind in _parts(Config):
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # pyright: ignore[reportAttributeAccessIssue]
+        for node, after in pairwise([*body, ast.Pass()]):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                text = ast.literal_eval(after.value) if isinstance(after, ast.Expr) else ""
+                nested = is_dataclass(get_type_hints(kind)[node.target.id])
+                assert nested or text.rstrip().endswith("."), f"{kind.__name__}.{node.target.id}"
+
+
+def _parts(kind):
+    yield kind
+    for nested in get_type_hints(kind).values():
+        if is_dataclass(nested):
+            yield from _parts(nested)

@@ -131,7 +131,7 @@ def run_bench(name: str, description: str, settings: type, bench: Callable[[Any]
         return 2
     print(report.text())
     if chosen.json is not None:
-        chosen.json.write_text(report.json())
+        chosen.json.write_text(report.json(), encoding="utf-8")
     return report.exit_code()
 
 

@@ -20,7 +20,7 @@ from scipy.stats import mannwhitneyu
 from search_jaxnas import last_populations, make_archive, make_predicted_search
 from search_problems import DTLZ2, INT31, ZDT1, ZDT2, ZDT3, Problem
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, how_to_install
 from jaxnas.progress import progress
 from jaxnas.search import pareto
 
@@ -103,7 +103,7 @@ def _peers() -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "evox", "deap", "pymoo", "moocore"):
             raise
-        raise UserError(f'bench search compares with {error.name}, which is not installed: pip install -e ".[bench]"') from None
+        raise UserError(f"bench search compares with {error.name}, which is not installed: {how_to_install('bench')}") from None
     return search_peers
 
 

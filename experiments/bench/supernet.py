@@ -20,7 +20,7 @@ from figures import Bar, Contender, Report, check_json, race, run_bench, timed
 from supernet_case import FULL, QUICK, Case, Sizes, make_case
 from supernet_contenders import jaxnas_accuracies, jaxnas_objectives, jaxnas_steps, torch_accuracies, torch_steps
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, how_to_install
 from jaxnas.progress import log
 from jaxnas.training.parallel import use_every_core
 
@@ -97,7 +97,7 @@ def peer_of(backend: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UserError('this bench compares with PyTorch, which is not installed: pip install -e ".[bench]"') from None
+        raise UserError(f"this bench compares with PyTorch, which is not installed: {how_to_install('bench')}") from None
     return supernet_torch if (backend == "gpu") == (supernet_torch.DEVICE == "cuda") else None
 
 

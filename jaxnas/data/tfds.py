@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, how_to_install
 
 CHUNK = 1000  # images decoded per read; threads would not help, most of it is Python
 
@@ -43,7 +43,7 @@ def _open(name: str, argument: str, data_dir: str | None) -> dict[str, Any]:
         folder = os.path.expanduser(data_dir or str(constants.DATA_DIR))
         return _prepared(tfds, name, argument, folder)
     except ImportError as error:
-        raise UserError(f"{name} needs TensorFlow Datasets with array_record ({error}): pip install 'jaxnas[tfds]'") from error
+        raise UserError(f"{name} needs TensorFlow Datasets with array_record ({error}): {how_to_install('tfds')}") from error
 
 
 def _prepared(tfds: Any, name: str, argument: str, folder: str) -> dict[str, Any]:

@@ -155,8 +155,8 @@ class Emulation:
 
 def read_compilation(folder: Path) -> Compilation:
     """A compilation from its folder. Raises `OSError` or `ValueError` where there is none."""
-    result = json.loads((folder / "compilation.json").read_text())
-    log = parse_log((folder / "log.txt").read_text(errors="replace"))
+    result = json.loads((folder / "compilation.json").read_text(encoding="utf-8"))
+    log = parse_log((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
     seconds = result.get("seconds", math.nan)
     return Compilation(folder, str(result.get("failure", "")), str(result.get("version", "")), float(seconds), log)
 

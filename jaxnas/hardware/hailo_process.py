@@ -53,7 +53,7 @@ def _run_here(command: list[str], files: Mapping[str, bytes], seconds: float) ->
             (folder / file).write_bytes(content)
         with open(folder / LOG, "wb") as log:
             code = _run_guarded(command, folder, log, seconds)
-        output = (folder / LOG).read_text(errors="replace")
+        output = (folder / LOG).read_text(encoding="utf-8", errors="replace")
         return Ended(code, output, {path.name: path.read_bytes() for path in (folder / OUT).iterdir()})
 
 

@@ -12,8 +12,10 @@ CORES = Path("/sys/devices/system/cpu")
 def processor() -> str:
     """The model of processor, or of board."""
     with suppress(OSError):
-        names = [line.split(":", 1)[1].strip() for line in CPUINFO.read_text().splitlines() if line.startswith("model name")]
-        return names[0] if names else BOARD.read_text().strip("\0\n ")
+        names = [
+            line.split(":", 1)[1].strip() for line in CPUINFO.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
+        return names[0] if names else BOARD.read_text(encoding="utf-8").strip("\0\n ")
     return platform.processor() or platform.machine()
 
 
@@ -22,7 +24,7 @@ def clock() -> str:
     mhz = [0.0]
     for path in CORES.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
         with suppress(OSError, ValueError):
-            mhz.append(float(path.read_text()) / 1000)
+            mhz.append(float(path.read_text(encoding="utf-8")) / 1000)
     with suppress(OSError, ValueError):
-        mhz += [float(line.split(":", 1)[1]) for line in CPUINFO.read_text().splitlines() if line.startswith("cpu MHz")]
+        mhz += [float(line.split(":", 1)[1]) for line in CPUINFO.read_text(encoding="utf-8").splitlines() if line.startswith("cpu MHz")]
     return f"{max(mhz):.0f} MHz" if max(mhz) else ""

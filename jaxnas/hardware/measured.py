@@ -84,7 +84,7 @@ def _write(path: Path, origin: dict[str, str | int | float], measurement: Measur
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**record, "checksum": digest(record)}) + "\n")
+        partial.write_text(json.dumps({**record, "checksum": digest(record)}) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "check its permissions"

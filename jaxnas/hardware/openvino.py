@@ -1,4 +1,4 @@
-"""This machine through OpenVINO: a second runtime that is really measured. The package is optional: `pip install "jaxnas[openvino]"`."""
+"""This machine through OpenVINO: a second runtime that is really measured. The package is optional."""
 
 import platform
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, how_to_install
 from jaxnas.hardware.device import ExportedModel, Measurement, check_effort, failed, measured, time_runs
 from jaxnas.hardware.machine import clock, processor
 from jaxnas.store import source_digest
@@ -30,7 +30,7 @@ class OpenVino:
     def __post_init__(self) -> None:
         check_effort(self.threads, self.seconds)
         if find_spec("openvino") is None:
-            raise UserError('the device openvino needs the package openvino, which is not installed: pip install "jaxnas[openvino]"')
+            raise UserError(f"the device openvino needs the package openvino, which is not installed: {how_to_install('openvino')}")
 
     @property
     def name(self) -> str:

@@ -205,7 +205,7 @@ class RemoteDevice:
 
     def _script(self, *arguments: str) -> dict[str, object]:
         """What tools/export/measure_onnxruntime.py answers there; it is sent through ssh's standard input."""
-        source = tool("measure_onnxruntime.py").read_text()
+        source = tool("measure_onnxruntime.py").read_text(encoding="utf-8")
         done = self.remote.run([self.python, "-", *arguments], self.timeout, source)
         if done.returncode:
             raise RuntimeError(f"{self.python} on {self.host}: {last_line(done.stderr) or f'exit code {done.returncode}'}")

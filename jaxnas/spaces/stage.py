@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from jaxnas.errors import UserError
 
+LARGEST = {  # of each choice: what a network can be built and computed with
+    "widths": 2**16,
+    "depths": 64,
+    "kernels": 31,
+    "expands": 64,
+    "resolutions": 2**13,
+    "first_widths": 2**16,
+    "last_widths": 2**16,
+}
 HEAD_EXPAND = 6  # MobileNetV3's head: its first 1x1 convolution widens the last stage by this much
 OPERATORS = ("mbconv", "fused_mbconv", "conv")
 ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
@@ -134,6 +143,9 @@ def _among(what: str, found: str, known: tuple[str, ...]) -> None:
 def _check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
     if not choices or list(choices) != sorted(set(choices)) or choices[0] < 1:
         raise UserError(f"{what} must be different numbers from 1 on, smallest first, got {choices}")
+    most = LARGEST[what.split()[-1]]
+    if choices[-1] > most:
+        raise UserError(f"{what} must be at most {most}, got {choices[-1]}")
     if any(choice % divisor for choice in choices):
         raise UserError(f"{what} must be multiples of {divisor}, got {choices}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from jaxnas.config import Config
 from jaxnas.errors import UserError
@@ -97,7 +97,9 @@ def settings_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
     """
     kinds = get_type_hints(type(config))
     for field in fields(config):
-        name, kind, value = prefix + field.name, kinds[field.name], getattr(config, field.name)
+        name = prefix + field.name
+        kind: type = kinds[field.name]
+        value = getattr(config, field.name)
         if not is_dataclass(kind):
             yield name, kind, value
         elif type(value) is kind:
@@ -137,10 +139,10 @@ def check_text(name: str, text: str) -> None:
 def _is(kind: Any, value: Any) -> bool:
     if kind in (float, float | None) and type(value) is int:
         return True
-    if kind in (tuple[str, ...], tuple[int, ...]):
-        return type(value) is tuple and all(type(item) is kind.__args__[0] for item in value)
-    options = getattr(kind, "__args__", (kind,))
-    return any(type(value) is option for option in options)
+    options = get_args(kind) or (kind,)
+    if get_origin(kind) is tuple:
+        return type(value) is tuple and all(type(item) is options[0] for item in value)
+    return type(value) in options
 
 
 def _check_range(name: str, value: float, limits: Range) -> None:

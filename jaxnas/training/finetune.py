@@ -24,11 +24,15 @@ class FinetuneConfig:
     """Training of the chosen networks on their own."""
 
     epochs: int = 10
+    """Of each chosen network; 0: as it was in the supernet."""
     batch_size: int = 64
+    """Images per step; the remainder of an epoch that fills no batch is dropped."""
     learning_rate: float = 0.02
     """Cosine from here to 0."""
     weight_decay: float = 1e-4
+    """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
     within_points: float = 5.0
     """The fastest network is chosen within this many points of the most accurate one's accuracy."""
 

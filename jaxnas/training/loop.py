@@ -63,6 +63,7 @@ class TrainConfig:
     epochs: int = 40
     """Of ofa all phases share them."""
     batch_size: int = 64
+    """Images per step; the remainder of an epoch that fills no batch is dropped."""
     random_subnets: int = 2
     """Random subnets per step, besides the largest and the smallest; the phases of ofa have their own."""
     candidates: int = 3
@@ -72,7 +73,9 @@ class TrainConfig:
     warmup_epochs: float = 2.0
     """The phases of ofa have their own."""
     weight_decay: float = 1e-4
+    """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
     dropout: float = 0.0
     """Of the classifier's inputs in the largest network."""
     drop_connect: float = 0.0

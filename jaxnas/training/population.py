@@ -43,10 +43,13 @@ class HybridConfig:
     halvings: int = 0
     """Successive halving: so many times all are trained on a quarter of what comes next, and only the better half goes on."""
     batch_size: int = 64
+    """Images per step; the remainder of an epoch that fills no batch is dropped."""
     learning_rate: float = 0.02
     """Cosine from here to 0, in either part."""
     weight_decay: float = 1e-4
+    """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
 
     @property
     def trains(self) -> bool:

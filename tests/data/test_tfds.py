@@ -86,7 +86,7 @@ def test_nothing_is_written_where_it_reads(toy):
 
 def test_the_package_is_optional(monkeypatch, toy):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert "pip install 'jaxnas[tfds]'" in refused(toy)
+    assert "run `pip install -e '.[tfds]'` in a checkout of jaxnas" in refused(toy)
 
 
 def test_what_is_not_there_is_named_with_its_folder(toy, tmp_path):

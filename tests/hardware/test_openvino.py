@@ -16,7 +16,9 @@ from jaxnas.hardware.openvino import OpenVino
 
 def test_a_machine_without_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(runtime, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'needs the package openvino, which is not installed: pip install "jaxnas\[openvino\]"'):
+    with pytest.raises(
+        UserError, match=r"needs the package openvino, which is not installed: run `pip install -e '\.\[openvino\]'` in a checkout"
+    ):
         OpenVino()
 
 

@@ -55,7 +55,7 @@ def compile_model(arguments, note):
     runner.translate_onnx_model(arguments.model, net_name=arguments.name)
     runner.save_har(os.path.join(arguments.out, "parsed.har"))
     note(stage="script")
-    with open(arguments.script) as file:
+    with open(arguments.script, encoding="utf-8") as file:
         runner.load_model_script(file.read())
     note(stage="optimise")
     runner.optimize(numpy.load(arguments.calibration, allow_pickle=False))
@@ -79,7 +79,7 @@ def check_architecture(hw_arch, sdk):
 
 def write_json(path, value):
     """Whole or not at all."""
-    with open(path + ".partial", "w") as file:
+    with open(path + ".partial", "w", encoding="utf-8") as file:
         json.dump(value, file)
     os.replace(path + ".partial", path)
 

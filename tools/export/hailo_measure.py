@@ -36,7 +36,7 @@ def main():
             answers.append({"name": name, **ask(["hailortcli", *command], csv, arguments.seconds + arguments.grace)})
             if answers[-1]["code"] is None or (answers[-1]["code"] and not csv):
                 break
-    with open(os.path.join(arguments.out, "result.json"), "w") as file:
+    with open(os.path.join(arguments.out, "result.json"), "w", encoding="utf-8") as file:
         json.dump(answers, file)
 
 

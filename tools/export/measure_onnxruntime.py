@@ -90,7 +90,7 @@ def clock():
 def text(path):
     """A file's text, empty where it cannot be read."""
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
 
