@@ -104,7 +104,10 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
         ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3"]),
-        ("--search.algorithm islands --search.population 30", ["search.population must be a multiple of 4", "got 30: the nearest are 28 and 32"]),
+        (
+            "--search.algorithm islands --search.population 30",
+            ["search.population must be a multiple of 4", "got 30: the nearest are 28 and 32"],
+        ),
         (
             "--profile.device tpu",
             ["unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, onnxruntime, openvino, raptor, raptor_small, ssh"],
@@ -247,7 +250,7 @@ def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
     command = [sys.executable, "-X", "utf8=0", "-m", "jaxnas.cli", "data"]
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     (tmp_path / "other.py").write_text(micro.read_text().replace('name="micro"', 'name="größe"'), encoding="utf-8")
-    for experiment in (["other.py", "--out", "run"], ["run"]):
+    for experiment in (["other.py", "--out", "run", "--space", "tiny"], ["run"]):
         process = subprocess.run(command + experiment, env=environment, cwd=tmp_path, capture_output=True)
         assert process.returncode == 0, process.stderr
     assert json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))["name"] == "größe"

@@ -75,8 +75,12 @@ class MemoryBoundChip:
         for field in fields(self):
             value = getattr(self, field.name)
             positive = field.name in ("clock_mhz", "macs_per_cycle", "memory_bytes")
-            if not isinstance(value, str) and not (0 < value <= LARGEST or (value == 0 and not positive)):
-                raise UserError(f"{field.name} must be {'above' if positive else 'at least'} 0 and at most {LARGEST:g}, got {value:g}")
+            if isinstance(value, str):
+                continue
+            if value < 0 or (positive and value == 0):
+                raise UserError(f"{field.name} must be {'above' if positive else 'at least'} 0, got {value}")
+            if not value <= LARGEST:
+                raise UserError(f"{field.name} must be at most {LARGEST:g}, got {value:g}")
 
     def __call__(self, layers: Layers) -> MemoryEstimate:
         each = self.layer_by_layer(layers)

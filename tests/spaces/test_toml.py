@@ -98,8 +98,11 @@ def test_stages_as_tables(load):
         ),
         ("kernels = [3, 5]", "kernels = [4]", "small.toml: stage 1: a stage's kernels must be odd, got (4,)"),
         ("stages =", "stage =", "small.toml: stages must be a list of tables like {widths = [16, 24], depths = [1, 2], ...}, got None"),
-        ("last_widths = [32]", "last_widths = [40000000]", "small.toml: a network of space small may have "),
+        ("last_widths = [32]", "last_widths = [40000000]", "small.toml: last_widths must be at most 65536, got 40000000"),
         ("first_widths =", "first_widths", "small.toml is no TOML file: "),
+        ("first_stride = 2", "first_stride = " + "9" * 5000, "small.toml is no TOML file: "),
+        ("first_stride = 2", "first_stride = " + "[" * 100_000, "small.toml is no TOML file: "),
+        ("depths = [1, 2]", "depths = [1, 100000]", "small.toml: stage 1: a stage's depths must be at most 64, got 100000"),
     ],
 )
 def test_mistakes_are_one_line(load, old, new, message):
