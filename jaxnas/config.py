@@ -119,7 +119,8 @@ class SearchConfig:
     hybrid: HybridConfig = field(default_factory=HybridConfig)
     also: tuple[str, ...] = ()
     """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the device models it), mmacs and mparams
-    (millions), peak_kib (the most that activations take at once, as float32)."""
+    (millions), peak_kib (the most that activations take at once, as float32, with norm and activation computed in place; a runtime
+    that gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and weights come on top)."""
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
     a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""

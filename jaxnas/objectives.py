@@ -104,7 +104,11 @@ def network_params(space: Space) -> Objective:
 
 
 def peak_memory(space: Space, bytes_per_activation: int = 4) -> Objective:
-    """The most memory that activations take at once (`workload.peak_activations`)."""
+    """The most memory that activations take at once (`workload.peak_activations`), with norm and activation computed in place.
+
+    A runtime that gives each operator of the ONNX file memory of its own takes more: 1.0 to 1.6 times as much in spaces with
+    relu, 2.1 to 2.24 times with swish, which is two operators there.
+    """
     kib = jnp.float32(bytes_per_activation / 1024)
     return Objective("peak_memory", "KiB", lambda genomes, evidence: space.costs(genomes).peak_activations * kib)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float32, Int32, UInt8
 from jaxnas.errors import UserError
 
 Pair = tuple[np.ndarray, np.ndarray]  # images and labels as a source brings them, not checked yet
+PIECE = 1 << 20  # bytes of images that are moved or summed up at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,11 @@ class Dataset:
     def classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def unseen_classes(self) -> tuple[int, ...]:
+        """Numbers of the classes without a training image."""
+        return tuple(np.setdiff1d(np.arange(self.classes), self.train.labels).tolist())
+
     def fingerprint(self) -> str:
         """SHA-256 of all images, labels and class names, so that a resumed run notices other data (not: another path)."""
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
@@ -77,14 +84,20 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def take_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
-    """The rest in its old order, and `count` rows taken out of it, stratified by class."""
+    """The rest in its old order, and `count` rows taken out of it, stratified by class.
+
+    The rest moves together in the memory of `images`, which are used up: a copy of all would double what loading takes.
+    """
     taken = stratified_order(labels, seed)[:count]
     rest = np.delete(np.arange(len(labels)), taken)
-    return (images[rest], labels[rest]), (images[taken], labels[taken])
+    out = images[taken]
+    for piece in _pieces(len(rest), images):  # a row's place is never behind the row
+        images[piece] = images[rest[piece]]
+    return (images[: len(rest)], labels[rest]), (out, labels[taken])
 
 
 def hold_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
-    """Train without the search split, and a search split of `count` images, stratified by class."""
+    """Train without the search split, and a search split of `count` images, stratified by class; `images` are used up, see `take_out`."""
     if not 1 <= count < len(labels) / 2:
         raise UserError(
             f"data.search_images must be at least 1 and below half of the {len(labels)} training images, got {count}: "
@@ -111,7 +124,7 @@ def make_dataset(
     if calibration_images < 1:
         raise UserError(f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or more is advised")
     for split, pair in (("train", train), ("search", search), ("test", test)):
-        _check_images(f"{name}: {split}", pair[0], train[0].shape)
+        check_images(f"{name}: {split}", pair[0].shape, pair[0].dtype, train[0].shape)
         _check_labels(f"{name}: {split}", pair[1], len(pair[0]), len(class_names))
     if len(class_names) < 2:
         raise UserError(f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): add labelled images")
@@ -130,28 +143,41 @@ def make_dataset(
     )
 
 
+def _pieces(count: int, images: np.ndarray) -> Iterator[slice]:
+    """The first `count` rows, few at a time."""
+    rows = max(1, PIECE // images[:1].nbytes)
+    for start in range(0, count, rows):
+        yield slice(start, min(start + rows, count))
+
+
 def _split(images: np.ndarray, labels: np.ndarray) -> Split:
     return Split(images, labels.astype(np.int32))
 
 
-def _check_images(where: str, images: np.ndarray, train_shape: tuple[int, ...]) -> None:
-    if images.dtype != np.uint8:
-        raise UserError(f"{where} images must be uint8 in 0..255, got {images.dtype}: scale and convert them")
-    if images.ndim != 4:
-        raise UserError(f"{where} images must be (n, height, width, channels), got {images.shape}: add or drop axes")
-    if images.size == 0:
-        raise UserError(f"{where} has no images, got {images.shape}: every split needs some")
-    if images.shape[1] != images.shape[2]:
-        raise UserError(f"{where} images must be square, height == width, got {images.shape[1]}x{images.shape[2]}: crop or resize them")
-    if images.shape[1:] != train_shape[1:]:
-        raise UserError(f"{where} images must have the shape of those of train, {train_shape[1:]}, got {images.shape[1:]}: resize them")
+def check_images(where: str, shape: tuple[int, ...], dtype: np.dtype, train_shape: tuple[int, ...]) -> None:
+    """Refuses images of a shape or type that no split may have."""
+    if dtype != np.uint8:
+        raise UserError(f"{where} images must be uint8 in 0..255, got {dtype}: scale and convert them")
+    if len(shape) != 4:
+        raise UserError(f"{where} images must be (n, height, width, channels), got {shape}: add or drop axes")
+    if 0 in shape:
+        raise UserError(f"{where} has no images, got {shape}: every split needs some")
+    if shape[1] != shape[2]:
+        raise UserError(f"{where} images must be square, height == width, got {shape[1]}x{shape[2]}: crop or resize them")
+    if shape[1:] != train_shape[1:]:
+        raise UserError(f"{where} images must have the shape of those of train, {train_shape[1:]}, got {shape[1:]}: resize them")
+
+
+def check_label_shape(where: str, shape: tuple[int, ...], dtype: np.dtype, count: int) -> None:
+    """Refuses labels that are not one whole number for each of `count` images."""
+    if dtype.kind not in "iu":
+        raise UserError(f"{where} labels must be integers, got {dtype}: number the classes from 0")
+    if shape != (count,):
+        raise UserError(f"{where} labels must be one per image, ({count},), got {shape}: give each image one class")
 
 
 def _check_labels(where: str, labels: np.ndarray, count: int, classes: int) -> None:
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"{where} labels must be integers, got {labels.dtype}: number the classes from 0")
-    if labels.shape != (count,):
-        raise UserError(f"{where} labels must be one per image, ({count},), got {labels.shape}: give each image one class")
+    check_label_shape(where, labels.shape, labels.dtype, count)
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(
             f"{where} labels must be in 0..{classes - 1} for {classes} classes, got {labels.min()}..{labels.max()}: "
@@ -161,8 +187,14 @@ def _check_labels(where: str, labels: np.ndarray, count: int, classes: int) -> N
 
 def _moments(images: np.ndarray) -> Pair:
     """Mean and standard deviation per channel, from exact integer sums: the same on every machine."""
-    pixels = images.reshape(-1, images.shape[-1])
-    mean = pixels.sum(0, dtype=np.int64) / len(pixels) / 255
-    square = np.square(pixels, dtype=np.uint16).sum(0, dtype=np.int64) / len(pixels) / 255**2
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    channels = images.shape[-1]
+    sums = np.zeros(channels, np.int64)
+    squares = np.zeros(channels, np.int64)
+    for piece in _pieces(len(images), images):
+        pixels = images[piece].reshape(-1, channels)
+        sums += pixels.sum(0, dtype=np.int64)
+        squares += np.square(pixels, dtype=np.uint16).sum(0, dtype=np.int64)
+    count = images.size // channels
+    mean = sums / count / 255
+    deviation = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 0))
     return mean.astype(np.float32), np.maximum(deviation, 1 / 255).astype(np.float32)

@@ -1,11 +1,13 @@
 """TensorFlow Datasets, prepared as array_record: read without TensorFlow, never downloaded from here."""
 
+import math
 import os
 from typing import Any
 
 import numpy as np
 
 from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset
+from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.errors import UserError, how_to_install
 
 CHUNK = 1000  # images decoded per read; threads would not help, most of it is Python
@@ -24,6 +26,7 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
             f"{name} must have the splits train and test, lacks {missing[0]}, has {', '.join(sources)}: choose another data set"
         )
     class_names = _class_names(name, sources["train"].dataset_info.features)
+    _check_memory(name, sources)
     train, test = (_read(name, split, sources[split]) for split in ("train", "test"))
     if "validation" in sources:
         search = _read(name, "validation", sources["validation"])
@@ -67,20 +70,37 @@ def _class_names(name: str, features: Any) -> tuple[str, ...]:
     return tuple(features["label"].names)
 
 
+def _check_memory(name: str, sources: dict[str, Any]) -> None:
+    """Refuses more than fits, where the data set says how large its images are; else `_read` does so, split by split."""
+    shape = sources["train"].dataset_info.features["image"].shape
+    if shape is not None and None not in shape:
+        images = sum(len(sources[split]) for split in ("train", "validation", "test") if split in sources)
+        require_memory(name, images * math.prod(shape), available_memory())
+
+
 def _read(name: str, split: str, source: Any) -> Pair:
     """All images and labels of one split, in its order."""
     if len(source) == 0:
         raise UserError(f"{name}: {split} has no images: prepare the data set again")
-    images: list[np.ndarray] = []
-    labels: list[int] = []
+    images = np.empty(0, np.uint8)
+    labels = np.empty(len(source), np.int64)
     try:
         for start in range(0, len(source), CHUNK):
             chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))  # source[i] is twice as slow
-            images.extend(example["image"] for example in chunk)
-            labels.extend(example["label"] for example in chunk)
+            if start == 0:
+                first = chunk[0]["image"]
+                require_memory(f"{name}: {split}", len(source) * first.nbytes, available_memory())
+                images = np.empty((len(source), *first.shape), first.dtype)
+            for row, example in enumerate(chunk, start):
+                _check_shape(f"{name}: {split}", example["image"].shape, images.shape[1:])
+                images[row] = example["image"]
+                labels[row] = example["label"]
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name}: {split} cannot be read ({reason}): prepare the data set again") from error
-    if len(shapes := {image.shape for image in images}) > 1:
-        raise UserError(f"{name}: {split} images must all have one size, got {len(shapes)} shapes: resize them or choose another data set")
-    return np.stack(images), np.array(labels)
+    return images, labels
+
+
+def _check_shape(where: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape != expected:
+        raise UserError(f"{where} images must all have one size, got {expected} and {shape}: resize them or choose another data set")

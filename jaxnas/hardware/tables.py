@@ -1,8 +1,6 @@
 """Objectives looked up in a table file: benchmarks of whole spaces, where every genome was measured once for all."""
 
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnas.data.archives import Archive, ArchiveError, Header, opened
 from jaxnas.errors import UserError
 from jaxnas.spaces.space import Space
 
@@ -48,34 +47,44 @@ def load(path: Path | str, column: str, space: Space, unit: str = "", genomes: s
     """
     if math.prod(space.sizes.tolist()) > LARGEST:
         raise UserError(f"space {space.name} has more than {LARGEST} genomes, too many for a table: use a predictor")
-    arrays = _read(Path(path).expanduser())
-    rows = _rows(path, arrays, genomes, space)
-    columns = {name: array for name, array in arrays.items() if array.shape == (len(rows),) and array.dtype.kind in "iuf"}
-    if column not in columns:
-        raise UserError(f"{path} has no column {column!r} of {len(rows)} numbers; known: {', '.join(sorted(columns)) or 'none'}")
+    rows, figures = _read(Path(path).expanduser(), column, genomes, space)
     values = np.full(space.sizes, np.nan, np.float32)
-    values[tuple(rows.T)] = columns[column]
+    values[tuple(rows.T)] = figures
     return Table(column, unit, jnp.asarray(values))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path, column: str, genomes: str, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """The genome of each row, int64 (rows, genes), and its figure."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with opened(path) as archive:
+            _check_rows(path, archive, genomes, space)
+            _check_column(path, archive, column, archive.header(genomes).shape[0])
+            return _rows(path, archive.read(genomes), genomes, space), archive.read(column)
     except FileNotFoundError:
         raise UserError(f"{path}: no such table; check the path, which is relative to the working directory") from None
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be read as an .npz of plain arrays ({reason}): write it with numpy.savez") from error
+    except ArchiveError as error:
+        raise UserError(f"{path} cannot be read as an .npz of plain arrays ({error}): write it with numpy.savez") from error
 
 
-def _rows(path: Path | str, arrays: dict[str, np.ndarray], name: str, space: Space) -> np.ndarray:
+def _check_rows(path: Path, archive: Archive, name: str, space: Space) -> None:
+    """Refuses an archive without as many genomes as the space may have, at most."""
+    shape, dtype = archive.header(name) if name in archive.names else Header((0,), np.dtype(float))
+    genes = len(space.genes)
+    if len(shape) != 2 or shape[1] != genes or dtype.kind not in "iu":
+        raise UserError(f"{path} needs an array {name!r} of integers (rows, {genes}), the genomes of {space.name}, got {dtype} {shape}")
+    if shape[0] > math.prod(space.sizes.tolist()):
+        raise UserError(f"{path}: {name!r} has {shape[0]} rows, more than space {space.name} has genomes; keep one row of each")
+
+
+def _check_column(path: Path, archive: Archive, column: str, rows: int) -> None:
+    headers = {name: archive.header(name) for name in archive.names}
+    known = sorted(name for name, header in headers.items() if header.shape == (rows,) and header.dtype.kind in "iuf")
+    if column not in known:
+        raise UserError(f"{path} has no column {column!r} of {rows} numbers; known: {', '.join(known) or 'none'}")
+
+
+def _rows(path: Path, rows: np.ndarray, name: str, space: Space) -> np.ndarray:
     """The genome of each row, int64 (rows, genes)."""
-    rows, genes = arrays.get(name, np.zeros(0)), len(space.genes)
-    if rows.ndim != 2 or rows.shape[1] != genes or rows.dtype.kind not in "iu":
-        raise UserError(
-            f"{path} needs an array {name!r} of integers (rows, {genes}), the genomes of {space.name}, got {rows.dtype} {rows.shape}"
-        )
     if (rows < 0).any() or (rows >= space.sizes).any():
         raise UserError(
             f"{path}: {name!r} must have choice indices of {space.name}, from 0 and below {space.sizes.tolist()}; mend the file"

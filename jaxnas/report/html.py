@@ -39,7 +39,7 @@ COSTS = {  # objectives beside the error, for people
     "energy_uj": "energy (uJ)",
     "mmacs": "multiply-adds (million)",
     "mparams": "parameters (million)",
-    "peak_kib": "most activations at once (KiB)",
+    "peak_kib": "most activations at once, computed in place (KiB)",
 }
 ACCURACIES = ("search_accuracy", "finetuned_search_accuracy", "test_accuracy", "top1_agreement")
 MILLISECONDS = ("predicted_ms", "measured_ms", "p10_ms", "p90_ms", "float32_ms", "int8_ms")

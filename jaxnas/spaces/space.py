@@ -16,6 +16,7 @@ from jaxnas.types import Genome, Genomes, PRNGKey
 from jaxnas.workload import Costs, Layers, layer_costs
 
 CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
+COMBINATIONS = 1 << 14  # of the choices that decide what a part costs, all of which stand in a table
 ANYTHING = np.iinfo(np.int32).min  # what a gene needs that always matters
 
 
@@ -137,6 +138,11 @@ class Space:
     @cached_property
     def tables(self) -> list[Costs]:
         """Each part's costs for every combination of its genes' choices, int64; the last gene changes fastest."""
+        for part in self.parts:
+            ways = math.prod(len(self.genes[i].choices) for i in part.genes)
+            if ways > COMBINATIONS:
+                names = ", ".join(self.genes[i].name for i in part.genes)
+                raise UserError(f"{names} of space {self.name} have {ways} combinations, more than {COMBINATIONS}: give them fewer choices")
         return [_table(part, [self.genes[i].choices for i in part.genes]) for part in self.parts]
 
     def sample(self, key: PRNGKey, n: int) -> Genomes:

@@ -4,6 +4,8 @@ from jaxnas.environment import environment
 from jaxnas.progress import log
 from jaxnas.stages.job import Job
 
+SHOWN = 10  # classes without an image that are named
+
 
 def run_data(job: Job) -> bool:
     """Write data.json, which says what the images are, and environment.json, who works on them; False if both are there."""
@@ -30,4 +32,8 @@ def run_data(job: Job) -> bool:
     )
     images = ", ".join(f"{count} {name}" for name, count in sizes.items())
     log(f"data: {data.name}, {data.classes} classes, {height}x{width}x{data.channels}; images: {images}")
+    if unseen := data.unseen_classes:
+        shown = ", ".join(map(str, unseen[:SHOWN])) + (", ..." if len(unseen) > SHOWN else "")
+        which = f"{len(unseen)} of {data.classes} classes have no training image, numbers {shown}"
+        log(f"data: {which}: number the classes from 0, without gaps")
     return True

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxnas.data import dataset
 from jaxnas.data.dataset import Dataset, hold_out, make_dataset, stratified_order
 from jaxnas.errors import UserError
 
@@ -132,14 +133,14 @@ def test_stratified_order_is_random_within_a_class_and_follows_the_seed():
 
 def test_hold_out_parts_train_by_class():
     images, labels = pair(90)
-    (train_images, train_labels), (search_images, search_labels) = hold_out(images, labels, 30, seed=0)
+    (train_images, train_labels), (search_images, search_labels) = hold_out(images.copy(), labels, 30, seed=0)
     assert rows(train_images) | rows(search_images) == rows(images)
     assert not rows(train_images) & rows(search_images)
     assert np.bincount(search_labels).tolist() == [10, 10, 10]
     assert np.bincount(train_labels).tolist() == [20, 20, 20]
     whole = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     assert all(whole[image.tobytes()] == label for image, label in zip(search_images, search_labels, strict=True))
-    again = hold_out(images, labels, 30, seed=0)[1][0]
+    again = hold_out(images.copy(), labels, 30, seed=0)[1][0]
     assert (again == search_images).all()
     assert rows(hold_out(images, labels, 30, seed=1)[1][0]) != rows(search_images)
 
@@ -149,3 +150,21 @@ def test_hold_out_refuses_half_of_train_or_nothing(count):
     with pytest.raises(UserError, match=f"below half of the 90 training images, got {count}: choose at most 44"):
         hold_out(*pair(90), count, seed=0)
     assert len(hold_out(*pair(90), 44, seed=0)[1][1]) == 44
+
+
+def test_what_is_left_moves_together_in_place(monkeypatch):
+    """Over many pieces; every row is right, none is copied anew."""
+    images = np.arange(1000, dtype=np.int64).reshape(-1, 1)
+    monkeypatch.setattr(dataset, "PIECE", 80)
+    labels = images[:, 0] % 4
+    (rest, rest_labels), (taken, _) = hold_out(images, labels, 300, seed=0)
+    assert np.shares_memory(rest, images) and (rest_labels == rest[:, 0] % 4).all()
+    assert (np.diff(rest[:, 0]) > 0).all()
+    assert sorted([*rest[:, 0], *taken[:, 0]]) == list(range(1000))
+
+
+def test_classes_without_a_training_image_are_known():
+    images, labels = pair(90)
+    splits = {"train": (images, labels * 2), "search": (images, labels), "test": (images, labels)}
+    data = make_dataset("toy", tuple("abcdef"), **splits, calibration_images=4, seed=0)
+    assert data.unseen_classes == (1, 3, 5)

@@ -1,10 +1,11 @@
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
-from jaxnas.data import npz
+from jaxnas.data import archives, memory, npz
 from jaxnas.errors import UserError
 
 SETTINGS = {"data_dir": None, "search_images": 1, "calibration_images": 16, "seed": 0}
@@ -93,7 +94,7 @@ def test_nothing_is_unpickled(save):
 
     for key in ("train_images", "val_labels", "class_names"):
         trapped = arrays() | {key: np.array([Trap()], object)}
-        assert "Object arrays cannot be loaded when allow_pickle=False" in refused(save(**trapped))
+        assert "has Python objects" in refused(save(**trapped))
     with pytest.raises(pytest.fail.Exception, match="unpickled"):  # the trap works
         np.load(save(class_names=np.array([Trap()], object)), allow_pickle=True)["class_names"]
 
@@ -153,3 +154,99 @@ def test_arrays_of_another_kind_are_named(save, what):
     text = refused(path)
     assert message in text
     assert f"npz:{path}" in text
+
+
+def numbered(change):
+    return {key: change(array) if "labels" in key else array for key, array in arrays().items()}
+
+
+@pytest.mark.parametrize("unlabelled", [255 << 20, 2**31 - 1, 2**32 - 1, 2**62])
+def test_a_number_for_unlabelled_images_is_not_a_class(save, unlabelled):
+    """A name for each number up to it would eat all memory."""
+    content = numbered(lambda labels: labels.astype(np.int64))
+    content["val_labels"][3] = unlabelled
+    assert f"labels are 0..{unlabelled}, 4 different ones: number the classes from 0" in refused(save(**content))
+
+
+def test_classes_may_have_gaps_and_begin_with_1(save):
+    assert load(save(**numbered(lambda labels: labels + 1))).unseen_classes == (0,)
+    assert load(save(**numbered(lambda labels: labels * 3))).unseen_classes == (1, 2, 4, 5)
+    assert "labels are -1..1" in refused(save(**numbered(lambda labels: labels.astype(int) - 1)))
+
+
+@pytest.mark.parametrize("names", [np.array([b"a", b"\xff\xfe", b"c"]), np.array(["a", "\ud800", "c"]), np.arange(3) * 1j])
+def test_class_names_that_are_no_text_are_refused(save, names):
+    assert "class_names must be" in refused(save(**arrays(), class_names=names))
+
+
+def with_header(path, text, key="train_images"):
+    """The archive with another header before the images, and no images."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays().items():
+            file = io.BytesIO()
+            np.save(file, array)
+            header = f"{text:<117}\n".encode()
+            forged = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(100)
+            archive.writestr(f"{name}.npy", forged if name == key else file.getvalue())
+    return path
+
+
+HEADERS = {
+    "shape too large": "'|u1', 'fortran_order': False, 'shape': (1000000000000, 16, 16)",
+    "items too large": "'|S1000000000', 'fortran_order': False, 'shape': (1000,)",
+    "beyond int64": "'|u1', 'fortran_order': False, 'shape': (99999999999999999999999, 2)",
+    "booleans": "'|u1', 'fortran_order': False, 'shape': (True, True, True)",
+    "floats": "'|u1', 'fortran_order': False, 'shape': (3.0,)",
+    "negative": "'|u1', 'fortran_order': False, 'shape': (-5, 16, 16)",
+    "no type": "'zz', 'fortran_order': False, 'shape': (3,)",
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_header_that_lies_is_refused_before_anything_is_read(tmp_path, what):
+    for key in ("train_images", "test_labels"):
+        assert "cannot be read" in refused(with_header(tmp_path / "toy.npz", f"{{'descr': {HEADERS[what]}}}", key))
+
+
+def test_a_header_that_is_no_description_is_refused(tmp_path):
+    for text in ("(" * 100, "__import__('os').getcwd()", "[" * 100, ""):
+        assert "cannot be read" in refused(with_header(tmp_path / "toy.npz", text))
+
+
+def test_what_unpacks_to_more_than_it_says_is_refused_unpacked_or_not(save, monkeypatch):
+    """2 MB of zeros may unpack to 2 GB: labels and header say first that they are none of these images."""
+    monkeypatch.setattr(archives.Archive, "read", lambda *_: pytest.fail("unpacked"))
+    assert "labels must be one per image, (9999,), got (60,)" in refused(
+        save(**(arrays() | {"train_images": np.zeros((9999, 8, 8), np.uint8)}))
+    )
+
+
+def test_devices_are_not_read():
+    assert "it is no regular file" in refused("/dev/zero")
+
+
+def test_images_that_do_not_fit_are_refused_with_figures(save, tmp_path, monkeypatch):
+    path = save(**arrays((512, 512)))
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable: 30000 kB\n")
+    assert "needs 0.0344 GiB of memory, there are 0.0286: take fewer" in refused(path)  # 141 images, and the search split once more
+    (tmp_path / "meminfo").write_text("MemAvailable: 40000 kB\n")
+    assert len(load(path).train) == 60
+    for name, text in (("max", "90000000"), ("current", "80000000"), ("stat", "inactive_file 5000000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert "there are 0.014" in refused(path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert len(load(path).train) == 60
+
+
+def test_loading_takes_little_more_memory_than_the_images(save):
+    path = save(**arrays((256, 256, 3)))
+    images = 256 * 256 * 3 * (60 + 30 + 21)
+    tracemalloc.start()
+    try:
+        load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.75 * images  # of them 0.27 the search split in another order, 0.14 calibration

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.data import archives
 from jaxnas.errors import UserError
 from jaxnas.hardware import tables
 from jaxnas.hardware.tables import Table, load
@@ -106,9 +107,16 @@ def test_files_that_cannot_be_read(write, tmp_path):
     whole = write().read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     pickled = write(extra=np.array([{}], object))
-    for path in (tmp_path / "text.npz", tmp_path / "array.npy", tmp_path / "cut.npz", pickled):
+    for path in (tmp_path / "text.npz", tmp_path / "array.npy", tmp_path / "cut.npz", pickled, Path("/dev/zero")):
         with pytest.raises(UserError, match=r"cannot be read as an .npz of plain arrays"):
             load(path, "latency_ms", SPACE)
+
+
+def test_more_rows_than_genomes_are_not_read(write, monkeypatch):
+    path = write(arch=np.tile(EVERY, (9, 1)), latency_ms=np.ones(54))
+    monkeypatch.setattr(archives.Archive, "read", lambda *_: pytest.fail("read"))
+    with pytest.raises(UserError, match="'arch' has 54 rows, more than space toy has genomes"):
+        load(path, "latency_ms", SPACE)
 
 
 def test_a_space_too_large_for_a_table(write, monkeypatch):

@@ -112,6 +112,13 @@ def test_mistakes_are_one_line(load, old, new, message):
     assert "\n" not in str(error.value)
 
 
+def test_more_combinations_than_a_table_holds(load):
+    """Each combination of a part's choices would be counted."""
+    many = ", ".join(str(8 * width) for width in range(1, 400))
+    with pytest.raises(UserError, match=r"small.toml: .* of space small have \d+ combinations, more than 16384: give them fewer choices"):
+        load(SMALL.replace("{widths = [8, 16]", f"{{widths = [{many}]").replace("{widths = [16, 24]", f"{{widths = [{many}]"))
+
+
 def test_no_stages(load):
     with pytest.raises(UserError, match="a network needs at least one stage, got none"):
         load(SMALL[: SMALL.index("stages")] + "stages = []")
