@@ -3,33 +3,38 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from threading import Event, Thread
+from time import monotonic, strftime
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 10.0
+_WAIT_SECONDS = 30.0  # between lines while the first step is awaited
 
 
 def log(message: str) -> None:
-    """Print one plain line; above the bar, where there is one."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one plain line; above the bar, where there is one. Elsewhere than on a terminal it begins with date and time."""
+    stamp = "" if sys.stderr.isatty() else strftime("%Y-%m-%d %H:%M:%S ")
+    print(stamp + message, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress(description: str, total: int, start: int = 0) -> Iterator[Callable[..., None]]:
+def progress(description: str, total: int, start: int = 0, first: str = "compiling") -> Iterator[Callable[..., None]]:
     """Show how far a loop of `total` steps is; yields `advance(n=1, **figures)`, to be called after every step.
 
     Figures are numbers or strings; the latest are shown. They are looked at only when shown, so a JAX scalar makes
     the loop wait for the device no more than a few times a second. A loop that was resumed begins at `start`. Rates
-    leave out the first call, which compiles.
+    leave out the first call, which compiles; until it is there, `first` says so, with a clock.
     """
-    count = _Count(total, start)
-    with _bar(description, total, start) if sys.stderr.isatty() else _lines(description) as show:
+    count = _Count(total, start, first)
+    with (_bar if sys.stderr.isatty() else _lines)(description, count) as show:
         every, shown = (_BAR_SECONDS if sys.stderr.isatty() else _LINE_SECONDS), monotonic()
         show(start, count.status())
+        count.begin()
 
         def advance(n: int = 1, /, **figures: Any) -> None:
             nonlocal shown
@@ -48,10 +53,19 @@ def progress(description: str, total: int, start: int = 0) -> Iterator[Callable[
 class _Count:
     """How far the loop is, how fast it goes, and its latest figures."""
 
-    def __init__(self, total: int, start: int):
-        self.total, self.done = total, start
+    def __init__(self, total: int, start: int, waiting: str):
+        self.total, self.done, self.waiting = total, start, waiting
+        self.begun: float | None = None  # time at which the first call was awaited
         self.first: tuple[int, float] | None = None  # steps done and time at the end of the first call
         self.figures: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        self.begun = monotonic() if self.done < self.total else None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the first step has begun and is not there yet."""
+        return self.begun is not None and self.first is None
 
     def advance(self, n: int, figures: dict[str, Any]) -> None:
         self.done += n
@@ -61,23 +75,47 @@ class _Count:
 
     def status(self) -> str:
         parts = [f"{self.done}/{self.total}"]
+        if self.begun is not None and self.first is None:
+            parts.append(f"{self.waiting} {_clock(monotonic() - self.begun)}")
         if self.first is not None and self.done > self.first[0]:
             rate = (self.done - self.first[0]) / max(monotonic() - self.first[1], 1e-9)
             parts += [f"{rate:.3g}/s" if rate < 100 else f"{rate:.0f}/s", f"ETA {_clock((self.total - self.done) / rate)}"]
         return "  ".join(parts + [f"{name}={_figure(value)}" for name, value in self.figures.items()])
 
 
+class _Status(ProgressColumn):
+    """How far the loop is; redrawn by the bar's own thread, so that a clock runs while the first step is awaited."""
+
+    def __init__(self, count: _Count):
+        super().__init__()
+        self.count = count
+
+    def render(self, task: Task) -> Text:
+        return Text(self.count.status() if self.count.awaited else task.fields["status"])
+
+
 @contextmanager
-def _bar(description: str, total: int, start: int) -> Iterator[Callable[[int, str], None]]:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[status]}", markup=False))
+def _bar(description: str, count: _Count) -> Iterator[Callable[[int, str], None]]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), _Status(count))
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total, completed=start, status="")
+        task = bar.add_task(description, total=count.total, completed=count.done, status="")
         yield lambda done, status: bar.update(task, completed=done, status=status)
 
 
 @contextmanager
-def _lines(description: str) -> Iterator[Callable[[int, str], None]]:
-    yield lambda done, status: log(f"{description}  {status}")
+def _lines(description: str, count: _Count) -> Iterator[Callable[[int, str], None]]:
+    over = Event()
+
+    def tell() -> None:
+        while not over.wait(_WAIT_SECONDS):
+            if count.awaited:
+                log(f"{description}  {count.status()}")
+
+    Thread(target=tell, daemon=True).start()
+    try:
+        yield lambda done, status: log(f"{description}  {status}")
+    finally:
+        over.set()
 
 
 def _figure(value: Any) -> str:

@@ -5,6 +5,7 @@ Set in the environment, so that programs started by a test inherit it; the hook 
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,11 @@ def randomised():
         return np.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, np.float32)
 
     return lambda net: jax.device_put(jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0))))
+
+
+def without_times(log: str) -> str:
+    """A log's lines without the date and time at their beginning."""
+    return re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", log, flags=re.MULTILINE)
 
 
 # A whole run that takes seconds: a space of 128 networks, which its experiment file makes known.
@@ -129,7 +135,7 @@ def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
             process = start("run", micro, "--out", partial)
             errors = process.communicate()[1]
             assert process.returncode == 0, errors
-            (partial / "stderr.txt").write_text(errors)
+            (partial / "stderr.txt").write_text(without_times(errors))
             partial.rename(out)
     return out
 
@@ -153,7 +159,7 @@ def changed_run(finished_run, micro, start, tmp_path_factory):
                 shutil.rmtree(folder)
         for stage in stages:
             process = start(stage, micro, "--out", run, *settings)
-            said += process.communicate()[1]
+            said += without_times(process.communicate()[1])
             assert process.returncode == 0, said
         return run, said
 
@@ -200,7 +206,7 @@ def cli(monkeypatch, capsys, tmp_path):
     def call(*arguments) -> tuple[int, list[str]]:
         capsys.readouterr()
         code = cli.main([str(argument) for argument in arguments])
-        return code, capsys.readouterr().err.splitlines()
+        return code, without_times(capsys.readouterr().err).splitlines()
 
     yield call
     job.load_data.cache_clear()

@@ -48,7 +48,11 @@ def run_profile(job: Job) -> bool:
 
     while todo:
         again = todo[0][0] >= job.config.profile.rounds
-        with progress("profile again", len(todo)) if again else progress("profile", total, len(failures)) as advance:
+        with (
+            progress("profile again", len(todo), first="measuring")
+            if again
+            else progress("profile", total, len(failures), "measuring") as advance
+        ):
             measure(todo, advance)
             todo, step = _next(job)
             while todo and not again and todo[0][0] < job.config.profile.rounds:  # a sitting's next batch
