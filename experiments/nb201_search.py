@@ -80,10 +80,15 @@ def fitness(genomes: Genomes, board: Board) -> Fitness:
     return jnp.stack([100 - board.accuracy(genomes), board.latency(genomes)], axis=-1)
 
 
+def all_fitness(board: Board) -> Fitness:
+    """Of every cell, in the order of `index`."""
+    every = jnp.asarray(np.indices(SHAPE).reshape(len(SHAPE), -1).T, jnp.int32)
+    return fitness(every, board)
+
+
 def score(algorithm: Algorithm, board: Board) -> Score:
     """All seeds of one algorithm, against the front of all cells; rows of `everything` are in the order of `index`."""
-    every = jnp.asarray(np.indices(SHAPE).reshape(len(SHAPE), -1).T, jnp.int32)
-    everything = fitness(every, board)
+    everything = all_fitness(board)
     front = np.flatnonzero(jax.jit(pareto.front)(everything))
     low, high = everything.min(axis=0), everything.max(axis=0)
     keys = jax.random.split(jax.random.key(0), SEEDS)
@@ -94,9 +99,20 @@ def score(algorithm: Algorithm, board: Board) -> Score:
 
 
 def problem() -> Problem:
-    """What `jaxnas compare` searches: the first device."""
+    """What `jaxnas compare` searches: the first device, with its true front; the reference point is the worst of the table."""
     here = board(TABLES, DEVICES[0])
-    return Problem(nasbench201(), ("error", "latency"), fitness, digest([here.accuracy.values, here.latency.values]), here, traced=True)
+    everything = all_fitness(here)
+    return Problem(
+        space=nasbench201(),
+        objectives=("error", "latency"),
+        fitness=fitness,
+        digest=digest([here.accuracy.values, here.latency.values]),
+        data=here,
+        traced=True,
+        units=("%", "ms"),
+        reference=tuple(everything.max(axis=0).tolist()),
+        front=np.asarray(everything)[np.asarray(jax.jit(pareto.front)(everything))],
+    )
 
 
 def main(path: str = TABLES) -> int:

@@ -20,7 +20,9 @@ from jaxnas.report.compare import write_comparison
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.algorithm import Algorithm
 from jaxnas.search.compiled import search_many
+from jaxnas.search.islands import Islands
 from jaxnas.search.loop import Archive, search
+from jaxnas.search.statistics import least_seeds
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator
@@ -30,6 +32,7 @@ from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_
 from jaxnas.store import digest, source_digest
 
 NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
+OBJECTIVES = 5  # at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +40,21 @@ class Problem:
     """What is searched: `fitness` (genomes, data) to (n, objectives), minimised.
 
     Where it can be `traced`, all seeds of an algorithm are one compiled program; otherwise it gets and gives NumPy arrays.
+
+    Hypervolume is measured below the `reference` point. Without one that is the worst value of each objective that the first
+    seed's random search finds, which does not depend on the algorithms compared. With the true `front`, hypervolume is a share of
+    the front's, and regret and IGD+ are told as well.
     """
 
     space: Space
-    objectives: tuple[str, ...]
+    objectives: tuple[str, ...]  # 1 to 5
     fitness: Callable[[Any, Any], Any]
     digest: str  # of all that decides the fitness but the genome
     data: Any = None
     traced: bool = False
+    units: tuple[str, ...] = ()  # of the objectives, for the axes of figures
+    reference: tuple[float, ...] | None = None
+    front: Any = None  # (points, objectives), all of it
 
 
 def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, problem: Callable[[], Problem] | None = None) -> None:
@@ -53,19 +63,24 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
     What is searched is the `problem` of the experiment, where it brings one (a table, say), or else the supernet and the
     predictor of the run.
     """
-    algorithms = choose_algorithms(names, config.search)
     check_settings(config)
     if seeds < 2:
         raise UserError(f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual")
-    if problem is None:
+    searched = None if problem is None else problem()
+    algorithms = choose_algorithms(names, config.search, None if searched is None else len(searched.objectives))
+    if searched is None:
         _check_earlier(config, RunDirectory(out))
+    else:
+        check_problem(searched)
+    if seeds < (enough := least_seeds(len(algorithms))):
+        log(f"compare: {seeds} seeds are too few to show any difference between {len(algorithms)} algorithms: take {enough} or more")
     with RunDirectory(out) as run:
         whole = config
         if run.exists("config.json"):  # the search may differ: what is compared is named by its own settings
             whole = replace(config, search=recorded_settings(run).search)
         check_same_settings(run, whole)
         run.clean()
-        searched = _of_run(run, config, whole) if problem is None else problem()
+        searched = searched or _of_run(run, config, whole)
         if not run.exists("config.json"):
             run.write_json("config.json", asdict(config))
         compare_searches(run, searched, algorithms, config.search, range(config.seed, config.seed + seeds))
@@ -90,12 +105,46 @@ def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
     return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
 
 
-def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str, Algorithm]:
-    """The algorithms of these names, and random search as the last one; each evaluates as many candidates in all."""
+def check_problem(problem: Problem) -> None:
+    """Refuses a problem whose parts do not fit together, before anything is searched."""
+    m = len(problem.objectives)
+    if not 1 <= m <= OBJECTIVES:
+        raise UserError(f"a problem must have 1 to {OBJECTIVES} objectives, got {m}: {', '.join(problem.objectives)}")
+    if problem.units and len(problem.units) != m:
+        raise UserError(f"units of the problem must be one per objective, {m}, or none, got {len(problem.units)}")
+    if problem.reference is not None and (np.shape(problem.reference) != (m,) or not np.isfinite(problem.reference).all()):
+        raise UserError(f"reference of the problem must be {m} finite numbers, one per objective, got {problem.reference}")
+    if problem.front is not None:
+        _check_front(np.asarray(problem.front), problem.reference, m)
+    if problem.traced:
+        sampled = jax.eval_shape(lambda key: problem.fitness(problem.space.sample(key, 2), problem.data), jax.random.key(0))
+        _check_columns(problem, sampled, 2)
+
+
+def _check_front(front: np.ndarray, reference: tuple[float, ...] | None, objectives: int) -> None:
+    if front.ndim != 2 or front.shape[1] != objectives or not len(front) or not np.isfinite(front).all():
+        raise UserError(f"front of the problem must have finite rows of {objectives} objectives, got shape {front.shape}")
+    if reference is not None and not (front < np.array(reference)).all(axis=1).any():
+        raise UserError(f"reference of the problem must be worse than a point of its front in every objective, got {reference}")
+
+
+def _check_columns(problem: Problem, fitness: Any, rows: int) -> None:
+    expected = rows, len(problem.objectives)
+    if np.shape(fitness) != expected:
+        names = ", ".join(problem.objectives)
+        raise UserError(f"fitness of the problem must have shape {expected}, a column for each of {names}; got {np.shape(fitness)}")
+
+
+def choose_algorithms(names: Sequence[str], settings: SearchConfig, objectives: int | None = None) -> dict[str, Algorithm]:
+    """The algorithms of these names, and random search as the last one; each evaluates as many candidates in all.
+
+    They minimise `objectives` columns, or those of the settings.
+    """
     names = list(dict.fromkeys([*(name for name in names if name != "random"), "random"]))
     if len(names) < 2:
         raise UserError("--algorithms must name one other than random, which is always beside; known: " + ", ".join(sorted(ALGORITHMS)))
-    algorithms = {name: make_algorithm(replace(settings, algorithm=name)) for name in names}
+    columns = len(settings.objectives) if objectives is None else objectives
+    algorithms = {name: _minimising(columns, make_algorithm(replace(settings, algorithm=name))) for name in names}
     budget = settings.population * settings.generations
     for name, algorithm in algorithms.items():
         if budget % algorithm.population:
@@ -104,6 +153,15 @@ def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str,
                 "search.population x search.generations: change one of them"
             )
     return algorithms
+
+
+def _minimising(objectives: int, algorithm: Any) -> Algorithm:
+    """The algorithm for so many columns of fitness; those that read none, as random search, have no such setting."""
+    if isinstance(algorithm, Islands):
+        return replace(algorithm, algorithm=_minimising(objectives, algorithm.algorithm))
+    if getattr(algorithm, "objectives", objectives) == objectives:
+        return algorithm
+    return replace(algorithm, objectives=objectives)
 
 
 def compare_searches(
@@ -125,11 +183,23 @@ def compare_searches(
                 advance(len(todo) * budget, algorithm=name)
             elif todo:
                 _search_in_turn(run, problem, algorithm, budget, todo, lambda n, seed, name=name: advance(n, algorithm=name, seed=seed))
-    arrays = {"algorithms": np.array(list(algorithms)), "seed": np.array(seeds, np.int64), "objectives": np.array(problem.objectives)}
+    arrays = {"algorithms": np.array(list(algorithms)), "seed": np.array(seeds, np.int64)} | _facts(problem)
     for name in algorithms:
         archives = [_read(run, file) for file in files[name]]
         arrays |= {f"{name}_{field}": np.stack([getattr(archive, field) for archive in archives]) for field in Archive._fields}
     run.write_npz("compare/compare.npz", **arrays)
+
+
+def _facts(problem: Problem) -> dict[str, np.ndarray]:
+    """What the report says of the problem."""
+    facts = {"objectives": np.array(problem.objectives), "space": np.array(problem.space.name)}
+    if problem.units:
+        facts["units"] = np.array(problem.units)
+    if problem.reference is not None:
+        facts["reference"] = np.array(problem.reference, np.float64)
+    if problem.front is not None:
+        facts["front"] = np.asarray(problem.front, np.float64)
+    return facts
 
 
 def _search_together(run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str]) -> None:
@@ -143,12 +213,17 @@ def _search_together(run: RunDirectory, problem: Problem, algorithm: Algorithm, 
 def _search_in_turn(
     run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str], advance: Callable[[int, int], None]
 ) -> None:
+    def evaluate(genomes: np.ndarray) -> np.ndarray:
+        fitness = np.asarray(problem.fitness(genomes, problem.data))
+        _check_columns(problem, fitness, len(genomes))
+        return fitness
+
     for seed, file in todo.items():
         archive = search(
             algorithm,
             problem.space,
             purpose_key(seed, "search"),
-            lambda genomes: problem.fitness(genomes, problem.data),
+            evaluate,
             budget // algorithm.population,
             on_generation=lambda generation, archive, seed=seed: advance(algorithm.population, seed),
         )

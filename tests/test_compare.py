@@ -11,13 +11,15 @@ from PIL import Image
 
 from jaxnas import compare, store
 from jaxnas.cli import load_config
-from jaxnas.compare import Problem, choose_algorithms, compare_searches
-from jaxnas.config import ALGORITHMS, SearchConfig
+from jaxnas.compare import Problem, check_problem, choose_algorithms, compare_searches, run_compare
+from jaxnas.config import ALGORITHMS, Config, SearchConfig
 from jaxnas.errors import UserError
-from jaxnas.report.compare import attained, attainment_panels, comparison_rows, text_table, write_comparison
+from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
+from jaxnas.report.compare_plots import attained, attainment_panels
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.loop import Archive
-from jaxnas.search.statistics import Comparison, compare_samples
+from jaxnas.search.pareto import front
+from jaxnas.search.statistics import compare_all
 from jaxnas.spaces.space import Gene, Space
 from jaxnas.stages import evaluation as stage
 from jaxnas.stages.job import open_job
@@ -124,42 +126,91 @@ def test_algorithms_with_other_populations_have_the_same_budget(table, tmp_path,
 # What it says
 
 
+def told(final):
+    pairs = compare_all(final)
+    rows = comparison_rows(final, pairs)
+    return rows, answer(rows, pairs)
+
+
 def test_rows_are_the_tests_of_the_final_hypervolumes():
     draw = np.random.default_rng(0)
     final = {"a": draw.normal(1, 1, 20), "b": draw.normal(3, 1, 20), "random": draw.normal(0, 1, 20)}
-    rows = {row["algorithm"]: row for row in comparison_rows(final)}
+    pairs = compare_all(final)
+    rows = {row["algorithm"]: row for row in comparison_rows(final, pairs)}
     assert list(rows) == ["b", "a", "random"]
     assert [rows["a"][q] for q in ("q1", "median", "q3")] == np.quantile(final["a"], [0.25, 0.5, 0.75]).tolist()
-    for label, other in (("random", "random"), ("best", "b")):
-        others = [name for name in final if name != other]
-        raw = {name: compare_samples(final[name], final[other]) for name in others}
-        assert all(np.isnan(rows[other][f"{field}_{label}"]) for field in Comparison._fields)
-        for name in others:
-            assert rows[name][f"a12_{label}"] == raw[name].a12
-            least = min(one.mann_whitney_p for one in raw.values())
-            factor = 2 if raw[name].mann_whitney_p == least else 1
-            assert rows[name][f"mann_whitney_p_{label}"] == pytest.approx(max(factor * raw[name].mann_whitney_p, 2 * least))
-    assert rows["b"]["a12_random"] > 0.9 and rows["random"]["a12_best"] < 0.1
-    assert [line.split()[0] for line in text_table(list(rows.values()), 20).splitlines()[1:4]] == ["b", "a", "random"]
+    for label, other in (("random", "random"), ("first", "b")):
+        assert np.isnan([rows[other][f"p_{label}"], rows[other][f"a12_{label}"]]).all()
+        for name in set(final) - {other}:
+            assert (rows[name][f"p_{label}"], rows[name][f"a12_{label}"]) == pairs[name, other]
+    lines = text_table("b leads.", "Hypervolume.", list(rows.values())).splitlines()
+    assert lines[0] == "b leads." and lines[2].split()[:2] == ["*", "b"]
+    assert [line.split()[0] for line in lines[3:5]] == ["a", "random"]
 
 
-def test_the_csv_counts_hypervolume_as_a_share_of_the_box(compared):
+def test_the_answer_names_all_that_are_not_shown_to_differ():
+    draw = np.random.default_rng(1)
+
+    def samples(**means):
+        return {name: draw.normal(mean, 1, 30) for name, mean in means.items()}
+
+    assert "lead; no difference between them is shown." in told(samples(a=9, b=9, random=0))[1]
+    assert told(samples(a=9, b=5, random=0))[1] == "a leads: it is shown to be better than each of the others."
+    assert told(samples(a=9, random=0))[1] == "a leads: it is shown to be better than random."
+    assert told(samples(a=0, b=-9, random=0))[1].endswith("Random search is among them.")
+    same = {name: np.arange(3.0) for name in ("a", "b", "random")}
+    assert told(same)[1] == "No difference between the 3 algorithms is shown. 3 seeds are too few for that: take 5 or more."
+
+
+def area(fitness):
+    """Of what points from 0 to 1 dominate below (1, 1)."""
+    found, least = 0.0, 1.0
+    for x, y in fitness[np.argsort(fitness[:, 0])]:
+        found, least = found + max(1 - x, 0) * max(least - y, 0), min(least, y)
+    return found
+
+
+def shares(arrays, name, low, high):
+    return [100 * area((one - low) / (high - low)) for one in arrays[f"{name}_fitness"].astype(float)]
+
+
+def test_the_csv_counts_hypervolume_as_a_share_of_the_first_random_searchs_box(compared):
     run, text = compared
     arrays = run.read_npz("compare/compare.npz")
     rows = {row["algorithm"]: row for row in run.read_csv("compare/compare.csv")}
-    everything = np.concatenate([arrays[f"{name}_fitness"].reshape(-1, 2) for name in ("nsga2", "random")]).astype(float)
-    low, high = everything.min(axis=0), everything.max(axis=0)
+    sampled = arrays["random_fitness"][0].astype(float)
     for name in ("nsga2", "random"):
-        shares = []
-        for fitness in (arrays[f"{name}_fitness"] - low) / (high - low):
-            steps = fitness[np.argsort(fitness[:, 0])]
-            area, least = 0.0, 1.0
-            for x, y in steps:
-                area, least = area + (1 - x) * max(least - y, 0), min(least, y)
-            shares.append(100 * area)
-        assert float(rows[name]["median"]) == pytest.approx(np.median(shares), rel=1e-5)
-        assert f"{np.median(shares):.2f}" in text
+        median = np.median(shares(arrays, name, sampled.min(axis=0), sampled.max(axis=0)))
+        assert float(rows[name]["median"]) == pytest.approx(median, rel=1e-5)
+        assert f"{median:.2f}" in text
     assert float(rows["nsga2"]["a12_random"]) > 0.5
+
+
+def test_another_algorithm_or_seed_moves_no_figure(table, compared, tmp_path):
+    run, _ = compared
+    other = RunDirectory(tmp_path)
+    compare_searches(other, board(table, True), choose_algorithms(["nsga2", "local"], SETTINGS), SETTINGS, range(5, 17))
+    write_comparison(other)
+    rows, again = ({row["algorithm"]: row for row in one.read_csv("compare/compare.csv")} for one in (run, other))
+    for name in ("nsga2", "random"):
+        assert {key: rows[name][key] for key in ("median", "q1", "q3")} == {key: again[name][key] for key in ("median", "q1", "q3")}
+
+
+def test_a_known_front_gives_regret_and_igd_plus(table, compared, tmp_path):
+    run, _ = compared
+    points = np.asarray(table)[np.asarray(front(table))]
+    low, high = points.min(axis=0).astype(float), np.asarray(table).max(axis=0).astype(float)
+    arrays = run.read_npz("compare/compare.npz")
+    again = RunDirectory(tmp_path)
+    again.write_npz("compare/compare.npz", **arrays, front=points, reference=high, units=np.array(["%", "ms"]))
+    text = write_comparison(again)
+    whole = area((points - low) / (high - low))
+    for row in again.read_csv("compare/compare.csv"):
+        regrets = 100 - np.array(shares(arrays, row["algorithm"], low, high)) / whole
+        assert float(row["regret"]) == pytest.approx(np.median(regrets), abs=2e-4)
+        assert float(row["regret"]) == pytest.approx(100 - float(row["median"]), abs=1e-9) and 0 < float(row["igd_plus"]) < 0.2
+    page = again.read_text("compare/compare.html")
+    assert "regret" in text and "IGD+" in page and "error (%)" in page and "cost (ms)" in page
 
 
 def test_attainment_is_what_seeds_reach_point_by_point():
@@ -187,12 +238,14 @@ def test_a_wall_does_not_flatten_the_panels():
 
 
 def test_the_page_and_the_pictures(compared):
-    run, _ = compared
+    run, text = compared
     page = run.read_text("compare/compare.html")
     assert page.lstrip().startswith("<!doctype html>") and page.count("<svg") == 2
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "<script" not in page
-    for words in ("nsga2", "random", "Mann-Whitney", "Wilcoxon", "Holm", "A12", "reference point", "12 seeds"):
+    for words in ("nsga2", "random", "Mann-Whitney", "Holm", "A12", "reference point", "12 seeds", "on the space board"):
         assert words in page
+    assert f"<h1>{run.root.name}: " in page
+    assert text.splitlines()[0] in page and "Wilcoxon" not in page
     for name in ("hypervolume", "attainment"):
         with Image.open(run.path(f"compare/{name}.png")) as image:
             assert image.format == "PNG" and image.width > 600
@@ -201,18 +254,49 @@ def test_the_page_and_the_pictures(compared):
     assert before == {name: run.read_bytes(f"compare/{name}") for name in before}
 
 
-@pytest.mark.parametrize("objectives", [2, 3])
-def test_failures_and_more_objectives(objectives, tmp_path):
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
+def test_failures_and_any_number_of_objectives(objectives, tmp_path):
     run, names = RunDirectory(tmp_path), ["nsga2", "random"]
     fitness = np.random.default_rng(0).uniform(size=(2, 4, 16, objectives)).astype(np.float32)
     fitness[:, :, 3, 0] = np.nan
     arrays = {f"{name}_fitness": fitness[i] for i, name in enumerate(names)}
     arrays |= {f"{name}_generation": np.tile(np.repeat(np.arange(4, dtype=np.int32), 4), (4, 1)) for name in names}
-    names, labels = np.array(names), np.array(["a", "b", "c"][:objectives])
+    names, labels = np.array(names), np.array(["a", "b", "c", "d", "e"][:objectives])
     run.write_npz("compare/compare.npz", algorithms=names, seed=np.arange(4), objectives=labels, **arrays)
-    assert "nan" not in write_comparison(run)
+    text = write_comparison(run)
+    assert "nan" not in text and ("standard error" in text) == (objectives > 3)
     page = run.read_text("compare/compare.html")
     assert "add nothing: 8." in page and page.count("<svg") == (2 if objectives == 2 else 1)
+
+
+@pytest.mark.parametrize("objectives", [1, 3, 5])
+def test_every_algorithm_takes_the_problems_own_number_of_objectives(objectives):
+    names = ["nsga2", "nsga3", "islands", "evolution", "elitist", "local", "evosax"] + ["moead"] * (objectives == 3)
+    settings = replace(SETTINGS, population=28)
+    found = choose_algorithms(names, settings, objectives)
+    columns = {name: getattr(getattr(one, "algorithm", one), "objectives", objectives) for name, one in found.items()}
+    assert set(columns.values()) == {objectives} and len(columns) == len(names) + 1
+
+
+def parts(table, **changes):
+    return replace(board(table, True), **changes)
+
+
+def test_a_problem_whose_parts_do_not_fit_is_refused_before_anything_is_searched(table, tmp_path):
+    six = tuple("abcdef")
+    wrong = [
+        (parts(table, objectives=six), "1 to 5 objectives, got 6"),
+        (parts(table, objectives=("a", "b", "c")), r"shape \(2, 3\), a column for each of a, b, c; got \(2, 2\)"),
+        (parts(table, units=("%",)), "units of the problem must be one per objective, 2"),
+        (parts(table, reference=(1.0, np.nan)), "2 finite numbers"),
+        (parts(table, front=np.zeros((3, 3))), r"rows of 2 objectives, got shape \(3, 3\)"),
+        (parts(table, front=np.ones((3, 2)), reference=(1.0, 2.0)), "worse than a point of its front in every objective"),
+    ]
+    for problem, message in wrong:
+        with pytest.raises(UserError, match=message):
+            run_compare(Config("x", search=SETTINGS), str(tmp_path / "run"), ["nsga2"], 2, lambda problem=problem: problem)
+    assert not (tmp_path / "run").exists()
+    check_problem(parts(table, front=np.asarray(table), reference=(200.0, 200.0), units=("%", "ms")))
 
 
 # The command

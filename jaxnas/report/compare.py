@@ -1,191 +1,225 @@
-"""The comparison of algorithms: from compare/compare.npz to a table, figures and a page, compare/compare.html."""
+"""The comparison of algorithms: from compare/compare.npz to tables, figures and a page, compare/compare.html."""
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from jaxnas.errors import UserError
 from jaxnas.report import plots, words
+from jaxnas.report.compare_plots import Curves, attainment_panels, hypervolume
 from jaxnas.run_directory import RunDirectory
-from jaxnas.search.indicators import attainment
-from jaxnas.search.statistics import Comparison, bootstrap_band, compare_samples, holm, hypervolume_curve
+from jaxnas.search.indicators import igd_plus
+from jaxnas.search.statistics import (
+    LEVEL,
+    Comparison,
+    compare_all,
+    estimated_curve,
+    hypervolume_curve,
+    is_better,
+    leaders,
+    least_seeds,
+)
 
-COLUMNS = 3  # of the attainment figure
-LINES = ("-", "--", "-.", ":")
+EXACT = 3  # objectives whose hypervolume is exact; of more it is estimated
+NOT_ITSELF = Comparison(np.nan, np.nan)
 
 
-class Curves(NamedTuple):
-    """One algorithm: hypervolume in percent of the box between the best and the worst values that anyone found."""
+class Scale(NamedTuple):
+    """What objectives and hypervolume are measured by: nothing in it depends on the algorithms compared."""
 
-    evaluations: Int[np.ndarray, "g"]
-    hypervolume: Float[np.ndarray, "seeds g"]
+    best: Float[np.ndarray, "objectives"]
+    reference: Float[np.ndarray, "objectives"]
+    front: Float[np.ndarray, "points objectives"] | None
+
+    def scaled(self, fitness: Float[np.ndarray, "*rows objectives"]) -> Float[np.ndarray, "*rows objectives"]:
+        """From 0 for the best value to 1 for the reference's."""
+        extent = np.where(self.reference > self.best, self.reference - self.best, 1)
+        return ((fitness - self.best) / extent).astype(np.float32)
 
 
 def write_comparison(run: RunDirectory) -> str:
-    """Write compare.csv, compare.html and PNGs beside compare.npz; returns the table as text."""
+    """Write compare.csv, pairs.csv, compare.html and PNGs beside compare.npz; returns the answer and the table as text."""
     arrays = run.read_npz("compare/compare.npz")
-    names, objectives = arrays["algorithms"].tolist(), arrays["objectives"].tolist()
+    names = arrays["algorithms"].tolist()
     fitness = {name: arrays[f"{name}_fitness"] for name in names}
-    best, worst = _box(fitness)
-    curves = {name: _curves(fitness[name], arrays[f"{name}_generation"], best, worst) for name in names}
-    rows = comparison_rows({name: one.hypervolume[:, -1] for name, one in curves.items()})
-    figures = {"hypervolume": hypervolume(curves)}
-    if len(objectives) == 2:
-        figures["attainment"] = attainment_panels(fitness, objectives)
+    scale = read_scale(arrays)
+    curves = {name: _curves(fitness[name], arrays[f"{name}_generation"], scale) for name in names}
+    final = {name: one.hypervolume[:, -1] for name, one in curves.items()}
+    pairs = compare_all(final)
+    rows = comparison_rows(final, pairs)
+    if scale.front is not None:
+        for row in rows:
+            row |= _against_front(fitness[row["algorithm"]], final[row["algorithm"]], scale)
+    labels = _labels(arrays)
+    figures = {"hypervolume": hypervolume(curves, scale.front is not None)}
+    if len(labels) == 2:
+        figures["attainment"] = attainment_panels(fitness, labels)
     for name, figure in figures.items():
         run.write_bytes(f"compare/{name}.png", _png(figure))
     run.write_csv("compare/compare.csv", rows)
-    box = zip(objectives, best.tolist(), worst.tolist(), strict=True)
+    run.write_csv("compare/pairs.csv", [{"first": a, "second": b, **one._asdict()} for (a, b), one in pairs.items()])
     page = {
-        "config": run.read_json("config.json") if run.exists("config.json") else {"name": run.root.name},
+        "name": run.root.resolve().name,
+        "space": str(arrays["space"]) if "space" in arrays else None,
+        "labels": labels,
+        "answer": answer(rows, pairs),
+        "measure": measure(scale, labels, max(one.error for one in curves.values())),
         "rows": rows,
+        "front_known": scale.front is not None,
         "seeds": arrays["seed"].tolist(),
-        "evaluations": {name: int(one.evaluations[-1]) for name, one in curves.items()},
+        "evaluations": int(curves[names[0]].evaluations[-1]),
         "failed": sum(int(np.isnan(one).any(axis=-1).sum()) for one in fitness.values()),
-        "box": [{"name": name, "best": low, "worst": high} for name, low, high in box],
+        "level": LEVEL,
         "figures": {name: Markup(plots.svg(figure, name)) for name, figure in figures.items()},
     }
     run.write_text("compare/compare.html", _template().render(page))
-    return text_table(rows, len(page["seeds"]))
+    return text_table(page["answer"], page["measure"], rows)
 
 
-def comparison_rows(final: Mapping[str, Float[np.ndarray, "seeds"]]) -> list[dict[str, Any]]:
-    """A row per algorithm, the largest median first: median and quartiles, and tests against random search and the best.
+def read_scale(arrays: Mapping[str, np.ndarray]) -> Scale:
+    """By the problem's own reference point and front; else by the best and the worst that the first seed's random search found."""
+    front = arrays["front"].astype(np.float64) if "front" in arrays else None
+    sampled = arrays["random_fitness"][0].astype(np.float64)
+    sampled = sampled[np.isfinite(sampled).all(axis=1)]
+    if not len(sampled):
+        raise UserError("every evaluation of the first seed's random search failed: mend the problem's fitness, or take another --seed")
+    reference = arrays["reference"] if "reference" in arrays else sampled.max(axis=0)
+    best = (sampled if front is None else front).min(axis=0)
+    return Scale(best, np.asarray(reference, np.float64), front)
 
-    P-values are corrected after Holm within a column; an algorithm is not compared with itself (NaN).
+
+def comparison_rows(
+    final: Mapping[str, Float[np.ndarray, "seeds"]],
+    pairs: Mapping[tuple[str, str], Comparison],
+) -> list[dict[str, Any]]:
+    """A row per algorithm, the largest median first: median and quartiles, whether it leads, and the tests against two others.
+
+    These are random search and the first row; an algorithm is not compared with itself (NaN).
     """
     names = sorted(final, key=lambda name: -np.median(final[name]))
-    against = {"random": "random", "best": names[0]}
+    leading = leaders(pairs)
     rows: list[dict[str, Any]] = []
     for name in names:
         q1, median, q3 = np.quantile(final[name], [0.25, 0.5, 0.75]).tolist()
-        rows.append({"algorithm": name, "seeds": len(final[name]), "median": median, "q1": q1, "q3": q3})
-    for label, other in against.items():
-        others = [name for name in names if name != other]
-        found = {name: compare_samples(final[name], final[other]) for name in others}
-        corrected = [holm(np.array([found[name][i] for name in others])) for i in range(2)]
-        for i, name in enumerate(others):
-            found[name] = found[name]._replace(mann_whitney_p=float(corrected[0][i]), wilcoxon_p=float(corrected[1][i]))
-        for row in rows:
-            one = found.get(row["algorithm"], Comparison(*[np.nan] * 4))
-            row |= {f"{field}_{label}": value for field, value in one._asdict().items()}
+        row = {"algorithm": name, "seeds": len(final[name]), "median": median, "q1": q1, "q3": q3, "leads": name in leading}
+        for label, other in (("random", "random"), ("first", names[0])):
+            row |= {f"{field}_{label}": value for field, value in pairs.get((name, other), NOT_ITSELF)._asdict().items()}
+        rows.append(row)
     return rows
 
 
-def text_table(rows: list[dict[str, Any]], seeds: int) -> str:
-    """The table for a terminal."""
-    head = ["algorithm", "median", "quartiles"] + [f"{what} {label}" for label in ("random", "best") for what in ("U p", "W p", "A12", "r")]
-    lines = [head]
+def answer(rows: list[dict[str, Any]], pairs: Mapping[tuple[str, str], Comparison]) -> str:
+    """Who leads, in words: all that no other is shown to be better than."""
+    leading = [row["algorithm"] for row in rows if row["leads"]]
+    seeds, enough = rows[0]["seeds"], least_seeds(len(rows))
+    if len(leading) == len(rows):
+        few = f" {seeds} seeds are too few for that: take {enough} or more." if seeds < enough else ""
+        return f"No difference between the {len(rows)} algorithms is shown.{few}"
+    if not leading:
+        return "None leads: each algorithm is shown to be worse than another."
+    if len(leading) > 1:
+        luck = " Random search is among them." if "random" in leading else ""
+        return f"{_listed(leading)} lead; no difference between them is shown.{luck}"
+    others = [row["algorithm"] for row in rows if not row["leads"]]
+    if all(is_better(pairs[leading[0], other]) for other in others):
+        return f"{leading[0]} leads: it is shown to be better than {'each of the others' if len(others) > 1 else others[0]}."
+    return f"{leading[0]} leads: each of the others is shown to be worse than some algorithm."
+
+
+def measure(scale: Scale, labels: Sequence[str], error: float) -> str:
+    """What hypervolume means here, in words."""
+    corner = ", ".join(f"{label} {words.significant(value)}" for label, value in zip(labels, scale.reference.tolist(), strict=True))
+    if scale.front is not None:
+        text = f"Hypervolume in % of the true front's, below the reference point ({corner}); regret is what is missing."
+    else:
+        best = ", ".join(f"{label} {words.significant(value)}" for label, value in zip(labels, scale.best.tolist(), strict=True))
+        text = (
+            f"Hypervolume in % of the box from the reference point ({corner}) to the best values ({best}), "
+            "which the first seed's random search found; better ones count beyond 100 %."
+        )
+        if len(labels) == 1:
+            text += " Of one objective it is how far the best value lies below the reference."
+    if error:
+        text += (
+            f" It is estimated, with a standard error of at most {words.significant(error)} percentage points "
+            "for a search, less for a difference."
+        )
+    return text
+
+
+def text_table(answered: str, measured: str, rows: list[dict[str, Any]]) -> str:
+    """What the page says, for a terminal."""
+    first = rows[0]["algorithm"]
+    front = [("regret", "regret"), ("igd_plus", "IGD+")] if "regret" in rows[0] else []
+    head = ["", "algorithm", "median", "quartiles", *(title for _, title in front)]
+    lines = [[*head, "p random", "A12 random", f"p {first}", f"A12 {first}"]]
     for row in rows:
-        figures = [row[f"{field}_{label}"] for label in ("random", "best") for field in Comparison._fields]
+        figures = [row[field] for field, _ in front]
+        figures += [row[f"{field}_{label}"] for label in ("random", "first") for field in Comparison._fields]
         spread = f"{row['q1']:.2f} to {row['q3']:.2f}"
-        lines.append([row["algorithm"], f"{row['median']:.2f}", spread, *(words.significant(value) for value in figures)])
+        mark = "*" if row["leads"] else ""
+        lines.append([mark, row["algorithm"], f"{row['median']:.2f}", spread, *(words.significant(value) for value in figures)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     legend = [
-        f"Hypervolume in % of the box between the best and the worst values found, {seeds} seeds; against random search, and the best.",
-        "U p: Mann-Whitney, W p: Wilcoxon signed rank, corrected after Holm; A12: share of pairs won; r: rank-biserial correlation.",
+        f"{measured} {rows[0]['seeds']} seeds each.",
+        f"*: no other is shown to be better (p below {LEVEL}).",
+        "p: Mann-Whitney, corrected after Holm for all pairs; A12: share of pairs won.",
     ]
-    return "\n".join(table + legend)
+    return "\n".join([answered, *table, *legend])
 
 
-def _box(fitness: Mapping[str, Float[np.ndarray, "seeds n objectives"]]) -> tuple[np.ndarray, np.ndarray]:
-    """Best and worst value of each objective over all that was evaluated; the worst is the reference, as in the report of a run."""
-    rows = np.concatenate([one.reshape(-1, one.shape[-1]) for one in fitness.values()]).astype(np.float64)
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    return rows.min(axis=0), rows.max(axis=0)
+def _listed(names: Sequence[str]) -> str:
+    """
+    >>> _listed(["a"]), _listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _curves(fitness: Float[np.ndarray, "seeds n m"], generation: Int[np.ndarray, "seeds n"], best: np.ndarray, worst: np.ndarray) -> Curves:
-    scaled = ((fitness - best) / np.where(worst > best, worst - best, 1)).astype(np.float32)
-    ones = np.ones(len(best), np.float32)
-    grown = [100 * hypervolume_curve(rows, told, ones) for rows, told in zip(scaled, generation, strict=True)]
-    return Curves(np.cumsum(np.bincount(generation[0])), np.array(grown, np.float64))
+def _labels(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Objectives with their units, where they are known."""
+    objectives = arrays["objectives"].tolist()
+    units = arrays["units"].tolist() if "units" in arrays else [""] * len(objectives)
+    return [f"{name} ({unit})" if unit else name for name, unit in zip(objectives, units, strict=True)]
 
 
-def attained(fitness: Float[np.ndarray, "seeds n 2"]) -> tuple[Float[np.ndarray, "points"], Float[np.ndarray, "3 points"]]:
-    """Attainment surfaces: values of objective 1, and the least of objective 0 that the best seed, half of the seeds and
-    every seed reach with at most that, infinite where they do not. Only where a surface takes a step, and its first point."""
-    seeds = len(fitness)
-    grid, surfaces = attainment(jnp.asarray(fitness[..., ::-1]), [1, (seeds + 1) // 2, seeds])
-    places, reached = np.asarray(grid), np.asarray(surfaces)
-    last = np.isfinite(places) & np.append(places[1:] > places[:-1], True)  # of points with one value of objective 1
-    places, reached = places[last], reached[:, last]
-    steps = np.append(True, (reached[:, 1:] != reached[:, :-1]).any(axis=0))
-    return places[steps], reached[:, steps]
+def _curves(fitness: Float[np.ndarray, "seeds n m"], generation: Int[np.ndarray, "seeds n"], scale: Scale) -> Curves:
+    whole = 1.0
+    if scale.front is not None:
+        whole = float(_grown(scale.scaled(scale.front), np.zeros(len(scale.front), np.int32))[0][-1]) or 1.0
+    found = [_grown(rows, told) for rows, told in zip(scale.scaled(fitness), generation, strict=True)]
+    grown = np.array([100 * curve / whole for curve, _ in found], np.float64)
+    return Curves(np.cumsum(np.bincount(generation[0])), grown, 100 * max(error for _, error in found) / whole)
 
 
-def _last_gain(places: np.ndarray, reached: np.ndarray) -> float:
-    """Where the last of the surfaces comes to rest."""
-    return float(places[[np.argmin(row) for row in reached]].max())
+def _grown(scaled: Float[np.ndarray, "n m"], generation: Int[np.ndarray, "n"]) -> tuple[Float[np.ndarray, "g"], float]:
+    """The hypervolume until each generation, and the standard error of the last."""
+    ones = np.ones(scaled.shape[1], np.float32)
+    if len(ones) <= EXACT:
+        return hypervolume_curve(scaled, generation, ones), 0.0
+    curve, error = estimated_curve(scaled, generation, ones)
+    return curve, float(error[-1])
 
 
-def _extended(places: np.ndarray, reached: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
-    """The surfaces as far as `end`, and not drawn where nothing is attained."""
-    inside = places <= end
-    reached = np.where(np.isfinite(reached), reached, np.nan)[:, inside]
-    return np.append(places[inside], end), np.concatenate([reached, reached[:, -1:]], axis=1)
+_igd_plus = jax.jit(igd_plus)
 
 
-def _heights(surfaces: Sequence[tuple[np.ndarray, np.ndarray]], end: float) -> tuple[float, float]:
-    """From the best value on to what every seed attains within the first twentieth of the way, beyond which a surface is a wall."""
-    start = min(places[0] for places, _ in surfaces)
-    there = [reached[:, max(np.searchsorted(places, start + (end - start) / 20, side="right") - 1, 0)] for places, reached in surfaces]
-    low = min(float(reached[0].min()) for _, reached in surfaces)
-    high = max(float(column[np.isfinite(column)].max(initial=low)) for column in there)
-    margin = 0.05 * (high - low or 1)
-    return low - margin, high + margin
-
-
-def _colour(i: int) -> str:
-    return plots.CYCLE[i % len(plots.CYCLE)]
-
-
-@mpl.rc_context(plots.STYLE)
-def hypervolume(curves: Mapping[str, Curves]) -> Figure:
-    """Median hypervolume against evaluations, with a band that holds the median with 95 % confidence."""
-    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="evaluations", ylabel="hypervolume (% of the box)")
-    for i, (name, (evaluations, grown)) in enumerate(curves.items()):
-        low, high = bootstrap_band(grown, 0)
-        axes.fill_between(evaluations, low, high, color=_colour(i), alpha=0.2, lw=0)
-        axes.plot(evaluations, np.median(grown, axis=0), LINES[i // len(plots.CYCLE) % len(LINES)], color=_colour(i), lw=1.8, label=name)
-    axes.legend(loc="lower right")
-    return figure
-
-
-@mpl.rc_context(plots.STYLE)
-def attainment_panels(fitness: Mapping[str, Float[np.ndarray, "seeds n 2"]], objectives: list[str]) -> Figure:
-    """A panel per algorithm: what the best seed, half of the seeds and every seed attain, beside the median of random search."""
-    surfaces = {name: attained(one) for name, one in fitness.items()}
-    columns = min(len(surfaces), COLUMNS)
-    lines = -(-len(surfaces) // columns)
-    figure = Figure(figsize=(3.6 * columns, 0.6 + 3.2 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    end = max(_last_gain(*surface) for surface in surfaces.values())
-    for i, (axes, (name, surface)) in enumerate(zip(panels, surfaces.items(), strict=False)):
-        places, reached = _extended(*surface, end)
-        axes.fill_between(places, reached[0], reached[2], step="post", color=_colour(i), alpha=0.2, lw=0)
-        for row, line, label in zip(reached, ("--", "-", ":"), ("best seed", "half of the seeds", "every seed"), strict=True):
-            axes.step(places, row, line, where="post", color=_colour(i), lw=1.5, label=label)
-        if name != "random" and "random" in surfaces:
-            places, reached = _extended(*surfaces["random"], end)
-            axes.step(places, reached[1], where="post", color="#777777", lw=1, label="random, half of the seeds")
-        axes.set(title=name, xlabel=objectives[1], ylabel=objectives[0])
-        axes.label_outer()
-        axes.legend(loc="upper right", fontsize=8)
-    panels[0].set_ylim(*_heights(list(surfaces.values()), end))
-    for axes in panels[len(surfaces) :]:
-        axes.remove()
-    return figure
+def _against_front(fitness: Float[np.ndarray, "seeds n m"], final: Float[np.ndarray, "seeds"], scale: Scale) -> dict[str, float]:
+    """Medians of the regret, in percent, and of IGD+ in units of the scale."""
+    assert scale.front is not None
+    front = jnp.asarray(scale.scaled(scale.front))
+    distance = [float(_igd_plus(jnp.asarray(rows), front)) for rows in scale.scaled(fitness)]
+    return {"regret": float(np.median(100 - final)), "igd_plus": float(np.median(distance))}
 
 
 def _png(figure: Figure) -> bytes:

@@ -18,7 +18,7 @@ CELLS = 1 << 24  # of the grid below; 4,096 points of four objectives
 
 
 def hypervolume(fitness: Fitness, reference: Float[Array, "objectives"]) -> Float[Array, ""]:
-    """Volume that two, three or four objectives dominate below `reference`, exact; points beyond it or failed contribute nothing.
+    """Volume that one to four objectives dominate below `reference`, exact; points beyond it or failed contribute nothing.
 
     A sweep along the last objective over a grid of the first ones, whose cells hold how deep the points passed so far reach
     on the axis that is left: O(n log n), O(n^2), O(n^3) time and O(n), O(n), O(n^2) memory for two, three, four objectives.
@@ -31,8 +31,10 @@ def hypervolume(fitness: Fitness, reference: Float[Array, "objectives"]) -> Floa
     3.0
     """
     n, objectives = fitness.shape
-    if objectives not in (2, 3, 4):
-        raise UserError(f"hypervolume takes 2, 3 or 4 objectives, got {objectives}; leave out some")
+    if objectives not in (1, 2, 3, 4):
+        raise UserError(f"hypervolume takes 1 to 4 objectives, got {objectives}; leave out some, or use statistics.estimated_curve")
+    if objectives == 1:
+        return jnp.maximum(reference[0] - jnp.where(jnp.isnan(fitness), reference, fitness).min(), 0)
     if n ** (objectives - 2) > CELLS:
         raise UserError(f"hypervolume of 4 objectives takes at most {int(CELLS**0.5)} points, got {n}; give it the front alone")
     if not n:

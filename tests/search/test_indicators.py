@@ -96,7 +96,7 @@ def test_hypervolume_below_an_infinite_reference_and_of_no_points():
 
 
 def test_hypervolume_of_what_it_cannot_do():
-    with pytest.raises(UserError, match="hypervolume takes 2, 3 or 4 objectives, got 5; leave out some"):
+    with pytest.raises(UserError, match="hypervolume takes 1 to 4 objectives, got 5; leave out some"):
         hypervolume(jnp.zeros((3, 5)), jnp.ones(5))
     with pytest.raises(UserError, match="at most 4096 points, got 5000; give it the front alone"):
         hypervolume(jnp.zeros((5000, 4)), jnp.ones(4))
