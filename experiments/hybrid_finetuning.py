@@ -49,7 +49,7 @@ class Settings:
 
 def trainer(job: Job, settings: HybridConfig, count: int) -> Callable[[np.ndarray, int], tuple[float, np.ndarray]]:
     """So many genomes of the largest resolution and a seed to seconds, and accuracies after this training: one program, compiled here."""
-    mesh, augmentation = all_devices(), job.config.data.augmentation
+    mesh, augmentation = all_devices(), job.augmentation
     examples = job.examples(search_split(job), job.space.resolutions[-1])
     params, images, examples = on_each(mesh, (job.params(), on_device(job.data), examples))
 

@@ -54,7 +54,12 @@ class DataConfig:
     search_images: int = 400
     """Images taken from the training split for the search split, where the source brings none of its own."""
     calibration_images: int = 256
-    """Training images that batch norm statistics are recalibrated on; at least 256, or all if there are fewer."""
+    """Training images that batch norm statistics are recalibrated on, or as many as there are classes if those are more; all if there
+    are fewer."""
+    recalibration: str | None = None
+    """How these are varied, as the weights were trained: plain, padded_crop (shifted by an eighth, black borders, mirrored) or
+    resized_crop (parts of the image, mirrored). By default resized_crop for published weights until this run trains them, else plain:
+    its own shifts with reflected borders leave statistics as they are."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -163,7 +168,8 @@ class Config:
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which come with jaxnas for the spaces tiny
     and residual; the supernet.npz of another run in the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space
-    attentive_nas, of Once-for-All for ofa_mobilenet_v3. Other classes get a fresh classifier. With --train.epochs 0 it is used as it is."""
+    attentive_nas, of Once-for-All for ofa_mobilenet_v3. A classifier for other classes, or another number of them, is replaced by a
+    fresh one. With --train.epochs 0 the weights are used as they are, which a fresh classifier forbids unless search.hybrid trains."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None

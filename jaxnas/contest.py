@@ -61,7 +61,7 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     """
     rows = job.run.read_csv(file) if job.run.exists(file) else []
     known = {(row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows}
-    images, settings, augmentation = on_device(job.data), job.config.finetune, job.config.data.augmentation
+    images, settings, augmentation = on_device(job.data), job.config.finetune, job.augmentation
     recipe = [repr(settings), repr(augmentation), len(images.labels)]
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [(seed, one, key) for seed in range(seeds) for one, key in zip(contestants, keys, strict=True) if (*key, seed) not in known]
@@ -69,7 +69,8 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     with progress("train", steps * all_of_them, steps * (all_of_them - len(todo))) as advance:
         for seed, (name, ops, resolution), key in todo:
             test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
-            subnet = from_scratch(random, ops, images, test.calibration, settings, augmentation, lambda loss: advance(loss=loss))
+            calibration = job.calibration(resolution, settings.epochs)
+            subnet = from_scratch(random, ops, images, calibration, settings, augmentation, lambda loss: advance(loss=loss))
             found = known[*key, seed] = float(accuracy(subnet, test.images, test.labels))
             job.run.append_csv(file, {"network": name, "digest": key[1], "seed": seed, "accuracy": found})
             advance(0, latest=f"{name}: {found:.1%}")

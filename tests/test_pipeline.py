@@ -13,6 +13,7 @@ from jaxnas import checkpoints
 from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.data import digits
+from jaxnas.data.preparation import PUBLISHED
 from jaxnas.hardware.device import Measurement
 from jaxnas.pipeline import STAGES
 from jaxnas.run_directory import RunDirectory
@@ -101,6 +102,7 @@ def test_the_models_classify_as_stated(finished_run):
         properties = {entry.key: entry.value for entry in model.metadata_props}
         mean, deviation = (np.array(json.loads(properties[name]), np.float32) for name in ("mean", "deviation"))
         assert properties["input_size"] == "16" and properties["channel_order"] == "grey"
+        assert properties["image_size"] == "16" and properties["interpolation"] == "antialiased"
         assert json.loads(properties["class_names"]) == [str(i) for i in range(10)]
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         images = ((test.images.astype(np.float32) / 255 - mean) / deviation).transpose(0, 3, 1, 2)
@@ -287,16 +289,14 @@ class _Broken:
     name = "broken"
 
     def measure(self, model):
-        return Measurement("broken", float("nan"), float("nan"), float("nan"), 0, 1, "none", "ValueError: no such operator")
+        return Measurement("broken", float("nan"), float("nan"), float("nan"), 0, 1, "none", "OSError: no such device")
 
 
 def test_a_device_on_which_all_fails_is_given_up(cli, run_copy, monkeypatch):
     without(run_copy, "measurements.csv", "predictor.json")
     monkeypatch.setitem(DEVICES, "onnxruntime", lambda settings: _Broken())
     for _ in range(2):
-        refused(
-            cli("profile", run_copy), "all 10 networks failed on the device", "ValueError: no such operator", "delete", "measurements.csv"
-        )
+        refused(cli("profile", run_copy), "all 10 networks failed on the device", "OSError: no such device", "delete", "measurements.csv")
         assert len(RunDirectory(run_copy).read_csv("measurements.csv")) == 10  # not the whole plan, and no more when run again
 
 
@@ -417,7 +417,14 @@ def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch, tmp_p
     for said in ("licence: MIT", "state_dict is taken", "fresh classifier: the checkpoint tells apart 1000 classes, the data have 10"):
         assert any(said in line for line in lines)
     with RunDirectory("run") as run:
-        params = open_job(run, load_config("run")).params()
+        job = open_job(run, load_config("run"))
+        params = job.params()
+    assert job.prepared == PUBLISHED["Once-for-All"] and job.augmentation.resizing == "bilinear"
+    plain = job.images(job.data.calibration, 16)
+    assert np.abs(job.calibration(16) - plain).max() > 1  # varied as their training varied images, until this run trains them
+    np.testing.assert_array_equal(job.calibration(16, epochs=1), plain)
+    about = RunDirectory("run").read_npz("supernet.npz")
+    assert (str(about["resizing"]), str(about["recalibration"])) == ("bilinear", "resized_crop")
     assert (params["first_conv"]["kernel"] == 0.5).all()
     assert np.std(params["classifier"]["kernel"]) > 1e-3  # ten classes of its own, not ImageNet's thousand
 

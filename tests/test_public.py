@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import jaxnas
 from jaxnas.arguments import COMMANDS
 from jaxnas.cli import load_config, main
 from jaxnas.config import make_space
-from jaxnas.data.augment import normalise
+from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits
 from jaxnas.stages.export import _properties
@@ -23,7 +24,7 @@ from jaxnas.training.recalibrate import recalibrated
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
-LIBRARY, OWN_SPACE, CLASSIFY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LIBRARY, OWN_SPACE, CLASSIFY, BICUBIC = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 OWN_FILE, OWN_CHIP = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -140,6 +141,29 @@ def test_readme_classifies_a_picture_as_jax_does(exported, capsys):
         exec(CLASSIFY.replace(" - mean", ""), wrong := {})
         assert np.abs(wrong["logits"] - logits).max() > 1e-2 * np.abs(logits).max()  # a planted bug is seen
         capsys.readouterr()
+
+
+@pytest.mark.parametrize("resizing", ["antialiased", "bilinear", "bicubic"])
+def test_readme_prepares_pictures_as_jaxnas_does(resizing):
+    """A thousand digits of 32 pixels at three resolutions: the same numbers, and the same top class."""
+    pixels = (np.kron(load_digits(return_X_y=True)[0][:1000].reshape(-1, 8, 8), np.ones((1, 4, 4))) * 15).astype(np.uint8)
+    mean, deviation = np.array([0.3], np.float32), np.array([0.4], np.float32)
+    lines = CLASSIFY.splitlines()
+    (how,) = (i for i, line in enumerate(lines) if line.startswith("how = "))
+    bands = BICUBIC if resizing == "bicubic" else "\n".join(lines[how : how + 2])
+    prepare = compile(f"{bands}\n{lines[how + 2]}", "README.md", "exec")
+    given = {"np": np, "Image": Image, "about": {"interpolation": resizing}, "image_size": 32, "mean": mean, "deviation": deviation}
+    for size in (24, 32, 40):
+
+        def prepared(one, names):
+            exec(prepare, names)
+            return names["image"]
+
+        images = np.stack([prepared(one, {**given, "size": size, "picture": Image.fromarray(one)}) for one in pixels])
+        expected = np.asarray(resized(normalise(pixels[..., None], mean, deviation), size, resizing))
+        np.testing.assert_allclose(images, expected, atol=1e-5)
+        classify = np.random.default_rng(0).normal(size=(size * size, 10))  # any network
+        np.testing.assert_array_equal(*((some.reshape(1000, -1) @ classify).argmax(1) for some in (images, expected)))
 
 
 def test_readme_resizes_a_large_picture(exported, capsys):

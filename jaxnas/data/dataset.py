@@ -119,7 +119,8 @@ def make_dataset(
     """The only way to make a `Dataset`: checks everything that a source can get wrong.
 
     Images are square, uint8 (n, height, width, channels), the same shape in all splits; labels are integers below the
-    number of classes, at least two. The calibration images are drawn from train, stratified; all of it if there are fewer.
+    number of classes, at least two. The calibration images are drawn from train, stratified, no fewer than there are classes;
+    all of it if there are fewer.
     """
     if calibration_images < 1:
         raise UserError(f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or more is advised")
@@ -129,7 +130,7 @@ def make_dataset(
     if len(class_names) < 2:
         raise UserError(f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): add labelled images")
     mean, deviation = _moments(train[0])
-    calibration = stratified_order(train[1], seed)[:calibration_images]
+    calibration = stratified_order(train[1], seed)[: max(calibration_images, len(class_names))]
     order = stratified_order(search[1], seed)
     return Dataset(
         name=name,

@@ -1,7 +1,9 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
 from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
+from jaxnas.data.augment import RESIZINGS
 from jaxnas.data.dataset import Dataset
+from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.npu import Modelled
@@ -28,6 +30,8 @@ def check_settings(config: Config) -> None:
     if config.search.hybrid.trains and config.export.precision != "float32":
         raise UserError(f"search.hybrid trains float32 networks, export.precision is {config.export.precision}: give up one of the two")
     make_space(config.space)
+    choose("resizing", config.data.augmentation.resizing or OWN.resizing, RESIZINGS)
+    choose("recalibration", config.data.recalibration or OWN.recalibration, RECALIBRATIONS)
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)

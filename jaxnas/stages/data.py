@@ -1,5 +1,7 @@
 """Load and split the images."""
 
+from dataclasses import asdict
+
 from jaxnas.environment import environment
 from jaxnas.progress import log
 from jaxnas.stages.job import Job
@@ -27,6 +29,7 @@ def run_data(job: Job) -> bool:
             **sizes,
             "mean": data.mean,
             "deviation": data.deviation,
+            **asdict(job.prepared),
             "fingerprint": data.fingerprint(),
         },
     )

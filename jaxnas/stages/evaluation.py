@@ -103,7 +103,7 @@ def _error(job: Job, evidence: list[Evidence]) -> tuple[Evaluate, str]:
 def _error_objective(job: Job) -> Objective:
     hybrid, mesh = job.config.search.hybrid, all_devices()
     if hybrid.trains:
-        return tuned_error(job.net, hybrid, job.config.data.augmentation, job.key("hybrid"), mesh)
+        return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh)
     return classification_error(job.net, mesh, int8=job.config.export.precision == "int8")
 
 
@@ -123,13 +123,14 @@ def _error_context(job: Job, params: Params) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
     data, split, device = job.data, search_split(job), jax.devices()[0]
     hybrid, trained_on = job.config.search.hybrid, [data.train.images, data.train.labels]
-    training = [asdict(hybrid), asdict(job.config.data.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
+    training = [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
+    drawn = job.config.seed if job.prepared.recalibration != "plain" else None
     facts = {
         "objective": ["error", job.config.export.precision, *training],
         "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
         "weights": params,
         "search": [split.images, split.labels],
-        "calibration": [data.calibration.images, data.mean, data.deviation],
+        "calibration": [data.calibration.images, data.mean, data.deviation, asdict(job.prepared), drawn],
         "code": source_digest(*ERROR_CODE),
         "machine": [device.platform, device.device_kind, *(version(package) for package in ("jax", "jaxlib", "flax"))],
     }

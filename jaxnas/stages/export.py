@@ -38,7 +38,8 @@ def _exported(job: Job, chosen: dict) -> dict[str, object]:
     log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
     row: dict[str, object] = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
     if takes_int8(target):
-        twin = quantise(model, job.calibration(size)[: job.config.export.calibration_images])
+        few = job.data.calibration.first(job.config.export.calibration_images)
+        twin = quantise(model, job.images(few, size))
         job.run.write_bytes(f"models/{name}.int8.onnx", twin)
         row["int8_model"] = f"models/{name}.int8.onnx"
     _write_calibration(job, size)
@@ -55,7 +56,8 @@ def _accepted(model: bytes, name: str, target: str) -> None:
 
 def _write_calibration(job: Job, size: int) -> None:
     """The images that quantisers calibrate on, as the network's camera sees them: models/calibration_SIZE.npy, uint8, NHWC, 0 to 255."""
-    images = resized(jnp.asarray(job.data.calibration.images[: job.config.export.calibration_images], jnp.float32), size)
+    few = job.data.calibration.first(job.config.export.calibration_images)
+    images = resized(jnp.asarray(few.images, jnp.float32), size, job.prepared.resizing)
     job.run.write_npy(f"models/calibration_{size}.npy", np.clip(np.round(np.asarray(images)), 0, 255).astype(np.uint8))
 
 
@@ -77,7 +79,9 @@ def _properties(job: Job, chosen: dict) -> dict[str, str]:
         "network": json.dumps(chosen["network"]),
         "macs": str(chosen["macs"]),
         "params": str(chosen["params"]),
+        "image_size": str(data.image_size[0]),
         "input_size": str(job.resolution(chosen["genome"])),
+        "interpolation": job.prepared.resizing,
         "channel_order": "RGB" if data.channels == 3 else "grey",
         "mean": json.dumps(data.mean.tolist()),
         "deviation": json.dumps(data.deviation.tolist()),

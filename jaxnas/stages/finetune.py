@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxnas import checkpoints
 from jaxnas.data.batches import steps_of_epoch
@@ -72,13 +73,17 @@ def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     """The network that fine-tuning left in checkpoints/NAME."""
     subnet = job.net.extract(jax.device_get(job.params()), genome, {})
     state = checkpoints.restore(job.run.path(f"checkpoints/{name}"), init_state(subnet, job.config.finetune, len(job.data.train)))
-    return recalibrated(Subnet(subnet.ops, state.weights, {}), job.calibration(job.resolution(genome)))
+    return recalibrated(Subnet(subnet.ops, state.weights, {}), _calibration(job, job.resolution(genome)))
+
+
+def _calibration(job: Job, resolution: int) -> Float[Array, "n r r c"]:
+    return job.calibration(resolution, job.config.search.hybrid.epochs + job.config.finetune.epochs)
 
 
 def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray) -> dict[str, object]:
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
-    tuned = _finetune(job, choice.name, subnet, images, examples)
+    tuned = _finetune(job, choice.name, subnet, images, examples._replace(calibration=_calibration(job, job.resolution(genome))))
     return {
         "name": choice.name,
         "role": choice.role,
@@ -95,7 +100,7 @@ def _as_searched(job: Job, params: Params, images: Images, genome: np.ndarray, e
     hybrid = job.config.search.hybrid
     if not hybrid.trains:
         return params
-    arguments = (images, examples, hybrid, job.config.data.augmentation, job.key("hybrid"))
+    arguments = (images, examples, hybrid, job.augmentation, job.key("hybrid"))
     return jax.device_get(_tuned(job.net, params, jnp.asarray(genome), *arguments).params)
 
 
@@ -109,7 +114,7 @@ def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Exa
     if checkpoints.latest_step(folder) is None:
         checkpoints.save(folder, 0, state)
     done, state = checkpoints.latest_step(folder) or 0, checkpoints.restore(folder, state)
-    resolution, augmentation = examples.images.shape[1], job.config.data.augmentation
+    resolution, augmentation = examples.images.shape[1], job.augmentation
     steps = steps_of_epoch(len(images.labels), settings.batch_size)
     with progress(f"finetune {name}", settings.epochs * steps, done * steps) as advance:
         arguments = settings, augmentation, job.key("finetune"), state, done

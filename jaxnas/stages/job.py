@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas import checkpoints
 from jaxnas.config import DATASETS, SUPERNETS, Config, DataConfig, make_space
-from jaxnas.data.augment import normalise, resized
+from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
+from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
+from jaxnas.supernets import initial
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples
@@ -26,7 +28,7 @@ from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
-PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt", "hybrid")
+PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt", "hybrid", "calibration")
 
 
 def purpose_key(seed: int, purpose: str) -> PRNGKey:
@@ -43,6 +45,12 @@ class Job:
     data: Dataset
     space: Space
     net: Supernet
+    prepared: Preparation = OWN  # what images look like to the supernet
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The settings', with the resizing that is meant."""
+        return replace(self.config.data.augmentation, resizing=self.prepared.resizing)
 
     def key(self, purpose: str) -> PRNGKey:
         """A key of its own for each purpose, from the seed."""
@@ -52,15 +60,25 @@ class Job:
         return self.space.decode(genome)["resolution"]
 
     def examples(self, split: Split, resolution: int) -> Examples:
-        """A split's images as a network of this resolution sees them, and the calibration images likewise."""
-        return Examples(self._images(split, resolution), jnp.asarray(split.labels), self.calibration(resolution))
+        """A split's images as a network of this resolution sees them, and the calibration images of a search's networks likewise."""
+        calibration = self.calibration(resolution, self.config.search.hybrid.epochs)
+        return Examples(self.images(split, resolution), jnp.asarray(split.labels), calibration)
 
-    def calibration(self, resolution: int) -> Float[Array, "n r r c"]:
-        """The images that statistics are recalibrated on, as a network of this resolution sees them."""
-        return self._images(self.data.calibration, resolution)
+    def calibration(self, resolution: int, epochs: int = 0) -> Float[Array, "n r r c"]:
+        """The images that statistics are recalibrated on, as a network of this resolution sees them.
 
-    def _images(self, split: Split, resolution: int) -> Float[Array, "n r r c"]:
-        return resized(normalise(jnp.asarray(split.images), self.data.mean, self.data.deviation), resolution)
+        They are varied as its weights were trained; after `epochs` of this run's own training, which shifts with reflected
+        borders, not at all.
+        """
+        data, prepared = self.data, self.prepared
+        if epochs and self.config.data.recalibration is None:
+            prepared = replace(prepared, recalibration="plain")
+        return calibration_images(self.key("calibration"), data.calibration.images, data.mean, data.deviation, resolution, prepared)
+
+    def images(self, split: Split, resolution: int) -> Float[Array, "n r r c"]:
+        """A split's images as a network of this resolution sees them."""
+        normalised = normalise(jnp.asarray(split.images), self.data.mean, self.data.deviation)
+        return resized(normalised, resolution, self.prepared.resizing)
 
     def train_state(self) -> TrainState | None:
         """The supernet's newest checkpoint, None where there is none."""
@@ -81,7 +99,7 @@ class Job:
 
     def inherited(self, params: Params, genome: Int[np.ndarray, "genes"]) -> Subnet:
         """A network as the supernet has it, with statistics of its own; `params` on the host, where a slice is a view."""
-        calibration = self.calibration(self.resolution(genome))
+        calibration = self.calibration(self.resolution(genome), self.config.search.hybrid.epochs)
         stats = jax.device_get(_statistics(self.net, params, jnp.asarray(genome), calibration))
         return jax.tree.map(jnp.asarray, self.net.extract(params, genome, stats))
 
@@ -92,7 +110,21 @@ def open_job(run: RunDirectory, config: Config) -> Job:
     space = load_space(config, data)
     if run.exists("data.json") and _fingerprint(run) != data.fingerprint():
         raise UserError(f"the images of {data.name} are not those that {run.root} began with: restore them, or use another --out")
-    return Job(run, config, data, space, SUPERNETS[type(space.structure)](space))
+    net = SUPERNETS[type(space.structure)](space)
+    return Job(run, config, data, space, net, _prepared(run, config, data, net))
+
+
+def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -> Preparation:
+    """What the run began with, as data.json has it; before it is there, what the settings say, else the weights they name."""
+    if run.exists("data.json"):
+        with reading(run, "data.json"):
+            recorded = run.read_json("data.json")
+            return Preparation(**{name: str(recorded.get(name, before)) for name, before in asdict(BEFORE).items()})
+    found = initial.look(config.weights, net, data.class_names).prepared if config.weights else OWN
+    if config.train.epochs:
+        found = replace(found, recalibration=OWN.recalibration)
+    asked = {"resizing": config.data.augmentation.resizing, "recalibration": config.data.recalibration}
+    return replace(found, **{name: one for name, one in asked.items() if one is not None})
 
 
 def load_space(config: Config, data: Dataset) -> Space:

@@ -28,7 +28,7 @@ def run_train(job: Job) -> bool:
     start, done = time.perf_counter(), latest or 0
     begun = job.train_state() or _initial(job, total)
     with progress("train", total, done) as advance:
-        for step, state, losses in train(job.net, job.data, config.train, config.data.augmentation, job.key("train"), begun):
+        for step, state, losses in train(job.net, job.data, config.train, job.augmentation, job.key("train"), begun):
             advance()
             if step % every == 0 or step == total:
                 figures = _figures(step, losses)
@@ -44,7 +44,7 @@ def _keep(job: Job) -> bool:
     """Write supernet.npz, for other runs to start from; False if it is there."""
     if job.run.exists("supernet.npz"):
         return False
-    job.run.write_npz("supernet.npz", **trained.to_arrays(job.net, job.params(), job.data.class_names))
+    job.run.write_npz("supernet.npz", **trained.to_arrays(job.net, job.params(), job.data.class_names, job.prepared))
     return True
 
 

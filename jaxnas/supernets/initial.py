@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnas.data.preparation import PUBLISHED, Preparation
 from jaxnas.errors import UserError
 from jaxnas.supernets import trained, weights
 from jaxnas.supernets.supernet import Params, Supernet
@@ -14,6 +15,7 @@ class Origin(NamedTuple):
 
     fresh: bool  # whether the classifier starts from random numbers, as it does for other classes
     lines: tuple[str, ...]  # that tell the user
+    prepared: Preparation
 
 
 def look(name: str, net: Supernet, class_names: tuple[str, ...]) -> Origin:
@@ -39,13 +41,15 @@ def _is_trained(name: str) -> bool:
 
 
 def _look_trained(name: str, net: Supernet, class_names: tuple[str, ...]) -> Origin:
-    theirs = trained.look(name, net)
+    theirs, prepared = trained.look(name, net)
     if theirs == class_names:
         numbered = all(one.isdigit() for one in theirs)
         same = "which have numbers for names, so whether they are the same cannot be checked" if numbered else "the same ones"
-        return Origin(False, (f"classifier of {name} kept: {len(theirs)} classes, {same}",))
+        return Origin(False, (f"classifier of {name} kept: {len(theirs)} classes, {same}",), prepared)
     shown = ", ".join(theirs[:3]) + ", ..." * (len(theirs) > 3)
-    return Origin(True, (f"fresh classifier: {name} tells apart {len(theirs)} classes ({shown}), not the {len(class_names)} of the data",))
+    return Origin(
+        True, (f"fresh classifier: {name} tells apart {len(theirs)} classes ({shown}), not the {len(class_names)} of the data",), prepared
+    )
 
 
 def _look_published(name: str, net: Supernet, classes: int) -> Origin:
@@ -61,4 +65,4 @@ def _look_published(name: str, net: Supernet, classes: int) -> Origin:
     else:
         theirs = "has none" if about.classes is None else f"tells apart {about.classes} classes"
         lines.append(f"fresh classifier: the checkpoint {theirs}, the data have {classes}")
-    return Origin(about.classes != classes, tuple(lines))
+    return Origin(about.classes != classes, tuple(lines), PUBLISHED[about.family])

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.data.preparation import BEFORE, OWN, Preparation
 from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Params, Supernet, path_of
 
@@ -27,6 +28,14 @@ class Trained(NamedTuple):
 
     params: Params
     class_names: tuple[str, ...]
+    prepared: Preparation
+
+
+class About(NamedTuple):
+    """What a file says of its weights: the classes, and what images looked like to them."""
+
+    class_names: tuple[str, ...]
+    prepared: Preparation
 
 
 def shipped() -> tuple[str, ...]:
@@ -34,11 +43,12 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".npz") for entry in SHIPPED.iterdir() if entry.name.endswith(".npz")))
 
 
-def to_arrays(net: Supernet, params: Params, class_names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The parameters by path, float32, the structure of their space, and the classes: arrays for an npz file."""
+def to_arrays(net: Supernet, params: Params, class_names: tuple[str, ...], prepared: Preparation = OWN) -> dict[str, np.ndarray]:
+    """The parameters by path, float32, the structure of their space, the classes, and how images were prepared: an npz file's arrays."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays = {path_of(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
-    return arrays | {"structure": np.array(_structure(net)), "class_names": np.array(class_names)}
+    about = {"structure": _structure(net), "class_names": class_names, **asdict(prepared)}
+    return arrays | {name: np.array(text) for name, text in about.items()}
 
 
 def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
@@ -51,16 +61,16 @@ def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
         UserError: no such file; not an archive of arrays; a supernet of another space; damaged.
     """
     with _opened(name) as (path, archive):
-        class_names, wanted = _described(path, archive, net)
+        about, wanted = _described(path, archive, net)
         found = {place: archive[place] for place in _paths(wanted)}
     for place, array in found.items():
         if not np.isfinite(array).all():
             raise UserError(f"{path} is damaged: {place} should be finite; fetch or train it anew")
-    return Trained(jax.tree_util.tree_map_with_path(lambda keys, _: jnp.asarray(found[path_of(keys)]), wanted), class_names)
+    return Trained(jax.tree_util.tree_map_with_path(lambda keys, _: jnp.asarray(found[path_of(keys)]), wanted), *about)
 
 
-def look(name: str | os.PathLike[str], net: Supernet) -> tuple[str, ...]:
-    """The class names of such a file, from its description alone; refuses what `load` would refuse for it."""
+def look(name: str | os.PathLike[str], net: Supernet) -> About:
+    """What such a file says of itself, from its description alone; refuses what `load` would refuse for it."""
     with _opened(name) as (path, archive):
         return _described(path, archive, net)[0]
 
@@ -83,8 +93,8 @@ def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, Any]]:
             raise UserError(f"cannot read the supernet {path}: {type(error).__name__}; expected the supernet.npz of a run") from error
 
 
-def _described(path: Path, archive: Any, net: Supernet) -> tuple[tuple[str, ...], Params]:
-    """The class names, and the shapes of the parameters that `net` takes, by which the archive's headers were checked."""
+def _described(path: Path, archive: Any, net: Supernet) -> tuple[About, Params]:
+    """What the file says of itself, and the shapes of the parameters that `net` takes, by which the archive's headers were checked."""
     if not {"structure", "class_names"} <= set(archive.files):
         raise UserError(f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name another file")
     structure, class_names = str(_text(path, archive, "structure")), tuple(map(str, np.atleast_1d(_text(path, archive, "class_names"))))
@@ -95,7 +105,16 @@ def _described(path: Path, archive: Any, net: Supernet) -> tuple[tuple[str, ...]
         head = place.startswith("classifier/")
         _check_header(path, archive, place, (*leaf.shape[:-1], len(class_names)) if head else leaf.shape)
     other = len(class_names) != target["classifier"]["bias"].shape[0]
-    return class_names, {name: part for name, part in target.items() if not (other and name == "classifier")}
+    return About(class_names, _prepared(path, archive)), {
+        name: part for name, part in target.items() if not (other and name == "classifier")
+    }
+
+
+def _prepared(path: Path, archive: Any) -> Preparation:
+    """As the file says; one that does not is older than the choice."""
+    if not {"resizing", "recalibration"} <= set(archive.files):
+        return BEFORE
+    return Preparation(*(str(_text(path, archive, name)) for name in ("resizing", "recalibration")))
 
 
 def _paths(target: Params) -> dict[str, jax.ShapeDtypeStruct]:

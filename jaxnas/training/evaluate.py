@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet, Switched
-from jaxnas.training.recalibrate import statistics
+from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genomes
 
 MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
@@ -145,14 +145,15 @@ def _switched_accuracy(net: Supernet, params: Params, genome, examples: Examples
 
 
 def _int8_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
-    return _two_step_accuracy(net, net.int8, "int8", params, genome, examples)
+    some = examples._replace(calibration=examples.calibration[:TOGETHER])  # ranges are no means
+    return _two_step_accuracy(net, net.int8, "int8", params, genome, some)
 
 
 def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: Params, genome, examples: Examples) -> Float[Array, ""]:
     if form is None:
         raise ValueError(f"the supernet of {net.space.name} has no {name} form")
     calibrate, logits = form
-    weights = calibrate(params, genome, examples.calibration)
+    weights = by_batches(lambda batch: calibrate(params, genome, batch), examples.calibration)
     return hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)
 
 

@@ -84,7 +84,7 @@ def training_batch(
 ) -> tuple[Float[Array, "batch h w c"], Int[Array, "batch"]]:
     """Some images, augmented, normalised and resized, and their labels."""
     batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
-    return resized(normalise(batch, images.mean, images.deviation), resolution), images.labels[rows]
+    return resized(normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing), images.labels[rows]
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))

@@ -174,7 +174,7 @@ def make_step(
     def step(state: TrainState, key: PRNGKey, images: Images, rows: Int[Array, "batch"], *, resolution: int):
         augment_key, genome_key, drop_key = jax.random.split(key, 3)
         batch = augment(augment_key, split_over(mesh, images.images[rows]), augmentation.crop, augmentation.flip)
-        batch = resized(normalise(batch, images.mean, images.deviation), resolution).astype(dtype)
+        batch = resized(normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing).astype(dtype)
         pieces = cut((batch, images.labels[rows]), settings.accumulate)
         genomes = genomes_of(state, jax.tree.map(lambda x: x[0], pieces), resolution, genome_key)
         gradients, losses = accumulated(

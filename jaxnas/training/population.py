@@ -23,7 +23,7 @@ from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
-from jaxnas.training.recalibrate import statistics
+from jaxnas.training.recalibrate import by_batches, statistics
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 QUARTER = 4  # so many times more images after each halving
@@ -107,12 +107,17 @@ def tuned(
     resolution = examples.images.shape[1]
     params = _train_whole(net, params, genome, chosen, whole, settings, augmentation, resolution, step_key)
     describe = _features(net, params, genome, examples.calibration)
-    plain = describe(resized(normalise(chosen.images, chosen.mean, chosen.deviation), resolution)) if settings.head_epochs else None
+    plain = describe(_plain(chosen, resolution, augmentation)) if settings.head_epochs else None
     head = params["classifier"]
     if plain is not None:
         head = _train_head(head, plain, chosen.labels, later, settings)
     correct = hits(_classify(head, describe(examples.images)), examples.labels)
     return Tuned({**params, "classifier": head}, correct / len(examples.labels))
+
+
+def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Float[Array, "n r r c"]:
+    """Images as they are, not varied."""
+    return resized(normalise(images.images, images.mean, images.deviation), resolution, augmentation.resizing)
 
 
 def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
@@ -174,7 +179,8 @@ def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[
     width = len(params["classifier"]["kernel"])
     params = {**params, "classifier": {"kernel": jnp.eye(width, dtype=jnp.float32), "bias": jnp.zeros(width, jnp.float32)}}
     if net.switched is not None and takes_switches(net):
-        return partial(net.switched.logits, net.switched.calibrate(params, genome, calibration), genome)
+        weights = by_batches(partial(net.switched.calibrate, params, genome), calibration)
+        return partial(net.switched.logits, weights, genome)
     stats = statistics(net, params, genome, calibration)
     return partial(in_batches_of, micro_batch(), lambda part: net.apply(params, part, genome, stats)[0])
 

@@ -1,5 +1,9 @@
 """Batch norm statistics of subnets, which share weights but not activations, so each needs its own."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +13,27 @@ from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import Params, Supernet, map_arrays
 from jaxnas.types import Genome
 
+TOGETHER = 256  # images that are normalised by their joint statistics, at most
+
+T = TypeVar("T")
+
 
 def statistics(net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"]) -> PyTree:
-    """Statistics of one genome over one joint batch; statistics pooled from small batches would be far off."""
-    return net.apply(params, calibration, genome)[1]
+    """Statistics of one genome, `by_batches`: small ones would be far off."""
+    return by_batches(lambda batch: net.apply(params, batch, genome)[1], calibration)
+
+
+def by_batches(calibrate: Callable[[Float[Array, "m h w c"]], T], calibration: Float[Array, "n h w c"]) -> T:
+    """What `calibrate` makes of the images: at once of `TOGETHER` or fewer, else the mean over equal batches of no more.
+
+    So memory does not grow with the images. A rest that fills no batch is dropped.
+    """
+    count = -(-len(calibration) // TOGETHER)
+    if count == 1:
+        return calibrate(calibration)
+    size = len(calibration) // count
+    batches = calibration[: count * size].reshape(count, size, *calibration.shape[1:])
+    return jax.tree.map(partial(jnp.mean, axis=0), jax.lax.map(calibrate, batches))
 
 
 def averaged_statistics(
@@ -24,7 +45,7 @@ def averaged_statistics(
     their means and `unbiased` variances. A rest that fills no batch is dropped.
     """
     batches = calibration[: len(calibration) // batch_size * batch_size].reshape(-1, batch_size, *calibration.shape[1:])
-    each = jax.lax.map(lambda batch: statistics(net, params, genome, batch), batches)
+    each = jax.lax.map(lambda batch: net.apply(params, batch, genome)[1], batches)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
     if not unbiased:
         return mean
@@ -41,5 +62,5 @@ def _positions(net: Supernet, resolution: int) -> dict[str, int]:
 
 @jax.jit
 def recalibrated(subnet: Subnet, calibration: Float[Array, "n h w c"]) -> Subnet:
-    """The subnet with its statistics taken anew over one joint batch."""
-    return Subnet(subnet.ops, subnet.weights, forward(subnet.ops, subnet.weights, calibration)[1])
+    """The subnet with its statistics taken anew, `by_batches`."""
+    return Subnet(subnet.ops, subnet.weights, by_batches(lambda batch: forward(subnet.ops, subnet.weights, batch)[1], calibration))

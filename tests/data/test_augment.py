@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxnas.data.augment import augment, normalise, resized
 from jaxnas.errors import UserError
@@ -121,7 +122,26 @@ def test_a_resized_pixel_by_hand():
     row = np.array([3, -1, 4, 1, -5, 9, 2, 6], np.float32)
     images = jnp.broadcast_to(row[None, :, None, None], (1, 8, 8, 1))
     weights = np.array([-0.10546875, 0.87890625, 0.26171875, -0.03515625])  # at distances 1.25, 0.25, 0.75 and 1.75
-    np.testing.assert_allclose(resized(images, 16)[0, 3, 0, 0], weights @ row[:4], rtol=1e-5)
+    np.testing.assert_allclose(resized(images, 16, "bicubic")[0, 3, 0, 0], weights @ row[:4], rtol=1e-5)
+
+
+PILLOW = {"antialiased": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@pytest.mark.parametrize("resizing", PILLOW)
+@pytest.mark.parametrize("resolution", [5, 24, 31, 40, 51])
+def test_resized_as_pillow_does(resizing, resolution):
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
+    found = resized(jnp.asarray(images), resolution, resizing)
+    for ours, image in zip(found, images, strict=True):
+        theirs = Image.fromarray(image[:, :, 0]).resize((resolution, resolution), PILLOW[resizing])
+        np.testing.assert_allclose(ours[:, :, 0], np.asarray(theirs), atol=2e-6)
+    assert np.abs(found - resized(jnp.asarray(images), resolution, "bicubic")).max() > 0.1  # the comparison can fail
+
+
+def test_an_unknown_resizing_lists_the_known_ones():
+    with pytest.raises(UserError, match="unknown resizing 'nearest'; known: antialiased, bicubic, bilinear"):
+        resized(jnp.zeros((1, 8, 8, 1)), 4, "nearest")
 
 
 @pytest.mark.parametrize("resolution", [24, 28, 36, 51])
@@ -129,4 +149,4 @@ def test_resized_as_pytorch_does(resolution):
     torch = pytest.importorskip("torch", reason="the peer, of the extra peers, is not installed")
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     peer = torch.nn.functional.interpolate(torch.tensor(images.transpose(0, 3, 1, 2)), (resolution, resolution), mode="bicubic")
-    np.testing.assert_allclose(resized(jnp.asarray(images), resolution), peer.numpy().transpose(0, 2, 3, 1), atol=2e-5)
+    np.testing.assert_allclose(resized(jnp.asarray(images), resolution, "bicubic"), peer.numpy().transpose(0, 2, 3, 1), atol=2e-5)

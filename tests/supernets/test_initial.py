@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.data.preparation import OWN
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
@@ -40,7 +41,7 @@ def trained(tmp_path, randomised):
     """Writes a run's supernet of five classes."""
 
     def save(class_names):
-        np.savez(tmp_path / "supernet.npz", **to_arrays(network(5), randomised(network(5)), class_names))
+        np.savez(tmp_path / "supernet.npz", allow_pickle=False, **to_arrays(network(5), randomised(network(5)), class_names))
         return str(tmp_path / "supernet.npz")
 
     return save
@@ -76,10 +77,10 @@ def test_a_thousand_classes_are_nothing_special(published):
 
 def test_the_classifier_of_another_run_is_kept_where_its_names_are_those_of_the_data(trained):
     path = trained(FIVE)
-    assert initial.look(path, network(5), FIVE) == (False, (f"classifier of {path} kept: 5 classes, the same ones",))
+    assert initial.look(path, network(5), FIVE) == (False, (f"classifier of {path} kept: 5 classes, the same ones",), OWN)
     assert loaded_classifier(path, FIVE)
     other = initial.look(path, network(5), OTHER_FIVE)
-    assert other == (True, (f"fresh classifier: {path} tells apart 5 classes (a, b, c, ...), not the 5 of the data",))
+    assert other == (True, (f"fresh classifier: {path} tells apart 5 classes (a, b, c, ...), not the 5 of the data",), OWN)
     assert not loaded_classifier(path, OTHER_FIVE) and not loaded_classifier(path, SIX)
 
 

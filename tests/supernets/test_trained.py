@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from jaxnas.config import SPACES
+from jaxnas.data.preparation import OWN, Preparation
 from jaxnas.errors import UserError
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.trained import load, shipped, to_arrays
+from jaxnas.supernets.trained import load, look, shipped, to_arrays
 
 NAMES = tuple("abcd")
 
@@ -38,12 +39,20 @@ def same(found, expected):
 
 
 def test_what_is_saved_is_loaded(net, saved, randomised):
-    params, names = load(saved(), net)
-    assert same(params, randomised(net)) and names == NAMES
+    params, names, prepared = load(saved(), net)
+    assert same(params, randomised(net)) and names == NAMES and prepared == OWN
+
+
+def test_what_images_looked_like_to_the_weights_is_kept(net, saved, randomised):
+    prepared = Preparation("bilinear", "padded_crop")
+    path = saved(lambda _: to_arrays(net, randomised(net), NAMES, prepared))
+    assert look(path, net) == (NAMES, prepared) and load(path, net).prepared == prepared
+    older = saved(lambda arrays: {name: one for name, one in arrays.items() if name not in ("resizing", "recalibration")})
+    assert look(older, net) == (NAMES, Preparation("bicubic", "plain"))
 
 
 def test_at_other_sizes_and_for_other_classes_all_but_the_classifier(saved, randomised, net, small_mobilenet):
-    params, names = load(saved(), build(small_mobilenet((16,), 1, 7)))
+    params, names, _ = load(saved(), build(small_mobilenet((16,), 1, 7)))
     assert "classifier" not in params and names == NAMES
     assert same(params, {name: part for name, part in randomised(net).items() if name != "classifier"})
 
@@ -63,6 +72,7 @@ def test_another_space_is_refused(saved):
         (lambda arrays: {**arrays, "first_conv/scale": arrays["first_conv/scale"][:1]}, "first_conv/scale should be finite float32"),
         (lambda arrays: {name: one for name, one in arrays.items() if name != "last_conv/expand/kernel"}, "found absent"),
         (lambda arrays: {"weights": np.zeros(3)}, "is no supernet of jaxnas"),
+        (lambda arrays: {**arrays, "resizing": np.array("nearest")}, "unknown resizing 'nearest'; known: antialiased"),
         (lambda arrays: {name: one for name, one in arrays.items() if "classifier" not in name}, r"classifier/bias should be .* \(4,\)"),
         (lambda arrays: {**arrays, "class_names": np.array(NAMES[:3])}, r"classifier/bias should be .* \(3,\)"),
         (lambda arrays: {**arrays, "structure": np.array("[" * 100_000)}, "of another space"),
@@ -109,5 +119,5 @@ def test_pickled_objects_are_not_opened(net, tmp_path):
 @pytest.mark.parametrize("name", shipped())
 def test_those_that_come_with_jaxnas_load(name):
     space, data = name.split("_")
-    params, names = load(name, build(SPACES[space](32, 3, 7)))
+    params, names, _ = load(name, build(SPACES[space](32, 3, 7)))
     assert "classifier" not in params and len(names) == int(data.removeprefix("cifar"))

@@ -10,6 +10,7 @@ import pytest
 from jaxnas.supernets import convolution
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.supernet import take
+from jaxnas.training import recalibrate
 from jaxnas.training.recalibrate import averaged_statistics, recalibrated, statistics
 
 
@@ -61,6 +62,22 @@ def test_a_hundred_genomes_are_one_program(case):
     means = {calibrate(jnp.asarray(genome)).tobytes() for genome in genomes}
     assert len(genomes) == 100 and len(means) > 50
     assert len(traces) == 1
+
+
+def test_many_images_are_taken_in_batches(case, monkeypatch):
+    """More than TOGETHER: the mean over equal batches, for the supernet and for a subnet of its own."""
+    net, params, images = case
+    monkeypatch.setattr(recalibrate, "TOGETHER", 9)  # 24 images: three batches of eight
+    genome = np.asarray(net.space.largest)
+    expected = jax.jit(partial(averaged_statistics, net, batch_size=8))(params, jnp.asarray(genome), images)
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+        jax.jit(partial(statistics, net))(params, jnp.asarray(genome), images),
+        expected,
+    )
+    subnet = net.extract(params, genome, jax.tree.map(jnp.zeros_like, expected))
+    found = recalibrated(subnet, images)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found.stats, take(expected, subnet.ops))
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
