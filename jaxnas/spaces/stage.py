@@ -6,7 +6,7 @@ from jaxnas.errors import UserError
 
 LARGEST = {  # of each choice: what a network can be built and computed with
     "widths": 2**16,
-    "depths": 64,
+    "depths": 100,
     "kernels": 31,
     "expands": 64,
     "resolutions": 2**13,
@@ -14,7 +14,6 @@ LARGEST = {  # of each choice: what a network can be built and computed with
     "last_widths": 2**16,
 }
 HEAD_EXPAND = 6  # MobileNetV3's head: its first 1x1 convolution widens the last stage by this much
-BLOCKS = 100  # of a stage, at most
 OPERATORS = ("mbconv", "fused_mbconv", "conv")
 ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
 
@@ -40,8 +39,6 @@ class Stage:
     def __post_init__(self):
         for name in ("widths", "depths", "kernels", "expands"):
             _check_choices(f"a stage's {name}", getattr(self, name), 8 if name == "widths" else 1)
-        if self.depths[-1] > BLOCKS:
-            raise UserError(f"a stage's depths must be at most {BLOCKS}, got {self.depths}")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise UserError(f"a stage's kernels must be odd, got {self.kernels}")
         _check_stride("a stage's stride", self.stride)

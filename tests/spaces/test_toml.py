@@ -102,7 +102,7 @@ def test_stages_as_tables(load):
         ("first_widths =", "first_widths", "small.toml is no TOML file: "),
         ("first_stride = 2", "first_stride = " + "9" * 5000, "small.toml is no TOML file: "),
         ("first_stride = 2", "first_stride = " + "[" * 100_000, "small.toml is no TOML file: "),
-        ("depths = [1, 2]", "depths = [1, 100000]", "small.toml: stage 1: a stage's depths must be at most 64, got 100000"),
+        ("depths = [1, 2]", "depths = [1, 100000]", "small.toml: stage 1: a stage's depths must be at most 100, got 100000"),
     ],
 )
 def test_mistakes_are_one_line(load, old, new, message):
