@@ -34,7 +34,8 @@ others beside it: FILE.py:paper is its `paper`.
 
 Every command works on a run directory, and goes on where an earlier one stopped,
 however it stopped; the same command line resumes. Settings that differ from those
-of the run are refused. Nothing is written outside the run directory and the
+of the run are refused, and so are settings that nothing would read. Where the
+images, weights and TOML files lie may change. Nothing is written outside the run directory and the
 cache of compiled programs and evaluations, JAXNAS_CACHE (default ~/.cache/jaxnas).
 
 Overrides name any setting, with dots:

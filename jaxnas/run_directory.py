@@ -201,18 +201,6 @@ class RunDirectory:
             raise cannot("write", path, error) from error
         self._grown[name] = (size + len(data), columns)
 
-    # Settings
-
-    def check_config(self, config: Mapping[str, Any], name: str = "config.json") -> None:
-        """Write settings into a new run; in an existing one, refuse settings that differ from those there."""
-        if not self.exists(name):
-            return self.write_json(name, config)
-        old, new = _flat(self.read_json(name)), _flat(plain(config))
-        names = [name for name in {**old, **new} if old.get(name, "not set") != new.get(name, "not set")]
-        if names:
-            changes = ", ".join(f"{name} {old.get(name, 'not set')} -> {new.get(name, 'not set')}" for name in names)
-            raise UserError(f"{self.root} was made with other settings: {changes}; use another --out, or restore them")
-
 
 def _truncate(path: Path, size: int) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0) as file:
@@ -228,10 +216,3 @@ def _read(path: Path) -> bytes:
         raise UserError(f"{path} does not exist; run the stage that writes it first") from None
     except OSError as error:
         raise cannot("read", path, error) from error
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested dicts as {dotted path: setting, spelled as JSON}."""
-    if not isinstance(value, Mapping) or (prefix and not value):
-        return {prefix: json.dumps(value, ensure_ascii=False)}
-    return {name: text for key, item in value.items() for name, text in _flat(item, f"{prefix}.{key}".lstrip(".")).items()}

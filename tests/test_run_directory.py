@@ -451,25 +451,3 @@ def test_sigkill_at_random_moments_breaks_nothing(tmp_path):
 
 def test_the_kill_test_sees_files_written_in_place(tmp_path):
     assert _first_broken(tmp_path, "planted", 20) is not None
-
-
-# Settings
-
-
-def test_config_is_written_once_and_then_compared(run):
-    config = {"name": "a", "seed": 0, "limit": None, "train": {"epochs": 40, "sizes": (1, 2), "deep": {"x": 1.0}}}
-    run.check_config(config)
-    run.check_config(config)
-    assert run.read_json("config.json")["train"]["sizes"] == [1, 2]
-    other = {"name": "a", "seed": 1, "limit": None, "train": {"epochs": 5, "sizes": (1, 2), "deep": {"y": 1.0}}}
-    with pytest.raises(UserError) as caught:
-        run.check_config(other)
-    assert str(caught.value) == (
-        f"{run.root} was made with other settings: seed 0 -> 1, train.epochs 40 -> 5, train.deep.x 1.0 -> not set,"
-        " train.deep.y not set -> 1.0; use another --out, or restore them"
-    )
-    assert run.read_json("config.json")["seed"] == 0
-    for text in ("{", "[" * 100_000):
-        run.path("config.json").write_text(text)
-        with pytest.raises(UserError, match="corrupt"):
-            run.check_config(config)

@@ -104,3 +104,10 @@ def test_the_refusal_says_how_to_keep_the_training(cli, micro, run_copy, change,
     code, (line,) = cli("search", micro, "--out", run_copy, *change.split())
     assert code == 2
     assert (f"--out NEW --weights {run_copy}/supernet.npz --train.epochs 0" in line) == keeps
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "null", '{"name": "x", "train": 5}'])
+def test_damaged_settings_are_named(cli, micro, run_copy, text):
+    (run_copy / "config.json").write_text(text)
+    code, (line,) = cli("report", micro, "--out", run_copy)
+    assert code == 2 and "corrupt" in line and "config.json" in line
