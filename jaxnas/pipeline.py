@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
-from jaxnas.config import Config
+from jaxnas.config import Config, make_device
 from jaxnas.errors import UserError
+from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
 from jaxnas.report.html import write_report
 from jaxnas.run_directory import RunDirectory
@@ -70,6 +71,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     check_fit(config, data, space)
     if not run.exists("checkpoints/supernet"):
         check_weights(config, data, space)
+    if {"profile", "verify"} & set(names) and not run.exists("verified.csv"):
+        check_reachable(make_device(config.profile))
     with run:
         check_same_settings(run, config)
         job = open_job(run, config)

@@ -158,6 +158,18 @@ def test_wrong_data_are_refused_before_anything_is_written(cli, micro, tmp_path,
     assert list((tmp_path / "here").iterdir()) == []
 
 
+def test_a_device_that_is_not_there_is_found_before_the_training(cli, micro, tmp_path, monkeypatch):
+    for name in ("ssh", "scp"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'ssh: no route to host' >&2\nexit 255\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    out = tmp_path / "run"
+    code, errors = cli("run", micro, "--out", out, "--device", "ssh:pi")
+    assert code == 2 and not out.exists()
+    assert "the device ssh:pi cannot measure (ConnectionError: cannot reach pi: ssh: no route to host): `ssh pi` must" in errors[-1]
+    assert cli("data", micro, "--out", out, "--profile.device", "ssh:pi")[0] == 0  # which measures nothing
+
+
 def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
     code, lines = cli("data", micro, "--name", "mine")
     assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 100 search, 359 test")
