@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from jaxnas.errors import UserError
+from jaxnas.hardware.failures import describe, is_doubtful, is_equipment
 from jaxnas.workload import Layers
 
 MIN_RUNS = 20
@@ -42,7 +43,12 @@ class Measurement:
     @property
     def lost(self) -> bool:
         """Whether the device was not there to answer, which says nothing about the network."""
-        return self.failure.startswith(f"{ConnectionError.__name__}:")
+        return is_equipment(self.failure)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the failure may be the device's as well as the network's."""
+        return is_doubtful(self.failure)
 
 
 @dataclass(frozen=True)
@@ -74,18 +80,32 @@ class Identified(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class Reachable(Device, Protocol):
+    """A device that can say without a network whether it is there."""
+
+    def check(self) -> None:
+        """Raises `UserError` where the device cannot measure now; takes seconds at most."""
+        ...
+
+
+def check_reachable(device: Device) -> None:
+    """Raises `UserError`, in one line, where a device is not there, or lacks what it measures with; asked before the hours are spent."""
+    if isinstance(device, Reachable):
+        device.check()
+
+
 def check_effort(threads: int, seconds: float) -> None:
     """Refuses numbers that no measurement can be made with."""
     if threads < 1:
         raise UserError(f"threads must be 1 or more, got {threads}: choose a larger number")
-    if not seconds > 0:
-        raise UserError(f"seconds per measurement must be above 0, got {seconds}: choose a larger number")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"seconds per measurement must be above 0 and finite, got {seconds}: choose another number")
 
 
 def failed(device: str, threads: int, runtime: str, error: Exception) -> Measurement:
     """The measurement of a network that would not load or run."""
-    failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return Measurement(device, math.nan, math.nan, math.nan, 0, threads, runtime, failure)
+    return Measurement(device, math.nan, math.nan, math.nan, 0, threads, runtime, describe(error))
 
 
 def measured(device: str, threads: int, runtime: str, runs: Callable[[], Float64[np.ndarray, "runs"]]) -> Measurement:

@@ -17,9 +17,9 @@ class Farm:
     """Like devices that share out networks among them, one network per device at a time.
 
     All must have different names, and their measurements one runtime, processor and number of threads, so that figures of
-    unlike devices are never mixed; each figure names the device that it is from. A network whose device is lost (cannot be
-    reached, or stops answering) is given to another, three times at most. A device that is lost twice in a row is asked no
-    more.
+    unlike devices are never mixed; each figure names the device that it is from. A network whose device is lost
+    (`Measurement.lost`) is given to another, three times at most, and so is one whose failure may be the device's. A device that is
+    lost twice in a row is asked no more.
     """
 
     def __init__(self, devices: Sequence[Device]):
@@ -62,7 +62,7 @@ class Farm:
         while len(tried) < ATTEMPTS and (device := self._take(tried)) is not None:
             tried.append(device.name)
             measurement = self._use(device, model)
-            if not measurement.lost:
+            if not measurement.lost and not (measurement.doubtful and len(tried) < len(self.devices)):
                 return self._alike(measurement)
         return measurement
 

@@ -11,9 +11,10 @@ import onnx
 from jaxtyping import UInt8
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import ExportedModel, Measurement
+from jaxnas.hardware.device import ExportedModel, Measurement, check_effort
+from jaxnas.hardware.failures import DeviceError, describe, one_line
 from jaxnas.hardware.hailo_compiler import GET_IT, Compilation, Compiler, model_script, read_compilation
-from jaxnas.hardware.hailo_runtime import HailoError, Runs, Runtime
+from jaxnas.hardware.hailo_runtime import Runs, Runtime
 from jaxnas.store import cache_folder, digest
 
 # Compiler and HailoRT that were released together (public documentation of the model zoo, 2.12 to 2.18).
@@ -78,10 +79,19 @@ class Hailo:
             if compilation.failure:
                 return _compiled(compilation, compilation.failure)
             return _measured(compilation, self.runtime.measure(compilation.hef.read_bytes()))
-        except (HailoError, ValueError) as error:
-            return _compiled(compilation, " ".join(str(error).split()))
-        except OSError as error:
-            return _compiled(compilation, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        except ValueError as error:
+            return _compiled(compilation, one_line(str(error)))
+        except (DeviceError, OSError) as error:
+            return _compiled(compilation, describe(error))
+
+    def check(self) -> None:
+        """Raises `UserError` where there is no board; the compiler was asked when the device was made."""
+        try:
+            found = self.runtime.board().architecture
+            if found != self.runtime.architecture:
+                raise DeviceError(f"architecture: the device must be of {self.runtime.architecture}, got {found}")
+        except (DeviceError, OSError) as error:
+            raise UserError(f"the device {self.name} cannot measure ({describe(error)}): mend it, or {BOARD_PYTHON}") from error
 
     def compilation(self, model: ExportedModel) -> Compilation:
         """The network compiled, now or before. Raises `ValueError` for what is no network of one image, `OSError` for the rest."""
@@ -189,6 +199,7 @@ def from_environment(seconds: float) -> Hailo:
 
     Raises `UserError` where a variable is not set, or the compiler is not there.
     """
+    check_effort(1, seconds)
     for name, advice in (("HAILO_DFC_PYTHON", GET_IT), ("HAILO_RT_PYTHON", BOARD_PYTHON)):
         if not os.environ.get(name):
             raise UserError(f"the device hailo8l needs {name}, which is not set: {advice}")

@@ -17,9 +17,11 @@ import numpy as np
 from jaxtyping import Float32, Num
 
 from jaxnas.errors import UserError
+from jaxnas.hardware.failures import describe, is_doubtful, is_equipment, one_line
 from jaxnas.hardware.hailo_log import CompilerLog, parse_log
-from jaxnas.hardware.hailo_process import Ended, run
-from jaxnas.hardware.remote import last_line, tool
+from jaxnas.hardware.hailo_process import RESULTS, Ended, run
+from jaxnas.hardware.remote import tool
+from jaxnas.hardware.ssh import last_line
 
 GET_IT = (
     "the Dataflow Compiler 3.x is a wheel from Hailo's developer zone (free, after registration) for x86-64 Linux: install it into "
@@ -27,7 +29,7 @@ GET_IT = (
 )
 SCRIPTS = ("hailo_compile.py", "hailo_emulate.py", "hailo_failures.py")
 CHECK_SECONDS = 300.0  # the compiler loads TensorFlow
-NOT_OURS = ("timeout", "crash", "memory", "missing SDK", "version")  # failures that say nothing about the network
+KEPT = (*RESULTS, "model.onnx", "model.alls", "log.txt", "compilation.json")  # the files of a compilation
 SIMULATED = b"simulated"  # what a HEF begins with that no compiler made
 
 
@@ -85,7 +87,7 @@ class Compilation:
     @property
     def final(self) -> bool:
         """Whether compiling again would give the same."""
-        return self.failure.partition(":")[0] not in NOT_OURS
+        return not (is_equipment(self.failure) or is_doubtful(self.failure))
 
     @property
     def simulated(self) -> bool:
@@ -112,7 +114,7 @@ class Compiler:
         except OSError as error:
             raise UserError(f"HAILO_DFC_PYTHON={self.python} cannot be run ({error}); {GET_IT}") from error
         found = last_line(ended.output)
-        if ended.code != 0 or not re.fullmatch(r"[\w.+-]+", found):
+        if ended.code != 0 or not re.fullmatch(r"[\w.+-]{1,40}", found, re.ASCII):
             raise UserError(f"HAILO_DFC_PYTHON={self.python} has no Dataflow Compiler ({found or _how(ended)}); {GET_IT}")
         return found
 
@@ -134,10 +136,10 @@ class Compiler:
             ended = run(self.python, ["hailo_emulate.py", *files, "out"], files | _scripts(), seconds)
             failure = _failure(_result(ended), ended)
             logits = None if failure else np.load(io.BytesIO(ended.files["logits.npy"]), allow_pickle=False)
-        except (OSError, ValueError, KeyError) as error:
-            return Emulation(None, f"{type(error).__name__}: {' '.join(str(error).split())}")
-        if logits is not None and (logits.ndim != 2 or len(logits) != len(images)):
-            return Emulation(None, f"emulator: logits must be ({len(images)}, classes), got {logits.shape}")
+        except Exception as error:  # NumPy has several for files that are none
+            return Emulation(None, describe(error))
+        if logits is not None and (logits.ndim != 2 or len(logits) != len(images) or logits.dtype.kind != "f"):
+            return Emulation(None, f"emulator: logits must be floats ({len(images)}, classes), got {logits.dtype} {logits.shape}")
         return Emulation(logits, failure)
 
 
@@ -154,11 +156,24 @@ class Emulation:
 
 
 def read_compilation(folder: Path) -> Compilation:
-    """A compilation from its folder. Raises `OSError` or `ValueError` where there is none."""
-    result = json.loads((folder / "compilation.json").read_text(encoding="utf-8"))
+    """A compilation from its folder. Raises `OSError` or `ValueError` where there is none, or it is damaged."""
+    result = _parsed((folder / "compilation.json").read_bytes())
     log = parse_log((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
-    seconds = result.get("seconds", math.nan)
-    return Compilation(folder, str(result.get("failure", "")), str(result.get("version", "")), float(seconds), log)
+    failure, version, seconds = result.get("failure"), result.get("version", ""), result.get("seconds")
+    if not isinstance(failure, str) or not isinstance(version, str) or not (seconds is None or _is_duration(seconds)):
+        raise ValueError(f"{folder}/compilation.json is damaged: delete the folder")
+    return Compilation(folder, one_line(failure), one_line(version), math.nan if seconds is None else float(seconds), log)
+
+
+def _parsed(data: bytes) -> dict:
+    """A JSON object; ValueError where it is none."""
+    try:
+        result = json.loads(data)
+    except RecursionError:
+        result = None
+    if not isinstance(result, dict):
+        raise ValueError("a JSON object is needed")
+    return result
 
 
 def _scripts() -> dict[str, bytes]:
@@ -173,6 +188,8 @@ def _npy(array: Num[np.ndarray, "..."]) -> bytes:
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Files in order, each whole or not at all; the last says that the folder is complete."""
+    if not files.keys() <= set(KEPT):
+        raise OSError(f"a compilation has the files {', '.join(KEPT)}, got {', '.join(files)}")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         partial = folder / f".{name}.{os.getpid()}.partial"
@@ -183,10 +200,17 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 def _result(ended: Ended) -> dict:
     """What a script has noted; nothing where it did not get that far."""
     try:
-        result = json.loads(ended.files["result.json"])
+        result = _parsed(ended.files["result.json"])
     except (KeyError, ValueError):
         return {}
-    return result if isinstance(result, dict) else {}
+    texts = {name: one_line(value) for name in ("stage", "failure", "reason", "version") if isinstance(value := result.get(name), str)}
+    seconds = result.get("seconds")
+    return texts | ({"seconds": seconds} if _is_duration(seconds) else {})
+
+
+def _is_duration(value: object) -> bool:
+    """Whether it is a number of seconds that can be."""
+    return isinstance(value, int | float) and 0 <= value < 1e9
 
 
 def _failure(result: dict, ended: Ended) -> str:

@@ -5,11 +5,12 @@ The lines are those of public logs of versions 3.29 to 3.34; what a log does not
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FLOW = re.compile(r"Using (Single|Multi)-context flow")
-_PARTITION = re.compile(r"(?:Found valid|Applying selected) partition to (\d+) contexts")
+_PARTITION = re.compile(r"(?:Found valid|Applying selected) partition to (\d{1,6}) contexts")
 _TOTAL = re.compile(r"\|\s*Total\s*" + r"\|\s*([\d.,]+)\s*%\s*" * 3 + r"\|")
 _SNR = re.compile(r"SNR:\s*(-?[\d.,]+)\s*dB")
 _TIME = re.compile(r"\((allocation|compilation) time: ([^)]*)\)")
@@ -78,8 +79,10 @@ def _contexts(text: str) -> int | None:
 
 
 def _number(text: str) -> float:
-    """A number of a log, in which some locales write a comma."""
-    return float(text.replace(",", "."))
+    """A number of a log, in which some locales write a comma; NaN for what is none."""
+    with suppress(ValueError):
+        return float(text.replace(",", "."))
+    return math.nan
 
 
 def _seconds(text: str) -> float:
@@ -88,4 +91,4 @@ def _seconds(text: str) -> float:
     (3723.0, 1568.215, nan)
     """
     parts = re.findall(r"([\d.]+)\s*(h|ms|m|s)\b", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else math.nan
+    return sum(_number(number) * _UNITS[unit] for number, unit in parts) if parts else math.nan

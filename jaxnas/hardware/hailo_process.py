@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OUT = "out"  # the folder inside the scratch folder whose files are handed back
+RESULTS = ("result.json", "parsed.har", "quantised.har", "model.hef", "logits.npy")  # all that may lie there; see tools/export
 LOG = "printed.txt"
 _POLL = 0.1  # seconds between two looks at whether we are alive
 _FOREIGN = ("PYTHON", "JAX_", "XLA_")  # settings for our interpreter and its JAX, which break another
@@ -28,7 +29,7 @@ class Ended:
 
     code: int | None  # minus the signal that killed it; None: it had to be stopped, having run out of time
     output: str  # what it printed, both streams
-    files: dict[str, bytes]  # what it left in its folder `out`
+    files: dict[str, bytes]  # what it left in its folder `out`, by name, of RESULTS
 
 
 def run(interpreter: str, arguments: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
@@ -37,7 +38,8 @@ def run(interpreter: str, arguments: list[str], files: Mapping[str, bytes], seco
     `interpreter` is the path of a Python, or HOST:PATH for one that `ssh` reaches. The folder has a folder `out` for results.
 
     Raises:
-        OSError: the interpreter cannot be started, files cannot be written, or (ConnectionError) the host is not there.
+        OSError: files cannot be written, or there are results of other names; ConnectionError: the interpreter cannot be started, or
+            the host is not there.
     """
     host, _, python = interpreter.rpartition(":")
     if host:
@@ -54,15 +56,27 @@ def _run_here(command: list[str], files: Mapping[str, bytes], seconds: float) ->
         with open(folder / LOG, "wb") as log:
             code = _run_guarded(command, folder, log, seconds)
         output = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-        return Ended(code, output, {path.name: path.read_bytes() for path in (folder / OUT).iterdir()})
+        names = _results([path.name for path in (folder / OUT).iterdir()])
+        return Ended(code, output, {name: (folder / OUT / name).read_bytes() for name in names})
+
+
+def _results(names: list[str]) -> list[str]:
+    """The names of results, which another machine may have chosen; refuses all that a script of ours does not write."""
+    strange = sorted(set(names) - {*RESULTS, "result.json.partial"})  # the last is what a script that is killed leaves
+    if strange:
+        raise OSError(f"the results may be {', '.join(RESULTS)}, got {strange[0][:80]!r}")
+    return sorted(set(names) & set(RESULTS))
 
 
 def _run_guarded(command: list[str], folder: Path, log, seconds: float) -> int | None:
     """The exit code, None after `seconds`; whatever happens, no process of the program's group is left."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-    )
+    try:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    except OSError as error:  # it was there when the run began
+        raise ConnectionError(f"cannot start {command[0]}: {error.strerror}") from error
     try:
         with _watcher(process.pid, folder):
             return process.wait(seconds)
@@ -105,7 +119,7 @@ def _kill_group(group: int) -> None:
 
 def _run_there(host: str, command: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
     """The same on another machine; should we die, the program there ends by its own time limit."""
-    from jaxnas.hardware.remote import BRIEF_S, Remote
+    from jaxnas.hardware.ssh import BRIEF_S, Remote
 
     remote = Remote(host)
     with tempfile.TemporaryDirectory(prefix="jaxnas-hailo-") as here, remote.folder() as there:
@@ -119,7 +133,7 @@ def _run_there(host: str, command: list[str], files: Mapping[str, bytes], second
         except TimeoutError as error:
             code, output = None, f"{error}\n"
         results = {}
-        for name in _asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split():
+        for name in _results(_asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split("\n")[:-1]):
             remote.fetch(f"{there}/{OUT}/{name}", Path(here, "fetched"))
             results[name] = Path(here, "fetched").read_bytes()
     return Ended(code, output, results)

@@ -19,6 +19,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def int8_saturates() -> bool:
+    """Whether ONNX Runtime's int8 sums, 16 bits wide, overflow here by default: on x86-64 without VNNI, or where it is not known."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    with suppress(OSError):
+        return not {"avx512_vnni", "avx_vnni"} & set(CPUINFO.read_text(encoding="utf-8").split())
+    return True
+
+
 def clock() -> str:
     """What the fastest core runs at just now, "2445 MHz"; empty where the machine does not say."""
     mhz = [0.0]

@@ -75,7 +75,7 @@ def _read(path: Path) -> Measurement | None:
     try:
         record = json.loads(path.read_bytes())
         return Measurement(**record["measurement"]) if record.pop("checksum") == digest(record) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -1,12 +1,14 @@
 """Chips that run all layers of a network at once, as a pipeline: the Hailo-8L."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxnas.errors import UserError
 from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
 
 Numbers = Float[Array | np.ndarray, "*n"]
@@ -91,6 +93,12 @@ class DataflowChip:
     shortest_ms: float = 0.09  # no published network is faster
     doubt: tuple[float, float] = (0.65, 1.05)  # occupancies at which networks were found on either side
     fitted: tuple[tuple[str, float, float], ...] = ()  # quantity of the workload, least and most among the fitted networks
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise UserError(f"{field.name} must be at least 0 and finite, got {value}: check the unit")
 
     def __call__(self, layers: Layers) -> Estimate:
         return self.estimate(workload(layers))

@@ -16,7 +16,7 @@ from jaxnas import toml_files
 from jaxnas.errors import UserError
 from jaxnas.workload import CONV, LINEAR, Layers
 
-LARGEST = 1e12  # of any of a chip's figures
+LARGEST = 1e9  # of any of a chip's figures, which int32 and float32 take
 Numbers = Float[Array | np.ndarray, "*n"]
 
 

@@ -20,6 +20,7 @@ RUNTIME = f"onnxruntime {onnxruntime.__version__}"
 class OnnxRuntime:
     """The processor of this machine: one image at a time, `threads` threads, about `seconds` per network.
 
+    Sessions are the default ones, as users make them; tools/export/measure_onnxruntime.py has the same for another machine.
     The image is random, float32, of the model's input shape, which must be static. A model that does not load or run
     is a measurement with a failure, and so is one on a machine that is too noisy.
     """
@@ -57,7 +58,6 @@ def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = SILENT
-    options.add_session_config_entry("session.x64quantprecision", "1")  # int8 sums that do not saturate, as export/proof.py has them
     source = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()

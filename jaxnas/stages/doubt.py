@@ -15,7 +15,8 @@ from jaxnas.progress import log, progress
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.profile import add_quantiles, by_genome, exporter, latency_of, measurement_row, open_device, read_measurements
+from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row, read_measurements
+from jaxnas.stages.profile import exporter, open_device
 from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.types import PRNGKey
 

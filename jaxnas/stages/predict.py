@@ -10,7 +10,8 @@ from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
 from jaxnas.stages.job import Job, reading
-from jaxnas.stages.profile import by_genome, latency_of, read_measurements, unmeasured
+from jaxnas.stages.measurements import by_genome, latency_of, read_measurements
+from jaxnas.stages.profile import unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 SPLITS = ("train", "validation", "test")

@@ -1,7 +1,6 @@
 """Measure subnets on the device."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -14,11 +13,21 @@ from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.hardware.measured import Stored
+from jaxnas.hardware.watched import Undecided, Watched
 from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
-from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job, costs, genome_text, reading
-from jaxnas.stages.rounds import confirmed, unsettled
+from jaxnas.stages.measurements import (
+    add_quantiles,
+    by_genome,
+    forget_lost,
+    latencies,
+    latency_of,
+    log_failures,
+    measurement_row,
+    read_measurements,
+)
+from jaxnas.stages.rounds import unsettled
 from jaxnas.training.recalibrate import statistics
 
 FEW = 8  # images that int8 networks are calibrated on where only their latency is asked for
@@ -29,6 +38,7 @@ Todo = list[tuple[int, str, np.ndarray]]  # round, split and genome of measureme
 
 def run_profile(job: Job) -> bool:
     """Measure what measurements.csv lacks of the plan, a line each; False if it lacks nothing."""
+    forget_lost(job)
     failures, total = [row["failure"] for row in read_measurements(job.run)], _most(job) * job.config.profile.rounds
     _check_success(job, failures, total)
     todo, step = _next(job)
@@ -41,6 +51,8 @@ def run_profile(job: Job) -> bool:
         nonlocal reused
         for turn, split, genome in todo:
             measurement = _measure(job, device, model, turn, split, genome)
+            if measurement is None:
+                continue
             reused += measurement.reused
             advance(latency_ms=measurement.latency_ms, reused=reused)
             failures.append(measurement.failure)
@@ -60,13 +72,18 @@ def run_profile(job: Job) -> bool:
                 todo, step = _next(job)
     if step is not None:
         _record(job, step)
+    log_failures(job)
     return True
 
 
-def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray) -> Measurement:
-    """One measurement, a line in measurements.csv."""
+def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray) -> Measurement | None:
+    """One measurement, a line in measurements.csv; neither where it is open whether the network or the device failed."""
     exported, figures = model(genome)
-    measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(genome)))
+    try:
+        measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(genome)))
+    except Undecided as error:
+        log(f"profile: {error}; it is measured again")
+        return None
     row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
     job.run.append_csv("measurements.csv", row)
     return measurement
@@ -103,29 +120,10 @@ def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
         return []
     todo = []
     for some in networks:
-        if unsettled(settings, len(some), _latencies(some)):
+        if unsettled(settings, len(some), latencies(some)):
             with reading(job.run, "measurements.csv"):
                 todo.append((len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32)))
     return todo
-
-
-def latency_of(rows: list[dict[str, str]]) -> float:
-    """Latency of the network whose rounds these rows are, ms; NaN if all failed."""
-    latency_ms = _latencies(rows)
-    return latency_ms[confirmed(latency_ms)] if latency_ms else np.nan
-
-
-def _latencies(rows: list[dict[str, str]]) -> list[float]:
-    """Of the rounds that did not fail, ms."""
-    return [float(row["latency_ms"]) for row in rows if not row["failure"]]
-
-
-def by_genome(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
-    """The rows of each network, in the order in which they were measured."""
-    networks: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        networks.setdefault(row["genome"], []).append(row)
-    return networks
 
 
 def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str, np.ndarray]], Step]:
@@ -153,15 +151,6 @@ def _sitting(job: Job) -> Sitting:
 def _most(job: Job) -> int:
     settings = job.config.profile
     return settings.train + settings.validation + settings.test
-
-
-def read_measurements(run: RunDirectory) -> list[dict[str, str]]:
-    """The rows of measurements.csv, none where there is no such file; refuses rows that say nothing."""
-    rows = run.read_csv("measurements.csv") if run.exists("measurements.csv") else []
-    with reading(run, "measurements.csv"):
-        for row in rows:
-            _ = int(row["round"]), float(row["latency_ms"]), row["split"], row["genome"], row["failure"]
-    return rows
 
 
 def _check_success(job: Job, failures: list[str], total: int) -> None:
@@ -195,21 +184,18 @@ def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
 
 
 def open_device(job: Job) -> Device:
-    """The device that the settings name; what it has measured before, in any run, is used again."""
-    return Stored(make_device(job.config.profile))
+    """The device that the settings name; what it has measured before, in any run, is used again. What it does is no network's failure."""
+    return Stored(Watched(make_device(job.config.profile), lambda: _proven(job)))
 
 
-def measurement_row(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as columns; the device's own description is part of every row."""
-    return asdict(measurement)
-
-
-def add_quantiles(run: RunDirectory, name: str) -> None:
-    """Give a table of measurements from before `median_ms` and `p99_ms` these columns, NaN, so that it can grow."""
-    rows = run.read_csv(name) if run.exists(name) else []
-    missing = [column for column in ("median_ms", "p99_ms") if rows and column not in rows[0]]
-    if missing:
-        run.write_csv(name, [row | dict.fromkeys(missing, np.nan) for row in rows])
+def _proven(job: Job) -> ExportedModel | None:
+    """A network that the device has run in this run, None where there is none."""
+    genomes = [row["genome"] for row in read_measurements(job.run) if not row["failure"]]
+    if not genomes:
+        return None
+    with reading(job.run, "measurements.csv"):
+        genome = np.array(genomes[-1].split(), np.int32)
+    return ExportedModel(exporter(job)(genome)[0], genome, layers=job.space.layers(genome))
 
 
 def _plan(job: Job) -> list[tuple[str, np.ndarray]]:

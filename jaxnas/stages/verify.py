@@ -12,7 +12,8 @@ from jaxnas.progress import log
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, genome_text
-from jaxnas.stages.profile import measurement_row, open_device
+from jaxnas.stages.measurements import measurement_row
+from jaxnas.stages.profile import open_device
 from jaxnas.stages.rounds import measure_in_rounds
 
 COLUMNS = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")

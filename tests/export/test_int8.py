@@ -40,7 +40,7 @@ def test_logits_are_close_and_not_the_same(models, images):
 
 def test_metadata_stay_and_say_int8(models):
     properties = {one.key: one.value for one in onnx.load_model_from_string(models[1]).metadata_props}
-    assert properties == {"space": "by hand", "precision": "int8"}
+    assert properties == {"space": "by hand", "precision": "int8", "without_vnni": "session.x64quantprecision=1"}
 
 
 def test_the_same_images_give_the_same_bytes(models, images):

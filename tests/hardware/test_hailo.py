@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import Device, ExportedModel
+from jaxnas.hardware import hailo as hailo_device
+from jaxnas.hardware import hailo_compiler
+from jaxnas.hardware.device import Device, ExportedModel, check_reachable
 from jaxnas.hardware.hailo import Hailo, HailoMeasurement, from_environment, mismatch
 from jaxnas.hardware.hailo_compiler import Compiler
 from jaxnas.hardware.hailo_runtime import Run, Runtime
@@ -276,6 +279,23 @@ def test_failures_of_the_network_are_remembered_and_those_of_the_machine_are_not
     assert (folder(seed=1) / "model.hef").exists()
 
 
+DAMAGE = ["[]", "null", '{"failure": null}', '{"failure": "", "seconds": "x"}', "[" * 100_000, '{"failure": "", "version": 3}']
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_a_damaged_compilation_is_made_again(monkeypatch, warm, tmp_path, damage):
+    cache = shutil.copytree(warm, tmp_path / "copy")
+    monkeypatch.setenv("JAXNAS_CACHE", str(cache))
+    (record,) = cache.glob("hailo/*/compilation.json")
+    whole = record.read_bytes()
+    record.write_text(damage)
+    with pytest.raises((OSError, ValueError)):
+        hailo_compiler.read_compilation(record.parent)
+    assert hailo_device._known(record.parent) is None
+    record.write_bytes(whole)
+    assert hailo_device._known(record.parent) is not None
+
+
 def test_one_run_that_fails_beside_the_latency_is_a_warning(warm, monkeypatch):
     monkeypatch.setenv("JAXNAS_CACHE", warm)
     measure_all = Runtime.measure
@@ -307,6 +327,13 @@ def test_a_variable_that_leads_to_another_python(monkeypatch):
     monkeypatch.setenv("HAILO_DFC_PYTHON", sys.executable)
     with pytest.raises(UserError, match=r"No module named 'hailo_sdk_client'.*developer zone"):
         from_environment(1.0)
+
+
+def test_the_board_is_asked_before_hours_are_spent(monkeypatch):
+    check_reachable(from_environment(1.0))
+    monkeypatch.setenv("HAILO_FAKE", "no-device")
+    with pytest.raises(UserError, match=r"the device hailo8l cannot measure \(no device: .*HAILO_RT_PYTHON"):
+        check_reachable(from_environment(1.0))
 
 
 # Through SSH
@@ -366,3 +393,20 @@ def test_a_chip_that_cannot_be_reached_is_lost(ssh):
     assert row.failure.startswith("ConnectionError: cannot reach nowhere: ssh: Could not resolve hostname nowhere")
     assert row.lost
     assert row.compiler == "3.33.0+simulated"
+
+
+def test_a_machine_that_names_files_outside_is_refused(ssh, tmp_path):
+    program = tmp_path / "ls"
+    for name in ("/../../../evil", "../evil", "model.hef evil", ".ssh", "evil"):
+        program.write_text(f"#!/bin/sh\necho result.json\necho '{name}'\n")
+        program.chmod(0o755)
+        one = replace(device(), compiler=Compiler(f"pi:{PYTHON}"))
+        row = one.measure(ExportedModel(network(), GENOME))
+        assert row.failure.startswith("OSError: the results may be result.json, ") and name in row.failure
+    assert not list(tmp_path.parent.rglob("evil*")) and nothing_is_left_on_pi(tmp_path)
+
+
+def test_a_compilation_has_no_other_files(tmp_path):
+    with pytest.raises(OSError, match=r"a compilation has the files .*, got log.txt, \.\./evil"):
+        hailo_compiler._write(tmp_path / "kept", {"log.txt": b"", "../evil": b""})
+    assert list(tmp_path.iterdir()) == []

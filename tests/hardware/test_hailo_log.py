@@ -77,3 +77,11 @@ def test_every_beginning_of_a_log_can_be_read():
     logs = [parse_log(text[:n]) for n in range(len(text))]
     assert {log.contexts for log in logs} == {None, 1, 2, 3}
     assert {len(log.utilisation) for log in logs} == {0, 1, 2}
+
+
+def test_numbers_that_are_none_are_not_known():
+    log = parse_log(
+        "| Total | 1.2.3% | 20% | ,% |\nSNR: 1.2.3 dB\nFound valid partition to 99999999999 contexts\n(allocation time: 1.2.3s)\n"
+    )
+    assert log.contexts is None and math.isnan(log.snr_db) and math.isnan(log.allocation_seconds)
+    assert math.isnan(log.utilisation[0].control) and log.utilisation[0].compute == 0.2

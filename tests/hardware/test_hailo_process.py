@@ -18,7 +18,7 @@ from jaxnas.hardware.hailo_process import run
 HANGS = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
-open("out/half", "w").write("half a result")
+open("out/result.json", "w").write("half a result")
 facts = f"{os.getpid()} {child.pid} {os.getcwd()}"
 open(os.environ["FACTS"] + ".partial", "w").write(facts)
 os.rename(os.environ["FACTS"] + ".partial", os.environ["FACTS"])
@@ -83,9 +83,9 @@ def nothing_is_left(pid: int, child: int, folder: Path) -> bool:
 
 
 def test_files_go_in_and_come_out(facts):
-    program = "open('out/b', 'wb').write(open('a', 'rb').read()[::-1]); print('so', flush=True); raise SystemExit('far')"
+    program = "open('out/model.hef', 'wb').write(open('a', 'rb').read()[::-1]); print('so', flush=True); raise SystemExit('far')"
     ended = run(sys.executable, ["-c", program], {"a": b"\x01\x00"}, 60)
-    assert (ended.code, ended.output, ended.files) == (1, "so\nfar\n", {"b": b"\x00\x01"})
+    assert (ended.code, ended.output, ended.files) == (1, "so\nfar\n", {"model.hef": b"\x00\x01"})
     assert os.listdir(os.environ["TMPDIR"]) == []
 
 
@@ -99,7 +99,7 @@ def test_settings_of_our_interpreter_do_not_leak(monkeypatch, facts):
 
 def test_a_program_that_takes_too_long_is_stopped_with_its_children(facts):
     ended = run(sys.executable, ["-c", HANGS], {}, 3)
-    assert (ended.code, ended.output, ended.files) == (None, "hanging\n", {"half": b"half a result"})
+    assert (ended.code, ended.output, ended.files) == (None, "hanging\n", {"result.json": b"half a result"})
     assert nothing_is_left(*facts())
 
 
@@ -131,3 +131,15 @@ def test_an_interpreter_that_is_not_there(facts):
     with pytest.raises(OSError, match="none"):
         run("/none", [], {}, 60)
     assert os.listdir(os.environ["TMPDIR"]) == []
+
+
+@pytest.mark.parametrize("name", ["authorized_keys", "Model.hef", ".profile", "model.hef "])
+def test_results_of_other_names_are_refused(facts, name):
+    with pytest.raises(OSError, match=r"the results may be result.json, .*, got "):
+        run(sys.executable, ["-c", f"open('out/{name}', 'w').close()"], {}, 60)
+    assert os.listdir(os.environ["TMPDIR"]) == []
+
+
+def test_what_a_killed_script_leaves_is_no_result(facts):
+    ended = run(sys.executable, ["-c", "open('out/result.json.partial', 'w').close()"], {}, 60)
+    assert (ended.code, ended.files) == (0, {})

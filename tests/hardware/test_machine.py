@@ -33,6 +33,18 @@ def test_a_raspberry_pi(files):
     assert (machine.processor(), machine.clock()) == ("Raspberry Pi 5 Model B Rev 1.0", "2400 MHz")
 
 
+def test_int8_sums_overflow_where_there_is_no_vnni(files, monkeypatch):
+    files(cpuinfo=PC + "flags : fpu avx2 avx512_vnni\n")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    assert not machine.int8_saturates()
+    files(cpuinfo=PC + "flags : fpu avx2 avx512f\n")
+    assert machine.int8_saturates()
+    machine.CPUINFO.unlink()
+    assert machine.int8_saturates()
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    assert not machine.int8_saturates()
+
+
 def test_a_machine_that_says_nothing(files, monkeypatch):
     monkeypatch.setattr(machine.platform, "processor", lambda: "")
     monkeypatch.setattr(machine.platform, "machine", lambda: "riscv64")

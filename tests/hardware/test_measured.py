@@ -95,7 +95,7 @@ def test_a_damaged_file_is_measured_again(cache):
     (path,) = cache.iterdir()
     data = path.read_bytes()
     damaged = [data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :] for i in range(len(data) - 1)] + [data[:i] for i in range(len(data) - 1)]
-    for wrong in [*damaged, b"[]", b"3", b"{}", b'{"checksum": 1}', b"\xff"]:
+    for wrong in [*damaged, b"[]", b"3", b"{}", b'{"checksum": 1}', b"\xff", b"[" * 100_000]:
         path.write_bytes(wrong)
         assert Stored(Toy()).find(model()) is None, wrong
     toy = Toy()

@@ -1,5 +1,6 @@
 """SSH through stand-ins for `ssh` and `scp` on the PATH: they take the real arguments, run the command here and copy files."""
 
+import json
 import math
 import os
 import re
@@ -14,12 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.config import ProfileConfig, make_device
 from jaxnas.errors import UserError
-from jaxnas.hardware import remote
-from jaxnas.hardware.device import ExportedModel
+from jaxnas.hardware import remote, ssh
+from jaxnas.hardware.device import ExportedModel, check_reachable
+from jaxnas.hardware.failures import LONGEST
 from jaxnas.hardware.farm import Farm
 from jaxnas.hardware.machine import processor
 from jaxnas.hardware.measured import Stored
-from jaxnas.hardware.remote import Remote, RemoteDevice
+from jaxnas.hardware.remote import RemoteDevice
+from jaxnas.hardware.ssh import Remote
 
 # Host names say what goes wrong.
 SSH = """#!/bin/sh
@@ -159,7 +162,7 @@ def test_a_command_that_takes_too_long_is_ended_there(fake):
 
 
 def test_a_connection_that_hangs_leaves_nothing_behind(fake, monkeypatch):
-    monkeypatch.setattr(remote, "GRACE_S", 0.3)
+    monkeypatch.setattr(ssh, "GRACE_S", 0.3)
     with pytest.raises(ConnectionError, match=r"hangs has not answered within 0\.5 s"):
         Remote("hangs").run(["true"], 0.2)
     assert ends(int((fake / "pid").read_text()))
@@ -249,8 +252,9 @@ def test_a_machine_that_is_not_there_is_lost(host):
     assert math.isnan(measurement.latency_ms) and "\n" not in measurement.failure
 
 
-def check_failure(measurement, *parts):
-    assert not measurement.lost and measurement.failure and "\n" not in measurement.failure
+def check_failure(measurement, *parts, lost=False, doubtful=False):
+    assert (measurement.lost, measurement.doubtful) == (lost, doubtful)
+    assert measurement.failure and "\n" not in measurement.failure
     assert math.isnan(measurement.latency_ms) and measurement.repeats == 0
     for part in parts:
         assert part in measurement.failure
@@ -263,27 +267,27 @@ def test_a_model_that_does_not_run_there_is_a_result(fake, model, reason):
 
 
 def test_an_upload_that_is_damaged_or_finds_no_room(fake):
-    check_failure(measure("pi-damaged"), "the upload is damaged")
-    check_failure(measure("pi-full"), "No space left on device")
+    check_failure(measure("pi-damaged"), "the upload is damaged", doubtful=True)
+    check_failure(measure("pi-full"), "No space left on device", doubtful=True)
     assert left_there(fake) == []
 
 
 def test_a_python_that_is_not_there_or_has_no_onnxruntime(fake):
-    check_failure(measure(python="no-such-python"), "no-such-python on pi", "o such file")
+    check_failure(measure(python="no-such-python"), "missing ONNX Runtime: no-such-python on pi", "o such file", lost=True)
     bare = program(fake / "python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
-    check_failure(measure(python=bare), "ModuleNotFoundError: No module named 'numpy'")
+    check_failure(measure(python=bare), "ModuleNotFoundError: No module named 'numpy'", lost=True)
     assert left_there(fake) == []
 
 
 @pytest.mark.parametrize(("signal", "reason"), [("SEGV", "Segmentation fault"), ("ABRT", "Abort"), ("KILL", "out of time or memory")])
 def test_a_network_that_brings_the_runtime_down_is_no_lost_device(fake, signal, reason):
     crashing = program(fake / "crashing", f"#!/bin/sh\nkill -{signal} $$\n")
-    check_failure(measure(python=crashing), "crashing on pi", reason)
+    check_failure(measure(python=crashing), "crashing on pi", reason, doubtful=True)
     assert left_there(fake) == []
 
 
 def test_an_answer_that_is_cut_off(fake):
-    check_failure(measure("cut"), 'ValueError: the answer of cut is cut off or no JSON: \'{"runtime"')
+    check_failure(measure("cut"), 'answer: the answer of cut is cut off or no JSON: \'{"runtime"', doubtful=True)
     assert left_there(fake) == []
 
 
@@ -304,21 +308,61 @@ GOOD = '"runtime": "r", "processor": "p", "clock": ""'
         (f'{{{GOOD}, "times_ns": {[5] * 20 + [-1]}}}', "must have times_ns"),
         (f'{{{GOOD}, "times_ns": {[5] * 20 + [1.5]}}}', "must have times_ns"),
         (f'{{{GOOD}, "times_ns": "fast"}}', "must have times_ns"),
+        (f'{{{GOOD}, "times_ns": {[5] * 20 + [10**400]}}}', "must have times_ns"),
+        (f'{{{GOOD}, "times_ns": {[5] * 20}, "x": {"[" * 100_000}', "no JSON"),
     ],
 )
 def test_an_answer_that_makes_no_sense(fake, answer, reason):
-    check_failure(measure(python=answering(fake, answer)), "ValueError: the answer of pi ", reason)
+    check_failure(measure(python=answering(fake, answer)), "answer: the answer of pi ", reason, doubtful=True)
     assert left_there(fake) == []
+
+
+def test_texts_of_a_machine_are_short_and_printable(fake):
+    texts = {"runtime": "onnxruntime\x1b[2J\ud800 9", "processor": "p" * 100_000, "clock": "1\n2"}
+    measurement = measure(python=answering(fake, json.dumps({**texts, "times_ns": [5] * 20})))
+    assert (measurement.runtime, measurement.clock) == ("onnxruntime [2J 9", "1 2")
+    assert len(measurement.processor) == LONGEST and measurement.failure == ""
+
+
+def test_a_machine_that_sends_without_end_is_stopped(fake, monkeypatch):
+    monkeypatch.setattr(ssh, "PRINTED_MIB", 1)
+    monkeypatch.setattr(ssh, "FETCHED_MIB", 1)
+    endless = program(fake / "endless", "#!/bin/sh\nexec yes\n")
+    check_failure(measure(python=endless), "OSError: pi sends more than 1 MiB", doubtful=True)
+    (fake / "home/large").write_bytes(bytes(2 << 20))
+    with pytest.raises(OSError, match=r"pi sends more than 1 MiB|File size limit exceeded"):
+        Remote("pi").fetch("large", fake / "large")
+    assert (fake / "large").stat().st_size <= 1 << 20
+
+
+def test_a_measurement_needs_one_connection(fake):
+    assert {measure(host).failure for host in ("pi", "me@pi")} == {""}
+    sockets = re.findall(r"-o ControlMaster=auto -o ControlPersist=60 -o (ControlPath=\S+) -- (\S+)", (fake / "log").read_text())
+    assert len(sockets) == len((fake / "log").read_text().splitlines()) and len(sockets) >= 8
+    by_host = {host.partition(":")[0]: socket for socket, host in sockets if not host.startswith("/")}
+    assert {socket for socket, _ in sockets} == set(by_host.values()) and len(set(by_host.values())) == 2
+    folder = Path(by_host["pi"].removeprefix("ControlPath=")).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_can_be_asked_whether_it_is_there(fake):
+    check_reachable(device())
+    for host, python in (("nowhere", sys.executable), ("pi", "no-such-python"), ("pi", answering(fake, "{}"))):
+        with pytest.raises(
+            UserError, match=rf"the device ssh:{host} cannot measure \(.*\): `ssh {host}` must work .* onnxruntime"
+        ) as error:
+            check_reachable(device(host, python))
+        assert "\n" not in str(error.value)
 
 
 def test_a_measurement_that_takes_too_long(fake):
     slow = program(fake / "slow", f"#!/bin/sh\nsleep 1000 & echo $! > {fake}/pid; wait\n")
-    check_failure(measure(python=slow, timeout=0.5), "TimeoutError: slow on pi took longer than 0.5 s")
+    check_failure(measure(python=slow, timeout=0.5), "TimeoutError: slow on pi took longer than 0.5 s", doubtful=True)
     assert ends(int((fake / "pid").read_text())) and left_there(fake) == []
 
 
 def test_a_model_file_that_is_not_there(tmp_path, fake):
-    check_failure(measure(model=tmp_path / "none.onnx"), "none.onnx")
+    check_failure(measure(model=tmp_path / "none.onnx"), "none.onnx", doubtful=True)
     assert (fake / "log").read_text() == ""
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
+from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
 from jaxnas.hardware.npu_memory import load
 from jaxnas.run_directory import RunDirectory
@@ -121,7 +122,8 @@ class Wavering:
 
 def as_if_started_with(run, **settings):
     """The run with other settings of the profile, and nothing measured yet."""
-    (run / "measurements.csv").unlink()
+    for file in ("measurements.csv", "inputs.json"):
+        (run / file).unlink()
     edited = json.loads((run / "config.json").read_text())
     edited["profile"] |= settings
     (run / "config.json").write_text(json.dumps(edited))
@@ -168,3 +170,62 @@ def test_a_network_that_never_agrees_is_given_up_in_the_end(cli, run_copy, monke
     as_if_started_with(run_copy, device="wavering", more_rounds=3)
     assert cli("profile", run_copy)[0] == 0
     assert [row["round"] for row in rows_of(run_copy)] == [str(turn) for turn in range(5) for _ in range(12)]
+
+
+class Flaky(Wavering):
+    """A device that is lost, or hangs, for all from its sixth network on, until it is mended."""
+
+    def __init__(self, failure):
+        super().__init__()
+        self.failure, self.calls, self.mended = failure, 0, False
+
+    def measure(self, model):
+        self.calls += 1
+        if self.calls > 5 and not self.mended:
+            return Measurement("flaky", np.nan, np.nan, np.nan, 0, 1, "none", self.failure)
+        return Measurement("flaky", 1.0, 1.0, 1.0, 20, 1, "none")
+
+
+@pytest.mark.parametrize("failure", ["version: driver and library differ", "timeout: it did not end", "ConnectionError: cannot reach it"])
+def test_a_device_lost_in_mid_profile_costs_nothing(cli, run_copy, monkeypatch, failure):
+    device = Flaky(failure)
+    monkeypatch.setitem(DEVICES, "flaky", lambda settings: device)
+    monkeypatch.setattr(watched, "PAUSE_S", 0.0)
+    as_if_started_with(run_copy, device="flaky", rounds=1)
+    (run_copy / "predictor.json").unlink()
+    for _ in range(2):
+        code, errors = cli("profile", run_copy)
+        assert code == 2 and failure in errors[-1] and "mend the device and run the same command again" in errors[-1]
+        assert [row["failure"] for row in rows_of(run_copy)] == [""] * 5
+    device.mended = True
+    assert cli("profile", run_copy)[0] == 0
+    assert [row["failure"] for row in rows_of(run_copy)] == [""] * 12
+    assert cli("profile", run_copy) == (0, ["profile: done before"])
+
+
+def test_verification_waits_for_a_device_that_is_lost(cli, run_copy, monkeypatch):
+    device = Flaky("no device: hailortcli identify says nothing")
+    device.calls = 5
+    monkeypatch.setitem(DEVICES, "onnxruntime", lambda settings: device)
+    monkeypatch.setattr(watched, "PAUSE_S", 0.0)
+    (run_copy / "verified.csv").unlink()
+    code, errors = cli("verify", run_copy)
+    assert code == 2 and "is lost, at 3 attempts (no device: " in errors[-1] and not (run_copy / "verified.csv").exists()
+    device.mended = True
+    assert cli("verify", run_copy)[0] == 0
+
+
+def test_rows_of_a_lost_device_are_measured_again_and_failures_are_told(cli, run_copy):
+    rows = rows_of(run_copy)
+    rows[3] |= {"failure": "no device: hailortcli identify says nothing", "latency_ms": "nan"}
+    for row in rows:
+        if row["genome"] == rows[7]["genome"]:
+            row |= {"failure": "allocator: no successful assignments", "latency_ms": "nan"}
+    with RunDirectory(run_copy) as directory:
+        directory.write_csv("measurements.csv", rows)
+    (run_copy / "predictor.json").unlink()
+    code, errors = cli("profile", run_copy)
+    assert code == 0 and "profile: 1 measurements for which the device was lost are made again" in errors
+    assert "profile: 1 of 12 networks failed: allocator: no successful assignments (1)" in errors
+    assert sum(row["failure"] != "" for row in rows_of(run_copy)) == 2
+    assert cli("profile", run_copy) == (0, ["profile: done before"])

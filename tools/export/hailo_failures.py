@@ -36,4 +36,6 @@ def _kind(stage, error, names):
     if isinstance(error, ImportError):
         missing = isinstance(error, ModuleNotFoundError) and str(error.name).startswith("hailo_")
         return "missing SDK" if missing else "version"
+    if isinstance(error, OSError):
+        return "machine"
     return next((KINDS[name] for name in names if name in KINDS), STAGES.get(stage, stage))

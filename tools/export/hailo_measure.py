@@ -1,8 +1,8 @@
 """Runs a HEF on this machine's Hailo chip through `hailortcli`; needs Python 3.8 or newer, nothing else.
 
-    python hailo_measure.py model.hef OUT --seconds 2
+    python hailo_measure.py OUT [model.hef] --seconds 2
 
-Identifies the board, takes the HEF apart, then runs it at batch 1 and 8, each for its throughput (streaming) and for its latency.
+Identifies the board. A HEF is then taken apart and run at batch 1 and 8, each for its throughput (streaming) and for its latency.
 OUT gets result.json, all that was said, to be understood by the caller:
 
     [{"name": "identify", "code": 0, "output": "Executing on ...", "csv": ""}, ...]
@@ -24,8 +24,8 @@ BATCHES = (1, 8)
 def main():
     """Ask one command after the other, as long as it makes sense."""
     parser = argparse.ArgumentParser(description="run a HEF")
-    parser.add_argument("hef")
     parser.add_argument("out")
+    parser.add_argument("hef", nargs="?")
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--grace", type=float, default=GRACE)
     arguments = parser.parse_args()
@@ -43,6 +43,8 @@ def main():
 def commands(hef, seconds):
     """Name, arguments and CSV file of each call."""
     yield "identify", ["fw-control", "identify", "--extended"], ""
+    if hef is None:
+        return
     yield "parse-hef", ["parse-hef", hef], ""
     for batch in BATCHES:
         run = ["run", hef, "-t", str(seconds), "--batch-size", str(batch), "--dont-show-progress"]

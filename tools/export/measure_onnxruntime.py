@@ -3,8 +3,8 @@
     python3 measure_onnxruntime.py                                  what this machine is
     python3 measure_onnxruntime.py MODEL SHA256 THREADS SECONDS     that, and how long single runs took
 
-Plain Python 3.9 or newer with onnxruntime and numpy. The loop is that of jaxnas/hardware/device.py and onnxruntime.py;
-what follows from the times is computed there.
+Plain Python 3.9 or newer with onnxruntime and numpy. Session and loop are those of jaxnas/hardware/onnxruntime.py and device.py, which
+a test sees to; what follows from the times is computed there. An exit code other than 0 is the machine's fault, not the model's.
 """
 
 import hashlib
@@ -27,8 +27,9 @@ def main(arguments):
     if not arguments:
         return answer
     path, sha256, threads, seconds = arguments
+    model = read(path, sha256)
     try:
-        run = prepare(read(path, sha256), int(threads))
+        run = prepare(model, int(threads))
         repeat(run, float(seconds) / 10, 3)
         times = repeat(run, float(seconds), MIN_RUNS)
     except Exception as error:  # whatever is raised on a network is that network's result
