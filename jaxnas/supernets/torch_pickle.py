@@ -166,7 +166,7 @@ class Machine:
     def storage(self) -> None:
         """A tensor's numbers, named by ("storage", type, key, device, size), in older files with None for no view."""
         match self.stack.pop():
-            case ("storage", Inert() as unknown, *_):
+            case ("storage" | "module", Inert() as unknown, *_):  # the plain form has a whole model's classes so
                 self.stack.append(unknown)
                 return
             case ("storage", np.dtype() as dtype, str(key), str(), int(size)) if 0 <= size <= sys.maxsize:
