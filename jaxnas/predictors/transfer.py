@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,30 +50,68 @@ def _columns(devices: tuple, features: FeatureFunction, space: Space, genomes: C
     return jnp.concatenate([known, features(space, genomes)], axis=1)
 
 
+class Hypothesis(NamedTuple):
+    """Prior variances of log latency in standard deviations, and how much the hypothesis counts before anything is measured."""
+
+    common: float
+    each: float
+    own: float
+    noise: float
+    weight: float
+
+
 @dataclass(frozen=True)
 class Transfer:
     """Bayesian linear regression of log latency on a basis (`predictor.Method`), all in standard deviations.
 
     The new device is first taken to be like the mean of the known ones, then like a mix of them, then to have something of its
-    own for every feature: the prior variances of these three and of the noise. Ten measurements say how far to go.
+    own for every feature. The prior variances of these three, and of the noise, are not known: predictions are averaged over all
+    combinations, each weighted by its marginal likelihood, the probability that it gives the measurements. Before, noise is
+    taken to be likely, and a device that is no more than the mean of the known ones more likely than any other. So a noisy
+    device is predicted as if it had not been measured, and no worse.
     """
 
     basis: Basis
     common: float = 1.0
-    each: float = 0.1
-    own: float = 0.01
-    noise: float = 0.1
+    each: tuple[float, ...] = (0.0, 0.01, 0.1)
+    own: tuple[float, ...] = (0.0, 0.001, 0.01, 0.03)
+    noise: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Adapted":
         check_latencies("training", latency_ms)
-        x = np.asarray(_weighted(self.basis(genomes), len(self.basis.devices), self._scales()), np.float64)
+        devices = len(self.basis.devices)
+        columns = np.asarray(_columns_of_prior(self.basis(genomes), devices), np.float64)
         y = np.log(np.asarray(latency_ms, np.float64))
-        solved = [_regression(x[row], y[row], self.noise) for row in used]
-        weights, offsets = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*solved, strict=True))
-        return Adapted(self.basis, jnp.asarray(self._scales()), weights, offsets)
+        averaged = [self._averaged(columns[row], devices, y[row]) for row in used]
+        weights, offsets = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*averaged, strict=True))
+        return Adapted(self.basis, weights, offsets)
 
-    def _scales(self) -> Float[np.ndarray, "3"]:
-        return np.sqrt([self.common, self.each, self.own]).astype(np.float32)
+    def hypotheses(self) -> list[Hypothesis]:
+        """All combinations, with weights chosen on devices that were measured to choose them (experiments/few_shot.py)."""
+        return [
+            Hypothesis(self.common, each, own, noise, np.sqrt(noise) * _caution(each, own))
+            for each, own, noise in product(self.each, self.own, self.noise)
+        ]
+
+    def _averaged(self, columns: np.ndarray, devices: int, y: np.ndarray) -> tuple[np.ndarray, float]:
+        """Weights of the columns and an offset: the mean over hypotheses."""
+        found, evidence = [], []
+        for one in self.hypotheses():
+            scales = _scales(one, devices, columns.shape[1])
+            x = columns * scales
+            weights, offset = _regression(x, y, one.noise)
+            found.append(np.append(scales * weights, offset))
+            evidence.append(np.log(one.weight) + _log_evidence(x, y, one.noise))
+        share = np.exp(np.array(evidence) - max(evidence))
+        mean = share @ np.array(found) / share.sum()
+        return mean[:-1], float(mean[-1])
+
+
+def _caution(each: float, own: float) -> float:
+    """How much more likely than others a hypothesis is by which a device is no more than the known ones' mean, or little more."""
+    if each == own == 0:
+        return 30.0
+    return 3.0 if each <= 0.01 and own <= 0.001 else 1.0
 
 
 @jax.tree_util.register_dataclass
@@ -81,25 +120,38 @@ class Adapted:
     """Models of a new device, side by side; a pytree."""
 
     basis: Basis
-    scales: Float[Array, "3"]
     weights: Float[Array, "k columns"]
     offsets: Float[Array, "k"]
 
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
-        columns = _weighted(self.basis(genomes), len(self.basis.devices), self.scales)
+        columns = _columns_of_prior(self.basis(genomes), len(self.basis.devices))
         return jnp.exp(self.weights @ columns.T + self.offsets[:, None])
 
 
-def _weighted(basis: Float[Array, "n columns"], devices: int, scales) -> Float[Array, "n more"]:
-    """The mean of the known devices, each of them, and the features, each times its prior deviation."""
-    known, own = basis[:, :devices], basis[:, devices:]
-    return jnp.concatenate([scales[0] * known.mean(axis=1, keepdims=True), scales[1] * known, scales[2] * own], axis=1)
+def _columns_of_prior(basis: Float[Array, "n columns"], devices: int) -> Float[Array, "n more"]:
+    """The mean of the known devices, each of them, and the features."""
+    return jnp.concatenate([basis[:, :devices].mean(axis=1, keepdims=True), basis], axis=1)
+
+
+def _scales(one: Hypothesis, devices: int, columns: int) -> Float[np.ndarray, "more"]:
+    """The prior deviation of every column's weight."""
+    return np.sqrt([one.common] + [one.each] * devices + [one.own] * (columns - devices - 1))
 
 
 def _regression(x: np.ndarray, y: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
     """Weights and offset of the most probable line; unit prior variances, targets in standard deviations."""
     mean, spread = y.mean(), y.std() or 1.0
-    gram = 1 + x @ x.T + noise * np.eye(len(y))  # 1: the offset's own variance
-    dual = np.linalg.solve(gram, (y - mean) / spread)
+    dual = np.linalg.solve(_gram(x, noise), (y - mean) / spread)
     return spread * (x.T @ dual), mean + spread * dual.sum()
+
+
+def _log_evidence(x: np.ndarray, y: np.ndarray, noise: float) -> float:
+    """The log of the probability density of the targets, but for a constant (Rasmussen & Williams 2006, equation 2.30)."""
+    target, gram = (y - y.mean()) / (y.std() or 1.0), _gram(x, noise)
+    return float(-0.5 * np.linalg.slogdet(gram)[1] - 0.5 * target @ np.linalg.solve(gram, target))
+
+
+def _gram(x: np.ndarray, noise: float) -> np.ndarray:
+    """Covariance of the targets; 1 is the offset's own variance."""
+    return 1 + x @ x.T + noise * np.eye(len(x))

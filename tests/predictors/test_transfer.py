@@ -52,10 +52,22 @@ def test_what_a_device_has_of_its_own_is_learnt_from_more(prices, basis):
     own = 0.5 * prices[0] + jnp.asarray(np.random.default_rng(5).normal(0, 0.3, 48), jnp.float32)
     ms = np.asarray(price(own, GENOMES))
     used = np.ones((1, 300), bool)
-    model = Transfer(basis, own=1.0, noise=0.01).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
-    none = Transfer(basis, own=0.0, noise=0.01).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
+    model = Transfer(basis, own=(1.0,), noise=(0.01,)).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
+    none = Transfer(basis, own=(0.0,), noise=(0.01,)).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
     scores = [spearman(ms[300:], np.asarray(one.predict(GENOMES[300:]))[0]) for one in (model, none)]
     assert scores[0] > 0.99 > scores[1] + 0.05
+
+
+def test_ten_measurements_of_a_noisy_device_do_no_harm(prices, basis):
+    """Noise of half the spread: what is fitted with little noise in mind ranks worse than the mean of the known devices."""
+    mean = np.mean([np.log(price(own, GENOMES)) for own in prices], axis=0)
+    ms = np.exp(mean + 0.7 * mean.std() * np.random.default_rng(1).normal(size=len(mean))).astype(np.float32)
+    zero_shot = spearman(ms, mean)
+    cautious, fixed = (
+        np.mean([ranked(method, ms, draw) for draw in range(10)])
+        for method in (Transfer(basis), Transfer(basis, each=(0.1,), own=(0.03,), noise=(0.01,)))
+    )
+    assert cautious > zero_shot - 0.01 and fixed < zero_shot - 0.05
 
 
 def test_ten_measurements_give_intervals(prices, basis):
