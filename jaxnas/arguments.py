@@ -119,7 +119,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
         if name in ("run", "profile"):
             command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
-            command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well, in one sitting")
+            command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well")
     _add_chip_commands(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)

@@ -53,6 +53,9 @@ class DataConfig:
     """Where tfds keeps its data sets."""
     search_images: int = 400
     """Images taken from the training split for the search split, where the source brings none of its own."""
+    selection_share: float = 0.5
+    """Share of the search split that the search never sees. The networks of its front are ranked on these images before some are chosen:
+    of a thousand candidates the best on the images searched is partly the luckiest. 0: the choice is made on the images searched."""
     calibration_images: int = 256
     """Training images that batch norm statistics are recalibrated on, or as many as there are classes if those are more; all if there
     are fewer."""
@@ -86,7 +89,7 @@ class ProfileConfig:
     more_rounds: int = 6
     """A network whose two fastest rounds differ by more than 3 % is measured again, in up to so many more rounds."""
     until: float | None = None
-    """Measure in one sitting, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
+    """Measure batch after batch, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
     no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way."""
     seconds: float = 0.1
     """Time spent on each measurement. One whose two halves differ by more than 10 % is made again, and after five times refused."""
@@ -173,7 +176,7 @@ class Config:
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None
-    """The wish: the first network chosen is the most accurate one predicted below it."""
+    """The first network chosen is the most accurate one predicted below it."""
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)

@@ -172,7 +172,7 @@ def test_a_device_that_is_not_there_is_found_before_the_training(cli, micro, tmp
 
 def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
     code, lines = cli("data", micro, "--name", "mine")
-    assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 100 search, 359 test")
+    assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 50 search, 50 selection, 359 test")
     files = {path.name for path in (tmp_path / "here/runs/mine").iterdir()}
     assert files == {".lock", "config.json", "inputs.json", "data.json", "environment.json", "metrics.jsonl", "space.json"}
     assert cli("data", micro, "--name", "mine") == (0, ["data: done before"])

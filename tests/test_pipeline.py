@@ -4,6 +4,7 @@ import resource
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,6 +18,7 @@ from jaxnas.data.preparation import PUBLISHED
 from jaxnas.hardware.device import Measurement
 from jaxnas.pipeline import STAGES
 from jaxnas.run_directory import RunDirectory
+from jaxnas.search import pareto
 from jaxnas.stages.job import open_job
 from jaxnas.supernets import weights
 
@@ -67,6 +69,7 @@ def test_the_candidates_have_shapes_types_and_ranges(finished_run, file):
         "fitness": ((n, 2), "float32"),
         "generation": ((n,), "int32"),
         "parents": ((n, 2), "int32"),
+        "network": ((n,), "int32"),
         "seed": ((), "int64"),
     }
     assert arrays["objectives"].tolist() == ["error", "latency_ms"] and arrays["seed"] == 0
@@ -88,6 +91,21 @@ def test_the_networks_are_chosen_from_the_candidates(finished_run):
         mine = (archive["genomes"] == network["genome"]).all(1)
         assert network["predicted_ms"] in archive["fitness"][mine, 1].tolist()
         assert network["search_accuracy"] == pytest.approx(1 - archive["fitness"][mine, 0][0], abs=1 / 40 + 1e-6)
+
+
+def test_the_front_is_ranked_on_images_that_the_search_has_not_seen(finished_run):
+    run = RunDirectory(finished_run)
+    archive, selection, data = run.read_npz("candidates.npz"), run.read_npz("selection.npz"), run.read_json("data.json")
+    assert (data["search"], data["selection"]) == (50, 50)
+    assert [sum(data["class_sizes"][name]) for name in ("search", "selection")] == [50, 50]
+    rows = [np.flatnonzero((archive["genomes"] == genome).all(1))[0] for genome in selection["genomes"]]
+    front = np.asarray(pareto.front(jnp.asarray(archive["fitness"])))
+    assert front[rows].all() and len(set(archive["network"][rows])) == len(rows) == len(set(archive["network"][front]))
+    np.testing.assert_array_equal(archive["fitness"][rows, 0], selection["search_error"])
+    errors = dict(zip(map(tuple, selection["genomes"].tolist()), selection["selection_error"].tolist(), strict=True))
+    for network in run.read_json("chosen.json"):
+        assert network["selection_accuracy"] == pytest.approx(1 - errors[tuple(network["genome"])], abs=1 / 50 + 1e-6)
+    assert run.read_json("chosen.json")[0]["selection_accuracy"] == pytest.approx(1 - min(errors.values()), abs=1 / 50 + 1e-6)
 
 
 def test_the_models_classify_as_stated(finished_run):

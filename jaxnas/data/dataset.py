@@ -31,7 +31,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Train fits weights, search guides the search, test is touched once; made by `make_dataset`.
+    """Train fits weights, search guides the search, test is used once, at the end; made by `make_dataset`.
 
     `calibration` is a fixed part of train, for the statistics of batch norm. The rows of `search` are ordered such that
     its first k hold the classes nearly in proportion, for every k.

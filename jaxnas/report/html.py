@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,10 @@ from matplotlib.figure import Figure
 
 from jaxnas.errors import UserError
 from jaxnas.report import plots, words
+from jaxnas.report.cautions import commonest
 from jaxnas.report.claims import read_claims
+from jaxnas.report.headline import answer
+from jaxnas.report.networks import COSTS, read_networks, setup
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
 from jaxnas.search.statistics import hypervolume_curve
@@ -34,16 +36,6 @@ MADE_BY = {  # the command that makes each file that the report reads
     "chosen.json": "finetune",
     "verified.csv": "verify",
 }
-COSTS = {  # objectives beside the error, for people
-    "latency_ms": "predicted latency (ms)",
-    "energy_uj": "energy (uJ)",
-    "mmacs": "multiply-adds (million)",
-    "mparams": "parameters (million)",
-    "peak_kib": "most activations at once, computed in place (KiB)",
-}
-ACCURACIES = ("search_accuracy", "finetuned_search_accuracy", "test_accuracy", "top1_agreement")
-MILLISECONDS = ("predicted_ms", "measured_ms", "p10_ms", "p90_ms", "float32_ms", "int8_ms")
-NUMBERS = ("macs", "params", "max_logit_difference", "int8_test_accuracy", *MILLISECONDS, *ACCURACIES)
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -51,15 +43,19 @@ def write_report(run: RunDirectory) -> Path:
     for file, command in MADE_BY.items():
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
-    networks, config = _networks(run), run.read_json("config.json")
+    config = run.read_json("config.json")
+    data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")  # older runs have neither
+    networks = read_networks(run, int8=config.get("export", {}).get("precision") == "int8")
     also = config.get("search", {}).get("also", [])  # older runs have none
     limit_ms, said = config["latency_limit_ms"], "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
         "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
         "environment": run.read_json("environment.json"),
-        "data": run.read_json("data.json"),
+        "data": data,
+        "commonest": {split: commonest(sizes) for split, sizes in data["class_sizes"].items()},
         "networks": networks,
+        "answer": answer(run, config, data, networks, said),
         "also": {name: COSTS[name] for name in also},
         "limit_ms": limit_ms,
         "search": _search(run, networks, also, limit_ms),
@@ -89,62 +85,58 @@ def _figure(figure: Figure, name: str) -> Markup:
     return Markup(plots.svg(figure, name))
 
 
-def _networks(run: RunDirectory) -> list[dict[str, Any]]:
-    """The chosen networks in order, each with what its verification says, numbers as numbers."""
-    verified = {row["name"]: row for row in run.read_csv("verified.csv")}
-    images = run.read_json("data.json")["test"]
-    networks = []
-    for i, chosen in enumerate(run.read_json("chosen.json")):
-        if chosen["name"] not in verified:
-            raise UserError(f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first")
-        row = verified[chosen["name"]]
-        networks.append(
-            {
-                **{column: row[column] for column in ("name", "role", "device")},
-                **(numbers := {column: float(row.get(column) or "nan") for column in NUMBERS}),  # older runs have no int8
-                "letter": plots.letter(i),
-                "costs": {"latency_ms": numbers["predicted_ms"]} | {name: chosen[name] for name in COSTS if name in chosen},
-                "setup": _setup(row),
-                "simulated": _simulated(row),
-                "warning": row.get("warning", ""),  # older runs have none
-                "test_interval": words.interval(numbers["test_accuracy"], images),
-                "words": words.genome_in_words(chosen["network"]),
-                "model": "models/" + quote(PurePosixPath(row["model"]).name),
-            }
-        )
-    return networks
-
-
 def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None) -> dict[str, Any]:
-    candidates, costs = run.read_npz("candidates.npz"), ("latency_ms", *also)
-    found, sampled = candidates["fitness"], run.read_npz("random.npz")["fitness"]
+    candidates, random, costs = run.read_npz("candidates.npz"), run.read_npz("random.npz"), ("latency_ms", *also)
+    found, sampled = candidates["fitness"], random["fitness"]
     both = np.concatenate([found, sampled])
-    reference = both[~np.isnan(both).any(axis=1)].max(axis=0)
-    growth = [hypervolume_curve(rows, candidates["generation"], reference) for rows in (found, sampled)]
+    finite = both[~np.isnan(both).any(axis=1)]
+    best, reference = finite.min(axis=0), finite.max(axis=0)
+    box = float(np.prod(np.float64(reference) - best))
+    growth = [100 * hypervolume_curve(rows, candidates["generation"], reference) / (box or 1) for rows in (found, sampled)]
     return {
         "pareto": _paretos(found, sampled, networks, costs, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
-        "reference": dict(zip(("error", *costs), reference.tolist(), strict=True)),
+        "box": [
+            {"name": COSTS.get(name, name), "best": low, "worst": high}
+            for name, low, high in zip(("error", *costs), best.tolist(), reference.tolist(), strict=True)
+        ],
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
-        "evaluations": [len(found), len(sampled)],
+        "counts": [_counts(candidates), _counts(random)],
         "failed": int(np.isnan(found).any(axis=1).sum()),
-        "front_size": int(_front(found).sum()),
         "generations": len(growth[0]),
     }
 
 
+def _counts(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Candidates evaluated, different networks among them, and on the front; genomes where an older run did not count networks."""
+    network, front = archive.get("network"), _front(archive["fitness"])
+    if network is None:
+        network = np.unique(archive["genomes"], axis=0, return_inverse=True)[1].reshape(-1)
+    return {"candidates": len(network), "networks": len(set(network.tolist())), "front": len(set(network[front].tolist()))}
+
+
 def _paretos(found, sampled, networks: list[dict[str, Any]], costs: Sequence[str], limit_ms: float | None) -> dict[str, Markup]:
     """Accuracy against each cost, {what it is: figure}, with the front that the two have by themselves."""
-    labels, figures = [f"{network['name']} ({network['role']})" for network in networks], {}
+    figures = {}
     for i, name in enumerate(costs, 1):
         points = [rows[:, [0, i]] for rows in (found, sampled)]
         fronts = [_front(rows) for rows in points]
-        chosen = np.array([[1 - network["search_accuracy"], network["costs"][name]] for network in networks]).reshape(-1, 2)
         limit = limit_ms if name == "latency_ms" else None
-        figure = plots.pareto(points[0], fronts[0], points[1], fronts[1], chosen, labels, limit, COSTS[name])
+        label = "latency (ms): candidates predicted, chosen measured" if name == "latency_ms" else COSTS[name]
+        figure = plots.pareto(points[0], fronts[0], points[1], fronts[1], _chosen(networks, name), limit, label)
         figures[COSTS[name]] = _figure(figure, f"pareto-{name}")
     return figures
+
+
+def _chosen(networks: list[dict[str, Any]], cost: str) -> plots.Chosen:
+    """The chosen networks in a plot against this cost; all but latency is exact."""
+    searched = [[1 - one["search_accuracy"], one["costs"][cost]] for one in networks]
+    final = [[1 - one["accuracy"], one["ms"] if cost == "latency_ms" else one["costs"][cost]] for one in networks]
+    reach = [[one["p10_ms"], one["p90_ms"]] if cost == "latency_ms" else 2 * [one["costs"][cost]] for one in networks]
+    error = [[1 - end for end in one["interval"]] for one in networks]
+    rows = (np.array(some, float).reshape(-1, 2) for some in (searched, final, error, reach))
+    return plots.Chosen(*rows, labels=[f"{one['name']} ({one['role']})" for one in networks])
 
 
 def _front(fitness: np.ndarray) -> np.ndarray:
@@ -178,23 +170,12 @@ def _predictor(run: RunDirectory, said: str) -> dict[str, Any]:
     return {"figure": _figure(plots.predictor(points, said), "predictor"), "metrics": run.read_json("predictor.json")}
 
 
-def _simulated(row: Mapping[str, str]) -> bool:
-    """Whether a model gave this latency."""
-    return row.get("simulated") == "True"  # older runs do not say
-
-
-def _setup(row: Mapping[str, str]) -> str:
-    if _simulated(row):
-        return f"{row['device']} ({row['runtime']})"
-    return f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, {row['runtime']}"
-
-
 def _measurements(run: RunDirectory) -> dict[str, Any]:
     """How the device was measured: how many networks, how many failed, and the median spread of the repeats."""
     rows = run.read_csv("measurements.csv")
     good = [row for row in rows if not row["failure"]]
     spread = [(float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good]
-    setups = sorted({_setup(row) for row in good})
+    setups = sorted({setup(row) for row in good})
     return {
         "networks": len({row["genome"] for row in rows}),
         "count": len(rows),

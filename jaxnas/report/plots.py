@@ -6,7 +6,7 @@ Names of networks come from strangers: mathematics in text is off, and text is d
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -61,19 +61,38 @@ def _draw_front(axes: Axes, front: FitnessRows, last_ms: float, color: str, line
     axes.step(front[:, 1], _accuracy(front), line, where="post", color=color, lw=1.8, label=label)
 
 
-def _mark_chosen(axes: Axes, chosen: FitnessRows, labels: Sequence[str]) -> None:
-    """Every chosen network as a black disc with its letter; networks at one point share a disc."""
+class Chosen(NamedTuple):
+    """The chosen networks in a plot of accuracy against a cost: as the search had them, and as they were tested and measured."""
+
+    searched: FitnessRows
+    final: FitnessRows
+    error_interval: Float[np.ndarray, "k 2"]  # 95 %, of the tested error
+    cost_interval: Float[np.ndarray, "k 2"]  # of the measured cost; the cost twice where it is exact
+    labels: Sequence[str]
+
+
+def _mark_chosen(axes: Axes, chosen: Chosen) -> None:
+    """Every chosen network as a black disc with its letter where it was measured, joined to a ring where the search had it."""
+    cost, accuracy = chosen.final[:, 1], _accuracy(chosen.final)
+    for one, other in zip(chosen.searched, chosen.final, strict=True):
+        axes.plot([one[1], other[1]], _accuracy(np.stack([one, other])), "-", color="#777777", lw=0.8, zorder=3)
+    axes.plot(chosen.searched[:, 1], _accuracy(chosen.searched), "o", mfc="none", mec=BLACK, ms=7, label="chosen, as the search had them")
+    bars = _bars(accuracy, 100 * (1 - chosen.error_interval)), _bars(cost, chosen.cost_interval)
+    axes.errorbar(cost, accuracy, *bars, fmt=".", color=BLACK, lw=1, capsize=3, zorder=4)
     shared: dict[tuple[float, float], str] = {}
-    for i, (latency_ms, accuracy) in enumerate(zip(chosen[:, 1].tolist(), _accuracy(chosen).tolist(), strict=True)):
-        shared[latency_ms, accuracy] = shared.get((latency_ms, accuracy), "") + letter(i)
-    axes.plot(chosen[:, 1], _accuracy(chosen), ".", color=BLACK)  # text alone would not widen the axes, and may lie far outside
-    for (latency_ms, accuracy), letters in shared.items():
+    for i, place in enumerate(zip(cost.tolist(), accuracy.tolist(), strict=True)):
+        if np.isfinite(place).all():
+            shared[place] = shared.get(place, "") + letter(i)
+    for (x, y), letters in shared.items():
         box = {"boxstyle": "circle,pad=0.25" if len(letters) == 1 else "round,pad=0.25", "fc": BLACK, "ec": "white"}
-        axes.text(
-            latency_ms, accuracy, letters, color="white", weight="bold", size=9, ha="center", va="center", bbox=box, zorder=5, clip_on=False
-        )
-    for i, label in enumerate(labels):
+        axes.text(x, y, letters, color="white", weight="bold", size=9, ha="center", va="center", bbox=box, zorder=5, clip_on=False)
+    for i, label in enumerate(chosen.labels):
         axes.plot([], [], " ", label=f"{letter(i)}: {label}")
+
+
+def _bars(value: Float[np.ndarray, "k"], interval: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "2 k"]:
+    """How far an interval reaches below and above a value; not at all to a side where the value is beyond it."""
+    return np.maximum(0, np.stack([value - interval.min(axis=1), interval.max(axis=1) - value]))
 
 
 def letter(i: int) -> str:
@@ -87,13 +106,12 @@ def pareto(
     found_front: Bool[np.ndarray, "n"],
     sampled: Float[np.ndarray, "m 2"],
     sampled_front: Bool[np.ndarray, "m"],
-    chosen: Float[np.ndarray, "k 2"],
-    labels: Sequence[str],
+    chosen: Chosen,
     limit_ms: float | None,
-    cost: str = "predicted latency (ms)",
+    cost: str = "latency (ms)",
 ) -> Figure:
     """Accuracy against a cost: candidates of the search and of random sampling, their fronts, the chosen networks."""
-    figure, axes = axes_of(cost, "accuracy on the search split (%)", (8.0, 5.6))
+    figure, axes = axes_of(cost, "accuracy (%)", (8.0, 5.8))
     last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
     axes.scatter(
         sampled[:, 1], _accuracy(sampled), s=9, color=ORANGE, alpha=0.45, lw=0, label=f"random sampling, {len(sampled)} candidates"
@@ -102,8 +120,8 @@ def pareto(
     _draw_front(axes, sampled[sampled_front], last_ms, VERMILLION, "--", "front of random sampling")
     _draw_front(axes, found[found_front], last_ms, BLUE, "-", "front of the search")
     if limit_ms is not None:
-        axes.axvline(limit_ms, color=GREEN, ls=":", lw=1.8, label=f"wish: at most {limit_ms:.3g} ms")
-    _mark_chosen(axes, chosen, labels)
+        axes.axvline(limit_ms, color=GREEN, ls=":", lw=1.8, label=f"limit: at most {limit_ms:.3g} ms")
+    _mark_chosen(axes, chosen)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -133,12 +151,13 @@ def doubt(
 
 @mpl.rc_context(STYLE)
 def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
-    """Hypervolume after every generation of the search, and of random sampling after as many evaluations."""
-    figure, axes = axes_of("generation", "hypervolume")
+    """Hypervolume, in %, after every generation of the search, and of random sampling after as many evaluations."""
+    figure, axes = axes_of("generation", "hypervolume (% of the box)")
     generation = np.arange(len(found))
     axes.plot(generation, found, color=BLUE, lw=1.8, marker="o", ms=3, label="search")
     axes.plot(generation, sampled, "--", color=VERMILLION, lw=1.8, marker="s", ms=3, label="random sampling, as many evaluations")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
     axes.legend(loc="lower right")
     return figure
 

@@ -1,7 +1,7 @@
 """Numbers, genomes and comparisons as a reader wants them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def significant(value: float | None) -> str:
@@ -55,6 +55,15 @@ def genome_in_words(network: Mapping[str, int]) -> str:
     for gene, value in network.items():
         groups.setdefault(gene.rsplit("_", 1)[-1], []).append(str(value))
     return " | ".join(f"{kind}{'s' * (len(values) > 1)} {' '.join(values)}" for kind, values in groups.items())
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words with commas and an "and".
+
+    >>> listed(["A"]), listed(["A", "B", "C"])
+    ('A', 'A, B and C')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def interval(accuracy: float, n: int) -> tuple[float, float]:

@@ -28,8 +28,8 @@ def choose_networks(
     """Three networks of the front of (error, latency in ms, what `also` names), and one more for each of those; or all of a smaller front.
 
     In this order: the most accurate below the latency limit if one is given, the most accurate, the fastest within
-    `within_points` points of accuracy of that, the one with the least of each of `also` within them, the knee; a network in two
-    roles counts once, and the front's middle fills up.
+    `within_points` percentage points of accuracy of that, the one with the least of each of `also` within them, the knee; a network
+    in two roles counts once, and the front's middle fills up.
     """
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
     _, first = np.unique(fitness[rows], axis=0, return_index=True)
@@ -40,11 +40,12 @@ def choose_networks(
         wanted.append(("below_limit", f"most accurate below {limit_ms:g} ms", _below(rows, latency_ms, limit_ms)))
     close = error <= error[0] + within_points / 100
     wanted.append(("most_accurate", "most accurate", rows[0]))
-    wanted.append(("fastest", f"fastest within {within_points:g} points", _least(rows, latency_ms, close)))
+    within = f"within {within_points:g} percentage points"
+    wanted.append(("fastest", f"fastest {within}", _least(rows, latency_ms, close)))
     for name, costs in zip(also, others, strict=True):
-        wanted.append((f"least_{name}", f"least {name} within {within_points:g} points", _least(rows, costs, close)))
-    wanted.append(("knee", "knee", int(pareto.knee(jnp.asarray(fitness)))))
-    wanted += [(f"front_{i}", "front", row) for i, row in enumerate(_outward(rows), 1)]
+        wanted.append((f"least_{name}", f"least {name} {within}", _least(rows, costs, close)))
+    wanted.append(("knee", "best trade-off (knee)", int(pareto.knee(jnp.asarray(fitness)))))
+    wanted += [(f"middle_{i}", "from the middle of the front", row) for i, row in enumerate(_outward(rows), 1)]
     chosen: list[Choice] = []
     for name, role, row in wanted:
         if len(chosen) < COUNT + len(also) and not any((fitness[row] == fitness[other.row]).all() for other in chosen):

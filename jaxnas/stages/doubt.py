@@ -13,7 +13,7 @@ from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.progress import log, progress
 from jaxnas.search.loop import Archive, search
-from jaxnas.stages.evaluation import Evaluate, error_evaluator
+from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
 from jaxnas.stages.job import Job, genome_text, reading
 from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row, read_measurements
 from jaxnas.stages.profile import exporter, open_device
@@ -32,7 +32,7 @@ def ask_device(job: Job) -> bool:
     if not job.config.search.look_ups or job.run.exists("doubt.npz"):
         return False
     start, known = _start(job)
-    error, _ = error_evaluator(job)
+    error, _ = error_evaluator(job, search_split(job))
     size = job.config.search.population
     found = search_with_doubt(
         job.key("doubt"),

@@ -28,7 +28,7 @@ from jaxnas.objectives import (
 from jaxnas.predictors import mlp
 from jaxnas.search.pareto import rank
 from jaxnas.spaces.space import Space
-from jaxnas.stages.job import Job, space_settings
+from jaxnas.stages.job import Job, reading, space_settings
 from jaxnas.store import Store, digest, source_digest
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.loop import on_device
@@ -49,8 +49,9 @@ Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an
 
 def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
     """What a search of this run minimises, genomes to its `objectives`, and a digest of all that decides it but the genome."""
-    evidence = _evidence(job, predictor)
-    errors, contexts = zip(*(_error(rung, evidence) for rung in _rungs(job)), strict=True)
+    split = search_split(job)
+    evidence = _evidence(job, predictor, split)
+    errors, contexts = zip(*(_error(rung, evidence, split) for rung in _rungs(job)), strict=True)
     device = make_device(job.config.profile)
     latency = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
     further = [choose("objective", name, FURTHER)(job.space, job.config.profile) for name in job.config.search.also]
@@ -86,16 +87,16 @@ def _rungs(job: Job) -> list[Job]:
     return [replace(job, config=replace(job.config, search=one)) for one in searches]
 
 
-def error_evaluator(job: Job) -> tuple[Evaluate, str]:
-    """The share of the search images that each network gets wrong, (n, 1), and a digest of all that decides it but the genome.
+def error_evaluator(job: Job, split: Split) -> tuple[Evaluate, str]:
+    """The share of these images that each network gets wrong, (n, 1), and a digest of all that decides it but the genome.
 
     It takes the time of a search, so it is evaluated once for all runs with these weights and images.
     """
-    return _error(_rungs(job)[-1], _evidence(job, None))
+    return _error(_rungs(job)[-1], _evidence(job, None, split), split)
 
 
-def _error(job: Job, evidence: list[Evidence]) -> tuple[Evaluate, str]:
-    context = _error_context(job, evidence[0].params)
+def _error(job: Job, evidence: list[Evidence], split: Split) -> tuple[Evaluate, str]:
+    context = _error_context(job, evidence[0].params, split)
     evaluate = fitness(job.space, (_error_objective(job),), evidence, all_devices())
     return stored(Store(context, len(job.space.genes), 1), job.space, evaluate), context
 
@@ -107,8 +108,8 @@ def _error_objective(job: Job) -> Objective:
     return classification_error(job.net, mesh, int8=job.config.export.precision == "int8")
 
 
-def _evidence(job: Job, predictor: mlp.LatencyMLP | None) -> list[Evidence]:
-    params, split, mesh = job.params(), search_split(job), all_devices()
+def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[Evidence]:
+    params, mesh = job.params(), all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
     training = on_device(job.data) if job.config.search.hybrid.trains else None
     return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training)) for i, some in enumerate(examples)]
@@ -116,12 +117,32 @@ def _evidence(job: Job, predictor: mlp.LatencyMLP | None) -> list[Evidence]:
 
 def search_split(job: Job) -> Split:
     """The images that candidates are evaluated on: the first of the search split, which hold the classes in proportion."""
-    return job.data.search.first(job.config.search.images)
+    return _divided(job)[0].first(job.config.search.images)
 
 
-def _error_context(job: Job, params: Params) -> str:
+def selection_split(job: Job) -> Split | None:
+    """The part of the search split that the search never sees; None where the run holds none out, as older ones did."""
+    selection = _divided(job)[1]
+    return selection if len(selection) else None
+
+
+def divided(search: Split, share: float) -> tuple[Split, Split]:
+    """The first images for the search, and a share of all for the selection; the classes are in proportion in both."""
+    held_out = min(round(share * len(search)), len(search) - 1)
+    seen = len(search) - held_out
+    return search.first(seen), Split(search.images[seen:], search.labels[seen:])
+
+
+def _divided(job: Job) -> tuple[Split, Split]:
+    """As data.json says, for runs from before there was a selection have searched on all of the split."""
+    with reading(job.run, "data.json"):
+        share = job.config.data.selection_share if "selection" in job.run.read_json("data.json") else 0.0
+    return divided(job.data.search, share)
+
+
+def _error_context(job: Job, params: Params, split: Split) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
-    data, split, device = job.data, search_split(job), jax.devices()[0]
+    data, device = job.data, jax.devices()[0]
     hybrid, trained_on = job.config.search.hybrid, [data.train.images, data.train.labels]
     training = [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
     drawn = job.config.seed if job.prepared.recalibration != "plain" else None

@@ -1,4 +1,4 @@
-"""Choose three networks of the front, and train each on its own."""
+"""Choose three networks of the front, by images that the search has not seen, and train each on its own."""
 
 from typing import Any
 
@@ -12,10 +12,9 @@ from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
 from jaxnas.search.selection import Choice, choose_networks
-from jaxnas.stages.doubt import read_found
-from jaxnas.stages.evaluation import search_split
+from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs, reading
-from jaxnas.stages.search import is_complete, read_archive
+from jaxnas.stages.selection import candidates_to_choose
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
@@ -28,30 +27,22 @@ COLUMNS = ("name", "role", "genome", "network", "macs", "params", "search_accura
 
 
 def run_finetune(job: Job) -> bool:
-    """Write chosen.json, and checkpoints/NAME after every epoch; False if it is there."""
+    """Write selection.npz, chosen.json, and checkpoints/NAME after every epoch; False if they are there."""
     if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
         return False
-    (genomes, fitness, predicted_ms), params = _candidates(job), jax.device_get(job.params())
+    candidates, params = candidates_to_choose(job), jax.device_get(job.params())
     also, settings = job.config.search.also, job.config.finetune
-    choices = choose_networks(fitness, settings.within_points, job.config.latency_limit_ms, also)
+    choices = choose_networks(candidates.fitness, settings.within_points, job.config.latency_limit_ms, also)
     images, chosen = on_device(job.data), []
     for choice in choices:
-        _, _, *further = fitness[choice.row].tolist()
-        figures = {"predicted_ms": float(predicted_ms[choice.row]), **dict(zip(also, further, strict=True))}
-        chosen.append(_finetuned(job, params, images, choice, genomes[choice.row]) | figures)
+        _, _, *further = candidates.fitness[choice.row].tolist()
+        figures = {
+            "predicted_ms": float(candidates.predicted_ms[choice.row]),
+            **dict(zip(also, further, strict=True)),
+        }
+        chosen.append(_finetuned(job, params, images, choice, candidates.genomes[choice.row]) | figures)
     job.run.write_json("chosen.json", chosen)
     return True
-
-
-def _candidates(job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Genomes, fitness to choose by, and predicted latency of what the search has found; by measured latency where it asked the device."""
-    archive, settings = read_archive(job, "candidates.npz"), job.config.search
-    if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
-        raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
-    if not settings.look_ups:
-        return archive.genomes, archive.fitness, archive.fitness[:, 1]
-    found = read_found(job)
-    return found.genomes, np.stack([found.error, found.latency_ms()], axis=1), np.asarray(found.predicted.mean_ms)
 
 
 def read_chosen(job: Job) -> list[dict[str, Any]]:
@@ -84,14 +75,17 @@ def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome:
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
     tuned = _finetune(job, choice.name, subnet, images, examples._replace(calibration=_calibration(job, job.resolution(genome))))
+    selection, seen = selection_split(job), {"search": examples}
+    if selection is not None:
+        seen["selection"] = job.examples(selection, job.resolution(genome))
     return {
         "name": choice.name,
         "role": choice.role,
         "genome": genome,
         "network": job.space.decode(genome),
         **costs(subnet.ops),
-        "search_accuracy": float(accuracy(subnet, examples.images, examples.labels)),
-        "finetuned_search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
+        **{f"{split}_accuracy": float(accuracy(subnet, some.images, some.labels)) for split, some in seen.items()},
+        **{f"finetuned_{split}_accuracy": float(accuracy(tuned, some.images, some.labels)) for split, some in seen.items()},
     }
 
 

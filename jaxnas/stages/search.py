@@ -4,19 +4,25 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int32
 
 from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
-from jaxnas.progress import progress
+from jaxnas.progress import log, progress
+from jaxnas.search import pareto
 from jaxnas.search.loop import Archive, search
+from jaxnas.spaces.space import Space
 from jaxnas.stages.doubt import ask_device
-from jaxnas.stages.evaluation import evaluator
+from jaxnas.stages.evaluation import evaluator, search_split
 from jaxnas.stages.job import Job, reading
+from jaxnas.stages.limit import note_wide_limit
 from jaxnas.stages.predict import read_predictor
+from jaxnas.training.metrics import commonest_share
 
 
 def run_search(job: Job) -> bool:
@@ -34,6 +40,7 @@ def _run_searches(job: Job) -> bool:
         return False
     predictor = read_predictor(job)
     _check_limit(job, predictor)
+    note_wide_limit(job)
     evaluate, _ = evaluator(job, predictor)
     for purpose, (file, one) in searches.items():
         _search(job, purpose, file, one, evaluate, recorded[file])
@@ -63,10 +70,32 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
         def save(_: int, archive: Archive) -> None:
-            job.run.write_npz(file, **archive._asdict(), seed=np.int64(job.config.seed), objectives=np.array(settings.objectives))
+            whole = {"network": networks(job.space, archive.genomes)} if is_complete(archive, settings) else {}
+            named = {"seed": np.int64(job.config.seed), "objectives": np.array(settings.objectives)}
+            job.run.write_npz(file, **archive._asdict(), **named, **whole)
             advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
 
-        search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
+        archive = search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
+    _log(job, settings.algorithm, archive)
+
+
+def networks(space: Space, genomes: Int32[np.ndarray, "n genes"]) -> Int32[np.ndarray, "n"]:
+    """The number of each genome's network, from 0: genomes that differ in genes that do not matter are one network."""
+    return np.unique(np.asarray(space.canonical(genomes)), axis=0, return_inverse=True)[1].astype(np.int32).reshape(-1)
+
+
+def _log(job: Job, algorithm: str, archive: Archive) -> None:
+    """How many networks a search has seen, and what their errors say."""
+    network, error = networks(job.space, archive.genomes), archive.fitness[:, 0]
+    best, worst = float(np.fmin.reduce(error)), float(np.fmax.reduce(error))
+    front = np.asarray(pareto.front(jnp.asarray(archive.fitness)))
+    counts = f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of them on the front"
+    log(f"search: {algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
+    least = 1 - commonest_share(search_split(job).labels)
+    if best >= least:
+        log(f"search: no candidate is better than always answering the commonest class, which gets {least:.1%} wrong")
+    if best == worst:
+        log("search: all candidates have the same error, so that the other objectives alone decide")
 
 
 def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:

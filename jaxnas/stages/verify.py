@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
@@ -15,35 +16,53 @@ from jaxnas.stages.job import Job, genome_text
 from jaxnas.stages.measurements import measurement_row
 from jaxnas.stages.profile import open_device
 from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.training.metrics import accuracy, balanced_accuracy, commonest_share
 
 COLUMNS = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")
+MODELS = {"float32": "model", "int8": "int8_model"}  # precision: the column of exported.csv that names its file
 
 
 def run_verify(job: Job) -> bool:
-    """Measure the exported networks again and touch the test split, this once: verified.csv; False if it is there."""
+    """Measure the exported networks again, and ask them for the test images, the only time that these are used.
+
+    Writes verified.csv, and answers.npz, each network's class for every test image; False if verified.csv is there.
+    """
     if job.run.exists("verified.csv"):
         return False
-    device, exported = open_device(job), read_exported(job)
-    job.run.write_csv("verified.csv", [_verified(job, device, chosen, exported[chosen["name"]]) for chosen in read_chosen(job)])
+    device, exported, networks = open_device(job), read_exported(job), read_chosen(job)
+    rows, answers = zip(*(_verified(job, device, chosen, exported[chosen["name"]]) for chosen in networks), strict=True)
+    each = {precision: np.stack([one[precision] for one in answers]) for precision in MODELS}
+    job.run.write_npz("answers.npz", names=np.array([chosen["name"] for chosen in networks]), labels=job.data.test.labels, **each)
+    job.run.write_csv("verified.csv", rows)
     return True
 
 
-def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]) -> dict[str, Any]:
-    """A row of verified.csv; what begins with int8_ is of the int8 twin, NaN where the target has none."""
-    float32, int8 = (_measured(job, device, chosen["genome"], exported[column]) for column in ("model", "int8_model"))
+def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A row of verified.csv, and answers by precision; what begins with int8_ is of the int8 twin, NaN where the target has none."""
+    float32, int8 = (_measured(job, device, chosen["genome"], exported[column]) for column in MODELS.values())
     own = int8 if job.config.export.int8_files else float32  # which the search predicted
-    accuracies = [_accuracy(job, chosen["genome"], exported[column]) for column in ("model", "int8_model")]
-    log(f"verify: {chosen['name']}: {accuracies[0]:.1%} of the test images right, {float32.latency_ms:.3f} ms")
-    return {
+    answers = {precision: _answers(job, chosen["genome"], exported[column]) for precision, column in MODELS.items()}
+    right, balanced = _scores(job, answers["float32"])
+    int8_right, int8_balanced = _scores(job, answers["int8"])
+    alone = commonest_share(job.data.test.labels)
+    log(
+        f"verify: {chosen['name']}: {right:.1%} of the test images right (the commonest class alone: {alone:.1%}; "
+        f"mean of the classes: {balanced:.1%}), {float32.latency_ms:.3f} ms at the fastest, median {float32.median_ms:.3f} ms"
+    )
+    row = {
         **{column: chosen[column] for column in COLUMNS},
         "genome": genome_text(chosen["genome"]),
         **{"measured_ms" if column == "latency_ms" else column: value for column, value in measurement_row(own).items()},
-        "test_accuracy": accuracies[0],
+        "test_accuracy": right,
+        "test_balanced_accuracy": balanced,
+        "test_commonest_class": alone,
         **_figures("float32", float32),
         **_figures("int8", int8),
-        "int8_test_accuracy": accuracies[1],
+        "int8_test_accuracy": int8_right,
+        "int8_test_balanced_accuracy": int8_balanced,
         **exported,
     }
+    return row, answers
 
 
 def _figures(precision: str, measurement: Measurement) -> dict[str, float]:
@@ -60,12 +79,18 @@ def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measu
     return measure_in_rounds(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
 
 
-def _accuracy(job: Job, genome: np.ndarray, model: str) -> float:
-    """On the test split, by ONNX Runtime."""
+def _answers(job: Job, genome: np.ndarray, model: str) -> Int32[np.ndarray, "n"]:
+    """The class of every test image, by ONNX Runtime; -1 where there is no model."""
     if not model:
-        return math.nan
+        return np.full(len(job.data.test), -1, np.int32)
     test = job.examples(job.data.test, job.resolution(genome))
-    return float((_logits(job, model, test.images).argmax(-1) == np.asarray(test.labels)).mean())
+    return _logits(job, model, test.images).argmax(-1).astype(np.int32)
+
+
+def _scores(job: Job, answers: Int32[np.ndarray, "n"]) -> tuple[float, float]:
+    """Accuracy and balanced accuracy on the test split; NaN where there are no answers."""
+    labels = job.data.test.labels
+    return (math.nan, math.nan) if (answers < 0).all() else (accuracy(answers, labels), balanced_accuracy(answers, labels))
 
 
 def _logits(job: Job, model: str, images) -> np.ndarray:

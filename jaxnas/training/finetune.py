@@ -34,7 +34,7 @@ class FinetuneConfig:
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
     within_points: float = 5.0
-    """The fastest network is chosen within this many points of the most accurate one's accuracy."""
+    """The fastest network is chosen within this many percentage points of the most accurate one's accuracy."""
 
 
 class FinetuneState(NamedTuple):

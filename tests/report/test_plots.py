@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from jaxnas.report import plots
 
@@ -9,8 +10,10 @@ FOUND = np.array([[0.10, 0.3], [0.30, 0.1], [0.40, 0.4], [np.nan, np.nan]])
 FRONT = np.array([True, True, False, False])
 
 
-def pareto(labels=("one", "two")):
-    return plots.pareto(FOUND, FRONT, FOUND, FRONT, FOUND[:2], labels, 0.25)
+def pareto(labels=("one", "two"), final=((0.15, 0.35), (0.35, 0.12)), searched=FOUND[:2]):
+    tested = np.array(final)
+    chosen = plots.Chosen(searched, tested, tested[:, :1] + [-0.02, 0.03], tested[:, 1:] * [0.9, 1.2], labels)
+    return plots.pareto(FOUND, FRONT, FOUND, FRONT, chosen, 0.25)
 
 
 def line(figure, label):
@@ -24,15 +27,30 @@ def test_the_front_is_the_best_accuracy_for_each_latency():
     np.testing.assert_allclose(np.asarray(front.get_ydata(), float), [70, 90, 90])
 
 
-def test_chosen_networks_carry_their_letters_and_share_a_disc():
+def test_chosen_networks_stand_where_they_were_measured_and_share_a_disc():
     letters = {text.get_text(): text.get_position() for text in pareto().axes[0].texts}
-    assert letters == {"A": (0.3, 90.0), "B": (0.1, 70.0)}
-    same = plots.pareto(FOUND, FRONT, FOUND, FRONT, FOUND[[0, 0]], ("one", "two"), None)
+    assert letters == {"A": (0.35, 85.0), "B": (0.12, 65.0)}
+    same = pareto(final=((0.15, 0.35), (0.15, 0.35)))
     assert [text.get_text() for text in same.axes[0].texts] == ["AB"]
+    assert [text.get_text() for text in pareto(final=((0.15, 0.35), (0.2, np.nan))).axes[0].texts] == ["A"]
 
 
-def test_the_wish_is_drawn_where_it_is():
-    assert line(pareto(), "wish: at most 0.25 ms").get_xdata() == [0.25, 0.25]
+def test_bars_reach_over_the_intervals_and_rings_are_where_the_search_had_them():
+    axes = pareto().axes[0]
+    (bars,) = [some for some in axes.containers if isinstance(some, ErrorbarContainer)]
+    across, along = ([segment.tolist() for segment in lines.get_segments()] for lines in bars.lines[2])
+    np.testing.assert_allclose(across[0], [[0.9 * 0.35, 85], [1.2 * 0.35, 85]])
+    np.testing.assert_allclose(along[0], [[0.35, 82], [0.35, 87]])
+    rings = line(pareto(), "chosen, as the search had them")
+    np.testing.assert_allclose(np.asarray(rings.get_xydata(), float), [[0.3, 90], [0.1, 70]])
+
+
+def test_the_limit_is_drawn_where_it_is():
+    assert line(pareto(), "limit: at most 0.25 ms").get_xdata() == [0.25, 0.25]
+
+
+def test_hypervolume_is_drawn_from_nothing_on():
+    assert FIGURES["hypervolume"]().axes[0].get_ylim()[0] == 0
 
 
 def test_predicted_stands_against_measured():

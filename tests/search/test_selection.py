@@ -17,7 +17,7 @@ def rows(choices):
 def test_the_most_accurate_the_fastest_close_to_it_and_the_knee():
     choices = choose_networks(FITNESS, within_points=4, limit_ms=None)
     assert rows(choices) == {"most_accurate": 3, "fastest": 6, "knee": 5}
-    assert [choice.role for choice in choices] == ["most accurate", "fastest within 4 points", "knee"]
+    assert [choice.role for choice in choices] == ["most accurate", "fastest within 4 percentage points", "best trade-off (knee)"]
 
 
 def test_the_network_below_the_limit_comes_first():
@@ -32,13 +32,13 @@ def test_each_further_objective_has_a_network_of_its_own():
     energy = np.array([9, 9, 5, 6, 1, 4, 7, 9], np.float32)  # row 2 is within 4 points and needs least, though another is faster
     choices = choose_networks(np.column_stack([FITNESS, energy]), 4, None, ("energy_uj",))
     assert rows(choices) == {"most_accurate": 3, "fastest": 6, "least_energy_uj": 2, "knee": 5}
-    assert choices[2].role == "least energy_uj within 4 points"
+    assert choices[2].role == "least energy_uj within 4 percentage points"
 
 
 def test_a_network_in_two_roles_counts_once_and_the_middle_fills_up():
     choices = choose_networks(FITNESS, within_points=0, limit_ms=None)  # the fastest within 0 points is the most accurate
     assert list(rows(choices).values()) == [3, 5, 6]
-    assert [choice.role for choice in choices] == ["most accurate", "knee", "front"]
+    assert [choice.role for choice in choices] == ["most accurate", "best trade-off (knee)", "from the middle of the front"]
     assert len({choice.name for choice in choices}) == 3
 
 

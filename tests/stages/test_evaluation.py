@@ -1,8 +1,15 @@
-"""Successive halving of a generation."""
+"""Successive halving of a generation, and which images guide the search and which the choice."""
+
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from jaxnas.stages.evaluation import halving
+from jaxnas.config import Config
+from jaxnas.data.dataset import Split
+from jaxnas.run_directory import RunDirectory
+from jaxnas.stages.evaluation import divided, halving, search_split, selection_split
+from jaxnas.stages.job import Job
 
 
 def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
@@ -37,3 +44,25 @@ def test_dominated_candidates_are_stopped_first_whatever_their_error():
 
     found = halving([of(errors), of(errors - 1)], of(ms))(genomes)
     np.testing.assert_allclose(found[:, 0], [0.9, -0.8, 0.3, -0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("count, share, held_out", [(40, 0.5, 20), (41, 0.25, 10), (40, 0.0, 0), (3, 0.99, 2), (1, 0.5, 0)])
+def test_a_share_is_held_out_and_both_parts_hold_the_classes_in_proportion(count, share, held_out):
+    images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    labels = (np.arange(count) % 4 == 3).astype(np.int32)  # in proportion, as a search split is
+    seen, unseen = divided(Split(images, labels), share)
+    assert (len(seen), len(unseen)) == (count - held_out, held_out)
+    assert set(seen.images.ravel()) | set(unseen.images.ravel()) == set(range(count))
+    for part in (seen, unseen):
+        assert abs(part.labels.sum() - len(part) / 4) < 1
+
+
+def test_a_run_from_before_there_was_a_selection_searches_on_all_of_the_split(tmp_path):
+    split = Split(np.zeros((8, 1, 1, 1), np.uint8), np.zeros(8, np.int32))
+    job = object.__new__(Job)  # without a space and a supernet, which nobody asks here
+    for name, value in {"run": RunDirectory(tmp_path), "data": SimpleNamespace(search=split), "config": Config(name="older")}.items():
+        object.__setattr__(job, name, value)
+    job.run.write_json("data.json", {"search": 8})
+    assert len(search_split(job)) == 8 and selection_split(job) is None
+    job.run.write_json("data.json", {"search": 4, "selection": 4})
+    assert len(search_split(job)) == 4 and len(selection_split(job) or []) == 4

@@ -7,7 +7,7 @@ import pytest
 
 from jaxnas.cli import load_config
 from jaxnas.hardware.npu_memory import load
-from jaxnas.report.html import COSTS
+from jaxnas.report.networks import COSTS
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search import pareto
 from jaxnas.stages.evaluation import FURTHER

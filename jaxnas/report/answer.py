@@ -1,0 +1,107 @@
+"""Which network to take: from what was measured on the device and on the test split, and no further than that shows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from scipy.stats import binomtest
+
+from jaxnas.report import words
+
+LEVEL = 0.05  # of the paired tests
+# Medians of one network in two measurements: 70 of 90 pairs agreed within 5 % on two shared cores (hardware/device.py).
+MEDIAN_NOISE = 0.05
+
+
+class Measured(NamedTuple):
+    """A chosen network as it was measured."""
+
+    letter: str
+    accuracy: float  # on the test split
+    interval: tuple[float, float]  # 95 %, of that
+    ms: float  # median; the fastest run where there is no median
+    noise: float  # share of `ms` below which differences mean nothing
+    right: Bool[np.ndarray, "images"] | None  # which test images it answers right; None where a run does not say
+
+
+def more_accurate(one: Measured, other: Measured) -> bool:
+    """Whether `one` is shown to be more accurate: by McNemar's exact test, as both see the same images; else by their intervals."""
+    if one.right is None or other.right is None:
+        return one.interval[0] > other.interval[1]
+    won, lost = int(np.sum(one.right & ~other.right)), int(np.sum(other.right & ~one.right))
+    return won > lost and float(binomtest(won, won + lost).pvalue) < LEVEL
+
+
+def faster(one: Measured, other: Measured) -> bool:
+    """Whether `one` is faster by more than the noise of both."""
+    return one.ms < other.ms * (1 - max(one.noise, other.noise))
+
+
+def dominating(networks: Sequence[Measured], i: int) -> list[Measured]:
+    """The networks that are measured at least as accurate and as fast as the i-th, and in one of the two better."""
+    mine = networks[i]
+    return [
+        one
+        for one in networks
+        if one.accuracy >= mine.accuracy and one.ms <= mine.ms and (one.accuracy, one.ms) != (mine.accuracy, mine.ms)
+    ]
+
+
+def recommended(networks: Sequence[Measured], within: float, limit_ms: float | None) -> Measured:
+    """The fastest of those that are as accurate as the best; of those as fast, the most accurate.
+
+    As accurate: not shown to be less so, and at most `within` (a share of the images) less. Only
+    networks within the limit count; where none is, the fastest is taken.
+    """
+    allowed = [one for one in networks if limit_ms is None or one.ms <= limit_ms]
+    if not allowed:
+        return min(networks, key=lambda one: one.ms)
+    best = max(allowed, key=lambda one: (one.accuracy, -one.ms))
+    close = [one for one in allowed if best.accuracy - one.accuracy <= within and not more_accurate(best, one)]
+    fastest = min(close, key=lambda one: one.ms)
+    return max((one for one in close if not faster(fastest, one)), key=lambda one: (one.accuracy, -one.ms))
+
+
+def advice(networks: Sequence[Measured], within: float, limit_ms: float | None, commonest: float) -> str:
+    """What to take, and what the others are against it, in one or a few sentences; `commonest`: accuracy of the commonest class alone."""
+    best = max(networks, key=lambda one: one.accuracy)
+    if best.interval[0] <= commonest:
+        return (
+            f"None is shown to know more than the commonest class: always answering that is right on {words.percent(commonest)} "
+            f"of the test images, the best network on {words.percent(best.accuracy)}."
+        )
+    take = recommended(networks, within, limit_ms)
+    others = [one for one in networks if one is not take]
+    said = [f"Take {take.letter}: {words.percent(take.accuracy)} test accuracy at {words.significant(take.ms)} ms."]
+    if limit_ms is not None and take.ms > limit_ms:
+        said.append(f"None keeps the limit of {limit_ms:g} ms; it comes closest.")
+    even = [one.letter for one in others if not more_accurate(one, take) and not faster(one, take)]
+    if even:
+        said.append(f"{words.listed(even)} {'is' if len(even) == 1 else 'are'} not better within the noise.")
+    said += [_compared(one, take, limit_ms) for one in others if one.letter not in even]
+    return " ".join(said)
+
+
+def _compared(one: Measured, take: Measured, limit_ms: float | None) -> str:
+    """What speaks for a network that is better in something than the recommended one, and what against it."""
+    points = 100 * abs(one.accuracy - take.accuracy)
+    if faster(one, take):
+        return f"{one.letter} takes {words.percent(1 - one.ms / take.ms)} less time and is {points:.1f} percentage points less accurate."
+    over = "" if limit_ms is None or one.ms <= limit_ms else ", over the limit"
+    return f"{one.letter} is {points:.1f} percentage points more accurate and takes {words.significant(one.ms)} ms{over}."
+
+
+def labels(networks: Sequence[Measured], i: int) -> list[str]:
+    """What the i-th network is among all by its measured figures."""
+    mine, better = networks[i], dominating(networks, i)
+    said = []
+    if any(one.accuracy < mine.accuracy for one in networks) and mine.accuracy == max(one.accuracy for one in networks):
+        said.append("most accurate on test")
+    if any(one.ms > mine.ms for one in networks) and mine.ms == min(one.ms for one in networks):
+        said.append("fastest measured")
+    if better:
+        clear = [one for one in better if more_accurate(one, mine) or faster(one, mine)]
+        noise = "" if clear else ", within the noise"
+        said.append(f"dominated by {words.listed([one.letter for one in better])}{noise}")
+    return said

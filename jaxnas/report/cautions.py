@@ -1,0 +1,95 @@
+"""What a reader must know before believing a figure: knowing nothing, luck, limits that decide nothing, int8 that is slower."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxnas.report import words
+
+SLOWER = 1.05  # times the float32 latency from which int8 is called slower: beyond the noise of medians
+
+
+def commonest(sizes: Sequence[int] | None) -> float:
+    """The accuracy of always answering the commonest class, of a split with so many images of each; NaN where they are not known."""
+    return max(sizes) / sum(sizes) if sizes and sum(sizes) else math.nan
+
+
+def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least: float) -> list[str]:
+    """Where the search had nothing to go by: errors all alike, or none better than knowing nothing (which gets `least` wrong)."""
+    error = fitness[np.isfinite(fitness[:, 0]), 0]
+    best, worst = float(error.min()), float(error.max())
+    said = []
+    if best == worst:
+        said.append(f"All {len(error)} candidates have the same error, {words.percent(best)}: the other objectives alone decided.")
+    elif words.interval(1 - best, images)[0] <= 1 - worst:
+        span = f"{words.percent(best)} to {words.percent(worst)}"
+        said.append(
+            f"The errors of all {len(error)} candidates ({span}) lie within the 95 % interval of the best one on {images} images: "
+            "the search could hardly tell them apart by accuracy."
+        )
+    if words.interval(1 - best, images)[0] <= 1 - least:
+        said.append(
+            f"No candidate is shown to be better than always answering the commonest class, which gets {words.percent(least)} "
+            "of the search images wrong."
+        )
+    return said
+
+
+def about_limit(limit_ms: float, networks: Sequence[Mapping[str, Any]], said: str) -> str:
+    """Which of the chosen keep the limit by their median, and which by 99 % of their runs."""
+    keep = [one["letter"] for one in networks if one["ms"] <= limit_ms]
+    over = [f"{one['letter']} by {words.percent(one['ms'] / limit_ms - 1)}" for one in networks if one["ms"] > limit_ms]
+    surely = [one["letter"] for one in networks if one["p99_ms"] <= limit_ms]
+    text = f"The limit is {limit_ms:g} ms. "
+    if said == "simulated":
+        text += f"Kept, as simulated, by {words.listed(keep) or 'none'}"
+    else:
+        known = any(math.isfinite(one["median_ms"]) for one in networks)  # older runs have none
+        text += f"Kept by the {'median' if known else 'fastest run'} of {words.listed(keep) or 'none'}"
+        if any(math.isfinite(one["p99_ms"]) for one in networks):
+            text += f", by 99 % of the runs of {words.listed(surely) or 'none'}"
+    return text + (f"; exceeded by {words.listed(over)}." if over else ".")
+
+
+def about_wide_limit(limit_ms: float, slowest_ms: float, space: str, larger: Sequence[str]) -> str:
+    """A limit that excludes nothing, in words; empty for one that does. `larger`: spaces whose networks may come near it."""
+    if not slowest_ms < limit_ms:
+        return ""
+    slowest = f"the slowest network of {space} that was measured takes {words.significant(slowest_ms)} ms"
+    text = f"The limit of {limit_ms:g} ms excludes nothing: {slowest}."
+    if not larger:
+        return text
+    spaces = words.listed(larger)
+    return f"{text} Judged by multiply-adds, {spaces} {'has' if len(larger) == 1 else 'have'} networks of about {limit_ms:g} ms (--space)."
+
+
+def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) -> str:
+    """How much better the front's networks looked on the images that they were ranked on than on those held out."""
+    if selection is None:
+        return (
+            "This run held no images out for the choice: its networks were chosen on the images that the search ranked them on, "
+            "where the best of many candidates look better than they are."
+        )
+    searched, unseen = (1 - selection[f"{split}_error"] for split in ("search", "selection"))
+    kept = np.isfinite(searched) & np.isfinite(unseen)
+    before, after = float(searched[kept].mean()), float(unseen[kept].mean())
+    return (
+        f"Before fine-tuning, the {int(kept.sum())} networks of the front were right on "
+        f"{words.percent(before)} of the images that the search ranked them on, and on "
+        f"{words.percent(after)} of the {held_out} held out: the search is optimistic by "
+        f"{100 * (before - after):.1f} percentage points. Those above were chosen on the images held out."
+    )
+
+
+def about_int8(networks: Sequence[Mapping[str, Any]]) -> str:
+    """That int8 is slower than float32, where it is; empty where it is not, or was not measured."""
+    slow = [one for one in networks if one["int8_slowdown"] > SLOWER]
+    if not slow:
+        return ""
+    letters = words.listed([one["letter"] for one in slow])
+    times = words.listed([words.significant(one["int8_slowdown"]) for one in slow])
+    verb = "takes" if len(slow) == 1 else "take"
+    return f"As int8, {letters} {verb} {times} times as long as in float32."

@@ -1,0 +1,58 @@
+"""The head of the page: which network to take, by measured figures, and what speaks against believing it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxnas.report import cautions
+from jaxnas.report.answer import advice, labels
+from jaxnas.report.networks import measured
+from jaxnas.run_directory import RunDirectory
+
+
+def answer(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    data: Mapping[str, Any],
+    networks: list[dict[str, Any]],
+    said: str,
+) -> dict[str, Any]:
+    """The recommendation, each network's labels by letter, what to be cautious about, and how optimistic the search was."""
+    known, limit_ms = measured(run, networks), config["latency_limit_ms"]
+    within = config.get("finetune", {}).get("within_points", 5.0) / 100
+    least = cautions.commonest(data["class_sizes"].get("test"))
+    text = "No network could be measured: verified.csv says why."
+    if known:
+        text = advice(known, within, limit_ms, least)
+    return {
+        "text": text,
+        "labels": {one.letter: labels(known, i) for i, one in enumerate(known)},
+        "cautions": [
+            *_limit(run, config, networks, said),
+            *_errors(run, config, data),
+            *filter(None, [cautions.about_int8(networks)]),
+        ],
+        "optimism": cautions.about_optimism(
+            run.read_npz("selection.npz") if run.exists("selection.npz") else None,
+            data["selection"],
+        ),
+        "by_median": any(math.isfinite(one["median_ms"]) for one in networks),
+    }
+
+
+def _limit(run: RunDirectory, config: Mapping[str, Any], networks: list[dict[str, Any]], said: str) -> list[str]:
+    """What the limit is worth."""
+    limit_ms = config["latency_limit_ms"]
+    if limit_ms is None:
+        return []
+    latencies = [float(row["latency_ms"]) for row in run.read_csv("measurements.csv") if not row["failure"]]
+    larger = [line["larger"] for line in run.read_jsonl("metrics.jsonl") if line.get("event") == "limit"]
+    wide = cautions.about_wide_limit(limit_ms, max(latencies, default=math.inf), config["space"], larger[-1] if larger else [])
+    return list(filter(None, [cautions.about_limit(limit_ms, networks, said), wide]))
+
+
+def _errors(run: RunDirectory, config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Where the search had little to go by."""
+    images = min(data["search"], config.get("search", {}).get("images", data["search"]))
+    least = 1 - cautions.commonest(data["class_sizes"].get("search"))
+    return cautions.about_errors(run.read_npz("candidates.npz")["fitness"], images, least)

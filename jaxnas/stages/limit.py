@@ -1,0 +1,50 @@
+"""A latency limit that excludes nothing, noticed before the search."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxnas.config import SPACES
+from jaxnas.errors import UserError
+from jaxnas.progress import log
+from jaxnas.spaces.space import Space
+from jaxnas.stages.job import Job, reading
+from jaxnas.stages.profile import by_genome, latency_of, read_measurements
+from jaxnas.workload import layer_costs
+
+
+def note_wide_limit(job: Job) -> None:
+    """Says, also in metrics.jsonl, where the slowest network measured is within the limit, and which known spaces have slower ones."""
+    limit_ms = job.config.latency_limit_ms
+    if limit_ms is None:
+        return
+    with reading(job.run, "measurements.csv"):
+        networks = by_genome(read_measurements(job.run)).values()
+        measured = [(latency_of(some), int(some[0]["macs"])) for some in networks if not math.isnan(latency_of(some))]
+    slowest_ms, macs = max(measured, default=(math.inf, 0))
+    if slowest_ms >= limit_ms:
+        return
+    larger = _spaces_with(job, macs * limit_ms / slowest_ms)
+    job.run.append_jsonl("metrics.jsonl", {"stage": "search", "event": "limit", "slowest_ms": slowest_ms, "larger": larger})
+    advice = f"; spaces with networks as slow as it allows, judged by multiply-adds: {', '.join(larger)}" if larger else ""
+    log(f"search: latency_limit_ms {limit_ms:g} excludes nothing: the slowest network measured takes {slowest_ms:.3g} ms{advice}")
+
+
+def _spaces_with(job: Job, macs: float) -> list[str]:
+    """Other known spaces that have, for these images, networks of so many multiply-adds."""
+    return [name for name, smallest, largest in _ranges(job) if name != job.space.name and smallest <= macs <= largest]
+
+
+def _ranges(job: Job) -> Iterator[tuple[str, int, int]]:
+    """Every known space with the multiply-adds of its smallest and largest network."""
+    for name, make in SPACES.items():
+        try:
+            space = make(job.data.image_size[0], job.data.channels, job.data.classes)
+        except UserError:  # it does not take such images
+            continue
+        yield name, _macs(space, space.smallest), _macs(space, space.largest)
+
+
+def _macs(space: Space, genome: np.ndarray) -> int:
+    return int(np.sum(layer_costs(space.layers(genome)).macs))

@@ -1,0 +1,84 @@
+"""What networks are chosen from: the front of the search, ranked anew on images that the search has not seen.
+
+Of a thousand candidates ranked on a few hundred images, the best are partly the luckiest (the winner's curse).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxnas.data.dataset import Split
+from jaxnas.errors import UserError
+from jaxnas.progress import log, progress
+from jaxnas.search import pareto
+from jaxnas.stages.doubt import in_batches, read_found
+from jaxnas.stages.evaluation import error_evaluator, selection_split
+from jaxnas.stages.job import Job
+from jaxnas.stages.search import is_complete, read_archive
+
+
+class Candidates(NamedTuple):
+    """What networks are chosen from; latency in `fitness` is the measured one where the search asked the device."""
+
+    genomes: Int[np.ndarray, "n genes"]
+    fitness: Float[np.ndarray, "n objectives"]
+    predicted_ms: Float[np.ndarray, "n"]
+
+
+def candidates_to_choose(job: Job) -> Candidates:
+    """The networks of the front with their error on the images that the search has not seen, which go to selection.npz.
+
+    All candidates as the search has them, where the run holds no images out.
+    """
+    candidates, split = _found(job), selection_split(job)
+    if split is None:
+        return candidates
+    front = _front(job, candidates)
+    if not len(front.genomes):
+        raise UserError(f"no candidate of the search in {job.run.root} could be evaluated: use another --out")
+    error = _unseen_error(job, split, front.genomes)
+    searched, *costs = front.fitness.T
+    job.run.write_npz("selection.npz", genomes=front.genomes, search_error=searched, selection_error=error)
+    if np.isnan(error).all():
+        raise UserError(f"no network of the front in {job.run.root} gives finite answers on the images held out: use another --out")
+    log(
+        f"finetune: {len(error)} networks on the front, on average {1 - np.nanmean(searched):.1%} right on the images searched, "
+        f"{1 - np.nanmean(error):.1%} on the {len(split)} held out for choosing"
+    )
+    return Candidates(front.genomes, np.stack([error, *costs], axis=1), front.predicted_ms)
+
+
+def _front(job: Job, candidates: Candidates) -> Candidates:
+    """The candidates on the front, each network once."""
+    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.fitness))))
+    canonical = np.asarray(job.space.canonical(candidates.genomes[rows]))
+    rows = rows[np.sort(np.unique(canonical, axis=0, return_index=True)[1])]
+    return Candidates(*(column[rows] for column in candidates))
+
+
+def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarray, "n"]:
+    """The share of the held-out images that each network gets wrong, in batches of one size, so that there is one program."""
+    error, _ = error_evaluator(job, split)
+    size = job.config.search.population
+    with progress("rank on held-out images", -(-len(genomes) // size) * size) as advance:
+
+        def batch(genomes: np.ndarray) -> np.ndarray:
+            found = error(genomes)
+            advance(len(genomes))
+            return found
+
+        return in_batches(batch, genomes, size)[:, 0]
+
+
+def _found(job: Job) -> Candidates:
+    """What the search has found."""
+    archive, settings = read_archive(job, "candidates.npz"), job.config.search
+    if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
+        raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
+    if not settings.look_ups:
+        return Candidates(archive.genomes, archive.fitness, archive.fitness[:, 1])
+    found = read_found(job)
+    fitness = np.stack([found.error, found.latency_ms()], axis=1)
+    return Candidates(found.genomes, fitness, np.asarray(found.predicted.mean_ms))
