@@ -98,7 +98,7 @@ def _sitting(known: argparse.Namespace) -> list[str]:
     device, until = getattr(known, "device", None), getattr(known, "until", None)
     overrides = [] if device is None else ["--profile.device", device]
     if until is not None:
-        percent = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", until)
+        percent = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", until)
         if percent is None or not 0 < float(percent[1]) < 100:
             raise UserError(f"--until must be a percentage above 0 and below 100, got {until!r}: write it as 3%")
         overrides += ["--profile.until", str(float(percent[1]) / 100)]

@@ -49,7 +49,9 @@ def made_folders(root: Path) -> list[Path]:
     """Make a folder and those above it that are missing; those made, the deepest first."""
     missing = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)]
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(missing):  # not by parents=True, which calls itself for each
+            folder.mkdir(exist_ok=True)
+        root.mkdir(exist_ok=True)
     except OSError as error:
         raise cannot("write in", root, error) from error
     return missing

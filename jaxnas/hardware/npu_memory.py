@@ -76,6 +76,8 @@ class MemoryBoundChip:
             value = getattr(self, field.name)
             positive = field.name in ("clock_mhz", "macs_per_cycle", "memory_bytes")
             if isinstance(value, str):
+                if not value.strip():
+                    raise UserError(f"{field.name} must be a text, got none")
                 continue
             if value < 0 or (positive and value == 0):
                 raise UserError(f"{field.name} must be {'above' if positive else 'at least'} 0, got {value}")

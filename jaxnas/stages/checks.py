@@ -1,5 +1,7 @@
 """What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
 
+import jax
+
 from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
 from jaxnas.data.augment import RESIZINGS
 from jaxnas.data.dataset import Dataset
@@ -99,6 +101,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")
+    algorithm = make_algorithm(config.search)
+    jax.eval_shape(lambda key: algorithm.init(key, space), jax.random.key(0))  # some of evosax's want an even population
     subnets = config.profile.train + config.profile.validation + config.profile.test
     if subnets > space.size():
         raise UserError(

@@ -121,6 +121,7 @@ def test_a_file_is_the_same_as_python(tmp_path):
         (("131072", "1.5"), "mine.toml: memory_bytes must be a whole number, got 1.5"),
         (("power_mw", "power"), "mine.toml: unknown setting power; known: error, "),
         (("power_mw = 150.5", "power_mw = -1"), "mine.toml: power_mw must be at least 0, got -1"),
+        (('"a guess"', '""'), "mine.toml: error must be a text, got none"),
         (("power_mw = 150.5", "power_mw = nan"), "mine.toml: power_mw must be at most 1e+09, got nan"),
         (("clock_mhz = 400", "clock_mhz = inf"), "mine.toml: clock_mhz must be at most 1e+09, got inf"),
         (('"a guess"', "a guess"), "mine.toml is no TOML file"),
