@@ -124,6 +124,8 @@ class SearchConfig:
     """Probability, per child, that at least one of its genes changes."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
+    memory_gib: float | None = None
+    """What the activations of networks evaluated side by side may take of a device's memory, by default half of it (on a CPU 4 GiB)."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
     also: tuple[str, ...] = ()
     """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the device models it), mmacs and mparams

@@ -44,21 +44,29 @@ class Objective:
     measure: Callable[[Genomes, Evidence], Float[Array, "n"]]
 
 
-def classification_error(net: Supernet, mesh: Mesh | None = None, int8: bool = False) -> Objective:
+def classification_error(net: Supernet, mesh: Mesh | None = None, int8: bool = False, memory_gib: float | None = None) -> Objective:
     """Share of the search images that a subnet gets wrong, with recalibrated batch norm; the mesh's devices share the subnets.
 
-    `int8`: that the int8 network gets wrong that the subnet becomes.
+    `int8`: that the int8 network gets wrong that the subnet becomes. `memory_gib` as in `accuracies`.
     """
     static = net.space.static
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
         live = genomes[:, static] == evidence.static
-        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, int8=int8, mesh=mesh)
+        options = {"memory_gib": memory_gib, "int8": int8, "mesh": mesh}
+        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, **options)
 
     return Objective("int8 error" if int8 else "error", "share of images", measure)
 
 
-def tuned_error(net: Supernet, settings: HybridConfig, augmentation: Augmentation, key: PRNGKey, mesh: Mesh | None = None) -> Objective:
+def tuned_error(
+    net: Supernet,
+    settings: HybridConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+    mesh: Mesh | None = None,
+    memory_gib: float | None = None,
+) -> Objective:
     """`classification_error` after each subnet's own training, from the weights it inherits, on the evidence's training images."""
     static, key_data = net.space.static, jax.random.key_data(key)
 
@@ -67,7 +75,7 @@ def tuned_error(net: Supernet, settings: HybridConfig, augmentation: Augmentatio
             raise ValueError("the evidence has no training images")
         live, key = genomes[:, static] == evidence.static, jax.random.wrap_key_data(key_data)
         arguments = (evidence.training, evidence.examples, settings, augmentation, key)
-        return 1 - tuned_accuracies(net, evidence.params, genomes, live, *arguments, mesh=mesh)
+        return 1 - tuned_accuracies(net, evidence.params, genomes, live, *arguments, memory_gib=memory_gib, mesh=mesh)
 
     return Objective("tuned error", "share of images", measure)
 

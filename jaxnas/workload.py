@@ -92,14 +92,29 @@ class Costs(NamedTuple):
 
 def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
     """The costs of one network on images of this size, a row an operator."""
-    sizes = {-1: height * width * ops[0].c_in} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
-    last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
+    sizes = _sizes(ops, height, width)
     rows = []
-    for i, op in enumerate(ops):
-        extras, live = op.bias + 2 * op.norm, sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i)
+    for op, live in zip(ops, _live(ops, sizes), strict=True):
+        extras = op.bias + 2 * op.norm
         sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
         rows.append((KINDS.index(op.kind), *sides, extras, sum(sizes[before] for before in op.inputs), live, 1))
     return Layers(*jnp.asarray(np.array(rows, np.int32).T))
+
+
+def peak_of(ops: Sequence[Op], height: int, width: int) -> int:
+    """`peak_activations` of one network on images of this size, counted on the host."""
+    return max(_live(ops, _sizes(ops, height, width)))
+
+
+def _sizes(ops: Sequence[Op], height: int, width: int) -> dict[int, int]:
+    """Activations of each operator's result, by position; of the image at -1."""
+    return {-1: height * width * ops[0].c_in} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
+
+
+def _live(ops: Sequence[Op], sizes: dict[int, int]) -> list[int]:
+    """Activations held while each operator runs."""
+    last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
+    return [sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))]
 
 
 def layer_costs(layers: Layers) -> Costs:

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Array, Float
 
+from jaxnas.data.pixels import Pixels
 from jaxnas.errors import UserError
 from jaxnas.hardware.machine import int8_saturates
 from jaxnas.supernets.subnet import Subnet
@@ -15,6 +16,8 @@ from jaxnas.supernets.subnet import Subnet
 # Without it int8 sums of 16 bits saturate on x86-64 processors that lack VNNI, and top-1 is another machine's luck. It costs time,
 # and where there is VNNI it changes nothing, so latency is never measured with it.
 EXACT_INT8 = ("session.x64quantprecision", "1")
+
+BATCH = 256  # images that are turned into a runtime's input together
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,14 @@ def _one_by_one(subnet: Subnet, images: Float[Array, "n h w c"]) -> Float[Array,
     return jax.lax.map(lambda image: subnet(image[None])[0], images)
 
 
-def onnx_logits(model: bytes, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n classes"]:
-    """Logits by ONNX Runtime on the CPU; of an int8 network, the same on every processor."""
+def onnx_logits(model: bytes, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"] | Pixels) -> Float[np.ndarray, "n classes"]:
+    """Logits by ONNX Runtime on the CPU; of an int8 network, the same on every processor. Of `Pixels` a batch at a time is prepared."""
     options = onnxruntime.SessionOptions()
     if int8_saturates():
         options.add_session_config_entry(*EXACT_INT8)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    batches = np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))[:, None]
-    return np.concatenate([np.asarray(session.run(["logits"], {"image": image})[0]) for image in batches])
+    found = []
+    for start in range(0, len(images), BATCH):
+        some = np.asarray(images[start : start + BATCH], np.float32).transpose(0, 3, 1, 2)
+        found += [np.asarray(session.run(["logits"], {"image": image})[0]) for image in np.ascontiguousarray(some)[:, None]]
+    return np.concatenate(found)

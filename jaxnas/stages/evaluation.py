@@ -102,10 +102,10 @@ def _error(job: Job, evidence: list[Evidence], split: Split) -> tuple[Evaluate, 
 
 
 def _error_objective(job: Job) -> Objective:
-    hybrid, mesh = job.config.search.hybrid, all_devices()
+    hybrid, mesh, memory_gib = job.config.search.hybrid, all_devices(), job.config.search.memory_gib
     if hybrid.trains:
-        return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh)
-    return classification_error(job.net, mesh, int8=job.config.export.precision == "int8")
+        return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh, memory_gib)
+    return classification_error(job.net, mesh, job.config.export.precision == "int8", memory_gib)
 
 
 def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[Evidence]:

@@ -15,6 +15,7 @@ from jaxnas import checkpoints
 from jaxnas.config import DATASETS, SUPERNETS, Config, DataConfig, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
+from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
 from jaxnas.run_directory import RunDirectory
@@ -28,6 +29,7 @@ from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
+PREPARED = 1 << 28  # bytes of a split's images as float32, at most; larger ones are prepared a batch at a time
 PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt", "hybrid", "calibration")
 
 
@@ -62,7 +64,14 @@ class Job:
     def examples(self, split: Split, resolution: int) -> Examples:
         """A split's images as a network of this resolution sees them, and the calibration images of a search's networks likewise."""
         calibration = self.calibration(resolution, self.config.search.hybrid.epochs)
-        return Examples(self.images(split, resolution), jnp.asarray(split.labels), calibration)
+        return Examples(self._examined(split, resolution), jnp.asarray(split.labels), calibration)
+
+    def _examined(self, split: Split, resolution: int) -> Float[Array, "n r r c"] | Pixels:
+        """The images, or where all of them would take much memory what they are made of."""
+        if len(split) * resolution**2 * self.data.channels * np.float32().nbytes <= PREPARED:
+            return self.images(split, resolution)
+        arrays = map(jnp.asarray, (split.images, self.data.mean, self.data.deviation))
+        return Pixels(*arrays, resolution, self.prepared.resizing)
 
     def calibration(self, resolution: int, epochs: int = 0) -> Float[Array, "n r r c"]:
         """The images that statistics are recalibrated on, as a network of this resolution sees them.

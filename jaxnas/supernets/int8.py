@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnas.data.pixels import Pixels
 from jaxnas.spaces.mobilenet import split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet
@@ -56,7 +57,7 @@ def build_int8(space: Space) -> Switched:
         _classify(net, choice, weights["head"], features, touch, lambda kernel: kernel)
         return {name: _beside(arrays, ranges[name]) for name, arrays in weights.items()} | {"ranges": seen}
 
-    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"] | Pixels) -> Float[Array, "n classes"]:
         choice, ranges = split_genes(net, list(genome)), weights["ranges"]
 
         def features_of(batch):

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree, Shaped
+
+from jaxnas.data.pixels import Pixels
 
 CACHED = 1 << 17  # activations at a time
 
@@ -23,8 +25,11 @@ def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:
     return jax.lax.map(run, jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch))
 
 
-def in_batches_of(size: int, run: Callable, images: Float[Array, "n h w c"]) -> PyTree:
+def in_batches_of(size: int, run: Callable, images: Shaped[Array, "n h w c"] | Pixels) -> PyTree:
     """`run` on `size` images at a time; the last ones are filled up with zeros, whose results are dropped."""
+    if isinstance(images, Pixels):
+        prepared = images.prepared
+        return in_batches_of(size, lambda part: run(prepared(part)), images.images)
     filled = jnp.pad(images, ((0, -len(images) % size), (0, 0), (0, 0), (0, 0)))
     found = joined(jax.lax.map(run, filled.reshape(-1, size, *images.shape[1:])))
     return jax.tree.map(lambda leaf: leaf[: len(images)], found)

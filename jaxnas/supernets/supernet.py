@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxnas.data.pixels import Pixels
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.elastic import smaller_kernel
 from jaxnas.supernets.subnet import Arrays, Leaf, Subnet
@@ -24,7 +25,7 @@ class Switched(NamedTuple):
     """
 
     calibrate: Callable[[Params, Genome, Array], PyTree]
-    logits: Callable[[PyTree, Genome, Array], Float[Array, "n classes"]]
+    logits: Callable[[PyTree, Genome, Array | Pixels], Float[Array, "n classes"]]
 
 
 class Supernet(NamedTuple):

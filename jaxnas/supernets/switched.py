@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxnas.data.pixels import Pixels
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage, head_width, strided
@@ -47,7 +48,7 @@ def build_switched(space: Space) -> Switched:
     def calibrate(params: Params, genome: Genome, images: Float[Array, "m h w c"]) -> Weights:
         return walk(net, grouped(net, params), images, split_genes(net, list(genome)), calibrated)[1]
 
-    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"] | Pixels) -> Float[Array, "n classes"]:
         choice = split_genes(net, list(genome))
         features = in_batches_of(MICRO_BATCH, lambda part: walk(net, weights, part, choice, _evaluate)[0], images)
         return classify(net, weights["head"], choice, features)

@@ -9,21 +9,23 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxnas.data.pixels import Pixels
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet, Switched
+from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genomes
 
-MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
-LARGE_BATCH = 256  # elsewhere, of each of the subnets side by side
-CROWD = 16  # subnets side by side at most
 SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
 
 
 class Examples(NamedTuple):
-    """Normalised images at one resolution, their labels, and the images that statistics are recalibrated on."""
+    """Normalised images at one resolution, their labels, and the images that statistics are recalibrated on.
 
-    images: Float[Array, "n h w c"]
+    `images` may be `Pixels`: they are then normalised and resized a batch at a time.
+    """
+
+    images: Float[Array, "n h w c"] | Pixels
     labels: Int[Array, "n"]
     calibration: Float[Array, "m h w c"]
 
@@ -36,6 +38,7 @@ def accuracies(
     examples: Examples,
     *,
     together: int | None = None,
+    memory_gib: float | None = None,
     switched: bool | None = None,
     int8: bool = False,
     mesh: Mesh | None = None,
@@ -45,7 +48,8 @@ def accuracies(
     Traced over genomes: call it inside one `jit` and every population of the same size is the same program, for each static
     resolution one. Rows that are not live (genomes of another resolution, padding) cost nothing where genomes take turns.
 
-    At most `together` genomes are computed side by side (`vmap`), which bounds the memory: by default 1 on a CPU, 16 elsewhere. `switched`
+    At most `together` genomes are computed side by side (`vmap`): by default 1 on a CPU, elsewhere 16, or as many as have room for their
+    activations in `memory_gib`, by default half of the device's memory. It bounds the images of a batch too. `switched`
     computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
     MMACs or more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same images
     (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
@@ -53,7 +57,10 @@ def accuracies(
     """
     if switched is None:
         switched = takes_switches(net)
-    one = _int8_accuracy if int8 else _switched_accuracy if switched else _masked_accuracy
+    each = image_bytes(largest_ops(net, examples.calibration.shape[1]), examples.calibration.shape[1])
+    together = together or crowd(each * min(len(examples.calibration), TOGETHER), memory_gib)
+    masked = partial(_masked_accuracy, size=batch(each, together, memory_gib))
+    one = _int8_accuracy if int8 else _switched_accuracy if switched else masked
     return of_each(partial(one, net), params, genomes, live, examples, together, mesh)
 
 
@@ -78,11 +85,10 @@ def of_each(
     genomes: Genomes,
     live: Bool[Array, "n"],
     data: PyTree,
-    together: int | None,
+    together: int,
     mesh: Mesh | None,
 ) -> Float[Array, "n"]:
     """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
-    together = together or (1 if jax.default_backend() == "cpu" else CROWD)
 
     def some(params, genomes, live, data):
         def row(pair):
@@ -135,9 +141,9 @@ def _spread(some: Callable, mesh: Mesh) -> Callable:
     return padded
 
 
-def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples, size: int) -> Float[Array, ""]:
     stats = statistics(net, params, genome, examples.calibration)
-    return _share_correct(lambda images: net.apply(params, images, genome, stats)[0], examples.images, examples.labels)
+    return _share_correct(lambda images: net.apply(params, images, genome, stats)[0], examples.images, examples.labels, size)
 
 
 def _switched_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
@@ -158,27 +164,24 @@ def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: 
 
 
 @jax.jit
-def accuracy(subnet: Subnet, images: Float[Array, "n h w c"], labels: Int[Array, "n"]) -> Float[Array, ""]:
+def accuracy(subnet: Subnet, images: Float[Array, "n h w c"] | Pixels, labels: Int[Array, "n"]) -> Float[Array, ""]:
     """Top-1 accuracy of a plain network with its stored statistics."""
-    return _share_correct(subnet, images, labels)
+    return _share_correct(subnet, images, labels, batch(image_bytes(subnet.ops, images.shape[1])))
 
 
-def _share_correct(logits, images, labels) -> Float[Array, ""]:
-    """In micro-batches; the last is filled up with images labelled -1, which no network predicts.
+def _share_correct(logits, images: Array | Pixels, labels, size: int) -> Float[Array, ""]:
+    """In micro-batches of `size`; the last is filled up with images labelled -1, which no network predicts.
 
     NaN if any logit is not finite: the largest of NaNs would count as class 0.
     """
-    n, size = len(labels), min(micro_batch(), len(labels))
+    pixels, prepared = (images.images, images.prepared) if isinstance(images, Pixels) else (images, lambda part: part)
+    n = len(labels)
+    size = min(size, n)
     fill = -n % size
-    images = jnp.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *images.shape[1:])
+    pixels = jnp.pad(pixels, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *pixels.shape[1:])
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
 
-    return jnp.sum(jax.lax.map(lambda batch: hits(logits(batch[0]), batch[1]), (images, labels))) / n
-
-
-def micro_batch() -> int:
-    """Images that go through a network together where no gradient is asked for."""
-    return MICRO_BATCH if jax.default_backend() == "cpu" else LARGE_BATCH
+    return jnp.sum(jax.lax.map(lambda batch: hits(logits(prepared(batch[0])), batch[1]), (pixels, labels))) / n
 
 
 def hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:

@@ -4,6 +4,7 @@ Hybrid schedule (Benmeziane et al., latency-aware search for the Hailo-8L): firs
 classifier alone. Those need the other layers once: their features are computed, kept, and the classifier is trained on them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
@@ -14,16 +15,18 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxnas.data.augment import Augmentation, normalise, resized
+from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import epoch_order
+from jaxnas.data.pixels import Pixels
 from jaxnas.supernets.parts import in_batches_of
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import Examples, hits, micro_batch, of_each, takes_switches, trains_by_switches
+from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
+from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trains_by_switches
 from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
-from jaxnas.training.recalibrate import by_batches, statistics
+from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 QUARTER = 4  # so many times more images after each halving
@@ -75,19 +78,31 @@ def tuned_accuracies(
     key: PRNGKey,
     *,
     together: int | None = None,
+    memory_gib: float | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
 
     All candidates see the same images in the same order. At most `together` are trained side by side (`vmap`): by default 1 on a CPU,
-    where they take turns, and 16 elsewhere.
+    where they take turns, elsewhere 16, or as many as have room for weights and activations in `memory_gib`, by default half of the
+    device's memory.
     """
+    together = together or crowd(_bytes(net, params, examples, settings), memory_gib)
 
     def one(params, genome, data):
         images, examples, same = data
         return tuned(net, params, genome, images, examples, settings, augmentation, jax.random.wrap_key_data(same)).accuracy
 
     return of_each(one, params, genomes, live, (images, examples, jax.random.key_data(key)), together, mesh)
+
+
+def _bytes(net: Supernet, params: Params, examples: Examples, settings: HybridConfig) -> int:
+    """What one candidate takes: its weights, their gradients and momentum, and its activations in training or recalibration."""
+    resolution = examples.calibration.shape[1]
+    ops = largest_ops(net, resolution)
+    trained = settings.batch_size * training_bytes(ops) if settings.epochs else 0
+    activations = max(trained, min(len(examples.calibration), TOGETHER) * image_bytes(ops, resolution))
+    return activations + 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 
 
 def tuned(
@@ -115,9 +130,9 @@ def tuned(
     return Tuned({**params, "classifier": head}, correct / len(examples.labels))
 
 
-def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Float[Array, "n r r c"]:
+def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Pixels:
     """Images as they are, not varied."""
-    return resized(normalise(images.images, images.mean, images.deviation), resolution, augmentation.resizing)
+    return Pixels(images.images, images.mean, images.deviation, resolution, augmentation.resizing)
 
 
 def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
@@ -171,7 +186,9 @@ def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
     return jax.lax.scan(step, (weights, tx.init(weights)), steps)[0][0]
 
 
-def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "m h w c"]):
+def _features(
+    net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "m h w c"]
+) -> Callable[[Array | Pixels], Float[Array, "n c"]]:
     """The function from images to what the classifier sees, (n, c), with statistics of the weights as they are now.
 
     It is the network itself with the identity as its classifier.
@@ -182,7 +199,8 @@ def _features(net: Supernet, params: Params, genome: Genome, calibration: Float[
         weights = by_batches(partial(net.switched.calibrate, params, genome), calibration)
         return partial(net.switched.logits, weights, genome)
     stats = statistics(net, params, genome, calibration)
-    return partial(in_batches_of, micro_batch(), lambda part: net.apply(params, part, genome, stats)[0])
+    size = batch(image_bytes(largest_ops(net, calibration.shape[1]), calibration.shape[1]))
+    return partial(in_batches_of, size, lambda part: net.apply(params, part, genome, stats)[0])
 
 
 def _classify(head: Params, features: Float[Array, "n c"]) -> Float[Array, "n classes"]:

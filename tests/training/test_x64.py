@@ -13,6 +13,7 @@ import pytest
 from jaxnas.baselines import catalogue
 from jaxnas.data.augment import Augmentation, augment
 from jaxnas.data.batches import epoch_order
+from jaxnas.data.pixels import Pixels
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.elastic import kaiming
 from jaxnas.supernets.mobilenet import build
@@ -35,7 +36,7 @@ KEY = jax.eval_shape(lambda: jax.random.key(0))
 IMAGES = array(24, 8, 8, 1)
 LABELS = array(24, dtype=jnp.int32)
 EXAMPLES = Examples(IMAGES, LABELS, IMAGES)
-TRAINING = Images(array(24, 8, 8, 1, dtype=jnp.uint8), LABELS, array(1), array(1))
+TRAINING = Images(array(24, 9, 9, 1, dtype=jnp.uint8), LABELS, array(1), array(1))
 ROWS = array(8, dtype=jnp.int32)
 CROP = Augmentation(1, flip=True)
 
@@ -83,7 +84,11 @@ def test_networks(net, params, population):
 
 @pytest.mark.parametrize("how", [{"switched": False}, {"switched": False, "together": 2}, {"switched": True}, {"int8": True}], ids=str)
 def test_evaluation(net, params, population, how):
-    check(lambda *arguments: accuracies(net, *arguments, **how), params, *population, EXAMPLES)
+    def found(params, genomes, live, training, examples):
+        images = Pixels(training.images, training.mean, training.deviation, 8)  # prepared a batch at a time
+        return accuracies(net, params, genomes, live, examples._replace(images=images), **how)
+
+    check(found, params, *population, TRAINING, EXAMPLES)
 
 
 def test_evaluation_after_training(net, params, population):
