@@ -84,6 +84,7 @@ def _start_jax() -> None:
     from jaxnas.training.parallel import use_every_core
 
     use_every_core()
+    jax.config.update("jax_enable_x64", False)  # of JAX_ENABLE_X64: a run is the same whichever shell takes it up
     try:
         jax.devices()
     except Exception as error:  # a RuntimeError, or an AssertionError that says nothing

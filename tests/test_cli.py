@@ -11,9 +11,12 @@ from importlib.metadata import version
 from itertools import pairwise
 from typing import get_type_hints
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas import cli
 from jaxnas.arguments import COMMANDS
 from jaxnas.cli import load_config, main
 from jaxnas.config import Config
@@ -332,3 +335,13 @@ def _parts(kind):
     for nested in get_type_hints(kind).values():
         if is_dataclass(nested):
             yield from _parts(nested)
+
+
+def test_the_command_computes_in_32_bits_whatever_the_environment_asks_of_jax():
+    """Else a run that another shell takes up would be another one in its last digits."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        cli._start_jax()
+        assert jnp.asarray(1.0).dtype == jnp.float32
+    finally:
+        jax.config.update("jax_enable_x64", False)

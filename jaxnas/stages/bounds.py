@@ -60,6 +60,7 @@ RANGES = {
     "search.crossover": SHARE,
     "search.mutation": SHARE,
     "search.images": COUNT,
+    "search.memory_gib": Range(0, 10**6, above=True),
     "search.look_ups": Range(0, 10**5),
     "search.hybrid.epochs": EPOCHS,
     "search.hybrid.head_epochs": EPOCHS,

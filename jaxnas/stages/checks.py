@@ -5,6 +5,7 @@ import jax
 from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
 from jaxnas.data.augment import RESIZINGS
 from jaxnas.data.dataset import Dataset
+from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
@@ -14,6 +15,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.supernets import initial
+from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import METHODS, PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
@@ -98,6 +100,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
         if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
             check_training(SUPERNETS[type(space.structure)](space), config.train)
+    require_memory("the training split on the device", data.train.images.nbytes, device_bytes() or available_memory())
     crop, size = config.data.augmentation.crop, min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")

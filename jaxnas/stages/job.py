@@ -70,8 +70,8 @@ class Job:
         """The images, or where all of them would take much memory what they are made of."""
         if len(split) * resolution**2 * self.data.channels * np.float32().nbytes <= PREPARED:
             return self.images(split, resolution)
-        arrays = map(jnp.asarray, (split.images, self.data.mean, self.data.deviation))
-        return Pixels(*arrays, resolution, self.prepared.resizing)
+        mean, deviation = jnp.asarray(self.data.mean), jnp.asarray(self.data.deviation)
+        return Pixels(jnp.asarray(split.images), mean, deviation, resolution, self.prepared.resizing)
 
     def calibration(self, resolution: int, epochs: int = 0) -> Float[Array, "n r r c"]:
         """The images that statistics are recalibrated on, as a network of this resolution sees them.
