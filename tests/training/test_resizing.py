@@ -1,0 +1,37 @@
+"""Whoever trains resizes images as the augmentation says: at one resolution nobody would notice another."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.data.augment import Augmentation, normalise, resized
+from jaxnas.training import loop, population
+from jaxnas.training.finetune import training_batch
+from jaxnas.training.loop import TrainConfig, init_state, make_step, on_device
+
+LEFT_ALONE = Augmentation(crop=0)
+
+
+@pytest.mark.parametrize("resizing", ["antialiased", "bicubic"])
+def test_of_one_network_and_of_a_population(digits, resizing):
+    images, rows = on_device(digits), jnp.arange(6)
+    expected = resized(normalise(digits.train.images[:6], digits.mean, digits.deviation), 5, resizing)
+    augmentation = replace(LEFT_ALONE, resizing=resizing)
+    found = training_batch(jax.random.key(0), images, rows, augmentation, 5)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(population._plain(images, 5, augmentation)[:6], expected, atol=1e-6)
+
+
+def test_of_a_supernet(digits, little, monkeypatch):
+    """Its step is traced, not compiled."""
+    net, settings, used = little((6, 8)), TrainConfig(batch_size=8, random_subnets=1), []
+    monkeypatch.setattr(loop, "resized", lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing))
+    step = make_step(net, settings, replace(LEFT_ALONE, resizing="bilinear"), 10)
+    state = jax.eval_shape(lambda key: init_state(net, settings, 10, key), jax.random.key(0))
+    jax.eval_shape(
+        lambda state, images, rows: step(state, jax.random.key(1), images, rows, resolution=6), state, on_device(digits), jnp.arange(8)
+    )
+    assert used == ["bilinear"]
