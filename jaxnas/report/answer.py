@@ -1,4 +1,4 @@
-"""Which network to take: from what was measured on the device and on the test split, and no further than that shows."""
+"""Which network to take, from what was measured on the device and on the test split alone."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from jaxnas.report import words
 
 LEVEL = 0.05  # of the paired tests
-# Medians of one network in two measurements: 70 of 90 pairs agreed within 5 % on two shared cores (hardware/device.py).
+# Of 90 pairs of medians of one network 70 agreed within 5 % (hardware/device.py: `summarise`).
 MEDIAN_NOISE = 0.05
 
 
@@ -26,7 +26,10 @@ class Measured(NamedTuple):
 
 
 def more_accurate(one: Measured, other: Measured) -> bool:
-    """Whether `one` is shown to be more accurate: by McNemar's exact test, as both see the same images; else by their intervals."""
+    """Whether `one` is shown to be more accurate: by McNemar's exact test, as both see the same images.
+
+    By their intervals where it is not known which images they answer right.
+    """
     if one.right is None or other.right is None:
         return one.interval[0] > other.interval[1]
     won, lost = int(np.sum(one.right & ~other.right)), int(np.sum(other.right & ~one.right))
@@ -39,7 +42,7 @@ def faster(one: Measured, other: Measured) -> bool:
 
 
 def dominating(networks: Sequence[Measured], i: int) -> list[Measured]:
-    """The networks that are measured at least as accurate and as fast as the i-th, and in one of the two better."""
+    """The networks that are at least as accurate and as fast as the i-th, and better in one of the two."""
     mine = networks[i]
     return [
         one
@@ -64,7 +67,10 @@ def recommended(networks: Sequence[Measured], within: float, limit_ms: float | N
 
 
 def advice(networks: Sequence[Measured], within: float, limit_ms: float | None, commonest: float) -> str:
-    """What to take, and what the others are against it, in one or a few sentences; `commonest`: accuracy of the commonest class alone."""
+    """What to take, and what the others are against it, in one or a few sentences.
+
+    Nothing, where no network is shown to be above `commonest`, the accuracy of the commonest class alone.
+    """
     best = max(networks, key=lambda one: one.accuracy)
     if best.interval[0] <= commonest:
         return (
@@ -84,7 +90,7 @@ def advice(networks: Sequence[Measured], within: float, limit_ms: float | None, 
 
 
 def _compared(one: Measured, take: Measured, limit_ms: float | None) -> str:
-    """What speaks for a network that is better in something than the recommended one, and what against it."""
+    """What speaks for a network that is better in something than the recommended one, and what against."""
     points = 100 * abs(one.accuracy - take.accuracy)
     if faster(one, take):
         return f"{one.letter} takes {words.percent(1 - one.ms / take.ms)} less time and is {points:.1f} percentage points less accurate."

@@ -1,4 +1,7 @@
-"""What a reader must know before believing a figure: knowing nothing, luck, limits that decide nothing, int8 that is slower."""
+"""What a reader must know before believing a figure.
+
+What knowing nothing gives, luck in the choice, a limit that excludes nothing, int8 that is slower.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,12 +16,15 @@ SLOWER = 1.05  # times the float32 latency from which int8 is called slower: bey
 
 
 def commonest(sizes: Sequence[int] | None) -> float:
-    """The accuracy of always answering the commonest class, of a split with so many images of each; NaN where they are not known."""
+    """The accuracy of always answering the commonest class, by the images of each; NaN where not known."""
     return max(sizes) / sum(sizes) if sizes and sum(sizes) else math.nan
 
 
 def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least: float) -> list[str]:
-    """Where the search had nothing to go by: errors all alike, or none better than knowing nothing (which gets `least` wrong)."""
+    """Where the search had nothing to go by: errors all alike, or none better than knowing nothing.
+
+    `least` is the error of always answering the commonest class.
+    """
     error = fitness[np.isfinite(fitness[:, 0]), 0]
     best, worst = float(error.min()), float(error.max())
     said = []
@@ -55,7 +61,7 @@ def about_limit(limit_ms: float, networks: Sequence[Mapping[str, Any]], said: st
 
 
 def about_wide_limit(limit_ms: float, slowest_ms: float, space: str, larger: Sequence[str]) -> str:
-    """A limit that excludes nothing, in words; empty for one that does. `larger`: spaces whose networks may come near it."""
+    """That a limit excludes nothing, or "". `larger`: spaces with networks that may come near it."""
     if not slowest_ms < limit_ms:
         return ""
     slowest = f"the slowest network of {space} that was measured takes {words.significant(slowest_ms)} ms"
@@ -67,7 +73,7 @@ def about_wide_limit(limit_ms: float, slowest_ms: float, space: str, larger: Seq
 
 
 def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) -> str:
-    """How much better the front's networks looked on the images that they were ranked on than on those held out."""
+    """How much better the front's networks looked on the images searched than on those held out."""
     if selection is None:
         return (
             "This run held no images out for the choice: its networks were chosen on the images that the search ranked them on, "

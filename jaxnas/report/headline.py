@@ -1,4 +1,4 @@
-"""The head of the page: which network to take, by measured figures, and what speaks against believing it."""
+"""The head of the page: which network to take, and what speaks against believing it."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def answer(
     networks: list[dict[str, Any]],
     said: str,
 ) -> dict[str, Any]:
-    """The recommendation, each network's labels by letter, what to be cautious about, and how optimistic the search was."""
+    """The recommendation, each network's labels by letter, cautions, and how optimistic the search was."""
     known, limit_ms = measured(run, networks), config["latency_limit_ms"]
     within = config.get("finetune", {}).get("within_points", 5.0) / 100
     least = cautions.commonest(data["class_sizes"].get("test"))

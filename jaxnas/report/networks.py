@@ -1,4 +1,4 @@
-"""The chosen networks of a run, each with what its verification says; files of older runs have fewer figures."""
+"""The chosen networks of a run, each with what its verification says; older runs have fewer figures."""
 
 import math
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ NUMBERS = (
 
 
 def read_networks(run: RunDirectory, int8: bool) -> list[dict[str, Any]]:
-    """The chosen networks in order, numbers as numbers, NaN where the run lacks one; `int8`: the run searched for int8 networks."""
+    """The chosen networks in order, NaN for figures that the run lacks; `int8`: whether it searched int8 ones."""
     verified = {row["name"]: row for row in run.read_csv("verified.csv")}
     images = run.read_json("data.json")["test"]
     networks = []

@@ -15,7 +15,7 @@ from jaxnas.workload import layer_costs
 
 
 def note_wide_limit(job: Job) -> None:
-    """Says, also in metrics.jsonl, where the slowest network measured is within the limit, and which known spaces have slower ones."""
+    """Says, also in metrics.jsonl, that the slowest network is within the limit, and which spaces have slower ones."""
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return

@@ -1,6 +1,6 @@
-"""What networks are chosen from: the front of the search, ranked anew on images that the search has not seen.
+"""What networks are chosen from: the front, ranked anew on images that the search has not seen.
 
-Of a thousand candidates ranked on a few hundred images, the best are partly the luckiest (the winner's curse).
+Of a thousand candidates ranked on a few hundred images the best are partly the luckiest.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from jaxnas.stages.search import is_complete, read_archive
 
 
 class Candidates(NamedTuple):
-    """What networks are chosen from; latency in `fitness` is the measured one where the search asked the device."""
+    """What networks are chosen from; `fitness` has the measured latency where the search asked the device."""
 
     genomes: Int[np.ndarray, "n genes"]
     fitness: Float[np.ndarray, "n objectives"]
@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
 
 
 def candidates_to_choose(job: Job) -> Candidates:
-    """The networks of the front with their error on the images that the search has not seen, which go to selection.npz.
+    """The networks of the front with their error on the held-out images, which also go to selection.npz.
 
     All candidates as the search has them, where the run holds no images out.
     """
@@ -59,7 +59,7 @@ def _front(job: Job, candidates: Candidates) -> Candidates:
 
 
 def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarray, "n"]:
-    """The share of the held-out images that each network gets wrong, in batches of one size, so that there is one program."""
+    """The share of the held-out images that each network gets wrong, by one compiled program."""
     error, _ = error_evaluator(job, split)
     size = job.config.search.population
     with progress("rank on held-out images", -(-len(genomes) // size) * size) as advance:

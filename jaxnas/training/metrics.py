@@ -1,4 +1,4 @@
-"""What answers are worth: accuracy, accuracy by class, and what is reached without looking at an image."""
+"""What answers are worth: accuracy, the mean over the classes, and what the commonest class alone gives."""
 
 import numpy as np
 from jaxtyping import Int
@@ -10,7 +10,7 @@ def accuracy(answers: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> flo
 
 
 def balanced_accuracy(answers: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> float:
-    """The mean over the classes of the share of each that is answered right; classes without an image do not count.
+    """The mean over the classes of the share answered right; classes without an image do not count.
 
     >>> balanced_accuracy(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))
     0.5
