@@ -35,6 +35,8 @@ PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt",
 
 def purpose_key(seed: int, purpose: str) -> PRNGKey:
     """The key that a run with this seed has for a purpose."""
+    if not 0 <= seed < 2**32:  # of more, JAX's keys keep the last 32 bits
+        raise UserError(f"a seed must be at least 0 and below {2**32}, got {seed}: choose another")
     return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
 
 
