@@ -10,13 +10,13 @@ Command: jaxnas compare experiments/nb201_search.py --algorithms nsga2,moead,evo
 Command: python experiments/nb201_search.py   (regret and recall on the three devices)
 
 Both read the tables from the file that NB201_TABLES names.
-Time: 70 seconds on two busy cores, nearly all of it compiling; 0.6 s for a device afterwards.
-Result: a quarter to a twelfth of random search's regret. Means over the seeds, 10 % to 90 % quantile of the regrets:
+Time: 20 seconds of processor time, nearly all of it compiling.
+Result: a third to a twelfth of random search's regret. Means over the seeds, 10 % to 90 % quantile of the regrets:
 
     device         regret: NSGA-II           random search             ratio   recall: NSGA-II   random search
-    raspi4         0.0014 (0.0009-0.0020)    0.0058 (0.0041-0.0082)    0.24    21.7 %            3.0 %
-    eyeriss        0.0011 (0.0005-0.0019)    0.0093 (0.0033-0.0292)    0.12    22.6 %            3.4 %
-    titan_rtx_256  0.0024 (0.0008-0.0086)    0.0299 (0.0206-0.0396)    0.08    30.9 %            3.0 %
+    raspi4         0.0019 (0.0010-0.0025)    0.0058 (0.0041-0.0082)    0.32    17.6 %            3.0 %
+    eyeriss        0.0012 (0.0006-0.0017)    0.0093 (0.0033-0.0292)    0.13    26.3 %            3.4 %
+    titan_rtx_256  0.0025 (0.0009-0.0084)    0.0299 (0.0206-0.0396)    0.08    28.6 %            3.0 %
 """
 
 import os
