@@ -16,6 +16,7 @@ from jaxnas.stages.profile import unmeasured
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 SPLITS = ("train", "validation", "test")
 COVERAGE = 0.9  # of the intervals, which the errors on the validation networks set; the test networks say whether it holds
+LEAST_PEARSON = 0.5  # on test: below it the predictor explains less than a quarter of the variance (0.5 squared)
 
 
 def run_predict(job: Job) -> bool:
@@ -35,15 +36,32 @@ def run_predict(job: Job) -> bool:
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
     model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
     predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
+    if not all(np.isfinite(one).all() for one in [*predicted.values(), *model]):
+        raise UserError(
+            f"the predictor's training diverged, its latencies are not finite: lower predict.learning_rate ({fit.learning_rate:g}) "
+            f"or predict.weight_decay ({fit.weight_decay:g})"
+        )
     run.write_npz("predictor.npz", **mlp.to_arrays(model))
     factor = interval_factor(measured["validation"], predicted["validation"], COVERAGE)
     compared = [row for split in SPLITS for row in _compared(split, rows[split], measured[split], predicted[split], factor)]
     run.write_csv("predictions.csv", compared)
     quality = {split: _quality(measured[split], predicted[split], factor) for split in SPLITS}
     run.write_json("predictor.json", quality)
-    figures = quality["validation"]
-    log(f"predict: Pearson {figures['pearson']:.3f} on validation, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
+    figures = quality["test"]
+    log(f"predict: Pearson {figures['pearson']:.3f} on test, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
+    if figures["pearson"] < LEAST_PEARSON:
+        log(_weak(figures, run.path("measurements.csv")))
     return True
+
+
+def _weak(figures: dict[str, float], file: object) -> str:
+    """What a predictor means whose search would not know fast networks from slow ones."""
+    return (
+        f"predict: WARNING: on the {figures['count']} test networks measured and predicted latency agree with a Pearson correlation of "
+        f"only {figures['pearson']:.2f}; below {LEAST_PEARSON} the predictor explains less than a quarter of the variance, and the search "
+        f"goes by it. Look at {file}: a busy device wants more profile.rounds or profile.seconds, few networks more profile.train; "
+        "networks that all take as long leave nothing to predict"
+    )
 
 
 def _genomes(job: Job, networks: list[list[dict[str, str]]]) -> np.ndarray:
