@@ -98,12 +98,12 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
 def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
     """Write what a new run is. Of one that exists, write where its files lie now, and refuse files that hold something else."""
     inputs = {"folder": os.getcwd(), "weights": _weights(config), "device": _device(config)}
-    structure, moved = plain(space_settings(space)), False
+    config, structure, moved = without_unread(config), plain(space_settings(space)), False
     if run.exists("config.json"):
         recorded = recorded_settings(run)
         before = _inputs(run)
         _refuse(run, {**_other_inputs(recorded, config, before, inputs), **_other_space(run, recorded, config, structure)})
-        moved = _located(recorded, _begun_in(run.root)) != config
+        moved = without_unread(_located(recorded, _begun_in(run.root))) != config
         inputs["weights"] = inputs["weights"] or before.get("weights")
     if moved or not run.exists("config.json"):
         run.write_json("config.json", asdict(config))
