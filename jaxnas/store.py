@@ -21,13 +21,51 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from jaxnas.errors import UserError
+from jaxnas.progress import log
 
 PACKAGE = Path(__file__).parent
 
 
 def cache_folder() -> Path:
-    """The one folder outside a run that jaxnas writes to: JAXNAS_CACHE, or ~/.cache/jaxnas."""
-    return Path(os.environ.get("JAXNAS_CACHE", Path.home() / ".cache" / "jaxnas"))
+    """The one folder outside a run that jaxnas writes to: JAXNAS_CACHE, or ~/.cache/jaxnas.
+
+    Raises:
+        UserError: neither is known.
+    """
+    named = os.environ.get("JAXNAS_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "jaxnas"
+    except RuntimeError as error:  # a container's user without a name
+        raise UserError("there is no home folder for the cache: set JAXNAS_CACHE to a folder that can be written") from error
+
+
+def made_cache_folder(name: str) -> Path | None:
+    """A folder of the cache, which is there now and can be written; None, after one warning, where it cannot be."""
+    try:
+        folder = cache_folder() / name
+    except UserError as error:
+        _warn(str(error))
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        warn_of_cache(error)
+        return None
+    return folder
+
+
+def warn_of_cache(error: OSError) -> None:
+    """Say, once, that the cache cannot be used: a run without it takes longer, and is as right."""
+    _warn(f"cannot use {cache_folder()} ({error.strerror}): mend it, or set JAXNAS_CACHE to another folder")
+
+
+@cache
+def _warn(what: str) -> None:
+    log(f"jaxnas: going on without a cache: {what}")
 
 
 def digest(value: Any) -> str:
@@ -53,10 +91,13 @@ class Store:
     """Evaluations of one context: the `digest` of all that decides a fitness but the genome.
 
     Genomes are to be canonical, so that those which mean the same network share an evaluation. What was stored first stays.
+    Where the cache cannot be read or written, evaluations last as long as this object.
     """
 
     def __init__(self, context: str, genes: int, objectives: int):
-        self.path = cache_folder() / "evaluations" / context
+        folder = made_cache_folder("evaluations")
+        self.path = (folder or Path()) / context
+        self._kept = folder is not None  # whether the file is used
         self._record = np.dtype([("genome", "<i4", (genes,)), ("fitness", "<f4", (objectives,)), ("checksum", "<u4")])
         self._known: dict[bytes, np.ndarray] = {}
         self._read = 0  # bytes of the file that are in `_known`
@@ -70,35 +111,47 @@ class Store:
         return fitness.reshape(len(genomes), len(unknown)), np.array([row is not None for row in found], bool)
 
     def put(self, genomes: Int32[np.ndarray, "n genes"], fitness: Float32[np.ndarray, "n objectives"]) -> None:
-        """Store evaluations; those that failed (NaN) are left out, for another attempt.
-
-        Raises:
-            UserError: the cache folder cannot be written.
-        """
+        """Store evaluations; those that failed (NaN) are left out, for another attempt."""
         kept = ~np.isnan(fitness).any(axis=1)
         if not kept.any():
             return
         records = np.zeros(kept.sum(), self._record)
         records["genome"], records["fitness"] = genomes[kept], fitness[kept]
         records["checksum"] = _checksums(records)
-        try:
-            self._append(records.tobytes())
-        except OSError as error:
-            advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "check its permissions"
-            raise UserError(f"cannot write {self.path}: {error.strerror}; {advice}, or set JAXNAS_CACHE to another folder") from error
+        if self._kept:
+            try:
+                self._append(records.tobytes())
+            except OSError as error:
+                self._give_up(error)
+        self._read_on()  # what others have stored first stays
+        self._learn(records)
+
+    def _give_up(self, error: OSError) -> None:
+        warn_of_cache(error)
+        self._kept = False
+
+    def _learn(self, records: np.ndarray) -> None:
+        for record, checksum in zip(records, _checksums(records), strict=True):
+            if record["checksum"] == checksum:
+                self._known.setdefault(record["genome"].tobytes(), record["fitness"])
 
     def _read_on(self) -> None:
         """Take in the whole records that the file has gained."""
-        with suppress(FileNotFoundError), open(self.path, "rb") as file:
-            if os.fstat(file.fileno()).st_size < self._read:
-                self._read = 0  # somebody has emptied the cache
-            file.seek(self._read)
-            data = file.read()
-            records = np.frombuffer(data, self._record, len(data) // self._record.itemsize)
-            for record, checksum in zip(records, _checksums(records), strict=True):
-                if record["checksum"] == checksum:
-                    self._known.setdefault(record["genome"].tobytes(), record["fitness"])
-            self._read += records.nbytes
+        if not self._kept:
+            return
+        try:
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would wait for ever
+                if os.fstat(file.fileno()).st_size < self._read:
+                    self._read = 0  # somebody has emptied the cache
+                file.seek(self._read)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            return self._give_up(error)
+        records = np.frombuffer(data, self._record, len(data) // self._record.itemsize)
+        self._learn(records)
+        self._read += records.nbytes
 
     def _append(self, data: bytes) -> None:
         """Add whole records behind the whole records of the file."""

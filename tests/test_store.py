@@ -1,3 +1,4 @@
+import os
 import resource
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 
 from jaxnas import store
-from jaxnas.errors import UserError
 from jaxnas.stages.evaluation import stored
 from jaxnas.store import Store, digest, source_digest
 
@@ -127,20 +127,59 @@ def test_processes_share_a_store(tmp_path):
     assert one.path.stat().st_size == 1200 * 4 * (GENES + 2)
 
 
-def test_a_full_disk_is_named_and_leaves_whole_records():
+def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
     one, rows = Store("a", GENES, 2), genomes(40)
     one.put(rows[:10], fitness(rows[:10]))
     before = one.path.read_bytes()
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, old[1]))
     try:
-        with pytest.raises(UserError, match=r"cannot write .*free some space, or set JAXNAS_CACHE"):
-            one.put(rows[10:], fitness(rows[10:]))
+        for part in (rows[10:30], rows[30:]):
+            one.put(part, fitness(part))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    assert one.path.read_bytes() == before
-    one.put(rows[10:], fitness(rows[10:]))
-    assert one.get(rows)[1].all()
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1 and "going on without a cache: cannot use" in warning and "File too large" in warning
+    np.testing.assert_array_equal(one.get(rows)[0], fitness(rows))
+    other = Store("a", GENES, 2)
+    assert other.path.read_bytes() == before and other.get(rows)[1].sum() == 10
+
+
+@pytest.mark.parametrize("how", ["file", "below", "null", "entry", "pipe"])
+def test_a_cache_that_cannot_be_used_is_said_once_and_loses_nothing(capsys, monkeypatch, tmp_path, how):
+    rows, place = genomes(4), {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(how, tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "evaluations").mkdir()
+    if how == "entry":
+        (tmp_path / "evaluations/a").mkdir()
+    if how == "pipe":
+        os.mkfifo(tmp_path / "evaluations/a")
+    monkeypatch.setenv("JAXNAS_CACHE", str(place))
+    store._warn.cache_clear()
+    one = Store("a", GENES, 2)
+    for part in (rows[:2], rows[2:]):
+        assert not one.get(part)[1].any()
+        one.put(part, fitness(part))
+    np.testing.assert_array_equal(one.get(rows)[0], fitness(rows))
+    assert capsys.readouterr().err.count("going on without a cache") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_empty_name_is_no_name_and_a_home_is_not_needed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXNAS_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert store.cache_folder() == tmp_path / ".cache/jaxnas"
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(store.Path, "home", no_home)
+    store._warn.cache_clear()
+    one, rows = Store("a", GENES, 2), genomes(4)
+    one.put(rows, fitness(rows))
+    assert one.get(rows)[1].all() and "no home folder for the cache: set JAXNAS_CACHE" in capsys.readouterr().err
+    monkeypatch.setenv("JAXNAS_CACHE", str(tmp_path / "cache"))
+    assert store.cache_folder() == tmp_path / "cache"
 
 
 # What a search asks the store

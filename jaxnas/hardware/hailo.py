@@ -112,7 +112,7 @@ def _known(folder: Path) -> Compilation | None:
     """What was compiled before, unless it ended in a way that need not happen again."""
     try:
         compilation = read_compilation(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return compilation if compilation.final and (compilation.failure or compilation.hef.exists()) else None
 

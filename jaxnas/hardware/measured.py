@@ -5,7 +5,6 @@ versions, threads, ...) and the `Measurement`. A file is written whole or not at
 that is damaged is a measurement to be made again, never an error.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -14,9 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement
-from jaxnas.store import cache_folder, digest
+from jaxnas.store import digest, made_cache_folder, warn_of_cache
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,7 @@ class Stored:
         return self.device.name
 
     def measure(self, model: ExportedModel) -> Measurement:
-        """The stored measurement, or else a new one, which is stored.
-
-        Raises:
-            UserError: the cache folder cannot be written.
-        """
+        """The stored measurement, or else a new one, which is stored where the cache can be written."""
         found = self.find(model)
         if found is not None:
             return found
@@ -67,11 +61,14 @@ class Stored:
         return None
 
 
-def _path(origin: dict[str, str | int | float]) -> Path:
-    return cache_folder() / "measurements" / f"{digest(origin)}.json"
+def _path(origin: dict[str, str | int | float]) -> Path | None:
+    folder = made_cache_folder("measurements")
+    return None if folder is None else folder / f"{digest(origin)}.json"
 
 
-def _read(path: Path) -> Measurement | None:
+def _read(path: Path | None) -> Measurement | None:
+    if path is None:
+        return None
     try:
         record = json.loads(path.read_bytes())
         return Measurement(**record["measurement"]) if record.pop("checksum") == digest(record) else None
@@ -79,7 +76,9 @@ def _read(path: Path) -> Measurement | None:
         return None
 
 
-def _write(path: Path, origin: dict[str, str | int | float], measurement: Measurement) -> None:
+def _write(path: Path | None, origin: dict[str, str | int | float], measurement: Measurement) -> None:
+    if path is None:
+        return
     record = {"origin": origin, "measurement": asdict(measurement)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -87,8 +86,7 @@ def _write(path: Path, origin: dict[str, str | int | float], measurement: Measur
         partial.write_text(json.dumps({**record, "checksum": digest(record)}) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "check its permissions"
-        raise UserError(f"cannot write {path}: {error.strerror}; {advice}, or set JAXNAS_CACHE to another folder") from error
+        warn_of_cache(error)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

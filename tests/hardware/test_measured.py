@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from jaxnas.errors import UserError
+from jaxnas import store
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement, failed
 from jaxnas.hardware.measured import Stored
 from jaxnas.store import digest
@@ -82,7 +82,7 @@ def test_a_failure_and_a_device_that_cannot_be_told_are_measured_again(cache):
             assert not Stored(device).measure(model()).reused
         assert device.made == [0, 0]
         assert Stored(device).find(model()) is None
-    assert not cache.exists()
+    assert not list(cache.iterdir())
 
 
 def test_a_model_that_is_not_there_is_for_the_device_to_say(tmp_path):
@@ -152,9 +152,11 @@ def test_processes_share_the_store(cache):
     assert len(list(cache.iterdir())) == 300 and not list(cache.glob(".*"))
 
 
-def test_a_cache_that_cannot_be_written_is_named(cache):
+def test_a_cache_that_cannot_be_written_is_said_and_measured_without(cache, capsys):
     cache.parent.mkdir()
     cache.write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write .*measurements.*, or set JAXNAS_CACHE to another folder"):
-        Stored(Toy()).measure(model())
+    store._warn.cache_clear()
+    for _ in range(2):
+        assert Stored(Toy()).measure(model()).latency_ms > 0
+    assert capsys.readouterr().err.count("going on without a cache: cannot use") == 1
     assert os.listdir(cache.parent) == ["measurements"]
