@@ -1,8 +1,9 @@
 """A paper's claims beside what was measured: experiments leave them in a run's claims.json, its report shows them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from jaxnas.records.documents import read_claims
 from jaxnas.run_directory import RunDirectory
 
 FILE = "claims.json"
@@ -20,11 +21,6 @@ class Claim(NamedTuple):
 def write_claims(run: RunDirectory, experiment: str, claims: Sequence[Claim], setup: str) -> None:
     """Put one experiment's table, and what differs in its set-up from the paper's, in the place of an earlier one of the same name."""
     run.write_json(FILE, read_claims(run) | {experiment: {"claims": [claim._asdict() for claim in claims], "setup": setup}})
-
-
-def read_claims(run: RunDirectory) -> dict[str, Any]:
-    """{experiment: its `claims` and `setup`}, {} where there are none."""
-    return run.read_json(FILE) if run.exists(FILE) else {}
 
 
 def holds(met: bool) -> str:

@@ -14,9 +14,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jaxnas.errors import UserError
+from jaxnas.records.documents import read_claims
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
-from jaxnas.report.claims import read_claims
+from jaxnas.report.files import check_files, drawing
 from jaxnas.report.headline import answer
 from jaxnas.report.networks import COSTS, read_networks, setup
 from jaxnas.run_directory import RunDirectory
@@ -39,10 +40,16 @@ MADE_BY = {  # the command that makes each file that the report reads
 
 
 def write_report(run: RunDirectory) -> Path:
-    """Write `report.html` from the files of a finished run and return its path; a missing file is a `UserError`."""
+    """Write `report.html` from the files of a finished run and return its path; a missing or damaged file is a `UserError`."""
     for file, command in MADE_BY.items():
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
+    check_files(run)
+    with drawing(run):
+        return _write_report(run)
+
+
+def _write_report(run: RunDirectory) -> Path:
     config = run.read_json("config.json")
     data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")  # older runs have neither
     networks = read_networks(run, int8=config.get("export", {}).get("precision") == "int8")

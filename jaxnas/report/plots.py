@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+DOTS = 4000  # of one kind in a figure, at most
 WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms or another cost
@@ -51,6 +52,15 @@ def axes_of(xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)) ->
 
 def _accuracy(fitness: FitnessRows) -> Float[np.ndarray, "n"]:
     return 100 * (1 - fitness[:, 0])
+
+
+def _draw_candidates(axes: Axes, rows: FitnessRows, color: str, alpha: float, who: str) -> None:
+    """A dot for each candidate; of more than `DOTS` every n-th, for each dot is an element of the page."""
+    every = max(-(-len(rows) // DOTS), 1)
+    drawn, label = rows[::every], f"{who}, {len(rows)} candidates"
+    if every > 1:
+        label += f", {len(drawn)} of them drawn"
+    axes.scatter(drawn[:, 1], _accuracy(drawn), s=9, color=color, alpha=alpha, lw=0, label=label)
 
 
 def _draw_front(axes: Axes, front: FitnessRows, last_ms: float, color: str, line: str, label: str) -> None:
@@ -113,10 +123,8 @@ def pareto(
     """Accuracy against a cost: candidates of the search and of random sampling, their fronts, the chosen networks."""
     figure, axes = axes_of(cost, "accuracy (%)", (8.0, 5.8))
     last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
-    axes.scatter(
-        sampled[:, 1], _accuracy(sampled), s=9, color=ORANGE, alpha=0.45, lw=0, label=f"random sampling, {len(sampled)} candidates"
-    )
-    axes.scatter(found[:, 1], _accuracy(found), s=9, color=SKY, alpha=0.6, lw=0, label=f"search, {len(found)} candidates")
+    _draw_candidates(axes, sampled, ORANGE, 0.45, "random sampling")
+    _draw_candidates(axes, found, SKY, 0.6, "search")
     _draw_front(axes, sampled[sampled_front], last_ms, VERMILLION, "--", "front of random sampling")
     _draw_front(axes, found[found_front], last_ms, BLUE, "-", "front of the search")
     if limit_ms is not None:
@@ -137,7 +145,7 @@ def doubt(
     """The front as the predictor has it, with its intervals (low and high, ms), and the front of what was measured."""
     figure, axes = axes_of("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
-    axes.scatter(predicted[:, 1], _accuracy(predicted), s=9, color=SKY, alpha=0.5, lw=0, label=f"predicted, {len(predicted)} candidates")
+    _draw_candidates(axes, predicted, SKY, 0.5, "predicted")
     front, reach = predicted[predicted_front], interval[predicted_front]
     reach = np.clip(reach, 0, 2 * last_ms)  # of few measurements it may be infinite
     axes.hlines(_accuracy(front), *reach.T, color=BLUE, alpha=0.35, lw=3, label="intervals of the predicted front")

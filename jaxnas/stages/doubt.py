@@ -12,10 +12,12 @@ from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.progress import log, progress
+from jaxnas.records.archives import read_doubt
+from jaxnas.records.tables import read_asked, read_measurements
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
 from jaxnas.stages.job import Job, genome_text, reading
-from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row, read_measurements
+from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row
 from jaxnas.stages.profile import exporter, open_device
 from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.types import PRNGKey
@@ -54,8 +56,8 @@ def ask_device(job: Job) -> bool:
 
 def read_found(job: Job) -> Found:
     """What doubt.npz holds."""
+    arrays = read_doubt(job.run)
     with reading(job.run, "doubt.npz"):
-        arrays = job.run.read_npz("doubt.npz")
         genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (arrays[name] for name in ARRAYS)
         n, shapes = len(genomes), {array.shape for array in (error, *predicted, measured_ms, measured)}
         if genomes.shape != (n, len(job.space.genes)) or shapes != {(n,)} or not (genomes < job.space.sizes).all():
@@ -84,9 +86,7 @@ def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
 def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
     """Latency of genomes, ms: as measured before, in the profile or by a run of this that was stopped, or by the device."""
     add_quantiles(job.run, "asked.csv")
-    rows = job.run.read_csv("asked.csv") if job.run.exists("asked.csv") else []
-    with reading(job.run, "asked.csv"):
-        known = known | {row["genome"]: float(row["latency_ms"]) for row in rows}
+    known = known | {row["genome"]: float(row["latency_ms"]) for row in read_asked(job.run)}
     device, export = open_device(job), exporter(job)
 
     def one(genome: np.ndarray) -> float:

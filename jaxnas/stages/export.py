@@ -11,6 +11,7 @@ from jaxnas.export.lint import TARGETS, lint, require_accepted, takes_int8
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
+from jaxnas.records import tables
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.finetune import read_chosen, tuned_network
 from jaxnas.stages.job import Job, genome_text, reading
@@ -63,8 +64,8 @@ def _write_calibration(job: Job, size: int) -> None:
 
 def read_exported(job: Job) -> dict[str, dict[str, str]]:
     """The rows of exported.csv by name; one for each network of chosen.json."""
+    rows = tables.read_exported(job.run)
     with reading(job.run, "exported.csv"):
-        rows = {row.pop("name"): row for row in job.run.read_csv("exported.csv")}
         for chosen in read_chosen(job):
             _ = rows[chosen["name"]]["model"], rows[chosen["name"]]["int8_model"]
     return rows

@@ -1,7 +1,5 @@
 """What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +16,8 @@ from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
+from jaxnas.records.documents import read_data
+from jaxnas.records.reading import reading as reading
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import initial
@@ -149,19 +149,8 @@ def space_settings(space: Space) -> dict[str, Any]:
     return {"name": space.name, **settings, "stages": {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)}}
 
 
-@contextmanager
-def reading(run: RunDirectory, file: str) -> Iterator[None]:
-    """While the contents of a file are taken apart: what is missing or of the wrong kind means that it is corrupt."""
-    try:
-        yield
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UserError(f"corrupt: {run.path(file)} ({what}); delete the file to redo its stage") from error
-
-
 def _fingerprint(run: RunDirectory) -> str:
-    with reading(run, "data.json"):
-        return run.read_json("data.json")["fingerprint"]
+    return read_data(run)["fingerprint"]
 
 
 @lru_cache(maxsize=1)

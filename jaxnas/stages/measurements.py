@@ -9,8 +9,9 @@ import numpy as np
 from jaxnas.hardware.device import Measurement
 from jaxnas.hardware.failures import is_equipment
 from jaxnas.progress import log
+from jaxnas.records.tables import read_measurements
 from jaxnas.run_directory import RunDirectory
-from jaxnas.stages.job import Job, reading
+from jaxnas.stages.job import Job
 from jaxnas.stages.rounds import confirmed
 
 
@@ -25,15 +26,6 @@ def add_quantiles(run: RunDirectory, name: str) -> None:
     missing = [column for column in ("median_ms", "p99_ms") if rows and column not in rows[0]]
     if missing:
         run.write_csv(name, [row | dict.fromkeys(missing, np.nan) for row in rows])
-
-
-def read_measurements(run: RunDirectory) -> list[dict[str, str]]:
-    """The rows of measurements.csv, none where there is no such file; refuses rows that say nothing."""
-    rows = run.read_csv("measurements.csv") if run.exists("measurements.csv") else []
-    with reading(run, "measurements.csv"):
-        for row in rows:
-            _ = int(row["round"]), float(row["latency_ms"]), row["split"], row["genome"], row["failure"]
-    return rows
 
 
 def by_genome(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:

@@ -9,12 +9,13 @@ from jaxnas.predictors.ensemble import interval_factor
 from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
-from jaxnas.stages.job import Job, reading
-from jaxnas.stages.measurements import by_genome, latency_of, read_measurements
+from jaxnas.records.reading import SPLITS, reading
+from jaxnas.records.tables import read_measurements
+from jaxnas.stages.job import Job
+from jaxnas.stages.measurements import by_genome, latency_of
 from jaxnas.stages.profile import unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
-SPLITS = ("train", "validation", "test")
 COVERAGE = 0.9  # of the intervals, which the errors on the validation networks set; the test networks say whether it holds
 LEAST_PEARSON = 0.5  # on test: below it the predictor explains less than a quarter of the variance (0.5 squared)
 
@@ -79,6 +80,8 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
         model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
         if [array.shape for array in model] != mlp.shapes(len(job.space.genes)):
             raise ValueError(f"weights of another space than {job.space.name}")
+        if not all(np.isfinite(array).all() for array in model):
+            raise ValueError("weights that are not finite")
     return model
 
 

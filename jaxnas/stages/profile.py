@@ -16,6 +16,7 @@ from jaxnas.hardware.measured import Stored
 from jaxnas.hardware.watched import Undecided, Watched
 from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
+from jaxnas.records.tables import read_measurements
 from jaxnas.stages.job import Job, costs, genome_text, reading
 from jaxnas.stages.measurements import (
     add_quantiles,
@@ -25,7 +26,6 @@ from jaxnas.stages.measurements import (
     latency_of,
     log_failures,
     measurement_row,
-    read_measurements,
 )
 from jaxnas.stages.rounds import unsettled
 from jaxnas.training.recalibrate import statistics

@@ -14,6 +14,7 @@ from jaxnas.predictors import mlp
 from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
 from jaxnas.progress import log, progress
+from jaxnas.records.archives import read_candidates
 from jaxnas.search import pareto
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
@@ -49,8 +50,8 @@ def _run_searches(job: Job) -> bool:
 
 def read_archive(job: Job, file: str) -> Archive:
     """What a search has evaluated so far."""
+    arrays = read_candidates(job.run, file)
     with reading(job.run, file):
-        arrays = job.run.read_npz(file)
         archive = Archive(**{name: arrays[name] for name in Archive._fields})
         n, genes = len(archive.genomes), len(job.space.genes)
         shapes = [array.shape for array in archive]

@@ -47,6 +47,7 @@ def measurement_rows(rng: np.random.Generator) -> list[dict]:
     rows = []
     for i, latency_ms in enumerate(rng.uniform(0.05, 0.6, 60)):
         row = {
+            "round": 0,
             "split": ("train", "validation", "test")[i % 3],
             "genome": f"{i // 3} 1 0",
             "latency_ms": latency_ms,

@@ -1,0 +1,62 @@
+"""The arrays of a run: what a search has evaluated."""
+
+import numpy as np
+
+from jaxnas.records.reading import reading
+from jaxnas.run_directory import RunDirectory
+
+Arrays = dict[str, np.ndarray]
+
+EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}  # kinds of NumPy's
+DOUBT = {"error": "f", "mean_ms": "f", "low_ms": "f", "high_ms": "f", "measured_ms": "f", "measured": "b"}
+
+
+def read_candidates(run: RunDirectory, file: str) -> Arrays:
+    """candidates.npz or random.npz: a row for each candidate, generation by generation; NaN where an evaluation failed."""
+    arrays = run.read_npz(file)
+    with reading(run, file):
+        _check_kinds(arrays, EVALUATED)
+        n, shapes = len(arrays["genomes"]), [arrays[name].shape for name in EVALUATED]
+        genes, objectives = (arrays[name].shape[-1] for name in ("genomes", "fitness"))
+        if not n or shapes != [(n, genes), (n, objectives), (n,), (n, 2)] or objectives < 2:
+            raise ValueError(f"arrays of shapes {shapes}, not candidates")
+        _check_genomes(arrays["genomes"])
+        _check_fitness(arrays["fitness"])
+        turns = np.diff(arrays["generation"], prepend=-1)
+        if turns[0] != 1 or not np.isin(turns[1:], (0, 1)).all():
+            raise ValueError("generations that do not follow each other")
+        if not ((arrays["parents"] >= -1) & (arrays["parents"] < n)).all():
+            raise ValueError("parents that are no candidates")
+    return arrays
+
+
+def read_doubt(run: RunDirectory) -> Arrays:
+    """doubt.npz: candidates and measured networks, each once."""
+    arrays = run.read_npz("doubt.npz")
+    with reading(run, "doubt.npz"):
+        _check_kinds(arrays, {"genomes": "iu", "rounds": "iu", "doubtful": "iu", **DOUBT})
+        n, shapes = len(arrays["genomes"]), {arrays[name].shape for name in DOUBT}
+        if not n or arrays["genomes"].ndim != 2 or shapes != {(n,)} or arrays["rounds"].shape or arrays["doubtful"].shape:
+            raise ValueError(f"arrays of shapes {arrays['genomes'].shape} and {shapes}, not candidates")
+        _check_genomes(arrays["genomes"])
+        _check_fitness(arrays["error"][:, None])
+        _check_fitness(arrays["mean_ms"][:, None])
+        if not np.isfinite(arrays["measured_ms"][arrays["measured"]]).any():
+            raise ValueError("no network that was measured")
+    return arrays
+
+
+def _check_kinds(arrays: Arrays, kinds: dict[str, str]) -> None:
+    for name, kind in kinds.items():
+        if arrays[name].dtype.kind not in kind:
+            raise TypeError(f"{name} of {arrays[name].dtype}")
+
+
+def _check_genomes(genomes: np.ndarray) -> None:
+    if genomes.min() < 0 or genomes.max() >= 2**31:
+        raise ValueError("choices that no gene has")
+
+
+def _check_fitness(fitness: np.ndarray) -> None:
+    if np.isinf(fitness).any() or np.isnan(fitness).any(axis=1).all():
+        raise ValueError("no candidate whose evaluation is finite")
