@@ -13,7 +13,7 @@ config = Config(
     name="quickstart",
     space="tiny",
     data=DataConfig(source="digits", search_images=400),
-    train=TrainConfig(epochs=30, batch_size=64, random_subnets=2),
+    train=TrainConfig(epochs=30, batch_size=64, random_subnets=2, checkpoint_every=100),
     profile=ProfileConfig(train=160, validation=50, test=50, seconds=0.05),
     search=SearchConfig(population=28, generations=50),
     finetune=FinetuneConfig(epochs=10),

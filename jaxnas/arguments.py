@@ -46,7 +46,8 @@ Overrides name any setting, with dots:
   jaxnas run experiments/quickstart.py --device onnxruntime --until 3%
   jaxnas run experiments/quickstart.py --help        lists all settings
 
-Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C.
+Exit codes: 0 done, 2 a mistake that you can mend (one line says how), 130 Ctrl-C,
+143 SIGTERM. Either signal has a training save first; a second one ends it at once.
 """
 
 

@@ -4,9 +4,12 @@ orbax spends about a millisecond a leaf and does not notice flipped bits, so all
 a table of their names, types and shapes and a checksum.
 """
 
+import logging
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,7 @@ def save(path: str | os.PathLike[str], step: int, tree: PyTree, keep: int = 1) -
     grow: a saved step is never overwritten, so that there is a good checkpoint at every moment.
     """
     folder = Path(path).absolute()
-    for leftover in folder.glob(f"*{_UNFINISHED}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    clean(folder)
     steps = _steps(folder)
     if steps and step <= steps[-1]:
         raise ValueError(f"{path} has a checkpoint of step {steps[-1]} already, so step must be above it, got {step}")
@@ -39,12 +41,29 @@ def save(path: str | os.PathLike[str], step: int, tree: PyTree, keep: int = 1) -
     arguments = ocp.args.Composite(data=ocp.args.StandardSave({"bytes": np.frombuffer(joined, np.uint8)}), table=ocp.args.JsonSave(table))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _silent(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             checkpointer.save(folder / str(step), args=arguments)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
+        clean(folder)
         raise UserError(f"cannot write checkpoint {folder / str(step)}: {_line(error)}; free some space, then run again") from error
     for old in [*steps, step][:-keep]:
         _delete(folder / str(old))
+
+
+def clean(path: str | os.PathLike[str]) -> None:
+    """Delete what a killed process left half saved or half deleted in `path`."""
+    for leftover in Path(path).glob(f"*{_UNFINISHED}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Delete all checkpoints in `path`, and the folder."""
+    folder = Path(path)
+    for step in _steps(folder):
+        _delete(folder / str(step))
+    clean(folder)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def latest_step(path: str | os.PathLike[str]) -> int | None:
@@ -82,6 +101,18 @@ def _delete(checkpoint: Path) -> None:
     condemned = checkpoint.with_name(checkpoint.name + _UNFINISHED)
     checkpoint.rename(condemned)
     shutil.rmtree(condemned)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """orbax logs what it also raises, a traceback for each of its threads."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _table(tree: PyTree) -> list[list[Any]]:

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from jaxnas import signals
 from jaxnas.arguments import CHIP_COMMANDS, parse
 from jaxnas.errors import UserError, check_path, how_to_install
 
@@ -30,19 +32,24 @@ SETTINGS = "Settings of this experiment, all of which can be overridden as below
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `jaxnas` command; returns the exit code."""
-    return told(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
+    code = told(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
+    if arguments is None and code > 128:
+        signals.end(code)
+    return code
 
 
 def told(program: Callable[[], int]) -> int:
     """A program's exit code; what its user can mend is one line, and 2."""
     try:
-        return program()
+        with signals.listening():
+            return program()
     except UserError as error:
         print(f"jaxnas: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("jaxnas: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        number = signal.SIGTERM if isinstance(stop, signals.Terminated) else signal.SIGINT
+        print(signals.ending(number), file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -199,19 +206,23 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
 
 
 def _keep_compiled_programs() -> None:
-    """Compile once per machine: JAX's persistent cache."""
+    """Compile once per machine: JAX's persistent cache. Matplotlib's is kept beside it."""
     import jax
 
-    from jaxnas.store import cache_folder
+    from jaxnas.store import made_cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    programs, fonts = made_cache_folder("programs"), made_cache_folder("matplotlib")
+    if programs is not None:
+        jax.config.update("jax_compilation_cache_dir", str(programs))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    os.environ.setdefault("MPLCONFIGDIR", str(fonts or os.devnull))  # where it cannot write, it takes a temporary folder
 
 
 def _silence_libraries() -> None:
     """What libraries say of their own affairs; a cache's file that a killed process left half written is compiled again."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarm of slow compilations; its errors reach Python as exceptions
     logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnas.checkpoints import latest_step, restore, save
+from jaxnas.checkpoints import clean, latest_step, remove, restore, save
 from jaxnas.errors import UserError
 
 
@@ -182,6 +182,17 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     message, restored = result.stdout.splitlines()
     assert message.startswith(f"cannot write checkpoint {tmp_path}/2: ") and message.endswith("; free some space, then run again")
     assert restored == "0.0" and latest_step(tmp_path) == 1
+    assert result.stderr == "" and [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_a_killed_process_left_is_cleaned_away(tmp_path):
+    save(tmp_path, 3, {"x": 1})
+    (tmp_path / "2.orbax-checkpoint-tmp/data").mkdir(parents=True)
+    clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    remove(tmp_path)
+    remove(tmp_path)
+    assert not tmp_path.exists()
 
 
 # A process that forks savers on demand: each child saves growing steps until it is killed.

@@ -16,6 +16,12 @@ def trained(run, beyond=0):
     return (checkpoints.latest_step(run / "checkpoints/supernet") or 0) > beyond
 
 
+def begun(run):
+    """Whether the training has taken a step."""
+    path = run / "metrics.jsonl"
+    return path.exists() and b'"step"' in path.read_bytes()
+
+
 def measured(run, beyond):
     path = run / "measurements.csv"
     return path.exists() and path.read_bytes().count(b"\n") - 1 > beyond
@@ -55,10 +61,11 @@ def finish(start, micro):
 def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, finished_run, tmp_path):
     """While training (twice), measuring, searching and fine-tuning."""
     run = tmp_path / "run"
-    code, lines = stop(run, trained, signal.SIGINT)
+    code, lines = stop(run, begun, signal.SIGINT)
     assert code == 130 and lines[-1] == "jaxnas: interrupted; the same command goes on from here"
     assert not any("Traceback" in line or "Error" in line for line in lines)
 
+    assert trained(run)  # saved because of the signal, or else there is none before step 4
     step = checkpoints.latest_step(run / "checkpoints/supernet")
     assert step is not None and step < 20
     code, lines = stop(run, lambda run: trained(run, step))
@@ -83,9 +90,11 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, fin
     shutil.copy(finished_run / "measurements.csv", run)
     assert stop(run, exists("candidates.npz"))[0] == KILLED
     assert not (run / "chosen.json").exists()
-    assert stop(run, exists("checkpoints/most_accurate/1"))[0] == KILLED
+    code, lines = stop(run, exists("checkpoints/most_accurate/1"), signal.SIGTERM)
+    assert code == 143 and lines[-1] == "jaxnas: terminated; the same command goes on from here"
     assert not (run / "chosen.json").exists()
     finish(run)
+    assert not (run / "checkpoints/most_accurate/begun").exists()
     for name in (*SEARCHES, "predictor.npz", "chosen.json", *(f"models/{path.name}" for path in (finished_run / "models").iterdir())):
         assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
 

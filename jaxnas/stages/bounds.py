@@ -44,6 +44,7 @@ RANGES = {
     "train.drop_connect": SMOOTHING,
     "train.accumulate": COUNT,
     "train.checkpoint_every": COUNT,
+    "train.checkpoint_minutes": Range(0, 1e6),
     "profile.threads": Range(1, 1024),
     "profile.train": SUBNETS,
     "profile.validation": SUBNETS,

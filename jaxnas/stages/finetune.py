@@ -1,5 +1,8 @@
 """Choose three networks of the front, by images that the search has not seen, and train each on its own."""
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,19 +14,21 @@ from jaxnas import checkpoints
 from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
+from jaxnas.records import documents
 from jaxnas.search.selection import Choice, choose_networks
+from jaxnas.signals import Saving
 from jaxnas.stages.evaluation import search_split, selection_split
-from jaxnas.stages.job import Job, costs, reading
+from jaxnas.stages.job import Job, costs
 from jaxnas.stages.selection import candidates_to_choose
 from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
-from jaxnas.training.finetune import FinetuneState, finetune, init_state
+from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
 from jaxnas.training.loop import Images, on_device
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
 
-COLUMNS = ("name", "role", "genome", "network", "macs", "params", "search_accuracy", "finetuned_search_accuracy", "predicted_ms")
+BEGUN = "begun"  # the folder, beside the checkpoints of a network's epochs, of one in the middle of an epoch
 
 
 def run_finetune(job: Job) -> bool:
@@ -47,14 +52,7 @@ def run_finetune(job: Job) -> bool:
 
 def read_chosen(job: Job) -> list[dict[str, Any]]:
     """The chosen networks in order, as chosen.json has them."""
-    with reading(job.run, "chosen.json"):
-        recorded = job.run.read_json("chosen.json")
-        if not isinstance(recorded, list):
-            raise TypeError("not a list")
-        chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in recorded]
-        for one in chosen:
-            if missing := set(COLUMNS) - set(one):
-                raise KeyError(", ".join(sorted(missing)))
+    chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in documents.read_chosen(job.run)]
     for one in chosen:
         job.space.decode(one["genome"])  # refuses what is no genome of this space
     return chosen
@@ -104,23 +102,52 @@ _tuned = jax.jit(tuned, static_argnames=("net", "settings", "augmentation"))
 def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Examples) -> Subnet:
     """Train from the newest checkpoint on, the inherited weights being the first."""
     folder, settings = job.run.path(f"checkpoints/{name}"), job.config.finetune
-    state = init_state(subnet, settings, len(job.data.train))
-    if checkpoints.latest_step(folder) is None:
-        checkpoints.save(folder, 0, state)
-    done, state = checkpoints.latest_step(folder) or 0, checkpoints.restore(folder, state)
-    resolution, augmentation = examples.images.shape[1], job.augmentation
-    steps = steps_of_epoch(len(images.labels), settings.batch_size)
-    with progress(f"finetune {name}", settings.epochs * steps, done * steps) as advance:
-        arguments = settings, augmentation, job.key("finetune"), state, done
-        for epoch, state, loss in finetune(subnet, images, resolution, *arguments, stepped=lambda loss: advance(loss=loss)):
-            if not np.isfinite(loss):
-                raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
-            tuned = _calibrated(subnet, state, examples)
-            figures = {"loss": float(loss), "search_accuracy": float(accuracy(tuned, examples.images, examples.labels))}
-            job.run.append_jsonl("metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures})
-            checkpoints.save(folder, epoch, state)
-            advance(0, **figures)
+    begun, per_epoch = folder / BEGUN, steps_of_epoch(len(images.labels), settings.batch_size)
+    step, state, losses = _resumed(folder, init_state(subnet, settings, len(job.data.train)), per_epoch)
+    arguments = images, examples.images.shape[1], settings, job.augmentation, job.key("finetune"), state, step
+    minutes = job.config.train.checkpoint_minutes
+    with progress(f"finetune {name}", settings.epochs * per_epoch, step) as advance, Saving(minutes) as saving:
+        for step, state, loss in finetune_steps(subnet, *arguments):
+            losses.append(loss)
+            advance(loss=loss)
+            epoch, steps = divmod(step, per_epoch)
+            if steps:
+                saving.after(False, partial(_save_begun, begun, step, state, losses, per_epoch))
+                continue
+            advance(0, **_record(job, name, epoch, float(jnp.mean(jnp.stack(losses))), _calibrated(subnet, state, examples), examples))
+            losses.clear()
+            saving.after(True, partial(checkpoints.save, folder, epoch, state))
+    checkpoints.remove(begun)
     return _calibrated(subnet, state, examples)
+
+
+def _save_begun(begun: Path, step: int, state: FinetuneState, losses: Sequence[Float[Array, ""]], per_epoch: int) -> None:
+    """Save the middle of an epoch: the losses so far, and zeros for those that are to come."""
+    held = np.zeros(per_epoch, np.float32)
+    held[: len(losses)] = losses
+    checkpoints.save(begun, step, {"state": state, "losses": held})
+
+
+def _resumed(folder: Path, fresh: FinetuneState, per_epoch: int) -> tuple[int, FinetuneState, list[Any]]:
+    """Steps done, the state that they led to, and the losses of an epoch that is not finished."""
+    checkpoints.clean(folder)
+    if checkpoints.latest_step(folder) is None:
+        checkpoints.save(folder, 0, fresh)
+    step = (checkpoints.latest_step(folder) or 0) * per_epoch
+    begun = checkpoints.latest_step(folder / BEGUN) or 0
+    if begun <= step:
+        return step, checkpoints.restore(folder, fresh), []
+    tree = checkpoints.restore(folder / BEGUN, {"state": fresh, "losses": np.zeros(per_epoch, np.float32)})
+    return begun, tree["state"], list(tree["losses"][: begun - step])
+
+
+def _record(job: Job, name: str, epoch: int, loss: float, tuned: Subnet, examples: Examples) -> dict[str, float]:
+    """An epoch's line in metrics.jsonl, and its figures; refuses a loss that is not finite."""
+    if not np.isfinite(loss):
+        raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
+    figures = {"loss": loss, "search_accuracy": float(accuracy(tuned, examples.images, examples.labels))}
+    job.run.append_jsonl("metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures})
+    return figures
 
 
 def _calibrated(subnet: Subnet, state: FinetuneState, examples: Examples) -> Subnet:

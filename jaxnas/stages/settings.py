@@ -26,6 +26,7 @@ from jaxnas.store import digest
 from jaxnas.supernets import trained
 
 PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device")
+OF_NO_EFFECT = ("train.checkpoint_every", "train.checkpoint_minutes")  # on what a run comes to
 AFTER_TRAINING = ("latency_limit_ms", "profile", "predict", "search", "finetune", "export")
 
 
@@ -92,7 +93,7 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
     if not run.exists("config.json"):
         return
     old, new = _flat(recorded_settings(run)), _flat(config)
-    _refuse(run, {name: (old[name], new[name]) for name in new if name not in PLACES and old[name] != new[name]})
+    _refuse(run, {name: (old[name], new[name]) for name in new if name not in (*PLACES, *OF_NO_EFFECT) and old[name] != new[name]})
 
 
 def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:

@@ -1,12 +1,14 @@
 """Train the supernet."""
 
 import time
+from functools import partial
 
 import numpy as np
 
 from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
+from jaxnas.signals import Saving
 from jaxnas.stages.job import Job
 from jaxnas.supernets import initial, trained
 from jaxnas.training.loop import TrainState, init_state, total_steps, train
@@ -19,6 +21,7 @@ def run_train(job: Job) -> bool:
     """Train to the end, from the newest checkpoint on; False if it is trained already."""
     config, total = job.config, total_steps(job.config.train, job.data)
     folder, every = job.run.path("checkpoints/supernet"), max(1, total // LOGGED)
+    checkpoints.clean(folder)
     latest = checkpoints.latest_step(folder)
     if latest == total:
         return _keep(job)
@@ -27,7 +30,7 @@ def run_train(job: Job) -> bool:
         return _keep(job)
     start, done = time.perf_counter(), latest or 0
     begun = job.train_state() or _initial(job, total)
-    with progress("train", total, done) as advance:
+    with progress("train", total, done) as advance, Saving(config.train.checkpoint_minutes) as saving:
         for step, state, losses in train(job.net, job.data, config.train, job.augmentation, job.key("train"), begun):
             advance()
             if step % every == 0 or step == total:
@@ -35,8 +38,8 @@ def run_train(job: Job) -> bool:
                 speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
                 job.run.append_jsonl("metrics.jsonl", {"stage": "train", "step": step, **figures, "images_per_s": round(speed, 1)})
                 advance(0, **figures)
-            if step % config.train.checkpoint_every == 0 or step == total:
-                checkpoints.save(folder, step, state)
+            due = step % config.train.checkpoint_every == 0 or step == total
+            saving.after(due, partial(checkpoints.save, folder, step, state))
     return _keep(job)
 
 

@@ -59,18 +59,38 @@ def finetune(
 
     Batch statistics in training; the caller recalibrates before evaluating. `stepped` is told the loss of every step.
     """
+    per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
+    losses = []
+    for step, current, loss in finetune_steps(subnet, images, resolution, settings, augmentation, key, state, start * per_epoch):
+        losses.append(loss)
+        stepped(loss)
+        if step % per_epoch == 0:
+            yield step // per_epoch, current, jnp.mean(jnp.stack(losses))
+            losses.clear()
+
+
+def finetune_steps(
+    subnet: Subnet,
+    images: Images,
+    resolution: int,
+    settings: FinetuneConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+    state: FinetuneState | None = None,
+    start: int = 0,
+) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
+    """Yields (steps done, state, loss) after every step, from step `start` with `state` on: bit for bit as if never stopped."""
     order_key, step_key = jax.random.split(key)
     n = len(images.labels)
+    per_epoch = steps_of_epoch(n, settings.batch_size)
     current = state if state is not None else init_state(subnet, settings, n)
-    for epoch in range(start, settings.epochs):
+    for epoch in range(start // max(per_epoch, 1), settings.epochs):
         order = epoch_order(jax.random.fold_in(order_key, epoch), n, settings.batch_size)
         keys = jax.random.split(jax.random.fold_in(step_key, epoch), len(order))
-        losses = []
-        for rows, key in zip(order, keys, strict=True):
+        for done in range(max(start, epoch * per_epoch), (epoch + 1) * per_epoch):
+            rows, key = order[done % per_epoch], keys[done % per_epoch]
             current, loss = _step(current, key, images, rows, subnet.ops, settings, augmentation, resolution)
-            losses.append(loss)
-            stepped(loss)
-        yield epoch + 1, current, jnp.mean(jnp.stack(losses))
+            yield done + 1, current, loss
 
 
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:

@@ -86,6 +86,8 @@ class TrainConfig:
     """Parts of a batch that go through the networks one after the other, each with statistics of its own, to save memory."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints, beside those; of the fine-tuning, too, which has one after each epoch."""
 
 
 class TrainState(NamedTuple):
