@@ -3,10 +3,11 @@
 Settings that one layer reads lie beside its code (`TrainConfig` in training/loop.py); this page composes them.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -131,6 +132,9 @@ class SearchConfig:
     """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the device models it), mmacs and mparams
     (millions), peak_kib (the most that activations take at once, as float32, with norm and activation computed in place; a runtime
     that gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and weights come on top)."""
+    limits: tuple[str, ...] = ()
+    """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but random prefers candidates within all
+    limits to those beyond, and networks are chosen from within. latency_limit_ms is one of them."""
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
     a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""
@@ -139,6 +143,23 @@ class SearchConfig:
     def objectives(self) -> tuple[str, ...]:
         """Names of all that is minimised, in order."""
         return ("error", "latency_ms", *self.also)
+
+    @property
+    def upper_limits(self) -> tuple[float | None, ...]:
+        """The limit of each objective, None where it has none; nothing at all where none has."""
+        found: dict[str, float] = {}
+        for text in self.limits:
+            name, _, value = text.partition("=")
+            choose("objective to limit", name, dict.fromkeys(self.objectives))
+            if name in found:
+                raise UserError(f"search.limits and latency_limit_ms set two limits of {name}: leave one out")
+            try:
+                found[name] = float(value)
+            except ValueError:
+                found[name] = math.nan
+            if not math.isfinite(found[name]):
+                raise UserError(f"search.limits must be NAME=NUMBER, got {text}: write {name}=20")
+        return tuple(map(found.get, self.objectives)) if found else ()
 
 
 @dataclass(frozen=True)
@@ -178,7 +199,7 @@ class Config:
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None
-    """The first network chosen is the most accurate one predicted below it."""
+    """The most that a network may be predicted to take: a limit of the search, and the first network chosen is the most accurate within."""
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
@@ -186,6 +207,13 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+
+    @property
+    def limited_search(self) -> SearchConfig:
+        """The settings of the search, latency_limit_ms among its limits."""
+        if self.latency_limit_ms is None:
+            return self.search
+        return replace(self.search, limits=(*self.search.limits, f"latency_ms={self.latency_limit_ms!r}"))
 
 
 # Known by name. A space is built for the image size, channels and classes of a data set.
@@ -207,21 +235,19 @@ SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multipli
 # How a space's structure becomes a supernet.
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
-    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings), objectives=len(settings.objectives)),
-    "islands": lambda settings: Islands(NSGA2(_island(settings.population), _variation(settings), objectives=len(settings.objectives))),
-    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings), objectives=len(settings.objectives)),
+    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings), **_objectives(settings)),
+    "islands": lambda settings: Islands(NSGA2(_island(settings.population), _variation(settings), **_objectives(settings))),
+    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings), **_objectives(settings)),
     "moead": lambda settings: MOEAD(
-        settings.population, _variation(settings), neighbours=min(20, settings.population), objectives=len(settings.objectives)
+        settings.population, _variation(settings), neighbours=min(20, settings.population), **_objectives(settings)
     ),
     "evolution": lambda settings: RegularizedEvolution(
-        settings.population, _variation(settings), members=max(100, settings.population), objectives=len(settings.objectives)
+        settings.population, _variation(settings), members=max(100, settings.population), **_objectives(settings)
     ),
-    "elitist": lambda settings: Elitist(settings.population, _variation(settings), objectives=len(settings.objectives)),
-    "local": lambda settings: LocalSearch(settings.population, objectives=len(settings.objectives)),
-    "evosax": lambda settings: Evosax(
-        settings.algorithm.partition(":")[2] or Evosax.name, settings.population, objectives=len(settings.objectives)
-    ),
-    "random": lambda settings: RandomSearch(settings.population),
+    "elitist": lambda settings: Elitist(settings.population, _variation(settings), **_objectives(settings)),
+    "local": lambda settings: LocalSearch(settings.population, **_objectives(settings)),
+    "evosax": lambda settings: Evosax(settings.algorithm.partition(":")[2] or Evosax.name, settings.population, **_objectives(settings)),
+    "random": lambda settings: RandomSearch(settings.population),  # knows no limits
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
@@ -288,6 +314,10 @@ def _place(device: str) -> tuple[str, str]:
     """
     _, host, python = [*device.split(":", 2), "", ""][:3]
     return host, python or "python3"
+
+
+def _objectives(settings: SearchConfig) -> dict[str, Any]:
+    return {"objectives": len(settings.objectives), "limits": settings.upper_limits}
 
 
 def _island(population: int) -> int:

@@ -107,10 +107,10 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
         ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3"]),
-        (
-            "--search.algorithm islands --search.population 30",
-            ["search.population must be a multiple of 4", "got 30: the nearest are 28 and 32"],
-        ),
+        ("--search.algorithm islands --search.population 30", ["must be a multiple of 4", "got 30: the nearest are 28 and 32"]),
+        ("--search.limits mmacs=5", ["unknown objective to limit 'mmacs'; known: error, latency_ms"]),
+        ("--search.limits latency_ms=fast", ["search.limits must be NAME=NUMBER", "got latency_ms=fast"]),
+        ("--search.limits latency_ms=5 --latency-limit-ms 4", ["search.limits", "two limits of latency_ms"]),
         (
             "--profile.device tpu",
             ["unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, onnxruntime, openvino, raptor, raptor_small, ssh"],

@@ -1,5 +1,6 @@
 """What every search algorithm is: a frozen dataclass of settings with init / ask / tell, all pure and jittable."""
 
+import math
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxnas.errors import UserError
@@ -42,6 +43,12 @@ def check_sizes(population: int, objectives: int = 1) -> None:
         raise UserError(f"population must be at least 2, got {population}; set a larger one")
     if objectives < 1:
         raise UserError(f"objectives must be at least 1, got {objectives}; set the number of fitness columns")
+
+
+def check_limits(limits: tuple[float | None, ...], objectives: int) -> None:
+    """Limits are a finite number or None for each objective, or nothing."""
+    if limits and not (len(limits) == objectives and all(limit is None or math.isfinite(limit) for limit in limits)):
+        raise UserError(f"limits must be a finite number or None for each of {objectives} objectives, or none at all, got {limits}")
 
 
 def check_fitness(algorithm: Any, fitness: Fitness) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.variation import Discrete, Variation, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -33,9 +33,9 @@ class RegularizedEvolution:
     Candidates are uniform over the space until `members` live. Then each child descends from the best of `sample` living
     members, drawn with replacement, and always differs from it. The original has one objective and one child at a time;
     here `population` children are bred from the same living members, and with several objectives the best of a sample is
-    the first by non-dominated rank among all living, then by crowding (of one objective: the least). Failed candidates
-    come last. A child that means the same network as an evaluated candidate or an earlier child is mutated again a few
-    times.
+    the first by non-dominated rank among all living, then by crowding (of one objective: the least). Candidates beyond a
+    limit come after those within, by their excess, and failed ones last. A child that means the same network as an evaluated
+    candidate or an earlier child is mutated again a few times.
     """
 
     population: int = 28
@@ -48,10 +48,13 @@ class RegularizedEvolution:
     """The living; at least as many as children."""
     sample: int = 25
     """Members that compete to be a parent."""
+    limits: tuple[float | None, ...] = ()
+    """The most that each objective may be; None, or nothing at all, sets no limit."""
     avoid_duplicates: bool = True
 
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
+        check_limits(self.limits, self.objectives)
         if self.members < self.population:
             raise UserError(f"members must be at least the {self.population} children of a generation, got {self.members}; set more")
         if self.sample < 1:
@@ -84,7 +87,7 @@ class RegularizedEvolution:
         rows = state.evaluated + jnp.arange(self.population, dtype=jnp.int32)
         oldest = rows % self.members
         living = state.fitness.at[oldest].set(fitness.astype(jnp.float32))
-        rank = pareto.rank(living)
+        rank = pareto.rank_within(living, self.limits)
         order = pareto.survivors(rank, pareto.crowding(living, rank), self.members)
         evaluated = state.evaluated + self.population
         return State(

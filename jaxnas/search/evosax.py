@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError, choose
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search import pareto
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.scalarization import SCALARS, extremes, nothing_extreme, scalars
 from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -22,7 +23,8 @@ class State(NamedTuple):
 
     strategy: Any  # evosax's state
     keys: Float[Array, "n genes"]  # random keys of the next candidates
-    extremes: Float[Array, "objectives objectives"]  # of everything seen (scalarization.extremes)
+    front: Fitness  # the best that was seen, the nadir point's; NaN where there is none
+    extremes: Float[Array, "2 objectives"]  # the ideal and the nadir point of everything seen
     key: PRNGKey
     generation: Int[Array, ""]  # generations told so far
 
@@ -37,8 +39,9 @@ class Evosax:
     deviation 1, as nearly all of them do, starts uniform over the space, and no x lies outside.
 
     Several objectives are made one, with the same `weights` for the whole run, and scaled by the ideal point of all seen
-    and an estimate of its nadir point (so the value of a candidate drifts while these still change). evosax is told s /
+    and the nadir point of its front (so the value of a candidate drifts while these still change). evosax is told s /
     (1 + s) of that scalar s, which keeps the order and is below 1; a failed candidate is told 1, worse than every other.
+    Under `limits` a candidate beyond is told 1 + v / (1 + v) of its excess v, and a failed one 2 (Deb 2000).
     Candidates have no parents and may repeat.
     """
 
@@ -52,9 +55,12 @@ class Evosax:
     """Of the objectives; nothing: all count alike."""
     scalar: str = "augmented_tchebycheff"
     """tchebycheff, augmented_tchebycheff or weighted_sum."""
+    limits: tuple[float | None, ...] = ()
+    """The most that each objective may be; None, or nothing at all, sets no limit."""
 
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
+        check_limits(self.limits, self.objectives)
         if self.weights and (len(self.weights) != self.objectives or min(self.weights) < 0 or not sum(self.weights) > 0):
             raise UserError(f"weights must be one per objective, {self.objectives}, 0 or more and not all 0, or none; got {self.weights}")
         choose("evosax algorithm", self.name, known())
@@ -73,14 +79,19 @@ class Evosax:
 
         key, init_key, first_key = jax.random.split(key, 3)
         state, keys = started(init_key, first_key)
-        return State(state, keys, nothing_extreme(self.objectives), key, jnp.int32(0))
+        front = jnp.full((self.population, self.objectives), jnp.nan, jnp.float32)
+        return State(state, keys, front, nothing_extreme(self.objectives), key, jnp.int32(0))
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         return Asked(decoded(space, state.keys), jnp.full((self.population, 2), -1, jnp.int32))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)
-        seen = extremes(state.extremes, fitness.astype(jnp.float32))
+        fitness = fitness.astype(jnp.float32)
+        best = jnp.concatenate([pareto.within(fitness, self.limits), state.front])
+        seen = extremes(state.extremes, best)
+        rank = pareto.rank(best)
+        front = best[pareto.survivors(rank, pareto.crowding(best, rank), self.population)]
         strategy, params = _strategy(self.name, self.population, len(space.genes))
 
         @_one_at_a_time
@@ -95,13 +106,17 @@ class Evosax:
 
         key = jax.random.fold_in(state.key, state.generation)
         new, keys = advanced(key, state.strategy, state.keys, state.generation, fitness, seen)
-        return State(new, keys, seen, state.key, state.generation + 1)
+        return State(new, keys, front, seen, state.key, state.generation + 1)
 
-    def _shaped(self, fitness: Fitness, extremes: Float[Array, "m m"]) -> Float[Array, "n"]:
+    def _shaped(self, fitness: Fitness, extremes: Float[Array, "2 m"]) -> Float[Array, "n"]:
         weights = jnp.asarray(self.weights or (1.0,) * self.objectives, jnp.float32)
         value = scalars(self.scalar, fitness, extremes, weights / weights.sum())
         below = jnp.finfo(jnp.float32).epsneg
-        return jnp.where(jnp.isinf(value), 1.0, jnp.minimum(value / (1 + value), 1 - below))
+        told = jnp.where(jnp.isinf(value), 1.0, jnp.minimum(value / (1 + value), 1 - below))
+        if not self.limits:
+            return told
+        excess = pareto.total_violation(fitness, self.limits)
+        return jnp.where(jnp.isnan(excess), 2.0, jnp.where(excess > 0, 1 + jnp.minimum(excess / (1 + excess), 1 - 2 * below), told))
 
 
 def decoded(space: AnySpace, keys: Float[Array, "n genes"]) -> Genomes:

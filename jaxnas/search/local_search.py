@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.variation import Discrete, hashes, in_memory, nothing_seen, remember, without_duplicates
 from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -44,9 +44,12 @@ class LocalSearch:
     """Candidates per generation, and the most members of a front; at least 2."""
     objectives: int = 2
     """Columns of the fitness."""
+    limits: tuple[float | None, ...] = ()
+    """The most that each objective may be; None, or nothing at all, sets no limit. As long as nothing is within, less excess is better."""
 
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
+        check_limits(self.limits, self.objectives)
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         n = self.population
@@ -75,7 +78,7 @@ class LocalSearch:
         genomes = jnp.concatenate([asked.genomes, state.genomes])
         fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
         rows = jnp.concatenate([state.evaluated + jnp.arange(self.population, dtype=jnp.int32), state.rows])
-        rank = pareto.rank(fitness)
+        rank = pareto.rank_within(fitness, self.limits)
         kept = pareto.survivors(rank, pareto.crowding(fitness, rank), self.population)
         genomes, fitness, rows, rank = (array[kept] for array in (genomes, fitness, rows, rank))
         climbs = (rank == 0) & ~pareto.failed(fitness)

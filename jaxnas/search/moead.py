@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.errors import UserError, choose
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.scalarization import SCALARS, das_dennis, divisions_within, extremes, nothing_extreme, scalars
 from jaxnas.search.variation import Discrete, Variation, check_probabilities, happens, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -23,7 +23,7 @@ class State(NamedTuple):
     genomes: Genomes
     fitness: Fitness
     rows: Int[Array, "n"]  # where the archive has them; -1 before they are evaluated
-    extremes: Float[Array, "objectives objectives"]  # of everything seen (scalarization.extremes)
+    extremes: Float[Array, "2 objectives"]  # the ideal point of everything seen, the nadir point of the last candidates
     key: PRNGKey  # of who mates with whom
     evaluated: Int[Array, ""]  # candidates told so far
     generation: Int[Array, ""]  # generations told so far
@@ -34,8 +34,8 @@ class State(NamedTuple):
 class MOEAD:
     """Splits the front into as many subproblems as there are members, each the search for the best under its own weights.
 
-    The weights are spread evenly (Das & Dennis). Objectives are scaled by the ideal point of everything seen and an
-    estimate of its nadir point, so their units do not matter. The first generation is uniform over the space, one
+    The weights are spread evenly (Das & Dennis). Objectives are scaled by the ideal point of everything seen and the worst
+    of the members and children that are not dominated, so their units do not matter. The first generation is uniform over the space, one
     candidate a subproblem. Later ones: each subproblem breeds one child, from two of its neighbours or, less often, of the
     whole population, and the child takes the place of whatever it is no worse than in the pool that it was bred from.
 
@@ -43,7 +43,8 @@ class MOEAD:
     the ideal and nadir point take all of them in before any is compared; then a subproblem keeps the best of its member
     and the children that are offered to it, which is what replacing one after another comes to. So that a batch is not
     wasted, a child that means the same network as an evaluated candidate or an earlier child is mutated again a few times.
-    A subproblem whose candidate failed is offered every child.
+    A subproblem whose candidate failed is offered every child. Under `limits` the one that exceeds them less is the better
+    one, whatever its value, and only candidates within count for the scale (Jain & Deb 2014).
     """
 
     population: int = 28
@@ -58,12 +59,15 @@ class MOEAD:
     """Subproblems with the nearest weights, itself among them; at most all."""
     locality: float = 0.9
     """Probability that a child is bred from, and offered to, the neighbours only (Li & Zhang 2009)."""
+    limits: tuple[float | None, ...] = ()
+    """The most that each objective may be; None, or nothing at all, sets no limit."""
     avoid_duplicates: bool = True
 
     def __post_init__(self):
         check_sizes(self.population)
         if self.objectives < 2:
             raise UserError(f"objectives of MOEA/D must be at least 2, got {self.objectives}; use evolution for one")
+        check_limits(self.limits, self.objectives)
         if self.neighbours < 2:
             raise UserError(f"neighbours must be at least 2, got {self.neighbours}; set a larger number")
         choose("scalar", self.scalar, SCALARS)
@@ -116,7 +120,7 @@ class MOEAD:
         told = asked.genomes, fitness.astype(jnp.float32), rows
         start = state.generation == 0
         members = jax.tree.map(partial(jnp.where, start), told, (state.genomes, state.fitness, state.rows))
-        seen_extremes = extremes(state.extremes, told[1])
+        seen_extremes = extremes(state.extremes, pareto.within(jnp.concatenate([told[1], members[1]]), self.limits))
         offered = (~start & self._offered(state)) | pareto.failed(members[1])[:, None]
         best, better = self._best(seen_extremes, members[1], told[1], offered)
         genomes, fitness, rows = (
@@ -146,11 +150,15 @@ class MOEAD:
         return ~self._local(state) | jnp.asarray(near)
 
     def _best(
-        self, extremes: Float[Array, "m m"], members: Fitness, children: Fitness, offered: Bool[Array, "subproblems children"]
+        self, extremes: Float[Array, "2 m"], members: Fitness, children: Fitness, offered: Bool[Array, "subproblems children"]
     ) -> tuple[Int[Array, "n"], Bool[Array, "n"]]:
         """The best child offered to each subproblem, of equals the last, and whether it is no worse than the member."""
         weights = jnp.asarray(self.weights)
         values = jnp.where(offered, scalars(self.scalar, children, extremes, weights), jnp.inf)
         own = jax.vmap(lambda member, weight: scalars(self.scalar, member[None], extremes, weight)[0])(members, weights)
+        excess, own_excess = (jnp.nan_to_num(pareto.total_violation(rows, self.limits), nan=jnp.inf) for rows in (children, members))
+        least_excess = jnp.where(jnp.isfinite(values), excess, jnp.inf).min(axis=1)
+        values = jnp.where(excess <= least_excess[:, None], values, jnp.inf)
         least = values.min(axis=1)
-        return self.population - 1 - values[:, ::-1].argmin(axis=1), (least <= own) & jnp.isfinite(least)
+        better = (least_excess < own_excess) | ((least_excess == own_excess) & (least <= own))
+        return self.population - 1 - values[:, ::-1].argmin(axis=1), better & jnp.isfinite(least)

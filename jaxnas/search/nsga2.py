@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt
 
-from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.variation import WORD, Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -54,8 +53,7 @@ class NSGA2:
 
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
-        if self.limits and len(self.limits) != self.objectives:
-            raise UserError(f"limits must be one per objective, {self.objectives}, or none, got {len(self.limits)}")
+        check_limits(self.limits, self.objectives)
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         n = self.population
@@ -93,7 +91,7 @@ class NSGA2:
 
     def selected(self, fitness: Fitness) -> tuple[Int[Array, "n"], Float[Array, "n"], Int[Array, "population"]]:
         """Rank and crowding of each candidate, and which of them are members, best first."""
-        rank = pareto.rank(fitness, pareto.total_violation(fitness, self.limits)) if self.limits else pareto.rank(fitness)
+        rank = pareto.rank_within(fitness, self.limits)
         crowding = pareto.crowding(fitness, rank)
         return rank, crowding, pareto.survivors(rank, crowding, self.population)
 
@@ -107,7 +105,7 @@ def _tournaments(key: PRNGKey, state: State, limits: tuple[float | None, ...]) -
     orders = jax.vmap(lambda draws: pareto.lexsort((draws, 32)))(draws)
     # Neighbours in a random order are two different members, where there are two; so are the winners of most neighbouring tournaments.
     one, other = orders[:, jnp.arange(n + n % 2) % valid].reshape(-1, 2).T
-    violation = pareto.total_violation(state.fitness, limits or (None,) * state.fitness.shape[1])
+    violation = pareto.total_violation(state.fitness, limits)
     wins, loses = (
         pareto.dominates(state.fitness[a], state.fitness[b], violation[a], violation[b]) for a, b in ((other, one), (one, other))
     )

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
-from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_sizes
+from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.search.scalarization import LARGEST, das_dennis, divisions_within
 from jaxnas.search.variation import Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
@@ -52,6 +52,9 @@ class NSGA3:
     (section IV-C), which are kept from generation to generation (Blank, Deb & Roy 2019); where there is no such plane, by
     the worst of the front, and where that has no extent either, by the worst of all. Other than there, extreme points are
     looked for in units of the front's extent, so that the units of the objectives do not matter.
+
+    Under `limits` a candidate beyond one is dominated by every one within, and by those that exceed less; parents then win
+    tournaments of two by their excess, and only candidates within count for the scale (Jain & Deb 2014).
     """
 
     population: int = 28
@@ -62,10 +65,13 @@ class NSGA3:
     """Columns of the fitness."""
     divisions: int | None = None
     """Of each objective's axis by the reference directions (Das & Dennis); None: as many as give no more directions than members."""
+    limits: tuple[float | None, ...] = ()
+    """The most that each objective may be; None, or nothing at all, sets no limit."""
     avoid_duplicates: bool = True
 
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
+        check_limits(self.limits, self.objectives)
         if self.divisions is not None and self.divisions < 1:
             raise UserError(f"divisions must be at least 1, got {self.divisions}; set a larger number, or None")
 
@@ -91,7 +97,9 @@ class NSGA3:
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         pairs_key, cross_key, mutation_key, duplicates_key = jax.random.split(key, 4)
-        children, parents = mated(cross_key, space, self.variation, state.genomes, state.rows, _pairs(pairs_key, state.fitness))
+        children, parents = mated(
+            cross_key, space, self.variation, state.genomes, state.rows, _pairs(pairs_key, state.fitness, self.limits)
+        )
         children = self.variation.mutate(mutation_key, space, children)
         if self.avoid_duplicates:
             children = without_duplicates(duplicates_key, space, self.variation, children, state.seen)
@@ -104,8 +112,8 @@ class NSGA3:
         genomes = jnp.concatenate([asked.genomes, state.genomes])
         fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
         rows = jnp.concatenate([state.evaluated + jnp.arange(self.population, dtype=jnp.int32), state.rows])
-        rank = pareto.rank(fitness)
-        scale, nadir = rescaled(state.scale, fitness, rank == 0)
+        rank = pareto.rank_within(fitness, self.limits)
+        scale, nadir = rescaled(state.scale, pareto.within(fitness, self.limits), rank == 0)
         niche, distance = associated(fitness, scale.ideal, nadir, jnp.asarray(self.directions))
         key = jax.random.fold_in(state.key, state.generation)
         kept = chosen(key, rank, niche, distance, pareto.failed(fitness), len(self.directions), self.population)
@@ -120,12 +128,17 @@ class NSGA3:
         )
 
 
-def _pairs(key: PRNGKey, fitness: Fitness) -> Int[Array, "2 pairs"]:
-    """Members that did not fail (all if all did), each as often as the others, in random pairs."""
+def _pairs(key: PRNGKey, fitness: Fitness, limits: tuple[float | None, ...]) -> Int[Array, "2 pairs"]:
+    """Members that did not fail (all if all did), each as often as the others, in random pairs; under limits who exceeds less wins."""
     n = len(fitness)
     valid = jnp.sum(~pareto.failed(fitness))  # failed members are the last ones
-    order = jax.random.permutation(key, n)[jnp.arange(n + n % 2) % n]
-    return (order % jnp.where(valid > 0, valid, n)).reshape(2, -1)
+    valid = jnp.where(valid > 0, valid, n)
+    order = jax.random.permutation(key, n)[jnp.arange(n + n % 2) % n] % valid
+    if limits:
+        rival = jax.random.permutation(jax.random.fold_in(key, 1), n)[jnp.arange(n + n % 2) % n] % valid
+        excess = pareto.total_violation(fitness, limits)
+        order = jnp.where(excess[rival] < excess[order], rival, order)
+    return order.reshape(2, -1)
 
 
 def rescaled(scale: Scale, fitness: Fitness, front: Bool[Array, "n"]) -> tuple[Scale, Float[Array, "objectives"]]:

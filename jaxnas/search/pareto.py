@@ -4,7 +4,6 @@ Every function is pure, jits and vmaps. Objectives are minimised. A row with a N
 than every other row and equal to the other failed ones.
 """
 
-import math
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, UInt
 
-from jaxnas.errors import UserError
+from jaxnas.search.algorithm import check_limits
 from jaxnas.types import Fitness
 
 Points = Num[Array | np.ndarray, "n objectives"]  # fitness, or whole numbers
@@ -29,15 +28,14 @@ def failed(fitness: Points) -> Bool[Array, "n"]:
 def total_violation(fitness: Fitness, limits: tuple[float | None, ...]) -> Float[Array, "n"]:
     """By how much each row exceeds the limits of its objectives, as shares of them (of 1 where a limit is 0), added up.
 
-    `limits` has a number or None, no limit, for each objective. 0 = feasible, NaN = failed.
+    `limits` has a number or None, no limit, for each objective, or nothing at all. 0 = feasible, NaN = failed.
 
     >>> total_violation(jnp.array([[1.0, 9.0], [3.0, 0.0]]), (2.0, None)).tolist()
     [0.0, 0.5]
     """
-    if len(limits) != fitness.shape[1] or not all(limit is None or math.isfinite(limit) for limit in limits):
-        raise UserError(f"limits must be a finite number or None for each of {fitness.shape[1]} objectives, got {limits}")
+    check_limits(limits, fitness.shape[1])
     total = jnp.where(failed(fitness), jnp.nan, jnp.zeros(fitness.shape[0], fitness.dtype))
-    for values, limit in zip(fitness.T, limits, strict=True):
+    for values, limit in zip(fitness.T, limits or (None,) * fitness.shape[1], strict=True):
         if limit is not None:
             total += jnp.maximum(values - limit, 0) / (abs(limit) or 1.0)
     return total
@@ -64,6 +62,16 @@ def rank(fitness: Points, violation: Float[Array, "n"] | None = None) -> Int[Arr
     keys = [key[order] for key in keys]
     ranks = _rank_two(keys[0], keys[-1]) if len(keys) <= 2 else _rank_many(keys)
     return jnp.zeros_like(ranks).at[order].set(ranks, unique_indices=True, mode="promise_in_bounds")
+
+
+def rank_within(fitness: Fitness, limits: tuple[float | None, ...]) -> Int[Array, "n"]:
+    """The rank under these limits; without any, `rank`."""
+    return rank(fitness, total_violation(fitness, limits)) if limits else rank(fitness)
+
+
+def within(fitness: Fitness, limits: tuple[float | None, ...]) -> Fitness:
+    """The fitness of those within the limits, NaN for the others."""
+    return jnp.where((total_violation(fitness, limits) == 0)[:, None], fitness, jnp.nan) if limits else fitness
 
 
 def _keys(fitness: Points, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:

@@ -32,29 +32,29 @@ def divisions_within(objectives: int, most: int) -> int:
     return next(d for d in itertools.count() if math.comb(d + objectives, objectives - 1) > most)
 
 
-def nothing_extreme(objectives: int) -> Float[Array, "objectives objectives"]:
+def nothing_extreme(objectives: int) -> Float[Array, "2 objectives"]:
     """The extremes before anything was seen."""
-    return jnp.full((objectives, objectives), jnp.inf, jnp.float32)
+    return jnp.stack([jnp.full(objectives, jnp.inf, jnp.float32), jnp.full(objectives, -jnp.inf, jnp.float32)])
 
 
-def extremes(seen: Float[Array, "objectives objectives"], fitness: Fitness) -> Float[Array, "objectives objectives"]:
-    """The pay-off table: row i is the fitness that is least in objective i, and on ties in those that follow it.
+def extremes(seen: Float[Array, "2 objectives"], fitness: Fitness) -> Float[Array, "2 objectives"]:
+    """The ideal point of everything seen, and the nadir point of `fitness`: the worst of its front, or of all where that has no extent.
 
-    Its column minima are the ideal point of everything seen, its maxima an estimate of the nadir point, exact for two
-    objectives. Rows of `fitness` that are not finite do not count.
+    Rows of `fitness` that are not finite do not count. (Of three objectives and more the pay-off table is no estimate of the
+    nadir point: its rows may all be least in the same one.)
     """
-    objectives = fitness.shape[1]
-    rows = jnp.concatenate([seen, jnp.where(jnp.isfinite(fitness).all(axis=1, keepdims=True), fitness, jnp.inf)])
-    first = [jnp.lexsort([rows[:, (i + j) % objectives] for j in reversed(range(objectives))])[0] for i in range(objectives)]
-    return rows[jnp.stack(first)]
+    finite = jnp.isfinite(fitness).all(axis=1, keepdims=True)
+    ideal = jnp.minimum(seen[0], jnp.where(finite, fitness, jnp.inf).min(axis=0))
+    front = pareto.front(jnp.where(finite, fitness, jnp.nan))[:, None]
+    of_front, of_all = (jnp.where(rows, fitness, -jnp.inf).max(axis=0) for rows in (front, finite))
+    return jnp.stack([ideal, jnp.where(of_front > ideal, of_front, of_all)])
 
 
-def unit(fitness: Fitness, extremes: Float[Array, "objectives objectives"]) -> Fitness:
-    """Objectives scaled such that the ideal point of the extremes is 0 and their nadir point 1; NaN in, NaN out."""
-    ideal, nadir = extremes.min(axis=0), extremes.max(axis=0)
-    ideal = jnp.where(jnp.isfinite(ideal), ideal, 0.0)
-    room = nadir - ideal
-    return jnp.clip((fitness - ideal) / jnp.where((room > 0) & jnp.isfinite(room), room, 1.0), 0.0, LARGEST)
+def unit(fitness: Fitness, extremes: Float[Array, "2 objectives"]) -> Fitness:
+    """Objectives scaled such that the ideal point is 0 and the nadir point 1; NaN in, NaN out."""
+    ideal = jnp.where(jnp.isfinite(extremes[0]), extremes[0], 0.0)
+    room = jnp.minimum(extremes[1] - ideal, LARGEST)
+    return jnp.clip((fitness - ideal) / jnp.where(room > 0, room, 1.0), 0.0, LARGEST)
 
 
 def tchebycheff(unit: Float[Array, "*n objectives"], weights: Float[Array, "*k objectives"]) -> Float[Array, "*nk"]:
@@ -76,7 +76,7 @@ SCALARS = {"tchebycheff": tchebycheff, "augmented_tchebycheff": augmented_tcheby
 
 
 def scalars(
-    kind: str, fitness: Fitness, extremes: Float[Array, "objectives objectives"], weights: Float[Array, "*k objectives"]
+    kind: str, fitness: Fitness, extremes: Float[Array, "2 objectives"], weights: Float[Array, "*k objectives"]
 ) -> Float[Array, "*k n"]:
     """What every row of `fitness` is worth under each weight, from 0, less is better; infinity for failed rows only."""
     value = SCALARS[kind](unit(fitness, extremes), weights[..., None, :])

@@ -46,7 +46,7 @@ def check_settings(config: Config) -> None:
             f"search.population x search.generations must be at most {CANDIDATES}, got "
             f"{config.search.population} x {config.search.generations}: lower one of them"
         )
-    make_algorithm(config.search)
+    make_algorithm(config.limited_search)
     _check_objectives(config)
     device = make_device(config.profile)
     if config.search.look_ups and isinstance(device, Modelled):

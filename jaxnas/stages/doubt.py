@@ -103,7 +103,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
 
 def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarray]:
     """The run's search, of error against the latency that a model has it by; returns all that it has come across."""
-    settings = job.config.search
+    settings = job.config.limited_search
     algorithm, latency = make_algorithm(settings), jax.jit(lambda model, genomes: model(genomes))
 
     def under(key: PRNGKey, model: Model) -> np.ndarray:

@@ -16,6 +16,7 @@ from jaxnas.profiling import covering_sample
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_candidates
 from jaxnas.search import pareto
+from jaxnas.search.local_search import moved, moves
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.doubt import ask_device
@@ -34,7 +35,7 @@ def run_search(job: Job) -> bool:
 
 def _run_searches(job: Job) -> bool:
     """Generation by generation; False if both are complete."""
-    settings = job.config.search
+    settings = job.config.limited_search
     searches = {"search": ("candidates.npz", settings), "random": ("random.npz", replace(settings, algorithm="random"))}
     recorded = {file: read_archive(job, file) if job.run.exists(file) else None for file, _ in searches.values()}
     if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
@@ -60,6 +61,11 @@ def read_archive(job: Job, file: str) -> Archive:
     return archive
 
 
+def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
+    """Which candidates have no objective beyond its limit; those that failed are not."""
+    return np.asarray(pareto.total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits) == 0)
+
+
 def is_complete(archive: Archive, settings: SearchConfig) -> bool:
     """Whether all generations are there."""
     return len(archive.fitness) == settings.population * settings.generations
@@ -73,7 +79,7 @@ def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate:
         def save(_: int, archive: Archive) -> None:
             whole = {"network": networks(job.space, archive.genomes)} if is_complete(archive, settings) else {}
             named = {"seed": np.int64(job.config.seed), "objectives": np.array(settings.objectives)}
-            job.run.write_npz(file, **archive._asdict(), **named, **whole)
+            job.run.write_npz(file, **archive._asdict(), feasible=feasible(archive.fitness, settings), **named, **whole)
             advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
 
         archive = search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
@@ -100,14 +106,26 @@ def _log(job: Job, algorithm: str, archive: Archive) -> None:
 
 
 def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
-    """Refuses a latency limit below all that the predictor knows in the space, before hours are spent."""
+    """Refuses a latency limit below the fastest network that can be found by the predictor, before hours are spent."""
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return
-    genomes = covering_sample(jax.random.key(0), job.space, min(1000, job.space.size() // 2))
-    least_ms = float(mlp.predict(predictor, gene_values(job.space, genomes)).min())
+    least_ms = _fastest(job.space, lambda genomes: np.asarray(mlp.predict(predictor, gene_values(job.space, genomes))))
     if least_ms > limit_ms:
         raise UserError(
-            f"latency_limit_ms {limit_ms:g} cannot be reached: the fastest networks of {job.space.name} take {least_ms:.3g} ms; "
-            "raise it, and use another --out"
+            f"latency_limit_ms {limit_ms:g} is below every network of {job.space.name} that was tried: step by step the fastest found is "
+            f"predicted at {least_ms:.3g} ms; raise it, and use another --out"
         )
+
+
+def _fastest(space: Space, latency_ms: Callable[[np.ndarray], np.ndarray]) -> float:
+    """The least latency that is met on the way down from the best of a sample: no other choice of a single gene is faster, ms."""
+    steps = moves(space.sizes)
+    sample = np.asarray(covering_sample(jax.random.key(0), space, min(1000, space.size() // 2)))
+    found = sample[[latency_ms(sample).argmin()]]
+    while True:
+        neighbours = np.concatenate([found, moved(jnp.repeat(found, len(steps), axis=0), steps, space.sizes)])
+        times_ms = latency_ms(neighbours)
+        if times_ms.argmin() == 0:
+            return float(times_ms[0])
+        found = neighbours[[times_ms.argmin()]]

@@ -16,7 +16,7 @@ from jaxnas.search import pareto
 from jaxnas.stages.doubt import in_batches, read_found
 from jaxnas.stages.evaluation import error_evaluator, selection_split
 from jaxnas.stages.job import Job
-from jaxnas.stages.search import is_complete, read_archive
+from jaxnas.stages.search import feasible, is_complete, read_archive
 
 
 class Candidates(NamedTuple):
@@ -78,7 +78,20 @@ def _found(job: Job) -> Candidates:
     if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
         raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     if not settings.look_ups:
-        return Candidates(archive.genomes, archive.fitness, archive.fitness[:, 1])
+        return Candidates(archive.genomes, _within_limits(job, archive.fitness), archive.fitness[:, 1])
     found = read_found(job)
     fitness = np.stack([found.error, found.latency_ms()], axis=1)
-    return Candidates(found.genomes, fitness, np.asarray(found.predicted.mean_ms))
+    return Candidates(found.genomes, _within_limits(job, fitness), np.asarray(found.predicted.mean_ms))
+
+
+def _within_limits(job: Job, fitness: np.ndarray) -> np.ndarray:
+    """The fitness of those within the limits of the search, NaN for the others."""
+    settings = job.config.limited_search
+    kept = feasible(fitness, settings)
+    if settings.limits and not kept.any():
+        least = ", ".join(f"{name}={value:.3g}" for name, value in zip(settings.objectives, np.fmin.reduce(fitness), strict=True))
+        raise UserError(
+            f"no network found is within {' '.join(settings.limits)}, the least of each alone are {least}: "
+            "raise the limits, and use another --out"
+        )
+    return np.where(kept[:, None], fitness, np.nan)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -147,6 +147,25 @@ def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space
     for i, key in enumerate(keys):
         alone = search(algorithm, space, key, lambda genomes: np.asarray(fitness(genomes)), 12)
         assert_identical([np.asarray(array[i]) for array in many], alone)
+
+
+LIMIT = 80.0  # of the first objective of `conflict`: of random candidates one in twelve is below
+
+
+def limited(algorithm):
+    if isinstance(algorithm, Islands):
+        return replace(algorithm, algorithm=limited(algorithm.algorithm))
+    return replace(algorithm, limits=(LIMIT, None))
+
+
+def test_limits_guide_the_search(algorithm, space):
+    if isinstance(algorithm, RandomSearch):
+        pytest.skip("random search knows no limits")
+    shares = []
+    for one in (algorithm, limited(algorithm)):
+        archives = search_many(one, space, jax.random.split(jax.random.key(0), 4), conflict, 12)
+        shares.append(float((archives.fitness[:, 54:, 0] <= LIMIT).mean()))
+    assert shares[1] > 1.2 * shares[0] and shares[1] > 0.25, shares
 
 
 def test_64_bits_change_nothing(algorithm, space):

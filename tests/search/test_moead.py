@@ -2,6 +2,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import moocore
 import numpy as np
 import pytest
 
@@ -10,7 +11,8 @@ from jaxnas.search import scalarization
 from jaxnas.search.algorithm import Asked
 from jaxnas.search.loop import _ask, _init, _tell
 from jaxnas.search.moead import MOEAD
-from jaxnas.search.variation import Discrete
+from jaxnas.search.variation import Discrete, Real
+from jaxnas.spaces.box import Box
 
 nan = jnp.nan
 extremes = jax.jit(scalarization.extremes)
@@ -29,7 +31,7 @@ def line(n):
 
 def one_after_another(algorithm, state, genomes, fitness, rows, local):
     """The update of the paper (step 2.4): a child takes every place in its pool that it is no worse for, then the next child."""
-    seen = extremes(state.extremes, fitness)
+    seen = extremes(state.extremes, np.concatenate([fitness, state.fitness]))
     members = [list(part) for part in (np.asarray(state.genomes), np.asarray(state.fitness), np.asarray(state.rows))]
     for child in range(len(genomes)):
         pool = algorithm.neighbourhood[child] if local[child] else range(algorithm.population)
@@ -105,6 +107,24 @@ def test_the_front_is_found_in_any_units(space):
     first = np.asarray(state.fitness)[:, 0] * 1e3
     assert (np.asarray(state.genomes)[:, 16:].sum(1) <= 3).mean() > 0.5
     assert len(np.unique(first)) > 8
+
+
+def dtlz2(x):
+    """Deb et al. (2005), three objectives: the front is an eighth of the unit sphere."""
+    away = 1 + ((x[:, 2:] - 0.5) ** 2).sum(axis=1)
+    (first, second), around = (x[:, :2] * np.pi / 2).T, away
+    parts = np.cos(first) * np.cos(second), np.cos(first) * np.sin(second), np.sin(first)
+    return np.stack([part * around for part in parts], axis=1).astype(np.float32)
+
+
+def test_three_objectives_are_spread_over_the_whole_front():
+    algorithm, box = MOEAD(28, Real(), objectives=3), Box("dtlz2", (0.0,) * 6, (1.0,) * 6)
+    state = _init(algorithm, jax.random.key(0), box)
+    for generation in range(60):
+        asked = _ask(algorithm, jax.random.key(generation + 1), box, state)
+        state = _tell(algorithm, box, state, asked, dtlz2(np.asarray(asked.genomes)))
+    np.testing.assert_allclose(state.extremes, [[0, 0, 0], [1, 1, 1]], atol=0.1)
+    assert moocore.hypervolume(np.asarray(state.fitness, float), ref=[1.1] * 3) > 0.6  # 0.81 is the whole front's
 
 
 @pytest.mark.parametrize(

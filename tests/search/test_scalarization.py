@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import moocore
 import numpy as np
 import pytest
 from pymoo.decomposition.tchebicheff import Tchebicheff
@@ -26,23 +27,28 @@ def test_the_most_divisions_within_a_number():
     assert divisions_within(1, 9) == 1
 
 
-def test_extremes_are_the_ends_of_everything_seen():
+def test_extremes_are_the_ideal_point_of_everything_and_the_worst_of_the_front():
     draw = np.random.default_rng(0)
-    seen, everything = nothing_extreme(2), np.zeros((0, 2), np.float32)
+    seen, everything = nothing_extreme(3), np.zeros((0, 3), np.float32)
     for _ in range(20):
-        fitness = draw.integers(-9, 9, (5, 2)).astype(np.float32)
-        fitness[draw.random(fitness.shape) < 0.2] = draw.choice([np.nan, np.inf, -np.inf])
+        fitness = draw.integers(-9, 9, (9, 3)).astype(np.float32)
+        fitness[draw.random(fitness.shape) < 0.1] = draw.choice([np.nan, np.inf, -np.inf])
         seen = extremes(seen, fitness)
-        everything = np.concatenate([everything, fitness[np.isfinite(fitness).all(1)]])
-        if len(everything):
-            x, y = everything.T
-            ends = [(x.min(), y[x == x.min()].min()), (x[y == y.min()].min(), y.min())]
-            np.testing.assert_array_equal(seen, ends)
+        finite = fitness[np.isfinite(fitness).all(1)]
+        everything = np.concatenate([everything, finite])
+        np.testing.assert_array_equal(seen[0], everything.min(0))
+        worst = finite[moocore.is_nondominated(finite, keep_weakly=True)].max(0)
+        np.testing.assert_array_equal(seen[1], np.where(worst > seen[0], worst, finite.max(0)))
 
 
-def test_extremes_of_three_objectives_are_not_dominated():
-    fitness = jnp.array([[0.0, 5, 9], [0, 5, 8], [0, 6, 1], [7, 0, 1], [7, 0, 0]])
-    assert extremes(nothing_extreme(3), fitness).tolist() == [[0, 5, 8], [7, 0, 0], [7, 0, 0]]
+def test_no_objective_counts_a_hundredfold_because_it_is_nearly_0_wherever_another_is_least():
+    fitness = jnp.array([[0.0, 1, 0.01], [1, 0, 0.01], [0.01, 1, 0], [0.02, 0.02, 1]])
+    assert extremes(nothing_extreme(3), fitness).tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_extremes_of_a_single_point_are_those_of_all():
+    fitness = jnp.array([[1.0, 1], [3, 2], [2, 4]])
+    assert extremes(nothing_extreme(2), fitness).tolist() == [[1, 1], [3, 4]]
 
 
 def test_units_do_not_matter():
@@ -56,7 +62,7 @@ def test_units_do_not_matter():
 def test_whatever_is_constant_or_infinite_stays_finite():
     fitness = jnp.array([[1.0, 3], [2, 3], [jnp.inf, 3], [1, -jnp.inf], [jnp.nan, 3], [3e38, 3]])
     found = extremes(nothing_extreme(2), fitness)
-    assert found.tolist() == [[1, 3], [1, 3]]
+    assert found.tolist() == [[1, 3], [np.float32(3e38), 3]]
     for kind in scalarization.SCALARS:
         for seen in (found, nothing_extreme(2)):
             value = np.asarray(scalars(kind, fitness, seen, jnp.array([0.0, 1.0])))
@@ -67,7 +73,7 @@ def test_whatever_is_constant_or_infinite_stays_finite():
 def test_scalars_are_pymoos():
     draw = np.random.default_rng(0)
     fitness, weights = draw.random((20, 3)).astype(np.float32), draw.random((7, 3)).astype(np.float32)
-    seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((2, 3))])  # the ideal point 0, the nadir point 1
+    seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((1, 3))])  # the ideal point 0, the nadir point 1
     for kind, peer in (("tchebycheff", Tchebicheff()), ("weighted_sum", WeightedSum())):
         expected = [peer.do(fitness, weight, utopian_point=np.zeros(3), nadir_point=np.ones(3)) for weight in weights]
         np.testing.assert_allclose(scalars(kind, fitness, seen, weights), expected, rtol=1e-5)
