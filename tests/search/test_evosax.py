@@ -73,7 +73,7 @@ def test_random_keys_of_a_box_are_uniform_values():
 def test_what_failed_is_worse_than_everything_and_order_is_kept():
     fitness = jnp.array([[1.0, 1], [0, 3], [3, 0], [1e9, 1e9], [jnp.inf, 0], [jnp.nan, 0]])
     algorithm = Evosax(weights=(2.0, 2.0))
-    seen = jnp.array([[0.0, 3], [3, 0]])
+    seen = jnp.array([[0.0, 0], [3, 3]])
     value = np.asarray(jax.jit(algorithm._shaped)(fitness, seen))
     np.testing.assert_allclose(value[:3], [s / (1 + s) for s in (1 / 6 + 0.05 / 3, 0.525, 0.525)], rtol=1e-5)
     assert (value[:5] < 1).all() and value[5] == 1
