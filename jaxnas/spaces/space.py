@@ -25,13 +25,15 @@ class Gene:
     """One decision: a name and its choices, smallest first. `static` genes change array shapes (resolution).
 
     A gene that `needs` (name, value) matters only where the gene of that name has at least this value: the kernel of a
-    stage's fourth block needs depth 4.
+    stage's fourth block needs depth 4. Choices of an `ordered` gene are alike where they are near each other (widths, kernels);
+    those of another are merely different (operations).
     """
 
     name: str
     choices: tuple[int, ...]
     static: bool = False
     needs: tuple[str, int] | None = None
+    ordered: bool = True
 
 
 class Part(NamedTuple):
@@ -69,6 +71,11 @@ class Space:
     def sizes(self) -> np.ndarray:
         """Number of choices of each gene, int32 (genes,)."""
         return np.array([len(gene.choices) for gene in self.genes], np.int32)
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """Which genes are ordered and have more than two choices, bool (genes,): those that a mutation moves step by step."""
+        return np.array([gene.ordered and len(gene.choices) > 2 for gene in self.genes], bool)
 
     @cached_property
     def smallest(self) -> np.ndarray:
@@ -150,14 +157,19 @@ class Space:
         return jax.random.randint(key, (n, len(self.genes)), 0, jnp.asarray(self.sizes), jnp.int32)
 
     def mutate(self, draws: UInt[Array, "n genes"], genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
-        """Give each masked gene a different value, uniform over the others; genes with one choice stay.
+        """Give each masked gene a different value; genes with one choice stay.
 
-        `draws` are random words of 32 bits, of which the lower 16 decide: even to 2^-16.
+        Of a gene that is not ordered it is uniform over the others; of an ordered one it lies j choices away with a probability
+        that falls as 1/j, up or down alike (harmonic mutation: Doerr, Doerr & Koetzing 2018). `draws` are random words of 32
+        bits, of which the lower 16 decide: even to 2^-16.
         """
         sizes = jnp.asarray(self.sizes)
         others = jnp.maximum(sizes - 1, 1).astype(jnp.uint32)
         moved = genomes + 1 + (((draws & 0xFFFF) * others) >> 16).astype(jnp.int32)
-        return jnp.where(mask & (sizes > 1), jnp.where(moved >= sizes, moved - sizes, moved), genomes)
+        moved = jnp.where(moved >= sizes, moved - sizes, moved)
+        if self.steps.any():
+            moved = jnp.where(jnp.asarray(self.steps), _stepped(draws, genomes, sizes), moved)
+        return jnp.where(mask & (sizes > 1), moved, genomes)
 
     def encode(self, network: Mapping[str, int]) -> np.ndarray:
         """The genome of `{gene name: value}`; names every gene whose value is missing or impossible."""
@@ -176,6 +188,16 @@ class Space:
         if genome.shape != self.sizes.shape or (genome < 0).any() or (genome >= self.sizes).any():
             raise UserError(f"a genome of {self.name} has {len(self.genes)} indices below {self.sizes.tolist()}, got {genome.tolist()}")
         return {gene.name: gene.choices[int(i)] for gene, i in zip(self.genes, genome, strict=True)}
+
+
+def _stepped(draws: UInt[Array, "n genes"], genomes: Genomes, sizes: Int[Array, "genes"]) -> Genomes:
+    """A bit decides up or down where there is room on both sides, 15 bits the way: the logarithm of the step is uniform."""
+    below, above = genomes, sizes - 1 - genomes
+    up = (above > 0) & ((below == 0) | (draws & 1 == 1))
+    room = jnp.where(up, above, below).astype(jnp.float32)
+    share = ((draws >> 1) & 0x7FFF).astype(jnp.float32) / 2**15
+    step = jnp.clip(jnp.floor(jnp.exp(share * jnp.log(room + 1))), 1, jnp.maximum(room, 1)).astype(jnp.int32)
+    return genomes + jnp.where(up, step, -step)
 
 
 def _needed(gene: Gene) -> int:

@@ -51,10 +51,23 @@ def test_mutation_changes_exactly_the_masked_free_genes(space):
     assert ((mutated >= 0) & (mutated < space.sizes)).all()
 
 
-def test_mutation_reaches_every_other_value_evenly(space):
+def mutants(space):
+    """Of choices 0, 1, 2, 0 of genes of 1, 2, 5 and 3 choices."""
     genomes = jnp.full((4000, 4), jnp.array([0, 1, 2, 0]), jnp.int32)
-    draws = jax.random.bits(jax.random.key(2), genomes.shape)
-    mutated = np.asarray(jax.jit(space.mutate)(draws, genomes, jnp.ones(genomes.shape, bool)))
+    draws = jax.random.bits(jax.random.key(2), genomes.shape, jnp.uint32)
+    return np.asarray(jax.jit(space.mutate)(draws, genomes, jnp.ones(genomes.shape, bool)))
+
+
+def test_mutation_of_an_ordered_gene_prefers_near_values(space):
+    mutated = mutants(space)
+    near = np.log(2) / np.log(3)  # of two steps the first
+    assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
+    np.testing.assert_allclose(np.bincount(mutated[:, 2]) / 2000, [1 - near, near, 0, near, 1 - near], atol=0.05)
+    np.testing.assert_allclose(np.bincount(mutated[:, 3]) / 4000, [0, near, 1 - near], atol=0.03)
+
+
+def test_mutation_of_any_other_gene_reaches_every_other_value_evenly(space):
+    mutated = mutants(replace(space, genes=tuple(replace(gene, ordered=False) for gene in space.genes)))
     assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
     counts = np.bincount(mutated[:, 2], minlength=5)
     assert counts[2] == 0 and np.delete(counts, 2).min() > 850
