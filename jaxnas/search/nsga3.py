@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 from jaxnas.errors import UserError
 from jaxnas.search import pareto
 from jaxnas.search.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
-from jaxnas.search.scalarization import LARGEST, das_dennis, divisions_within
+from jaxnas.search.scalarization import LARGEST, das_dennis, two_layers
 from jaxnas.search.variation import Discrete, Variation, mated, nothing_seen, remember, without_duplicates
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -64,7 +64,8 @@ class NSGA3:
     objectives: int = 2
     """Columns of the fitness."""
     divisions: int | None = None
-    """Of each objective's axis by the reference directions (Das & Dennis); None: as many as give no more directions than members."""
+    """Of each objective's axis by the reference directions (Das & Dennis); None: as many as give no more directions than members,
+    with a second layer inside where none of them lies within (`scalarization.two_layers`)."""
     limits: tuple[float | None, ...] = ()
     """The most that each objective may be; None, or nothing at all, sets no limit."""
     avoid_duplicates: bool = True
@@ -78,7 +79,8 @@ class NSGA3:
     @cached_property
     def directions(self) -> Float[np.ndarray, "directions objectives"]:
         """The reference directions, of length 1."""
-        directions = das_dennis(self.objectives, self.divisions or max(divisions_within(self.objectives, self.population), 1))
+        m = self.objectives
+        directions = das_dennis(m, self.divisions) if self.divisions else two_layers(m, self.population)
         return directions / (directions**2).sum(axis=1, keepdims=True) ** 0.5
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:

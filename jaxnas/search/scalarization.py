@@ -32,6 +32,19 @@ def divisions_within(objectives: int, most: int) -> int:
     return next(d for d in itertools.count() if math.comb(d + objectives, objectives - 1) > most)
 
 
+def two_layers(objectives: int, most: int) -> Float[np.ndarray, "directions objectives"]:
+    """Evenly spread directions, at most `most` (but one for each axis); where all lie on the edge, half-way inside a second layer.
+
+    Deb & Jain 2014, section V: with fewer divisions than objectives every direction has a 0.
+    """
+    divisions = max(divisions_within(objectives, most), 1)
+    outer = das_dennis(objectives, divisions)
+    inner = divisions_within(objectives, most - len(outer)) if divisions < objectives and most > len(outer) else 0
+    if not inner:
+        return outer
+    return np.concatenate([outer, das_dennis(objectives, inner) / 2 + np.float32(0.5 / objectives)])
+
+
 def nothing_extreme(objectives: int) -> Float[Array, "2 objectives"]:
     """The extremes before anything was seen."""
     return jnp.stack([jnp.full(objectives, jnp.inf, jnp.float32), jnp.full(objectives, -jnp.inf, jnp.float32)])

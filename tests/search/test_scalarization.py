@@ -8,7 +8,7 @@ from pymoo.decomposition.weighted_sum import WeightedSum
 from pymoo.util.ref_dirs import get_reference_directions
 
 from jaxnas.search import scalarization
-from jaxnas.search.scalarization import das_dennis, divisions_within, nothing_extreme
+from jaxnas.search.scalarization import das_dennis, divisions_within, nothing_extreme, two_layers
 
 extremes = jax.jit(scalarization.extremes)
 unit = jax.jit(scalarization.unit)
@@ -19,6 +19,15 @@ scalars = jax.jit(scalarization.scalars, static_argnums=0)
 def test_directions_are_pymoos(objectives, divisions):
     expected = get_reference_directions("das-dennis", objectives, n_partitions=divisions)
     np.testing.assert_allclose(das_dennis(objectives, divisions), expected, atol=1e-7)
+
+
+def test_a_second_layer_lies_inside_where_the_first_does_not():
+    for objectives, most, expected in ((3, 100, 91), (5, 100, 85), (8, 100, 72)):
+        directions = two_layers(objectives, most)
+        assert len(directions) == expected
+        np.testing.assert_allclose(directions.sum(axis=1), 1, rtol=1e-6)
+        assert (directions > 0).all(axis=1).any()
+    assert len(two_layers(5, 70)) == 70 and len(two_layers(3, 2)) == 3  # no room for a second
 
 
 def test_the_most_divisions_within_a_number():
