@@ -83,7 +83,7 @@ def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) ->
     kept = np.isfinite(searched) & np.isfinite(unseen)
     before, after = float(searched[kept].mean()), float(unseen[kept].mean())
     return (
-        f"Before fine-tuning, the {int(kept.sum())} networks of the front were right on "
+        f"Before fine-tuning, networks of the front, {int(kept.sum())} in all, were right on "
         f"{words.percent(before)} of the images that the search ranked them on, and on "
         f"{words.percent(after)} of the {held_out} held out: the search is optimistic by "
         f"{100 * (before - after):.1f} percentage points. Those above were chosen on the images held out."

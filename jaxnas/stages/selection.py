@@ -44,7 +44,7 @@ def candidates_to_choose(job: Job) -> Candidates:
     if np.isnan(error).all():
         raise UserError(f"no network of the front in {job.run.root} gives finite answers on the images held out: use another --out")
     log(
-        f"finetune: {len(error)} networks on the front, on average {1 - np.nanmean(searched):.1%} right on the images searched, "
+        f"finetune: networks on the front: {len(error)}, on average {1 - np.nanmean(searched):.1%} right on the images searched, "
         f"{1 - np.nanmean(error):.1%} on the {len(split)} held out for choosing"
     )
     return Candidates(front.genomes, np.stack([error, *costs], axis=1), front.predicted_ms)
