@@ -214,7 +214,7 @@ def test_hostile_names_are_text(text):
         "commonest class is right on 74.8 % of the test images",
         "The limit is 0.4 ms. Kept by the median of A, B and C, by 99 % of the runs of B and C.",
         "As int8, A, B and C take 2.00, 2.00 and 2.00 times as long as in float32.",
-        "networks of the front, 2 in all, were right on 85.0 % of the images that the search ranked them on, and on 82.0 % of the 200 held out",
+        "2 in all, were right on 85.0 % of the images that the search ranked them on, and on 82.0 % of the 200 held out",
         "optimistic by 3.0 percentage points",
         "The search: 200 candidates, 100 different networks",
         "more than random sampling, with one seed</b>",
