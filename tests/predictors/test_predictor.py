@@ -25,7 +25,7 @@ def method(request, space, latency_ms):
         return METHODS[request.param]
     table = jnp.asarray(latency_ms(np.eye(31, dtype=np.int32)) / latency_ms(np.zeros((1, 31), np.int32)) - 1, jnp.float32)
     known = jax.tree_util.Partial(lambda table, genomes: jnp.exp(genomes @ table), table)
-    return Transfer(learn(jax.random.key(0), space, [known], gene_values), own=1.0, noise=0.01)
+    return Transfer(learn(jax.random.key(0), space, [known], gene_values), own=(1.0,), noise=(0.01,))
 
 
 @pytest.fixture(scope="module")

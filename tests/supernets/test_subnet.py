@@ -10,7 +10,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.supernets import subnet as subnet_module
 from jaxnas.supernets.norm import EPSILON
-from jaxnas.supernets.subnet import Subnet, fold, forward
+from jaxnas.supernets.subnet import Arrays, Subnet, fold, forward
 from jaxnas.workload import Op
 
 ACTIVATIONS = {
@@ -249,7 +249,7 @@ def test_the_arrays_are_leaves_and_the_operators_are_structure():
 @pytest.mark.parametrize(("groups", "c_out"), [(2, 4), (4, 8)], ids=["grouped", "several filters a channel"])
 def test_grouped_convolutions_are_refused_where_they_would_be_computed(groups, c_out):
     op = Op("conv", "mb1/grouped", (-1,), 5, 5, 4, c_out, kernel=3, groups=groups)
-    weights = {op.path: {"kernel": jnp.ones((3, 3, 4 // groups, c_out))}}
+    weights: Arrays = {op.path: {"kernel": jnp.ones((3, 3, 4 // groups, c_out))}}
     with pytest.raises(UserError, match=rf"mb1/grouped: only ordinary .* got {groups} groups of 4 channels in and {c_out} out"):
         jax.eval_shape(lambda images: forward((op,), weights, images), jnp.ones((2, 5, 5, 4)))
 
