@@ -91,7 +91,8 @@ class ProfileConfig:
     """A network whose two fastest rounds differ by more than 3 % is measured again, in up to so many more rounds."""
     until: float | None = None
     """Measure batch after batch, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
-    no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way."""
+    no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way. Test subnets
+    neither choose what is measured nor end it."""
     seconds: float = 0.1
     """Time spent on each measurement. One whose two halves differ by more than 10 % is made again, and after five times refused."""
 

@@ -127,18 +127,19 @@ def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
 
 
 def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str, np.ndarray]], Step]:
-    """What the sitting wants after these rows. Fresh networks are validation and test in turn; the others train the predictor.
+    """What the sitting wants after these rows. Of three fresh networks two are for validation, one is for test; others train.
 
-    A network whose rounds are not all there is not measured yet: it is still in the batch that the earlier ones led to.
+    The sitting does not see the latencies of test networks, so that they neither choose what is measured nor end it. A network
+    whose rounds are not all there is not measured yet: it is still in the batch that the earlier ones led to.
     """
     whole = [some for some in by_genome(rows).values() if len(some) >= job.config.profile.rounds]
     with reading(job.run, "measurements.csv"):
         genomes = np.array([some[0]["genome"].split() for some in whole], np.int32).reshape(len(whole), len(job.space.genes))
-    latency_ms = [latency_of(some) for some in whole]
+    latency_ms = [np.nan if some[0]["split"] == "test" else latency_of(some) for some in whole]
     fresh = np.array([some[0]["split"] != "train" for some in whole], bool)
     step = _sitting(job).step(job.key("plan"), genomes, np.array(latency_ms, np.float64), fresh)
-    odd = (fresh.sum() + np.cumsum(step.fresh)) % 2 == 1
-    splits = np.where(step.fresh, np.where(odd, "validation", "test"), "train")
+    third = (fresh.sum() + np.cumsum(step.fresh)) % 3 == 2
+    splits = np.where(step.fresh, np.where(third, "test", "validation"), "train")
     return list(zip(splits.tolist(), step.genomes, strict=True)), step
 
 

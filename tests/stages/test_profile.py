@@ -6,13 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
+from jaxnas import profiling
 from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
 from jaxnas.hardware.npu_memory import load
+from jaxnas.profiling import Sitting, Step
 from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
+from jaxnas.stages.profile import _growing_plan, read_measurements
+from jaxnas.stages.settings import recorded_settings
 
 SITTING = ("--profile.train", 20, "--profile.validation", 12, "--profile.test", 12, "--profile.rounds", 2, "--predict.steps", 300)
 
@@ -36,8 +40,28 @@ def test_batches_follow_one_another_and_every_network_has_its_rounds(sat):
     assert turns == [*["0"] * 22, *["1"] * 22, *["0"] * 20, *["1"] * 20, "0", "0", "1", "1"]
     splits = [row["split"] for row in rows if row["round"] == "0"]
     assert splits[:22] == ["train"] * 22
-    assert splits[22:42] == ["validation", "train", "test", "train"] * 5
-    assert (splits.count("validation"), splits.count("test")) == (6, 5)
+    assert splits[22:42:2] == [*["validation", "test", "validation"] * 3, "validation"]
+    assert splits[23:42:2] == ["train"] * 10
+    assert (splits.count("validation"), splits.count("test")) == (7, 4)
+
+
+def test_what_the_test_networks_take_decides_nothing(sat, micro, monkeypatch):
+    """The sitting is a function of what it is given, and is given no latency of a test network."""
+    given = []
+
+    def step(sitting, key, genomes, latency_ms, fresh):
+        given.append((latency_ms, fresh))
+        return Step(genomes[:0], fresh[:0], np.nan, "over")
+
+    monkeypatch.setattr(Sitting, "step", step)
+    load_config(str(micro))  # which makes its space known
+    with RunDirectory(sat) as run:
+        rows = read_measurements(run)
+        _growing_plan(open_job(run, recorded_settings(run)), rows)
+    splits = np.array([row["split"] for row in rows if row["round"] == "0"])
+    [(latency_ms, fresh)] = given
+    np.testing.assert_array_equal(np.isnan(latency_ms), splits == "test")
+    np.testing.assert_array_equal(fresh, splits != "train")
 
 
 def test_it_says_how_many_measurements_it_took_and_why(sat):
@@ -77,7 +101,8 @@ def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, 
 
 
 @pytest.mark.slow
-def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path):
+def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path, monkeypatch):
+    monkeypatch.setattr(profiling, "LOSS", -1.0)  # no front is settled, which would end it before twenty networks are for validation
     run = shutil.copytree(sat, tmp_path / "run")
     for file in ("measurements.csv", "config.json"):
         (run / file).unlink()
@@ -87,7 +112,7 @@ def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path):
         directory.write_json("config.json", config)
     code, errors = cli("profile", run)
     assert code == 0 and any("the error on fresh subnets is " in line and "at most 90.0%" in line for line in errors)
-    assert len({row["genome"] for row in rows_of(run)}) == 80  # two batches: the first with twenty fresh networks
+    assert len({row["genome"] for row in rows_of(run)}) == 100  # three batches: the first with twenty for validation
 
 
 @pytest.mark.parametrize("until", ["3", "0%", "100%", "-1%", "x%"])
