@@ -158,8 +158,8 @@ class SearchConfig:
                 found[name] = float(value)
             except ValueError:
                 found[name] = math.nan
-            if not math.isfinite(found[name]):
-                raise UserError(f"search.limits must be NAME=NUMBER, got {text}: write {name}=20")
+            if not 0 < found[name] < math.inf:
+                raise UserError(f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20")
         return tuple(map(found.get, self.objectives)) if found else ()
 
 
@@ -264,8 +264,9 @@ DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tf
 
 
 def make_algorithm(settings: SearchConfig) -> Algorithm:
-    """The algorithm that `settings.algorithm` names; what follows a colon is for the algorithm to read."""
-    return choose("algorithm", settings.algorithm.partition(":")[0], ALGORITHMS)(settings)
+    """The algorithm that `settings.algorithm` names; a name after a colon is one of evosax's."""
+    name = "evosax" if settings.algorithm.startswith("evosax:") else settings.algorithm
+    return choose("algorithm", name, ALGORITHMS)(settings)
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:

@@ -109,7 +109,9 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3"]),
         ("--search.algorithm islands --search.population 30", ["must be a multiple of 4", "got 30: the nearest are 28 and 32"]),
         ("--search.limits mmacs=5", ["unknown objective to limit 'mmacs'; known: error, latency_ms"]),
+        ("--search.algorithm nsga2:PSO", ["unknown algorithm 'nsga2:PSO'; known: elitist"]),
         ("--search.limits latency_ms=fast", ["search.limits must be NAME=NUMBER", "got latency_ms=fast"]),
+        ("--search.limits latency_ms=-1", ["search.limits must be NAME=NUMBER, a number above 0, got latency_ms=-1"]),
         ("--search.limits latency_ms=5 --latency-limit-ms 4", ["search.limits", "two limits of latency_ms"]),
         (
             "--profile.device tpu",

@@ -59,11 +59,21 @@ def recommended(networks: Sequence[Measured], within: float, limit_ms: float | N
     """
     allowed = [one for one in networks if limit_ms is None or one.ms <= limit_ms]
     if not allowed:
-        return min(networks, key=lambda one: one.ms)
-    best = max(allowed, key=lambda one: (one.accuracy, -one.ms))
+        return min(networks, key=_by_time)
+    best = min(allowed, key=_by_accuracy)
     close = [one for one in allowed if best.accuracy - one.accuracy <= within and not more_accurate(best, one)]
-    fastest = min(close, key=lambda one: one.ms)
-    return max((one for one in close if not faster(fastest, one)), key=lambda one: (one.accuracy, -one.ms))
+    close = [one for one in allowed if one.accuracy >= min(other.accuracy for other in close)]  # the tests of pairs follow no order
+    fastest = min(close, key=_by_time)
+    as_fast_ms = max(one.ms for one in close if not faster(fastest, one))
+    return min((one for one in close if one.ms <= as_fast_ms), key=_by_accuracy)
+
+
+def _by_accuracy(one: Measured) -> tuple[float, float]:
+    return -one.accuracy, one.ms
+
+
+def _by_time(one: Measured) -> tuple[float, float]:
+    return one.ms, -one.accuracy
 
 
 def advice(networks: Sequence[Measured], within: float, limit_ms: float | None, commonest: float) -> str:

@@ -58,10 +58,16 @@ READERS = (
         lambda config: config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh", "hailo8l"),
     ),
     Reader(
-        _all("search", "crossover", "mutation"),
+        ("search.crossover",),
         "search.algorithm",
-        "nsga2, nsga3, moead, islands, evolution or elitist",
-        lambda config: config.search.algorithm.partition(":")[0] not in ("local", "random", "evosax"),
+        "nsga2, nsga3, moead, islands or elitist",
+        lambda config: config.search.algorithm in ("nsga2", "nsga3", "moead", "islands", "elitist"),
+    ),
+    Reader(
+        ("search.mutation",),
+        "search.algorithm",
+        "nsga2, nsga3, moead or islands",
+        lambda config: config.search.algorithm in ("nsga2", "nsga3", "moead", "islands"),
     ),
     Reader(
         _all("search.hybrid", "share", "halvings", *OPTIMIZER),

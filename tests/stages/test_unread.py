@@ -71,6 +71,15 @@ def test_every_name_of_the_table_is_a_setting():
     assert {name for reader in READERS for name in (*reader.settings, reader.choice)} <= known
 
 
+@pytest.mark.parametrize("algorithm", ["evolution", "elitist"])
+def test_mutations_that_are_certain_have_no_probability(algorithm):
+    settings = Config("x", search=SearchConfig(algorithm, mutation=0.9))
+    with pytest.raises(UserError, match=f"search.mutation 0.9 is not read with search.algorithm '{algorithm}'"):
+        check_read(settings)
+    crossed = replace(settings, search=SearchConfig(algorithm, crossover=0.1))
+    assert (without_unread(crossed) == crossed) == (algorithm == "elitist")
+
+
 def test_settings_that_are_read_stay():
     assert without_unread(READING) == READING and only_read(READING, replace(READING, seed=3)) == READING
 
