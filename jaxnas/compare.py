@@ -67,7 +67,10 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
     if seeds < 2:
         raise UserError(f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual")
     searched = None if problem is None else problem()
-    algorithms = choose_algorithms(names, config.search, None if searched is None else len(searched.objectives))
+    search = replace(config.search, limits=())
+    algorithms = choose_algorithms(names, search, None if searched is None else len(searched.objectives))
+    if config.limited_search.limits:
+        log("compare: the searches have no limits here, for the hypervolume counts the whole front")
     if searched is None:
         _check_earlier(config, RunDirectory(out))
     else:
@@ -83,7 +86,7 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
         searched = searched or _of_run(run, config, whole)
         if not run.exists("config.json"):
             run.write_json("config.json", asdict(config))
-        compare_searches(run, searched, algorithms, config.search, range(config.seed, config.seed + seeds))
+        compare_searches(run, searched, algorithms, search, range(config.seed, config.seed + seeds))
         table = write_comparison(run)
     print(table)
     log(f"compare: {run.path('compare/compare.html')}")

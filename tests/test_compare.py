@@ -356,6 +356,10 @@ def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
     before = RunDirectory("run").read_bytes("compare/compare.npz")
     assert cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, "--out", "run")[0] == 0
     assert RunDirectory("run").read_bytes("compare/compare.npz") == before
+    limited = ("--search.limits", "error=0.001", "--out", "limited")
+    code, lines = cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, *limited)
+    assert code == 0 and any("the searches have no limits here" in line for line in lines), lines
+    assert RunDirectory("limited").read_bytes("compare/compare.npz") == before
 
 
 @pytest.fixture
