@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnas import signals
 from jaxnas.arguments import CHIP_COMMANDS, parse
-from jaxnas.errors import UserError, check_path, how_to_install
+from jaxnas.errors import UserError, check_path, how_to_install, one_line
 
 if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
     from jaxnas.config import Config
@@ -44,7 +44,7 @@ def told(program: Callable[[], int]) -> int:
         with signals.listening():
             return program()
     except UserError as error:
-        print(f"jaxnas: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"jaxnas: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         number = signal.SIGTERM if isinstance(stop, signals.Terminated) else signal.SIGINT

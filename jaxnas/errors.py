@@ -17,6 +17,11 @@ class UserError(Exception):
     """
 
 
+def one_line(text: str) -> str:
+    """A text that may hold what strangers wrote, as one line of printable characters: nothing in it is obeyed by a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
     """`known[name]`, or a `UserError` that lists the known names."""
     if name not in known:

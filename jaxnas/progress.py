@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from jaxnas.errors import one_line
+
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 10.0
 _WAIT_SECONDS = 30.0  # between lines while the first step is awaited
@@ -19,7 +21,7 @@ _WAIT_SECONDS = 30.0  # between lines while the first step is awaited
 def log(message: str) -> None:
     """Print one plain line; above the bar, where there is one. Elsewhere than on a terminal it begins with date and time."""
     stamp = "" if sys.stderr.isatty() else strftime("%Y-%m-%d %H:%M:%S ")
-    print(stamp + message, file=sys.stderr, flush=True)
+    print(stamp + one_line(message), file=sys.stderr, flush=True)
 
 
 @contextmanager

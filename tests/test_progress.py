@@ -145,3 +145,8 @@ def test_a_terminal_gets_a_bar():
     assert re.search(r"train \[a\] ━+\S* *40/40  \S+/s  ETA 0:00  loss=0\.025", plain)
     assert "10/40  compiling 0:01" in plain
     assert plain.index("10/40") < plain.index("half way") < plain.index("40/40")
+
+
+def test_what_strangers_wrote_stays_one_printable_line(capsys):
+    log("weights of \x1b]0;owned\x07 classes\r\nas\u2028named")
+    assert capsys.readouterr().err == f"{STAMP}weights of ]0;owned classes as named\n"

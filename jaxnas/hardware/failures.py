@@ -6,6 +6,8 @@ says nothing about a network, so nobody may record it as the network's: see hard
 
 import builtins
 
+from jaxnas import errors
+
 LONGEST = 600  # characters of a failure
 # The device, or the software that drives it, was not there.
 EQUIPMENT = ("no device", "no hailortcli", "missing SDK", "missing library", "missing ONNX Runtime", "version", "architecture", "machine")
@@ -37,8 +39,7 @@ def is_doubtful(failure: str) -> bool:
 
 def one_line(text: str) -> str:
     """A text that a foreign program wrote, as one line of printable characters that is not endless."""
-    words = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * LONGEST]).split()
-    return " ".join(words)[:LONGEST]
+    return errors.one_line(text[: 2 * LONGEST])[:LONGEST]
 
 
 def describe(error: Exception) -> str:

@@ -11,6 +11,7 @@ from jaxnas.stages.evaluation import divided
 from jaxnas.stages.job import Job
 
 SHOWN = 10  # classes without an image that are named
+LONGEST = 60  # characters of a class's name that are shown
 
 
 def run_data(job: Job) -> bool:
@@ -70,4 +71,4 @@ def _log(data: Dataset, splits: dict[str, Split]) -> None:
         log(f"data: {which}: number the classes from 0, without gaps")
     sizes = _class_sizes(data, splits["test"])
     commonest = int(np.argmax(sizes))
-    log(f"data: always answering {data.class_names[commonest]}, the commonest class, is right on {max(sizes) / sum(sizes):.1%} of test")
+    log(f"data: always answering {data.class_names[commonest][:LONGEST]}, the commonest class, is right on {max(sizes) / sum(sizes):.1%} of test")

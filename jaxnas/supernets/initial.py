@@ -46,7 +46,7 @@ def _look_trained(name: str, net: Supernet, class_names: tuple[str, ...]) -> Ori
         numbered = all(one.isdigit() for one in theirs)
         same = "which have numbers for names, so whether they are the same cannot be checked" if numbered else "the same ones"
         return Origin(False, (f"classifier of {name} kept: {len(theirs)} classes, {same}",), prepared)
-    shown = ", ".join(theirs[:3]) + ", ..." * (len(theirs) > 3)
+    shown = ", ".join(one[:40] for one in theirs[:3]) + ", ..." * (len(theirs) > 3)
     return Origin(
         True, (f"fresh classifier: {name} tells apart {len(theirs)} classes ({shown}), not the {len(class_names)} of the data",), prepared
     )
