@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import io
 import logging
@@ -63,6 +64,7 @@ def _main(arguments: list[str]) -> int:
     if out is not None:
         check_path("--out", out)
     _silence_libraries()
+    _import_jax()
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
     before = load_config(experiment)
@@ -71,6 +73,9 @@ def _main(arguments: list[str]) -> int:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _start_jax()
     _keep_compiled_programs()
+    from jaxnas.stages.unread import only_read
+
+    config = only_read(config, before)
     if command == "compare":
         from jaxnas.compare import run_compare
 
@@ -78,10 +83,17 @@ def _main(arguments: list[str]) -> int:
         run_compare(config, out, names, known.seeds, load_problem(experiment))
     else:
         from jaxnas.pipeline import STAGES, run_stages
-        from jaxnas.stages.unread import only_read
 
-        run_stages(list(STAGES) if command == "run" else [command], only_read(config, before), out)
+        run_stages(list(STAGES) if command == "run" else [command], config, out)
     return 0
+
+
+def _import_jax() -> None:
+    """JAX reads its environment variables when it is imported."""
+    try:
+        importlib.import_module("jax")
+    except ValueError as error:
+        raise UserError(f"JAX cannot start ({error}): mend or unset that variable") from error
 
 
 def _start_jax() -> None:

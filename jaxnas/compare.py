@@ -29,6 +29,7 @@ from jaxnas.stages.evaluation import evaluator
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading
 from jaxnas.stages.predict import read_predictor
 from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
+from jaxnas.stages.unread import check_read, without_unread
 from jaxnas.store import digest, source_digest
 
 NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
@@ -64,6 +65,7 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
     predictor of the run.
     """
     check_settings(config)
+    _check_read(config, names)
     if seeds < 2:
         raise UserError(f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual")
     searched = None if problem is None else problem()
@@ -90,6 +92,14 @@ def run_compare(config: Config, out: str, names: Sequence[str], seeds: int, prob
         table = write_comparison(run)
     print(table)
     log(f"compare: {run.path('compare/compare.html')}")
+
+
+def _check_read(config: Config, names: Sequence[str]) -> None:
+    """Refuses settings that nothing reads, neither the experiment's own algorithm nor one of those compared."""
+    searches = [replace(config.search, algorithm=name) for name in (config.search.algorithm, *names)]
+    each = [replace(config, search=search) for search in searches]
+    if not any(without_unread(one) == one for one in each):
+        check_read(config)
 
 
 def _check_earlier(config: Config, run: RunDirectory) -> None:

@@ -17,9 +17,14 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """A text that may hold what strangers wrote, as one line that no terminal obeys: spaces where letters are not printable."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def one_line(text: str) -> str:
-    """A text that may hold what strangers wrote, as one line of printable characters: nothing in it is obeyed by a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    """The same with single spaces."""
+    return " ".join(printable(text).split())
 
 
 def choose(kind: str, name: str, known: Mapping[str, T]) -> T:

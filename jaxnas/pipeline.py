@@ -88,6 +88,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
 
 def _draw_report(run: RunDirectory, config: Config) -> None:
     """Draw the report from the run's files alone, wherever the images and the device may be."""
+    check_read(config)
     _check_earlier("report", run)
     with run:
         check_same_settings(run, config)

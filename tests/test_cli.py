@@ -255,12 +255,19 @@ def test_help_and_version_load_no_jax(arguments):
     assert process.stdout.splitlines()[-1] == "[]" and process.stdout.startswith(("usage: jaxnas", f"jaxnas {version('jaxnas')}"))
 
 
-def test_a_platform_that_jax_has_not_got_is_one_line(micro, tmp_path):
+@pytest.mark.parametrize(
+    "variable, value, said",
+    [
+        ("JAX_PLATFORMS", "nonesuch", "JAX finds no platform nonesuch: unset JAX_PLATFORMS, or run `pip install -e '.[gpu]'`"),
+        ("JAX_ENABLE_X64", "maybe", "JAX cannot start (invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'): mend or unset"),
+    ],
+)
+def test_a_variable_that_jax_cannot_obey_is_one_line(micro, tmp_path, variable, value, said):
     command = [sys.executable, "-m", "jaxnas.cli", "data", str(micro), "--out", str(tmp_path / "run")]
-    process = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "nonesuch"}, capture_output=True, text=True)
+    process = subprocess.run(command, env=os.environ | {variable: value}, capture_output=True, text=True)
     assert process.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = process.stderr.splitlines()
-    assert line.startswith("jaxnas: JAX finds no platform nonesuch: unset JAX_PLATFORMS, or run `pip install -e '.[gpu]'`")
+    assert line.startswith(f"jaxnas: {said}")
 
 
 def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):

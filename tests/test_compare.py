@@ -322,6 +322,8 @@ def test_a_run_that_lacks_something_is_told_what(cli, micro, run_copy, tmp_path)
         ("--algorithms random", ["one other than random"]),
         ("--seeds 1", ["--seeds must be at least 2, got 1"]),
         ("--seeds many", ["--seeds", "many"]),
+        ("--data-dir pictures", ["data.data_dir 'pictures' is not read with data.source 'digits'"]),
+        ("--algorithms elitist,local --search.mutation 0.9 --search.algorithm local", ["search.mutation 0.9 is not read"]),
         ("--train.epochs 2", ["train.epochs 1 -> 2"]),
         ("--seed 3", ["seed 0 -> 3"]),
     ],

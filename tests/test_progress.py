@@ -149,4 +149,4 @@ def test_a_terminal_gets_a_bar():
 
 def test_what_strangers_wrote_stays_one_printable_line(capsys):
     log("weights of \x1b]0;owned\x07 classes\r\nas\u2028named")
-    assert capsys.readouterr().err == f"{STAMP}weights of ]0;owned classes as named\n"
+    assert capsys.readouterr().err == f"{STAMP}weights of  ]0;owned  classes  as named\n"

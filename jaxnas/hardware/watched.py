@@ -4,9 +4,10 @@ A board that was unplugged, a driver that was upgraded or a host that hangs fail
 failures is the network's. So the equipment's failures end the run, which the same command continues once it is mended.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement
@@ -57,11 +58,11 @@ class Watched:
 
     def _asked(self, model: ExportedModel) -> Measurement:
         """Neither a measurement nor a failure of a device that is not there."""
-        measurement = self.device.measure(model)
+        measurement = _sensible(self.device.measure(model))
         for _ in range(ATTEMPTS - 1):
             if measurement.lost:
                 time.sleep(PAUSE_S)
-                measurement = self.device.measure(model)
+                measurement = _sensible(self.device.measure(model))
         if measurement.lost:
             raise self._stopped(f"is lost, at {ATTEMPTS} attempts", measurement)
         return measurement
@@ -83,3 +84,10 @@ class Watched:
     def _stopped(self, what: str, measurement: Measurement) -> UserError:
         advice = "nothing of it is recorded as the network's; mend the device and run the same command again"
         return UserError(f"the device {self.name} {what} ({measurement.failure}): {advice}")
+
+
+def _sensible(measurement: Measurement) -> Measurement:
+    """The measurement; a failure where it has none and its latency is none either."""
+    if measurement.failure or 0 < measurement.latency_ms < math.inf:
+        return measurement
+    return replace(measurement, latency_ms=math.nan, failure=f"answer: a latency of {measurement.latency_ms} ms")

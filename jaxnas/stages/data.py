@@ -71,4 +71,5 @@ def _log(data: Dataset, splits: dict[str, Split]) -> None:
         log(f"data: {which}: number the classes from 0, without gaps")
     sizes = _class_sizes(data, splits["test"])
     commonest = int(np.argmax(sizes))
-    log(f"data: always answering {data.class_names[commonest][:LONGEST]}, the commonest class, is right on {max(sizes) / sum(sizes):.1%} of test")
+    name = data.class_names[commonest][:LONGEST]
+    log(f"data: always answering {name}, the commonest class, is right on {max(sizes) / sum(sizes):.1%} of test")

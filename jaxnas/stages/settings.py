@@ -8,6 +8,7 @@ the space all its choices in space.json.
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
@@ -93,7 +94,9 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
     if not run.exists("config.json"):
         return
     old, new = _flat(recorded_settings(run)), _flat(config)
-    _refuse(run, {name: (old[name], new[name]) for name in new if name not in (*PLACES, *OF_NO_EFFECT) and old[name] != new[name]})
+    changes = {name: (old[name], new[name]) for name in new if name not in OF_NO_EFFECT and old[name] != new[name]}
+    if not changes.keys() <= set(PLACES):  # a place is named beside them, as the reason why its own settings differ
+        _refuse(run, changes)
 
 
 def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
@@ -179,7 +182,8 @@ def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
     said = ", ".join(_change(name, was, now) for name, (was, now) in changes.items())
     advice = "use another --out, or restore them"
     if run.exists("supernet.npz") and all(name.split(".")[0] in AFTER_TRAINING for name in changes):
-        advice = f"restore them, or keep the training in a new run: --out NEW --weights {run.root}/supernet.npz --train.epochs 0"
+        weights = shlex.quote(f"{run.root}/supernet.npz")
+        advice = f"restore them, or keep the training in a new run: --out NEW --weights {weights} --train.epochs 0"
     raise UserError(f"{run.root} was made with other settings: {said}; {advice}")
 
 

@@ -47,6 +47,24 @@ def test_a_network_that_fails_by_itself_is_a_result():
     assert toy.asked == ["a"]
 
 
+class Senseless(Toy):
+    """Where the test says a number, that is the latency."""
+
+    def measure(self, model):
+        latency_ms = self.answers.pop(0) if self.answers else 1.0
+        return Measurement("toy", latency_ms, 1.0, 1.0, 20, 1, "toy 1")
+
+
+@pytest.mark.parametrize("latency_ms", [np.nan, np.inf, -1.0, 0.0])
+def test_a_latency_that_is_none_is_no_measurement(latency_ms):
+    device = Watched(Senseless(1.0, latency_ms))
+    assert device.measure(model("a")).latency_ms == 1.0
+    found = device.measure(model("b"))
+    assert found.failure == f"answer: a latency of {latency_ms} ms" and np.isnan(found.latency_ms)
+    with pytest.raises(UserError, match="does not run any more what it ran before"):
+        Watched(Senseless(latency_ms, latency_ms), lambda: model("a")).measure(model("b"))
+
+
 def test_a_device_that_comes_back_has_lost_nothing():
     toy = Toy(LOST, ConnectionError("gone"))
     assert Watched(toy).measure(model("a")).failure == ""

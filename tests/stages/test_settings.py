@@ -111,3 +111,13 @@ def test_damaged_settings_are_named(cli, micro, run_copy, text):
     (run_copy / "config.json").write_text(text)
     code, (line,) = cli("report", micro, "--out", run_copy)
     assert code == 2 and "corrupt" in line and "config.json" in line
+
+
+def test_a_device_that_differs_is_named_beside_the_settings_that_it_leaves_unread(cli, micro, tmp_path):
+    run = tmp_path / "a run"
+    assert cli("data", micro, "--out", run)[0] == 0
+    code, (line,) = cli("data", run, "--profile.device", "raptor")
+    assert code == 2 and 'profile.device "onnxruntime" -> "raptor", profile.seconds 0.001 -> 0.1' in line
+    (run / "supernet.npz").touch()
+    code, (line,) = cli("data", run, "--finetune.epochs", "3")
+    assert code == 2 and f"--weights '{run}/supernet.npz' --train.epochs 0" in line
