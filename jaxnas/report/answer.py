@@ -108,16 +108,16 @@ def _compared(one: Measured, take: Measured, limit_ms: float | None) -> str:
     return f"{one.letter} is {points:.1f} percentage points more accurate and takes {words.significant(one.ms)} ms{over}."
 
 
-def labels(networks: Sequence[Measured], i: int) -> list[str]:
-    """What the i-th network is among all by its measured figures."""
+def labels(networks: Sequence[Measured], i: int, said: str = "measured") -> list[str]:
+    """What the i-th network is among all by its figures, whose latencies are said to be measured or simulated."""
     mine, better = networks[i], dominating(networks, i)
-    said = []
+    found = []
     if any(one.accuracy < mine.accuracy for one in networks) and mine.accuracy == max(one.accuracy for one in networks):
-        said.append("most accurate on test")
+        found.append("most accurate on test")
     if any(one.ms > mine.ms for one in networks) and mine.ms == min(one.ms for one in networks):
-        said.append("fastest measured")
+        found.append(f"fastest {said}")
     if better:
         clear = [one for one in better if more_accurate(one, mine) or faster(one, mine)]
         noise = "" if clear else ", within the noise"
-        said.append(f"dominated by {words.listed([one.letter for one in better])}{noise}")
-    return said
+        found.append(f"dominated by {words.listed([one.letter for one in better])}{noise}")
+    return found

@@ -81,6 +81,8 @@ def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) ->
         )
     searched, unseen = (1 - selection[f"{split}_error"] for split in ("search", "selection"))
     kept = np.isfinite(searched) & np.isfinite(unseen)
+    if not kept.any():
+        return "None of the front's networks could be evaluated on the images held out."
     before, after = float(searched[kept].mean()), float(unseen[kept].mean())
     return (
         f"Before fine-tuning, networks of the front, {int(kept.sum())} in all, were right on "

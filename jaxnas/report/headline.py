@@ -26,7 +26,7 @@ def answer(
         text = advice(known, within, limit_ms, least)
     return {
         "text": text,
-        "labels": {one.letter: labels(known, i) for i, one in enumerate(known)},
+        "labels": {one["letter"]: [] for one in networks} | {one.letter: labels(known, i, said) for i, one in enumerate(known)},
         "cautions": [
             *_limit(run, config, networks, said),
             *_errors(run, config, data),

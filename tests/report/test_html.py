@@ -317,6 +317,19 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path, file):
         write_report(run)
 
 
+@pytest.mark.parametrize("failed", [1, 3])
+def test_networks_that_the_device_did_not_run_are_said_to_be_unmeasured(tmp_path, failed):
+    run = make_run(tmp_path)
+    rows = run.read_csv("verified.csv")
+    for row in rows[:failed]:
+        row |= {name: "nan" for name in row if name.endswith("_ms") and name != "predicted_ms"}
+    write_csv(run.path("verified.csv"), rows)
+    text = " ".join(write_report(run).read_text().split())
+    assert text.count("test accuracy, latency not measured</b>") == failed
+    assert ("No network could be measured" in text) == (failed == 3) and ("Take B" in text) == (failed == 1)
+    assert "nan" not in re.sub(r"<svg.*?</svg>|<style.*?</style>", "", text)
+
+
 def test_a_network_that_was_not_verified_is_an_error(tmp_path):
     run = make_run(tmp_path)
     lines = (tmp_path / "verified.csv").read_text().splitlines(keepends=True)
@@ -362,4 +375,4 @@ def test_what_a_model_said_is_not_called_measured(tmp_path):
     text = write_report(run).read_text()
     assert "Simulated ms of A, C: extrapolated." in text
     assert "ms simulated</b>" in text and "No device was measured" in text and "off by a tenth" in text
-    assert "ms measured</b>" not in text and "Latencies called measured" not in text
+    assert "ms measured</b>" not in text and "Latencies called measured" not in text and "fastest measured" not in text
