@@ -218,7 +218,7 @@ def _notes(sizes: Sizes, peers: Any) -> dict[str, str]:
     paces = ", ".join(f"{pace.generations} generations at population {pace.population}" for pace in sizes.paces)
     return {
         "time per generation": f"whole runs of int31 over their generations, the initial one included, as many on every side: {paces}",
-        "operators on int31": "jaxnas uniform crossover and reset mutation; pymoo SBX and polynomial mutation, rounded; evox the same, "
+        "operators on int31": "jaxnas uniform crossover and harmonic mutation; pymoo SBX and polynomial mutation, rounded; evox the same, "
         "rounded where evaluated; DEAP uniform crossover and reset: they differ",
         "duplicates": "pymoo refills, jaxnas mutates again; evox and DEAP keep theirs",
         "whole run": f"zdt1, population {sizes.population}, {sizes.generations} generations; pymoo takes {sizes.seeds} times as long for "
