@@ -27,6 +27,12 @@ READERS = (
     Reader(("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"),
     Reader(("data.search_images",), "data.source", "digits or tfds:NAME", lambda config: _source(config) != "npz"),
     Reader(
+        _all("data.augmentation", "crop", "flip"),
+        "finetune.epochs",
+        "1 and more (or train.epochs or search.hybrid.epochs)",
+        lambda config: config.finetune.epochs + config.train.epochs + config.search.hybrid.epochs > 0,
+    ),
+    Reader(
         _all("train", "method", "random_subnets", "candidates", "warmup_epochs", "dropout", "drop_connect", "precision")
         + _all("train", "accumulate", "checkpoint_every", *OPTIMIZER),
         "train.epochs",

@@ -34,12 +34,14 @@ CASES = [pytest.param(reader, name, id=f"{name} {reader.choice}") for reader in 
 def other(name):
     """A value of the setting that is not its default."""
     default = setting(DEFAULTS, name)
-    return {int: 5, float: 0.123}.get(type(default), "other")
+    return {int: 5, float: 0.123, bool: True}.get(type(default), "other")
 
 
 def read(name):
     """Settings under which this one, changed, is read."""
     value = "best_up" if name == "train.method" else other(name)
+    if name.startswith("data.augmentation"):  # which all that trains reads
+        return changed(replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value)
     return changed(replace(READING, train=TrainConfig("best_up" if name == "train.candidates" else "sandwich")), name, value)
 
 
@@ -61,7 +63,7 @@ def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
     switched = only_read(changed(before, reader.choice, UNREAD[reader.choice]), before)
     assert setting(switched, name) == setting(DEFAULTS, name)
     check_read(switched)
-    given = changed(switched, name, {int: 7, float: 0.456}.get(type(other(name)), "another"))
+    given = changed(switched, name, {int: 7, float: 0.456, bool: True}.get(type(other(name)), "another"))
     with pytest.raises(UserError, match=name):
         check_read(only_read(given, before))
 
