@@ -63,7 +63,9 @@ def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
     switched = only_read(changed(before, reader.choice, UNREAD[reader.choice]), before)
     assert setting(switched, name) == setting(DEFAULTS, name)
     check_read(switched)
-    given = changed(switched, name, {int: 7, float: 0.456, bool: True}.get(type(other(name)), "another"))
+    if type(other(name)) is bool:
+        return  # it has no third value
+    given = changed(switched, name, {int: 7, float: 0.456}.get(type(other(name)), "another"))
     with pytest.raises(UserError, match=name):
         check_read(only_read(given, before))
 
