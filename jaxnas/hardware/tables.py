@@ -1,6 +1,7 @@
 """Objectives looked up in a table file: benchmarks of whole spaces, where every genome was measured once for all."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def load(path: Path | str, column: str, space: Space, unit: str = "", genomes: s
     """
     if math.prod(space.sizes.tolist()) > LARGEST:
         raise UserError(f"space {space.name} has more than {LARGEST} genomes, too many for a table: use a predictor")
-    rows, figures = _read(Path(path).expanduser(), column, genomes, space)
+    rows, figures = _read(Path(os.path.expanduser(path)), column, genomes, space)
     values = np.full(space.sizes, np.nan, np.float32)
     values[tuple(rows.T)] = figures
     return Table(column, unit, jnp.asarray(values))

@@ -8,6 +8,8 @@ from jaxnas.run_directory import RunDirectory
 Arrays = dict[str, np.ndarray]
 
 EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}  # kinds of NumPy's
+SELECTED = {"genomes": "iu", "search_error": "f", "selection_error": "f"}
+ANSWERS = {"names": "U", "labels": "iu", "float32": "i", "int8": "i"}
 DOUBT = {"error": "f", "mean_ms": "f", "low_ms": "f", "high_ms": "f", "measured_ms": "f", "measured": "b"}
 
 
@@ -43,6 +45,45 @@ def read_doubt(run: RunDirectory) -> Arrays:
         _check_fitness(arrays["mean_ms"][:, None])
         if not np.isfinite(arrays["measured_ms"][arrays["measured"]]).any():
             raise ValueError("no network that was measured")
+    return arrays
+
+
+def read_selection(run: RunDirectory) -> Arrays | None:
+    """selection.npz: the front's networks with their errors on two splits, as shares.
+
+    None where no images were held out.
+    """
+    if not run.exists("selection.npz"):
+        return None
+    arrays = run.read_npz("selection.npz")
+    with reading(run, "selection.npz"):
+        _check_kinds(arrays, SELECTED)
+        shapes = [arrays[name].shape for name in SELECTED]
+        n = len(arrays["genomes"])
+        if not n or arrays["genomes"].ndim != 2 or shapes[1:] != [(n,), (n,)]:
+            raise ValueError(f"arrays of shapes {shapes}, not networks")
+        _check_genomes(arrays["genomes"])
+        errors = np.stack([arrays["search_error"], arrays["selection_error"]], axis=1)
+        _check_fitness(errors)
+        if not (np.isnan(errors) | ((errors >= 0) & (errors <= 1))).all():
+            raise ValueError("errors that are no shares")
+    return arrays
+
+
+def read_answers(run: RunDirectory) -> Arrays:
+    """answers.npz: each chosen network's class for every test image, -1 where it has no model.
+
+    {} for older runs, which have none.
+    """
+    if not run.exists("answers.npz"):
+        return {}
+    arrays = run.read_npz("answers.npz")
+    with reading(run, "answers.npz"):
+        _check_kinds(arrays, ANSWERS)
+        shapes = [arrays[name].shape for name in ANSWERS]
+        each = (len(arrays["names"]), len(arrays["labels"]))
+        if not all(each) or shapes != [each[:1], each[1:], each, each]:
+            raise ValueError(f"arrays of shapes {shapes}, not answers")
     return arrays
 
 

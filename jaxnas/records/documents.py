@@ -33,13 +33,35 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
         for split, sizes in _named(data.get("class_sizes", {})).items():  # older runs have none
             if not isinstance(sizes, list) or not sizes or not all(type(size) is int and size >= 0 for size in sizes):
                 raise TypeError(f"class_sizes of {split} must be a list of counts")
+        _number({"selection": 0} | data, "selection")  # older runs have none
     return data
 
 
 def read_environment(run: RunDirectory) -> dict[str, Any]:
     """environment.json: the machine and its versions."""
     with reading(run, "environment.json"):
-        return _named(run.read_json("environment.json"))
+        environment = _named(run.read_json("environment.json"))
+        for name in environment:
+            _string(environment, name)
+    return environment
+
+
+def read_inputs(run: RunDirectory) -> dict[str, Any]:
+    """inputs.json: the folder where the run began, and digests of its files.
+
+    {} for older runs, which have none.
+    """
+    if not run.exists("inputs.json"):
+        return {}
+    with reading(run, "inputs.json"):
+        inputs = _named(run.read_json("inputs.json"))
+        for name in ("folder", "device"):
+            _text(inputs, name)
+        if inputs["weights"] is not None:
+            _text(inputs, "weights")
+        if "\0" in inputs["folder"]:
+            raise ValueError("folder holds a NUL")
+    return inputs
 
 
 def read_quality(run: RunDirectory) -> dict[str, dict[str, Any]]:
@@ -113,7 +135,13 @@ def _named(value: Any) -> dict[str, Any]:
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
-    if not isinstance(record[name], str) or not record[name]:
+    if not _string(record, name):
+        raise ValueError(f"{name} must not be empty")
+    return record[name]
+
+
+def _string(record: Mapping[str, Any], name: str) -> str:
+    if not isinstance(record[name], str):
         raise TypeError(f"{name} must be text, got {record[name]!r}")
     return record[name]
 

@@ -42,6 +42,8 @@ def _check_archives(run: RunDirectory) -> None:
                 raise ValueError(f"{found} objectives, where the settings name {columns}")
     if run.exists("doubt.npz"):
         archives.read_doubt(run)
+    archives.read_selection(run)
+    archives.read_answers(run)
 
 
 @contextmanager

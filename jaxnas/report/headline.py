@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxnas.records.archives import read_selection
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
 from jaxnas.report.networks import measured
@@ -33,7 +34,7 @@ def answer(
             *filter(None, [cautions.about_int8(networks)]),
         ],
         "optimism": cautions.about_optimism(
-            run.read_npz("selection.npz") if run.exists("selection.npz") else None,
+            read_selection(run),
             data["selection"],
         ),
         "by_median": any(math.isfinite(one["median_ms"]) for one in networks),

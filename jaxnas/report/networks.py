@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from jaxnas.errors import UserError
+from jaxnas.records.archives import read_answers
 from jaxnas.report import plots, words
 from jaxnas.report.answer import MEDIAN_NOISE, Measured
 from jaxnas.run_directory import RunDirectory
@@ -86,7 +87,7 @@ def _network(letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], ima
 
 def measured(run: RunDirectory, networks: list[dict[str, Any]]) -> list[Measured]:
     """The networks whose accuracy and latency are known, for the comparison."""
-    answers = run.read_npz("answers.npz") if run.exists("answers.npz") else {}
+    answers = read_answers(run)
     return [
         Measured(
             one["letter"],

@@ -18,6 +18,7 @@ from jaxnas.config import Config
 from jaxnas.errors import UserError
 from jaxnas.hardware import npu_memory
 from jaxnas.line_files import plain
+from jaxnas.records.documents import read_inputs
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_types
@@ -55,17 +56,14 @@ def read_config(folder: Path) -> Config:
     try:
         config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         check_types(config)
-        return without_unread(_located(config, _begun_in(folder)))
+        return without_unread(_located(config, _begun_in(RunDirectory(folder))))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UserError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder} is no run directory that can be taken up ({what}): name an experiment file") from error
 
 
-def _begun_in(folder: Path) -> Path:
-    try:
-        return Path(json.loads((folder / "inputs.json").read_text(encoding="utf-8"))["folder"])
-    except FileNotFoundError:  # an older run
-        return Path()
+def _begun_in(run: RunDirectory) -> Path:
+    return Path(read_inputs(run).get("folder", ""))
 
 
 def _located(config: Config, folder: Path) -> Config:
@@ -84,7 +82,7 @@ def _located(config: Config, folder: Path) -> Config:
 
 def _from(folder: Path, path: str) -> str:
     """The path itself, or from that folder on if it is there alone."""
-    if Path(path).expanduser().exists() or not (folder / path).exists():
+    if os.path.exists(os.path.expanduser(path)) or not os.path.exists(folder / path):
         return path
     return str(folder / path)
 
@@ -105,9 +103,9 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
     config, structure, moved = without_unread(config), plain(space_settings(space)), False
     if run.exists("config.json"):
         recorded = recorded_settings(run)
-        before = _inputs(run)
+        before = read_inputs(run)
         _refuse(run, {**_other_inputs(recorded, config, before, inputs), **_other_space(run, recorded, config, structure)})
-        moved = without_unread(_located(recorded, _begun_in(run.root))) != config
+        moved = without_unread(_located(recorded, _begun_in(run))) != config
         inputs["weights"] = inputs["weights"] or before.get("weights")
     if moved or not run.exists("config.json"):
         run.write_json("config.json", asdict(config))
@@ -118,17 +116,15 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
 
 
 def recorded_settings(run: RunDirectory) -> Config:
-    """The settings of a run as it recorded them."""
-    with reading(run, "config.json"):
-        return config_from(run.read_json("config.json"))
-
-
-def _inputs(run: RunDirectory) -> dict[str, Any]:
-    """What inputs.json holds; older runs have none."""
-    if not run.exists("inputs.json"):
-        return {}
-    with reading(run, "inputs.json"):
-        return dict(run.read_json("inputs.json"))
+    """The settings of a run as it recorded them; a `UserError` where config.json is damaged, or another program's."""
+    try:
+        return config_from(json.loads(run.read_bytes("config.json")))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"corrupt: {run.path('config.json')} ({what[:200]}) holds no settings of jaxnas; "
+            "if this is a run, restore it, else use another --out"
+        ) from error
 
 
 def _other_inputs(old: Config, new: Config, before: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

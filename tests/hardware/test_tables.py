@@ -100,8 +100,9 @@ def test_rows_that_are_no_genomes(write, changes, message):
 
 
 def test_files_that_cannot_be_read(write, tmp_path):
-    with pytest.raises(UserError, match="no such table; check the path"):
-        load(tmp_path / "none.npz", "latency_ms", SPACE)
+    for path in (tmp_path / "none.npz", "~nobody-of-this-name/none.npz"):
+        with pytest.raises(UserError, match="no such table; check the path"):
+            load(path, "latency_ms", SPACE)
     (tmp_path / "text.npz").write_text("latency 3 ms")
     np.save(tmp_path / "array.npy", MS)
     whole = write().read_bytes()

@@ -13,6 +13,7 @@ from jaxnas.run_directory import RunDirectory
 DAMAGED = ("", "{", "null", "[]", "5", "[" * 100_000, "\0" * 40, '"x"', "NaN", "1" * 5000)
 LEAVES = {
     "data.json": ["test", "class_names", "mean", "fingerprint"],
+    "environment.json": [],
     "predictor.json": ["train", "test/pearson", "validation/count"],
     "chosen.json": ["0/name", "0/role", "0/macs", "1/genome", "0/network", "1/search_accuracy", "0/predicted_ms"],
 }
@@ -54,6 +55,9 @@ def test_documents(spoil, run_copy):
                 if value is None:
                     del place[last]
                 spoil(file, json.dumps(whole).encode())
+    for file, leaf, value in (("environment.json", "jax", 5), ("data.json", "selection", "many")):
+        whole = json.loads((run_copy / file).read_text())
+        spoil(file, json.dumps({**whole, leaf: value}).encode())
 
 
 def test_tables(spoil, run_copy):
@@ -80,6 +84,21 @@ def test_arrays(spoil, run_copy, tmp_path):
             spoil("candidates.npz", (tmp_path / "wrong.npz").read_bytes())
         np.savez(tmp_path / "wrong.npz", **{key: value for key, value in right.items() if key != name})
         spoil("random.npz", (tmp_path / "wrong.npz").read_bytes())
+
+
+def test_arrays_of_networks_chosen(spoil, run_copy, tmp_path):
+    for file in ("selection.npz", "answers.npz"):
+        with np.load(run_copy / file) as archive:
+            right = dict(archive)
+        for name, array in right.items():
+            for wrong in (array.astype(complex) if array.dtype.kind != "U" else array.astype("S"), array[:0], array[None], None):
+                arrays = {key: value for key, value in {**right, name: wrong}.items() if value is not None}
+                np.savez(tmp_path / "wrong.npz", **arrays)
+                spoil(file, (tmp_path / "wrong.npz").read_bytes())
+        spoil(file, b"")
+    with np.load(run_copy / "selection.npz") as archive:
+        np.savez(tmp_path / "wrong.npz", **{**archive, "selection_error": archive["selection_error"] - 2})
+    spoil("selection.npz", (tmp_path / "wrong.npz").read_bytes())
 
 
 def test_what_does_not_go_together_is_said(tmp_path):

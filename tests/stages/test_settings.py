@@ -52,6 +52,8 @@ def test_a_run_is_taken_up_wherever_it_and_its_files_lie(cli, micro, inputs, tmp
     assert code == 2 and "cannot read the device chip.toml" in lines[-1]
     assert cli("data", moved, *named(elsewhere)) == (0, ["data: done before"])
     assert cli("data", moved) == (0, ["data: done before"])  # the new places are known now
+    code, lines = cli("data", moved, "--data.source", "npz:~nobody-of-this-name/images.npz")
+    assert code == 2 and len(lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,3 +123,21 @@ def test_a_device_that_differs_is_named_beside_the_settings_that_it_leaves_unrea
     (run / "supernet.npz").touch()
     code, (line,) = cli("data", run, "--finetune.epochs", "3")
     assert code == 2 and f"--weights '{run}/supernet.npz' --train.epochs 0" in line
+
+
+@pytest.mark.parametrize("text", ['{"my": 1}', "null"])
+def test_another_programs_config_is_no_run(cli, micro, tmp_path, text):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text(text)
+    code, lines = cli("data", micro, "--out", foreign)
+    assert code == 2 and len(lines) == 1 and "holds no settings of jaxnas" in lines[0] and lines[0].endswith("use another --out")
+    assert (foreign / "config.json").read_text() == text and [path.name for path in foreign.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "5", '{"folder": 5}', '{"folder": "", "weights": null, "device": "x"}', "[" * 100_000])
+def test_a_damaged_inputs_file_is_named(cli, micro, run_copy, text):
+    (run_copy / "inputs.json").write_text(text)
+    for arguments in (["data", run_copy], ["data", micro, "--out", run_copy]):
+        code, lines = cli(*arguments)
+        assert code == 2 and len(lines) == 1 and f"corrupt: {run_copy}/inputs.json" in lines[0]
