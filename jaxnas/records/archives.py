@@ -8,6 +8,7 @@ from jaxnas.run_directory import RunDirectory
 Arrays = dict[str, np.ndarray]
 
 EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}  # kinds of NumPy's
+YOUNGER = {"network": "iu", "feasible": "b"}  # which older runs lack
 SELECTED = {"genomes": "iu", "search_error": "f", "selection_error": "f"}
 ANSWERS = {"names": "U", "labels": "iu", "float32": "i", "int8": "i"}
 DOUBT = {"error": "f", "mean_ms": "f", "low_ms": "f", "high_ms": "f", "measured_ms": "f", "measured": "b"}
@@ -29,6 +30,10 @@ def read_candidates(run: RunDirectory, file: str) -> Arrays:
             raise ValueError("generations that do not follow each other")
         if not ((arrays["parents"] >= -1) & (arrays["parents"] < n)).all():
             raise ValueError("parents that are no candidates")
+        younger = {name: kind for name, kind in YOUNGER.items() if name in arrays}
+        _check_kinds(arrays, younger)
+        if any(arrays[name].shape != (n,) for name in younger):
+            raise ValueError(f"{' or '.join(younger)} not of each candidate")
     return arrays
 
 

@@ -84,6 +84,9 @@ def test_arrays(spoil, run_copy, tmp_path):
             spoil("candidates.npz", (tmp_path / "wrong.npz").read_bytes())
         np.savez(tmp_path / "wrong.npz", **{key: value for key, value in right.items() if key != name})
         spoil("random.npz", (tmp_path / "wrong.npz").read_bytes())
+    for name in ("network", "feasible"):
+        np.savez(tmp_path / "wrong.npz", **{**right, name: right[name][:-1]})
+        spoil("candidates.npz", (tmp_path / "wrong.npz").read_bytes())
 
 
 def test_arrays_of_networks_chosen(spoil, run_copy, tmp_path):
