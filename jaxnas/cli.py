@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnas import signals
 from jaxnas.arguments import CHIP_COMMANDS, parse
-from jaxnas.errors import UserError, check_path, how_to_install, one_line
+from jaxnas.errors import FULL, UserError, check_path, how_to_install, one_line, silence
 
 if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
     from jaxnas.config import Config
@@ -33,17 +33,28 @@ SETTINGS = "Settings of this experiment, all of which can be overridden as below
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `jaxnas` command; returns the exit code."""
+    _open_streams()
     code = told(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
     if arguments is None and code > 128:
         signals.end(code)
     return code
 
 
+def _open_streams() -> None:
+    """Standard streams that the caller has closed lead to nowhere; a file that takes their place would be written into."""
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(lowest)
+    sys.stdout, sys.stderr = (stream or os.fdopen(number, "w") for number, stream in ((1, sys.stdout), (2, sys.stderr)))
+
+
 def told(program: Callable[[], int]) -> int:
     """A program's exit code; what its user can mend is one line, and 2."""
     try:
         with signals.listening():
-            return program()
+            code = program()
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"jaxnas: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -52,8 +63,14 @@ def told(program: Callable[[], int]) -> int:
         print(signals.ending(number), file=sys.stderr)
         return 128 + number
     except BrokenPipeError:  # --help | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        silence(sys.stdout)
+        return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        silence(sys.stdout)  # files have errors of their own
+        print(f"jaxnas: cannot print: {error.strerror}; free some space, then run the same command again", file=sys.stderr)
+        return 2
 
 
 def _main(arguments: list[str]) -> int:

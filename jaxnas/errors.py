@@ -3,10 +3,11 @@
 import errno
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from contextlib import suppress
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -27,6 +28,12 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def silence(stream: TextIO) -> None:
+    """Let a stream that cannot be written any more write to nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
     """`known[name]`, or a `UserError` that lists the known names."""
     if name not in known:
@@ -37,7 +44,7 @@ def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
 def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError:
     """The error of a file that the system refuses: `cannot write PATH: No space left on device; free some space, ...`."""
     advice = "check the path and the disk"
-    if error.errno in _FULL:
+    if error.errno in FULL:
         advice = "free some space"
     elif error.errno in _FORBIDDEN:
         advice = "check its permissions"

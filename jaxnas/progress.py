@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from jaxnas.errors import printable
+from jaxnas.errors import printable, silence
 
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 10.0
@@ -21,7 +21,10 @@ _WAIT_SECONDS = 30.0  # between lines while the first step is awaited
 def log(message: str) -> None:
     """Print one plain line; above the bar, where there is one. Elsewhere than on a terminal it begins with date and time."""
     stamp = "" if sys.stderr.isatty() else strftime("%Y-%m-%d %H:%M:%S ")
-    print(stamp + printable(message), file=sys.stderr, flush=True)
+    try:
+        print(stamp + printable(message), file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it any more, or its disk is full: no reason to stop
+        silence(sys.stderr)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import pytest
 
 from jaxnas import cli
 from jaxnas.arguments import COMMANDS
-from jaxnas.cli import load_config, main
+from jaxnas.cli import load_config, main, told
 from jaxnas.config import Config
 from jaxnas.errors import UserError
 from jaxnas.pipeline import STAGES
@@ -253,6 +253,13 @@ def test_help_and_version_load_no_jax(arguments):
     )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert process.stdout.splitlines()[-1] == "[]" and process.stdout.startswith(("usage: jaxnas", f"jaxnas {version('jaxnas')}"))
+
+
+def test_a_disk_that_is_full_of_what_is_printed_is_one_line(monkeypatch, capsys):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert told(lambda: print("a table") or 0) == 2
+    assert capsys.readouterr().err == "jaxnas: cannot print: No space left on device; free some space, then run the same command again\n"
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,28 @@ def test_a_terminal_gets_a_bar():
 def test_what_strangers_wrote_stays_one_printable_line(capsys):
     log("weights of \x1b]0;owned\x07 classes\r\nas\u2028named")
     assert capsys.readouterr().err == f"{STAMP}weights of  ]0;owned  classes  as named\n"
+
+
+@pytest.mark.parametrize("where", ["a full disk", "a reader that has gone"])
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch, where):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full" if where == "a full disk" else writing, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        log("one")
+        log("two")
+
+
+def test_files_do_not_take_the_place_of_streams_that_are_closed(tmp_path):
+    program = """
+import sys
+from jaxnas.cli import _open_streams
+_open_streams()
+from jaxnas.progress import log
+log("one")
+with open(sys.argv[1], "w") as file:
+    file.write(str(file.fileno()))
+"""
+    command = 'exec "$@" <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command, "sh", sys.executable, "-c", program, tmp_path / "file"]).returncode == 0
+    assert int((tmp_path / "file").read_text()) > 2
