@@ -56,7 +56,8 @@ class RunDirectory:
     def path(self, name: str) -> Path:
         """Where a file lies; names that lead out of the folder are an error, and so are folders that are links."""
         pure = PurePosixPath(name)
-        if not pure.parts or pure.is_absolute() or ".." in pure.parts:
+        inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts
+        if not inside or not _can_be_named(name):
             raise UserError(f"a file of {self.root} must be named by its path inside it, got {name!r}")
         path = self.root / pure
         refuse_links(self.root, path)
@@ -200,6 +201,14 @@ class RunDirectory:
                 _truncate(path, size)
             raise cannot("write", path, error) from error
         self._grown[name] = (size + len(data), columns)
+
+
+def _can_be_named(name: str) -> bool:
+    """Whether the system takes it as a name: it holds no NUL, and no half of a surrogate pair."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def _truncate(path: Path, size: int) -> None:
