@@ -150,7 +150,7 @@ def test_wrong_settings_are_refused_before_anything_is_written(cli, micro, tmp_p
 @pytest.mark.parametrize(
     "change, part",
     [
-        ({"train_labels": np.arange(-1, 9)}, "labels must be in 0.."),
+        ({"train_labels": np.arange(-1, 9)}, "labels are -1..8, 10 different ones: number the classes from 0"),
         ({"train_images": np.zeros((10, 8, 8), np.float32)}, "images must be uint8"),
         ({"test_images": np.zeros((10, 9, 9), np.uint8)}, "images must have the shape of those of train"),
         ({"val_images": np.zeros((0, 8, 8), np.uint8), "val_labels": np.zeros(0, np.int64)}, "every split needs some"),
@@ -239,7 +239,8 @@ def test_ctrl_c_is_one_line_and_130(cli, micro, monkeypatch):
 
 def test_libraries_are_silent(finished_run):
     """What a whole run shows is its own lines, and nothing else."""
-    words = {"data:", "train", "profile", "predict:", "nsga2", "random", "finetune", "export:", "verify:", "report:"}
+    stages = {"data:", "train", "profile", "predict:", "search:", "finetune", "finetune:", "export:", "verify:", "report:"}
+    words = {*stages, "nsga2", "random", "rank"}
     assert {line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()} == words
 
 

@@ -170,7 +170,7 @@ def test_other_numbers_of_objectives(space):
     ("settings", "message"),
     [
         ({"population": 0}, "population must be at least 2, got 0"),
-        ({"limits": (1.0,)}, "limits must be one per objective, 2, or none, got 1"),
+        ({"limits": (1.0,)}, "limits must be a finite number or None for each of 2 objectives, or none at all, got (1.0,)"),
         ({"objectives": 0}, "objectives must be at least 1, got 0"),
     ],
 )

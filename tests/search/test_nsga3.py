@@ -143,7 +143,7 @@ def test_failed_candidates_never_take_the_place_of_others(space):
 def test_everyone_is_a_parent_equally_often():
     for n in (20, 21):
         fitness = jnp.stack([jnp.arange(n), -jnp.arange(n)], 1).astype(jnp.float32)
-        pairs = jax.jit(nsga3._pairs)(jax.random.key(0), fitness)
+        pairs = jax.jit(nsga3._pairs, static_argnums=2)(jax.random.key(0), fitness, ())
         counts = np.bincount(np.asarray(pairs).ravel(), minlength=n)
         assert counts.min() == 1 and counts.sum() == n + n % 2
 

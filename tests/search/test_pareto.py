@@ -108,7 +108,7 @@ def test_total_violation_is_in_shares_of_the_limits():
     assert np.isnan(pareto.total_violation(jnp.asarray(fitness), (2.0, 4.0, None))[4])
     assert pareto.total_violation(jnp.asarray(fitness[:2]), (0, -4.0, None)).tolist() == [1 + 2, 3 + 9 / 4]
     for limits in [(1.0, 2.0), (1.0, None, np.inf), (np.nan, None, None)]:
-        with pytest.raises(UserError, match="limits must be a finite number or None for each of 3 objectives, got"):
+        with pytest.raises(UserError, match="limits must be a finite number or None for each of 3 objectives, or none at all, got"):
             pareto.total_violation(jnp.asarray(fitness), limits)
 
 

@@ -32,7 +32,7 @@ def test_the_chosen_go_on_from_what_the_search_made_of_them(trained):
 @pytest.mark.parametrize(
     "settings, complaint",
     [
-        (("--search.hybrid.share", 0), "search.hybrid.share must be above 0 and at most 1"),
+        (("--search.hybrid.share", 0), "search.hybrid.share must be above 0, got 0.0"),
         (("--search.hybrid.epochs", -1), "search.hybrid.epochs must be at least 0"),
         (("--search.hybrid.epochs", 1, "--search.hybrid.share", 0.01), "search.hybrid.batch_size must be at most the 13 training images"),
         (("--search.hybrid.epochs", 1, "--export.precision", "int8"), "search.hybrid trains float32 networks"),
