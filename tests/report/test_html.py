@@ -141,7 +141,8 @@ def make_run(path: Path, name: str = "big", limit_ms: float | None = 0.4) -> Run
     write_csv(path / "predictions.csv", [row | {"predicted_ms": row["measured_ms"] * rng.normal(1, 0.04)} for row in rows])
     write_csv(path / "verified.csv", [verified_row(network, *found) for network, found in zip(chosen, FOUND, strict=True)])
     np.savez(path / "answers.npz", **answers(chosen))
-    np.savez(path / "selection.npz", search_error=np.array([0.1, 0.2]), selection_error=np.array([0.13, 0.23]))
+    genomes, search_error, selection_error = np.zeros((2, 9), np.int32), np.array([0.1, 0.2]), np.array([0.13, 0.23])
+    np.savez(path / "selection.npz", genomes=genomes, search_error=search_error, selection_error=selection_error)
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics()))
     return RunDirectory(path)
 
