@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 ANSWER_S = 1.0  # after which the main thread is taken to compile
@@ -85,6 +86,8 @@ def listening() -> Iterator[None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = _ending_if_swallowed(unraisable)
     threading.Thread(target=_command.listen, args=(reading,), name="signals", daemon=True).start()
     for number in taken:
         signal.signal(number, _command.handle)
@@ -94,7 +97,20 @@ def listening() -> Iterator[None]:
         for number in taken:
             signal.signal(number, before[number])
         signal.set_wakeup_fd(wakeup)
+        sys.unraisablehook = unraisable
         os.close(writing)
+
+
+def _ending_if_swallowed(before: Callable[[Any], object]) -> Callable[[Any], object]:
+    """The hook of exceptions that a library's callback swallows; a signal's ends the process there."""
+
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            leave(signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        before(unraisable)
+
+    return hook
 
 
 os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a child's signals are not its parent's

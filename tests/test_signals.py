@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from jaxnas import signals
+
 PROGRAM = """
 import hashlib, signal, sys
 signal.signal(signal.SIGALRM, lambda *_: None)  # another's, which means nothing here
@@ -80,3 +82,17 @@ def test_a_training_saves_by_time(monkeypatch):
             now[0] = 60.0 * minute
             saving.after(minute == 7, lambda minute=minute: saved.append(minute))
     assert saved == [5, 7, 12]
+
+
+@pytest.mark.parametrize("error, number", [(KeyboardInterrupt, signal.SIGINT), (signals.Terminated, signal.SIGTERM)])
+def test_a_signal_that_a_callback_swallows_ends_the_command(monkeypatch, error, number):
+    class Swallows:
+        def __del__(self):
+            raise error
+
+    left = []
+    monkeypatch.setattr(signals, "leave", left.append)
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: left.append("before"))
+    with signals.listening():
+        Swallows()
+    assert left == [number, "before"]
