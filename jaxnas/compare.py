@@ -16,6 +16,7 @@ from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.pipeline import LEAVES
 from jaxnas.progress import log, progress
+from jaxnas.records.reading import reading
 from jaxnas.report.compare import write_comparison
 from jaxnas.run_directory import RunDirectory
 from jaxnas.search.algorithm import Algorithm
@@ -26,7 +27,7 @@ from jaxnas.search.statistics import least_seeds
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator
-from jaxnas.stages.job import load_data, load_space, open_job, purpose_key, reading
+from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
 from jaxnas.stages.predict import read_predictor
 from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
 from jaxnas.stages.unread import check_read, without_unread

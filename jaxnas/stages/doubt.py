@@ -13,10 +13,11 @@ from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_doubt
+from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_asked, read_measurements
 from jaxnas.search.loop import Archive, search
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
-from jaxnas.stages.job import Job, genome_text, reading
+from jaxnas.stages.job import Job, genome_text
 from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row
 from jaxnas.stages.profile import exporter, open_device
 from jaxnas.stages.rounds import measure_in_rounds

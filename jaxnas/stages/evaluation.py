@@ -26,9 +26,10 @@ from jaxnas.objectives import (
     tuned_error,
 )
 from jaxnas.predictors import mlp
+from jaxnas.records.reading import reading
 from jaxnas.search.pareto import rank
 from jaxnas.spaces.space import Space
-from jaxnas.stages.job import Job, reading, space_settings
+from jaxnas.stages.job import Job, space_settings
 from jaxnas.store import Store, digest, source_digest
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.loop import on_device

@@ -12,9 +12,10 @@ from jaxnas.export.onnx import emit
 from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
 from jaxnas.records import tables
+from jaxnas.records.reading import reading
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.finetune import read_chosen, tuned_network
-from jaxnas.stages.job import Job, genome_text, reading
+from jaxnas.stages.job import Job, genome_text
 
 PROVED = 500  # images that a network's export is proved on, at most
 

@@ -17,7 +17,7 @@ from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
 from jaxnas.records.documents import read_data
-from jaxnas.records.reading import reading as reading
+from jaxnas.records.reading import reading
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import initial

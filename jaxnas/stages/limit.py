@@ -8,9 +8,11 @@ import numpy as np
 from jaxnas.config import SPACES
 from jaxnas.errors import UserError
 from jaxnas.progress import log
+from jaxnas.records.reading import reading
+from jaxnas.records.tables import read_measurements
 from jaxnas.spaces.space import Space
-from jaxnas.stages.job import Job, reading
-from jaxnas.stages.profile import by_genome, latency_of, read_measurements
+from jaxnas.stages.job import Job
+from jaxnas.stages.measurements import by_genome, latency_of
 from jaxnas.workload import layer_costs
 
 
@@ -21,7 +23,7 @@ def note_wide_limit(job: Job) -> None:
         return
     with reading(job.run, "measurements.csv"):
         networks = by_genome(read_measurements(job.run)).values()
-        measured = [(latency_of(some), int(some[0]["macs"])) for some in networks if not math.isnan(latency_of(some))]
+        measured = [(ms, int(some[0]["macs"])) for some in networks if not math.isnan(ms := latency_of(some))]
     slowest_ms, macs = max(measured, default=(math.inf, 0))
     if slowest_ms >= limit_ms:
         return

@@ -16,8 +16,9 @@ from jaxnas.hardware.measured import Stored
 from jaxnas.hardware.watched import Undecided, Watched
 from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
+from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_measurements
-from jaxnas.stages.job import Job, costs, genome_text, reading
+from jaxnas.stages.job import Job, costs, genome_text
 from jaxnas.stages.measurements import (
     add_quantiles,
     by_genome,

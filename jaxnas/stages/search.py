@@ -15,13 +15,14 @@ from jaxnas.predictors.features import gene_values
 from jaxnas.profiling import covering_sample
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_candidates
+from jaxnas.records.reading import reading
 from jaxnas.search import pareto
 from jaxnas.search.local_search import moved, moves
 from jaxnas.search.loop import Archive, search
 from jaxnas.spaces.space import Space
 from jaxnas.stages.doubt import ask_device
 from jaxnas.stages.evaluation import evaluator, search_split
-from jaxnas.stages.job import Job, reading
+from jaxnas.stages.job import Job
 from jaxnas.stages.limit import note_wide_limit
 from jaxnas.stages.predict import read_predictor
 from jaxnas.training.metrics import commonest_share

@@ -19,10 +19,11 @@ from jaxnas.errors import UserError
 from jaxnas.hardware import npu_memory
 from jaxnas.line_files import plain
 from jaxnas.records.documents import read_inputs
+from jaxnas.records.reading import reading
 from jaxnas.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_types
-from jaxnas.stages.job import reading, space_settings
+from jaxnas.stages.job import space_settings
 from jaxnas.stages.unread import without_unread
 from jaxnas.store import digest
 from jaxnas.supernets import trained
