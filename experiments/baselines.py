@@ -63,7 +63,8 @@ def contestants(job: Job, names: tuple[str, ...], pixels: int) -> tuple[list[Con
 
 def with_recipe(job: Job, settings: Settings) -> Job:
     """The run with the epochs and training images of the comparison."""
-    finetune, train = job.config.finetune, job.data.train
+    finetune = job.config.finetune
+    train = job.data.train
     recipe = replace(finetune, epochs=settings.epochs or finetune.epochs)
     return replace(
         job, config=replace(job.config, finetune=recipe), data=replace(job.data, train=train.first(settings.images or len(train)))
@@ -72,7 +73,8 @@ def with_recipe(job: Job, settings: Settings) -> Job:
 
 def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
     """Milliseconds on the run's device; weights do not matter."""
-    device, found = open_device(job), {}
+    device = open_device(job)
+    found = {}
     with progress("measure", len(networks)) as advance:
         for name, ops, resolution in networks:
             model = emit(jax.device_get(init(jax.random.key(0), ops)), resolution, resolution, job.data.channels)

@@ -14,7 +14,8 @@ from jaxnas.config import Config
 
 CIFAR10 = Path(__file__).with_name("cifar10.py")
 
-cifar10, cifar10_paper = load_config(str(CIFAR10)), load_config(f"{CIFAR10}:paper")
+cifar10 = load_config(str(CIFAR10))
+cifar10_paper = load_config(f"{CIFAR10}:paper")
 data = replace(cifar10.data, source="tfds:cifar100")
 
 

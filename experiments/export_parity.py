@@ -22,7 +22,8 @@ from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.recalibrate import statistics
 
-IMAGES, CALIBRATION = 8, 32
+IMAGES = 8
+CALIBRATION = 32
 
 
 def random_weights(net: Supernet) -> Params:
@@ -47,7 +48,8 @@ def prove_all(name: str, count: int, size: int | None) -> list[tuple[Proof, Coun
     """Each network's proof and the operators of its file."""
     space = SPACES[name](32, 3, 10)  # the published spaces have resolutions of their own
     net = build(space)
-    params, norms = random_weights(net), jax.jit(statistics, static_argnums=0)
+    params = random_weights(net)
+    norms = jax.jit(statistics, static_argnums=0)
     proofs = []
     with progress(name, count, 0) as advance:
         for genome in drawn(space, count, size):

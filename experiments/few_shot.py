@@ -43,11 +43,14 @@ from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.spaces.published import ofa_mobilenet_v3
 from jaxnas.spaces.space import Gene, Space
 
-SHOTS, DRAWS, ROWS = 10, 20, 900
+SHOTS = 10
+DRAWS = 20
+ROWS = 900
 KNOWN = ("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "samsung_a50", "pixel3", "samsung_s7")
 VALIDATION = ("titanx_1", "titanx_32", "titanx_256", "gold_6240")
 UNSEEN = ("gold_6226", "titan_rtx_256", "fpga", "pixel2", "raspi4", "eyeriss")
-BAR, STRETCH = 0.932, 0.95  # HELP's own mean over the six, on NAS-Bench-201
+BAR = 0.932  # HELP's own mean over the six, on NAS-Bench-201
+STRETCH = 0.95
 GRID = {"each": (0.0, 0.01, 0.1), "own": (0.0, 0.01, 0.03), "noise": (0.03, 0.1, 0.3)}
 RIDGE = 1.0  # the penalty of standardised features; set once, not tuned
 
@@ -73,14 +76,17 @@ def _latencies(arrays) -> dict[str, np.ndarray]:
 def nb201(folder: Path) -> Bench:
     """All 15,625 cells."""
     with np.load(folder / "nb201_tables.npz", allow_pickle=False) as arrays:
-        genomes, macs = arrays["arch"].astype(np.int32), arrays["macs_cifar10"]
+        genomes = arrays["arch"].astype(np.int32)
+        macs = arrays["macs_cifar10"]
         return Bench(nasbench201(), genomes, _latencies(arrays), macs, KNOWN, UNSEEN, cell_operations, cell_counts)
 
 
 def fbnet(folder: Path) -> Bench:
     """22 layers, each one of nine blocks; multiply-adds with the paper's widths and strides (Wu et al., CVPR 2019, table 1)."""
     with np.load(folder / "fbnet_latency.npz", allow_pickle=False) as arrays:
-        genomes, names, ms = arrays["op_idx"].astype(np.int32), [str(name) for name in arrays["op_names"]], _latencies(arrays)
+        genomes = arrays["op_idx"].astype(np.int32)
+        names = [str(name) for name in arrays["op_names"]]
+        ms = _latencies(arrays)
     space = Space("fbnet", tuple(Gene(f"layer_{i}", tuple(range(9))) for i in range(22)))
     macs = _fbnet_macs(names)[np.arange(22), genomes].sum(axis=1)
     known, unseen = (tuple(device for device in devices if device in ms) for devices in (KNOWN, UNSEEN))
@@ -90,10 +96,13 @@ def fbnet(folder: Path) -> Bench:
 def _fbnet_macs(names: list[str]) -> np.ndarray:
     """Multiply-adds of each layer and block at 224 pixels, (22, 9)."""
     stages = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))  # width, layers, stride
-    table, c_in, size = [], 16, 112
+    table = []
+    c_in = 16
+    size = 112
     for width, layers, stride in stages:
         for layer in range(layers):
-            before, size = size, size // (stride if layer == 0 else 1)
+            before = size
+            size = size // (stride if layer == 0 else 1)
             table.append([_block_macs(name, c_in, width, before, size) for name in names])
             c_in = width
     return np.array(table)
@@ -111,7 +120,8 @@ def _block_macs(name: str, c_in: int, c_out: int, before: int, size: int) -> int
 def ofa(folder: Path) -> Bench:
     """Once-for-All's space at 25 resolutions; multiply-adds are the space's own."""
     with np.load(folder / "ofa_mbv3_latency.npz", allow_pickle=False) as arrays:
-        columns, ms = {name: arrays[name] for name in ("ks", "e", "d", "r")}, _latencies(arrays)
+        columns = {name: arrays[name] for name in ("ks", "e", "d", "r")}
+        ms = _latencies(arrays)
     space = ofa_mobilenet_v3(resolutions=tuple(range(128, 225, 4)))
     genomes = np.asarray(space.canonical(np.stack([_ofa_gene(gene, columns) for gene in space.genes], axis=1).astype(np.int32)))
     known, unseen = (tuple(device for device in ms if device.startswith(gpus)) for gpus in (("2080ti", "titan_xp"), ("titan_rtx", "v100")))
@@ -160,7 +170,8 @@ def mean_spearman(bench: Bench, method, device: str, draws: int = DRAWS) -> floa
     found = []
     for draw in range(draws):
         rows = np.random.default_rng(draw).choice(len(bench.genomes), SHOTS, replace=False)
-        ms, others = bench.ms[device], np.setdiff1d(np.arange(len(bench.genomes)), rows)
+        ms = bench.ms[device]
+        others = np.setdiff1d(np.arange(len(bench.genomes)), rows)
         model = method.fit(jax.random.key(draw), bench.space, bench.genomes[rows], ms[rows], np.ones((1, SHOTS), bool))
         found.append(spearman(ms[others], np.asarray(_predicted(model, bench.genomes)[0])[others]))
     return float(np.mean(found))
@@ -170,10 +181,12 @@ def ridge_spearman(bench: Bench, device: str) -> float:
     """`mean_spearman` of ridge regression of log latency on the features, standardised over all networks."""
     features = np.asarray(bench.own(bench.space, bench.genomes), np.float64)
     spread = features.std(axis=0)
-    features, found = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1), []
+    features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    found = []
     for draw in range(DRAWS):
         rows = np.random.default_rng(draw).choice(len(bench.genomes), SHOTS, replace=False)
-        ms, others = bench.ms[device], np.setdiff1d(np.arange(len(bench.genomes)), rows)
+        ms = bench.ms[device]
+        others = np.setdiff1d(np.arange(len(bench.genomes)), rows)
         model = Ridge(RIDGE).fit(features[rows], np.log(ms[rows]))
         found.append(spearman(ms[others], model.predict(features)[others]))
     return float(np.mean(found))
@@ -188,7 +201,8 @@ def zero_shot(known: list[Callable], genomes: np.ndarray) -> np.ndarray:
 def compare(name: str, bench: Bench) -> tuple[float, int]:
     """Prints a line per unseen device and the means; the mean of `Transfer`, and on how many devices measuring did harm."""
     begin = perf_counter()
-    basis, known = partial(learn, jax.random.key(1), bench.space, features=bench.own), known_predictors(bench)
+    basis = partial(learn, jax.random.key(1), bench.space, features=bench.own)
+    known = known_predictors(bench)
     methods = {"transfer": Transfer(basis(known)), "scratch": MLP(bench.features, steps=2000)}
     if name == "nb201":
         methods["transfer from tables"] = Transfer(basis(known_tables(bench)))

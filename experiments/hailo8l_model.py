@@ -58,7 +58,8 @@ def main() -> int:
     if not folder or not Path(folder, "layer_tables.csv").is_file():
         print("hailo8l_model: set HAILO_TABLES to the folder of layer_tables.csv and all_tasks.csv", file=sys.stderr)
         return 2
-    works, runs = read_works(Path(folder)), read_runs(Path(folder))
+    works = read_works(Path(folder))
+    runs = read_runs(Path(folder))
     chip = fit(works, runs)
     print("fitted:", *(f"{name} {getattr(chip, name):.5g}" for name in COEFFICIENTS + CAPACITY))
     print("ranges:", *(f"{name} {least:.4g} to {most:.4g};" for name, least, most in fitted_range(works)))
@@ -140,14 +141,16 @@ def _stacked(works: dict[str, Workload], runs: list[Run]) -> Workload:
 
 def _single_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:
     """Of n chips in one, which do n times the work in a millisecond and take the input in as fast."""
-    work, chips = _stacked(works, runs), np.array([run.chips for run in runs])
+    work = _stacked(works, runs)
+    chips = np.array([run.chips for run in runs])
     shared = work._replace(dense=work.dense / chips, depthwise=work.depthwise / chips, elementwise=work.elementwise / chips)
     return np.log(chip.whole_ms(shared) / np.array([run.ms for run in runs]))
 
 
 def _several_errors(chip: DataflowChip, works: dict[str, Workload], runs: list[Run]) -> np.ndarray:
     work = _stacked(works, runs)
-    image_ms, loading_ms = chip.parts_slower * chip.whole_ms(work), chip.loading_ms(work)
+    image_ms = chip.parts_slower * chip.whole_ms(work)
+    loading_ms = chip.loading_ms(work)
     measured = np.array([(run.ms, run.ms8) for run in runs])
     return np.log(np.stack([loading_ms + n * image_ms for n in (1, 8)], axis=1) / measured).reshape(-1)
 
@@ -184,7 +187,8 @@ def left_out(works: dict[str, Workload], runs: list[Run]) -> tuple[list[Run], np
 
 def report(runs: list[Run], predicted_ms: np.ndarray, several: np.ndarray) -> int:
     """Prints each network and the summary."""
-    ms, truth = np.array([run.ms for run in runs]), np.array([run.several for run in runs])
+    ms = np.array([run.ms for run in runs])
+    truth = np.array([run.several for run in runs])
     for run, said, cut in zip(runs, predicted_ms, several, strict=True):
         said_so = f"{said:7.3f} ms, {PIECES[bool(cut)]}, {said / run.ms - 1:+.0%}"
         print(f"{run.network:34} {run.ms:7.3f} ms, {PIECES[run.several]}; left out {said_so}")
@@ -196,7 +200,8 @@ def report(runs: list[Run], predicted_ms: np.ndarray, several: np.ndarray) -> in
             f"{name}: {rows.sum()} networks, Spearman {spearman:.3f}, Kendall {kendall:.3f}, error median {np.median(error):.1%}, "
             f"mean {error.mean():.1%}, RMS of the logarithm {np.sqrt((log**2).mean()):.3f}, worst x{np.exp(np.abs(log).max()):.2f}"
         )
-    right, error = int((several == truth).sum()), float(np.median(np.abs(predicted_ms / ms - 1)))
+    right = int((several == truth).sum())
+    error = float(np.median(np.abs(predicted_ms / ms - 1)))
     spearman = metrics.spearman(ms, predicted_ms)
     print(f"one piece or several: right {right} of {len(ms)}")
     met = right >= 27, error <= 0.15, spearman >= 0.94

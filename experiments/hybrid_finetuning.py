@@ -49,7 +49,8 @@ class Settings:
 
 def trainer(job: Job, settings: HybridConfig, count: int) -> Callable[[np.ndarray, int], tuple[float, np.ndarray]]:
     """So many genomes of the largest resolution and a seed to seconds, and accuracies after this training: one program, compiled here."""
-    mesh, augmentation = all_devices(), job.augmentation
+    mesh = all_devices()
+    augmentation = job.augmentation
     examples = job.examples(search_split(job), job.space.resolutions[-1])
     params, images, examples = on_each(mesh, (job.params(), on_device(job.data), examples))
 
@@ -81,7 +82,9 @@ def measure(job: Job, settings: Settings) -> dict[tuple[str, int], tuple[np.ndar
     found = {}
     with progress("schedules", len(plans) * (settings.seeds + 1)) as advance:
         for plan, hybrid in plans.items():
-            run, seconds, accuracies = trainer(job, hybrid, settings.candidates), [], []
+            run = trainer(job, hybrid, settings.candidates)
+            seconds = []
+            accuracies = []
             advance(latest=f"{plan[0]} {plan[1]}: compiled")
             for seed in range(settings.seeds):
                 taken, found_by = run(candidates(job, seed, settings.candidates), seed)
@@ -94,8 +97,10 @@ def measure(job: Job, settings: Settings) -> dict[tuple[str, int], tuple[np.ndar
 
 def claims(found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
     """What the paper says of hybrid fine-tuning, and what was found."""
-    (full_s, full), (hybrid_s, hybrid) = found["full", EPOCHS], found["hybrid", EPOCHS]
-    ratio, difference = float(np.median(full_s / hybrid_s)), 100 * (hybrid.mean(1) - full.mean(1))
+    (full_s, full) = found["full", EPOCHS]
+    (hybrid_s, hybrid) = found["hybrid", EPOCHS]
+    ratio = float(np.median(full_s / hybrid_s))
+    difference = 100 * (hybrid.mean(1) - full.mean(1))
     curve = np.array([[np.median(seconds), accuracies.mean()] for (name, _), (seconds, accuracies) in found.items() if name == "full"])
     curve = curve[np.argsort(curve[:, 0])]
     beside = np.interp(np.median(hybrid_s), *curve.T)

@@ -23,7 +23,8 @@ from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job, open_job
 from jaxnas.training.evaluate import Examples
 
-NETWORKS, IMAGES = 20, 2000
+NETWORKS = 20
+IMAGES = 2000
 
 
 def examples(job: Job, size: int) -> Examples:
@@ -51,7 +52,8 @@ def main(path: str) -> int:
     """Prints a line per network and the largest difference; 1 if that is more than a point."""
     job = open_job(RunDirectory(path), load_config(path))
     genomes = np.asarray(job.space.sample(jax.random.key(0), NETWORKS))
-    exact, int8 = simulated(job, genomes, int8=False), simulated(job, genomes, int8=True)
+    exact = simulated(job, genomes, int8=False)
+    int8 = simulated(job, genomes, int8=True)
     differences = []
     with progress("ONNX Runtime", NETWORKS) as advance:
         for i, genome in enumerate(genomes):

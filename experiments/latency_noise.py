@@ -25,8 +25,10 @@ from jaxnas.stages.rounds import confirmed, unsettled
 def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Latency of the test networks in the first pass, and in a second, ms."""
     job = open_job(RunDirectory(path), load_config(path))
-    settings, export = job.config.profile, exporter(job)
-    rows, device = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"], make_device(settings)
+    settings = job.config.profile
+    export = exporter(job)
+    rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
+    device = make_device(settings)
     genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
     models = [ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome)) for genome in genomes]
     latency_ms: list[list[float]] = [[] for _ in models]

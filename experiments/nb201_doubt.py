@@ -35,10 +35,17 @@ from jaxnas.search.nsga2 import NSGA2
 from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.types import Fitness, Genomes
 
-DEVICES, SEEDS = ("raspi4", "eyeriss"), 10
-BUDGET, START, BATCH, UNIFORM = 150, 45, 15, 1000
-GENERATIONS, ALGORITHM = 40, NSGA2(50)
-BAR, COVERAGE, SPLITS = 0.99, (0.88, 0.92), 20
+DEVICES = ("raspi4", "eyeriss")
+SEEDS = 10
+BUDGET = 150
+START = 45
+BATCH = 15
+UNIFORM = 1000
+GENERATIONS = 40
+ALGORITHM = NSGA2(50)
+BAR = 0.99
+COVERAGE = (0.88, 0.92)
+SPLITS = 20
 PREDICTOR = Ensemble(MLP(cell_operations))
 TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
 EVERY = np.indices(SHAPE).reshape(len(SHAPE), -1).T.astype(np.int32)
@@ -79,7 +86,8 @@ def answer(board: Board, key, start: int, budget: int) -> Found:
 def score(board: Board, found: Found) -> float:
     """Hypervolume of the answer and of all that was measured, at true latency."""
     everything = np.stack([board.error(EVERY), board.measure(EVERY)], axis=1)
-    low, high = everything.min(axis=0), everything.max(axis=0)
+    low = everything.min(axis=0)
+    high = everything.max(axis=0)
     shown = found.genomes[found.front() | found.measured]
     points = np.ones((BUDGET + UNIFORM + GENERATIONS * ALGORITHM.population, 2), np.float32)  # of one size, one program
     points[: len(shown)] = (np.stack([board.error(shown), board.measure(shown)], axis=1) - low) / (high - low)
@@ -100,17 +108,20 @@ def covered(board: Board, n: int, fresh: int = 1000) -> np.ndarray:
 
 def main(path: str = TABLES) -> int:
     """Prints two lines a device; the number of bars missed."""
-    missed, accuracy = 0, load(path, "test_acc_cifar10", SPACE, "%")
+    missed = 0
+    accuracy = load(path, "test_acc_cifar10", SPACE, "%")
     for device in DEVICES:
         begin = perf_counter()
         board = Board(accuracy, load(path, f"latency_ms_{device}", SPACE, "ms"))
-        ratios, looked = [], []
+        ratios = []
+        looked = []
         for key in jax.random.split(jax.random.key(0), SEEDS):
             doubt_key, uniform_key = jax.random.split(key)
             found = answer(board, doubt_key, START, BUDGET)
             ratios.append(score(board, found) / score(board, answer(board, uniform_key, UNIFORM, UNIFORM)))
             looked.append(int(found.measured.sum()))
-        low, mean = min(ratios), float(np.mean(ratios))
+        low = min(ratios)
+        mean = float(np.mean(ratios))
         missed += mean < BAR
         print(
             f"{device:8} hypervolume, ratio to 1,000 uniform look-ups: mean {mean:.4f}, least {low:.4f} of {SEEDS} seeds, "

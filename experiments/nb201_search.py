@@ -45,7 +45,9 @@ from jaxnas.store import digest
 from jaxnas.types import Fitness, Genomes
 
 DEVICES = ("raspi4", "eyeriss", "titan_rtx_256")
-POPULATION, GENERATIONS, SEEDS = 25, 20, 20
+POPULATION = 25
+GENERATIONS = 20
+SEEDS = 20
 ALGORITHMS = {"NSGA-II": NSGA2(POPULATION), "random search": RandomSearch(POPULATION)}
 COVERED = jax.jit(partial(hypervolume, reference=jnp.ones(2)))
 TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
@@ -90,7 +92,8 @@ def score(algorithm: Algorithm, board: Board) -> Score:
     """All seeds of one algorithm, against the front of all cells; rows of `everything` are in the order of `index`."""
     everything = all_fitness(board)
     front = np.flatnonzero(jax.jit(pareto.front)(everything))
-    low, high = everything.min(axis=0), everything.max(axis=0)
+    low = everything.min(axis=0)
+    high = everything.max(axis=0)
     keys = jax.random.split(jax.random.key(0), SEEDS)
     found = search_many(algorithm, nasbench201(), keys, fitness, GENERATIONS, board)
     regret = 1 - jax.vmap(COVERED)((found.fitness - low) / (high - low)) / COVERED((everything - low) / (high - low))
@@ -119,7 +122,8 @@ def main(path: str = TABLES) -> int:
     """Prints a line per device and algorithm; 1 if a ratio misses the bar."""
     missed = 0
     for device in DEVICES:
-        start, here = perf_counter(), board(path, device)
+        start = perf_counter()
+        here = board(path, device)
         scores = {name: score(algorithm, here) for name, algorithm in ALGORITHMS.items()}
         for name, (regret, recall) in scores.items():
             print(

@@ -45,7 +45,8 @@ def main() -> int:
     def one(multipliers) -> np.ndarray:
         return every_network(mobilenet_v2(multipliers=multipliers), RAPTOR, settings.resolution).points[0]
 
-    scaled, published = {width: one(uniform(width)) for width in UNIFORM}, one([(width,) for width in RAPTOR_WIDTHS])
+    scaled = {width: one(uniform(width)) for width in UNIFORM}
+    published = one([(width,) for width in RAPTOR_WIDTHS])
     compared = scaled[COMPARED]
     within = grid.points[front(grid, compared[2])]
     print(f"{len(grid.mu):,} networks at {settings.resolution} pixels in {seconds:.1f} s ({RAPTOR.error})\n")

@@ -112,7 +112,8 @@ def table(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dic
         "|---|---|---|---|---|---|---|---|",
     ]
     for network in (network for group in groups for network in group):
-        said, found = figures(chip, network), accuracies[network.name]
+        said = figures(chip, network)
+        found = accuracies[network.name]
         macs = sum(op.macs for op in network.ops) / 1e6
         costs = f"{macs:.2f} | {float(said.latency_ms):.2f} | {float(said.energy_uj):.1f} | {float(said.mu):.3f}"
         lines.append(f"| {network.name} | {network.resolution} | {costs} | {found.mean():.2%} | {found.min():.1%}-{found.max():.1%} |")

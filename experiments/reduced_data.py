@@ -30,7 +30,10 @@ from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.predict import read_predictor
 from jaxnas.training.parallel import use_every_core
 
-THIRD, SPEED_UP, KENDALL, LOSS = 1 / 3, 1.65, 0.7, 0.02
+THIRD = 1 / 3
+SPEED_UP = 1.65
+KENDALL = 0.7
+LOSS = 0.02
 
 Found = dict[tuple[float, int], tuple[float, np.ndarray]]  # share and seed -> seconds of a generation, accuracy of each of its candidates
 
@@ -62,7 +65,8 @@ def ranking(job: Job, settings: Settings) -> Found:
 
     A seed decides which images a share holds, and their order.
     """
-    genomes, found = candidates(job, 0, settings.candidates), {}
+    genomes = candidates(job, 0, settings.candidates)
+    found = {}
     with progress("shares", len(settings.shares) + 1) as advance:
         for share in settings.shares:
             train = trainer(job, replace(job.config.search.hybrid, share=settings.base * share), settings.candidates)
@@ -85,7 +89,8 @@ def front_of_a_search(job: Job, settings: Settings, share: float) -> np.ndarray:
 
 def judged(job: Job, settings: Settings, genomes: np.ndarray) -> np.ndarray:
     """Fitness of the genomes, each trained on all the images of the comparison."""
-    evaluate, size = evaluation(job, settings.base), job.config.search.population
+    evaluate = evaluation(job, settings.base)
+    size = job.config.search.population
     rows = np.resize(np.arange(len(genomes)), -(-len(genomes) // size) * size).reshape(-1, size)
     return np.concatenate([evaluate(genomes[some]) for some in rows])[: len(genomes)]
 

@@ -84,7 +84,8 @@ def restore(path: str | os.PathLike[str], target_tree: PyTree) -> PyTree:
     data, table = _read(folder)
     _check_leaves(folder, _table(target_tree), table)
     targets, structure = jax.tree.flatten(target_tree)
-    offset, leaves = 0, []
+    offset = 0
+    leaves = []
     for target, (_, dtype, shape) in zip(targets, table, strict=True):
         leaf = np.frombuffer(data, jnp.dtype(dtype), int(np.prod(shape)), offset).reshape(shape)
         leaves.append(_like(target, leaf))
@@ -129,7 +130,8 @@ def _read(folder: Path) -> tuple[UInt8[np.ndarray, "bytes"], list[list[Any]]]:
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             restored = checkpointer.restore(folder, args=arguments)
-        data, table = restored["data"]["bytes"], restored["table"]
+        data = restored["data"]["bytes"]
+        table = restored["table"]
         if zlib.crc32(data.tobytes()) != table["crc32"]:
             raise ValueError("checksum")
     except Exception as error:  # orbax and tensorstore fail in many ways on damaged files

@@ -75,7 +75,9 @@ def told(program: Callable[[], int]) -> int:
 
 def _main(arguments: list[str]) -> int:
     known, overrides = parse(arguments)
-    command, experiment, out = known.command, known.experiment, known.out
+    command = known.command
+    experiment = known.experiment
+    out = known.out
     if command == "bench":
         return _bench(experiment, overrides)
     if out is not None:
@@ -132,7 +134,8 @@ def _start_jax() -> None:
 
 def _sitting(known: argparse.Namespace) -> list[str]:
     """The overrides that `--device` and `--until` are short for."""
-    device, until = getattr(known, "device", None), getattr(known, "until", None)
+    device = getattr(known, "device", None)
+    until = getattr(known, "until", None)
     overrides = [] if device is None else ["--profile.device", device]
     if until is not None:
         percent = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", until)
@@ -240,7 +243,8 @@ def _keep_compiled_programs() -> None:
 
     from jaxnas.store import made_cache_folder
 
-    programs, fonts = made_cache_folder("programs"), made_cache_folder("matplotlib")
+    programs = made_cache_folder("programs")
+    fonts = made_cache_folder("matplotlib")
     if programs is not None:
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -324,7 +324,8 @@ def _objectives(settings: SearchConfig) -> dict[str, Any]:
 
 def _island(population: int) -> int:
     """A quarter of the population; a `UserError` where there is none, or where it holds no more than the migrants."""
-    step, least = Islands.count, Islands.count * (Islands.migrants + 1)
+    step = Islands.count
+    least = Islands.count * (Islands.migrants + 1)
     below = max(population // step * step, least)
     if population != below:
         nearest = f"{below} and {below + step}" if below < population else f"{below}"

@@ -61,14 +61,18 @@ def contest(job: Job, contestants: Sequence[Contestant], seeds: int, file: str) 
     """
     rows = job.run.read_csv(file) if job.run.exists(file) else []
     known = {(row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows}
-    images, settings, augmentation = on_device(job.data), job.config.finetune, job.augmentation
+    images = on_device(job.data)
+    settings = job.config.finetune
+    augmentation = job.augmentation
     recipe = [repr(settings), repr(augmentation), len(images.labels)]
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [(seed, one, key) for seed in range(seeds) for one, key in zip(contestants, keys, strict=True) if (*key, seed) not in known]
-    steps, all_of_them = settings.epochs * steps_of_epoch(len(images.labels), settings.batch_size), seeds * len(keys)
+    steps = settings.epochs * steps_of_epoch(len(images.labels), settings.batch_size)
+    all_of_them = seeds * len(keys)
     with progress("train", steps * all_of_them, steps * (all_of_them - len(todo))) as advance:
         for seed, (name, ops, resolution), key in todo:
-            test, random = job.examples(job.data.test, resolution), jax.random.fold_in(job.key("finetune"), seed)
+            test = job.examples(job.data.test, resolution)
+            random = jax.random.fold_in(job.key("finetune"), seed)
             calibration = job.calibration(resolution, settings.epochs)
             subnet = from_scratch(random, ops, images, calibration, settings, augmentation, lambda loss: advance(loss=loss))
             found = known[*key, seed] = float(accuracy(subnet, test.images, test.labels))

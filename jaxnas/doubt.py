@@ -87,7 +87,8 @@ def search_with_doubt(
         asked = _asked(found, min(batch, budget - len(known)))
         if not len(asked):
             return found
-        known, latency = np.concatenate([known, asked]), np.concatenate([latency, np.asarray(measure(asked), np.float32)])
+        known = np.concatenate([known, asked])
+        latency = np.concatenate([latency, np.asarray(measure(asked), np.float32)])
     raise AssertionError("every turn measures a network, or is the last")
 
 
@@ -107,7 +108,8 @@ def possible_front(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.nd
 def in_doubt(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
     """Which candidates may be on the front and overlap with another such: which of the two is faster is open."""
     possible = np.flatnonzero(possible_front(error, low_ms, high_ms))
-    low, high = low_ms[possible], high_ms[possible]
+    low = low_ms[possible]
+    high = high_ms[possible]
     overlaps = ((low[:, None] <= high) & (low <= high[:, None])).sum(axis=1) > 1  # with itself, too
     doubtful = np.zeros(len(error), bool)
     doubtful[possible[overlaps]] = True
@@ -128,7 +130,8 @@ def _doubtful(found: Found) -> Bool[np.ndarray, "n"]:
 
 def _asked(found: Found, most: int) -> Rows:
     """The doubtful candidates that are most likely on the front: how far behind it, in half widths of their intervals."""
-    doubtful, (mean, low, _) = _doubtful(found), _bounds(found)
+    doubtful = _doubtful(found)
+    (mean, low, _) = _bounds(found)
     order = np.argsort(np.where(np.isnan(found.error), np.inf, found.error), kind="stable")
     best = np.empty(len(mean))
     best[order] = np.append(np.inf, np.minimum.accumulate(mean[order])[:-1])

@@ -50,7 +50,8 @@ def account(chip: MemoryBoundChip, ops: tuple[Op, ...], size: int) -> tuple[list
     """Block by block, in order; and the whole network."""
     layers = cost_table(ops, size, size)
     each = jax.device_get(chip.layer_by_layer(layers))
-    names, rows = _blocks(ops), []
+    names = _blocks(ops)
+    rows = []
     for name in dict.fromkeys(names):
         at = np.array([i for i, other in enumerate(names) if other == name])
         macs, weights, npu, system = (x[at].sum() for x in (each.macs, each.weight_bytes, each.npu_cycles, each.system_cycles))
@@ -74,7 +75,8 @@ def _layer(op: Op) -> str:
 
 def run_inspect(device: str, space_name: str, genome: str, image: tuple[int, int, int], resolution: int | None, out: str | None) -> None:
     """Print what each block of a network asks of a chip, and draw it; `image` is size, channels and classes."""
-    chip, space = make_memory_chip(device), make_space(space_name)(*image)
+    chip = make_memory_chip(device)
+    space = make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
     size = space.resolutions[chosen[space.static]]
     blocks, whole = account(chip, SUPERNETS[type(space.structure)](space).ops(chosen), size)
@@ -102,7 +104,8 @@ def summary(whole: MemoryEstimate) -> str:
 
 def run_scale(device: str, space_name: str, resolution: int, limit_ms: float | None, out: str | None) -> None:
     """Print and draw the front of operations against efficiency over all networks of a space at one resolution."""
-    chip, space = make_memory_chip(device), make_space(space_name)(resolution, 3, 1000)
+    chip = make_memory_chip(device)
+    space = make_space(space_name)(resolution, 3, 1000)
     grid = every_network(space, chip, resolution)
     found = front(grid, np.inf if limit_ms is None else limit_ms)
     if not len(found):

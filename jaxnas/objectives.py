@@ -68,12 +68,14 @@ def tuned_error(
     memory_gib: float | None = None,
 ) -> Objective:
     """`classification_error` after each subnet's own training, from the weights it inherits, on the evidence's training images."""
-    static, key_data = net.space.static, jax.random.key_data(key)
+    static = net.space.static
+    key_data = jax.random.key_data(key)
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
         if evidence.training is None:
             raise ValueError("the evidence has no training images")
-        live, key = genomes[:, static] == evidence.static, jax.random.wrap_key_data(key_data)
+        live = genomes[:, static] == evidence.static
+        key = jax.random.wrap_key_data(key_data)
         arguments = (evidence.training, evidence.examples, settings, augmentation, key)
         return 1 - tuned_accuracies(net, evidence.params, genomes, live, *arguments, memory_gib=memory_gib, mesh=mesh)
 
@@ -129,7 +131,8 @@ def fitness(
     `evidence` has one entry per choice. Populations of one size share one program per choice, whatever they hold:
     candidates of another choice are skipped, not evaluated. Over the devices of a `mesh` candidates are spread by their MACs.
     """
-    static, devices = space.static, 1 if mesh is None else mesh.size
+    static = space.static
+    devices = 1 if mesh is None else mesh.size
     program = jax.jit(partial(_fitness, tuple(objectives)))
 
     def evaluate(genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n objectives"]:

@@ -19,10 +19,12 @@ from jaxnas.types import Genomes, PRNGKey
 TILT = 4.0  # at its ends a gene of two choices is drawn small, or large, 98 times in 100
 ROUNDS = 100  # of drawing before a sample of different genomes is given up
 
-FIRST, BATCH = 40, 20  # subnets measured before the first look, and between two looks
+FIRST = 40  # subnets measured before the first look
+BATCH = 20  # and between two looks
 FRESH = 20  # subnets drawn uniformly that an error is taken from, at least
 GROUP = 50  # candidates that each informative subnet is chosen from
-POOL, LOSS = 1000, 0.005  # candidates of the front that is watched; what it may cost to have chosen by the predictor before
+POOL = 1000  # candidates of the front that is watched
+LOSS = 0.005  # what it may cost to have chosen by the predictor before
 
 
 def covering_sample(key: PRNGKey, space: Space, n: int) -> Genomes:
@@ -70,7 +72,8 @@ def _distinct(key: PRNGKey, space: Space, n: int, start, exclude, draw: Callable
         return np.asarray(_canonical(space, jnp.asarray(genomes, jnp.int32)))
 
     seen = {row.tobytes() for row in canonical_rows(exclude)}
-    excluded, rows = len(seen), []
+    excluded = len(seen)
+    rows = []
     for r in range(ROUNDS if n + excluded <= space.size() else 0):
         batch = start if r == 0 else draw(jax.random.fold_in(key, r), space, n + excluded)
         for row in canonical_rows(batch):
@@ -130,7 +133,9 @@ class Sitting:
 
         A function of its arguments alone: a batch that was cut off is planned again from what came before it, and the rest returned.
         """
-        keys, n, first = [jax.random.fold_in(key, i) for i in range(4)], len(genomes), min(FIRST, self.most // 2)
+        keys = [jax.random.fold_in(key, i) for i in range(4)]
+        n = len(genomes)
+        first = min(FIRST, self.most // 2)
         if n < first:
             planned = np.asarray(covering_sample(keys[0], self.space, first))
             return self._rest(planned, np.zeros(first, bool), genomes, first, np.nan)
@@ -175,7 +180,8 @@ class Sitting:
         informative = candidates[[group[unsure[group].argmax()] for group in groups]].reshape(-1, known.shape[1])
         marks = np.arange(size) % 2 == 0
         planned = np.empty((size, known.shape[1]), np.int32)
-        planned[marks], planned[~marks] = fresh, informative
+        planned[marks] = fresh
+        planned[~marks] = informative
         return planned, marks
 
     def _rest(self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float) -> Step:

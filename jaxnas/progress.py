@@ -37,7 +37,8 @@ def progress(description: str, total: int, start: int = 0, first: str = "compili
     """
     count = _Count(total, start, first)
     with (_bar if sys.stderr.isatty() else _lines)(description, count) as show:
-        every, shown = (_BAR_SECONDS if sys.stderr.isatty() else _LINE_SECONDS), monotonic()
+        every = _BAR_SECONDS if sys.stderr.isatty() else _LINE_SECONDS
+        shown = monotonic()
         show(start, count.status())
         count.begin()
 
@@ -59,7 +60,9 @@ class _Count:
     """How far the loop is, how fast it goes, and its latest figures."""
 
     def __init__(self, total: int, start: int, waiting: str):
-        self.total, self.done, self.waiting = total, start, waiting
+        self.total = total
+        self.done = start
+        self.waiting = waiting
         self.begun: float | None = None  # time at which the first call was awaited
         self.first: tuple[int, float] | None = None  # steps done and time at the end of the first call
         self.figures: dict[str, Any] = {}

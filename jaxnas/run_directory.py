@@ -47,7 +47,8 @@ class RunDirectory:
             take_back(self.root, self._made)
         if self._lock is not None:
             os.close(self._lock)
-        self._lock = self._made = None
+        self._lock = None
+        self._made = None
 
     def clean(self) -> None:
         """Delete what a killed process left half written; to be called once it is certain that this is the run meant."""
@@ -71,7 +72,8 @@ class RunDirectory:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; folders in its name are made."""
         path = self.path(name)
-        partial, self._made = partial_of(path), None
+        partial = partial_of(path)
+        self._made = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)  # which may be a link
@@ -189,7 +191,8 @@ class RunDirectory:
     def _append(self, name: str, text: str, columns: list[str]) -> None:
         path = self.path(name)
         size, _ = self._grown.pop(name)
-        data, self._made = text.encode(errors="backslashreplace"), None
+        data = text.encode(errors="backslashreplace")
+        self._made = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(path, _APPEND, 0o666), "ab", buffering=0) as file:

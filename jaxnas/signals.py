@@ -41,7 +41,8 @@ class _Command:
 
     def listen(self, pipe: int) -> None:
         """The thread: every signal is a byte in the pipe, which ends with the command."""
-        first, patience_s = _next(pipe), None
+        first = _next(pipe)
+        patience_s = None
         if first is not None and self.unsaved:
             print("jaxnas: saving first; a second signal ends it at once", file=sys.stderr, flush=True)
         elif first is not None:
@@ -120,7 +121,8 @@ class Saving:
     """When a loop saves: when a step is due, every so many minutes, and before a signal ends the loop."""
 
     def __init__(self, minutes: float):
-        self._seconds, self._saved = 60 * minutes, monotonic()
+        self._seconds = 60 * minutes
+        self._saved = monotonic()
 
     def __enter__(self) -> "Saving":
         return self
@@ -136,7 +138,8 @@ class Saving:
         asked = _command.asked
         if due or asked is not None or monotonic() - self._saved >= self._seconds:
             save()
-            self._saved, _command.unsaved = monotonic(), False
+            self._saved = monotonic()
+            _command.unsaved = False
         if asked is not None:
             raise _exception(asked)
 

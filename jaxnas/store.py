@@ -116,7 +116,8 @@ class Store:
         if not kept.any():
             return
         records = np.zeros(kept.sum(), self._record)
-        records["genome"], records["fitness"] = genomes[kept], fitness[kept]
+        records["genome"] = genomes[kept]
+        records["fitness"] = fitness[kept]
         records["checksum"] = _checksums(records)
         if self._kept:
             try:

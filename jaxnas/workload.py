@@ -119,7 +119,8 @@ def _live(ops: Sequence[Op], sizes: dict[int, int]) -> list[int]:
 
 def layer_costs(layers: Layers) -> Costs:
     """Costs of each layer by itself, 0 where it is skipped; for ints, NumPy and traced columns alike."""
-    weighted, runs = (layers.kind == CONV) | (layers.kind == LINEAR), layers.repeat > 0
+    weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
+    runs = layers.repeat > 0
     weights = weighted * layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2
     return Costs(
         layers.repeat * layers.height * layers.width * weights,

@@ -54,7 +54,8 @@ def randomised():
     import jax
 
     def draw(path, leaf):
-        where, name = jax.tree_util.keystr(path), path[-1].key
+        where = jax.tree_util.keystr(path)
+        name = path[-1].key
         noise = np.random.default_rng(zlib.crc32(where.encode())).normal(size=leaf.shape)
         if name == "kernel":
             *window, c_in, _ = leaf.shape
@@ -149,7 +150,8 @@ def changed_run(finished_run, micro, start, tmp_path_factory):
     """
 
     def change(stages: list[str], *settings, without: tuple[str, ...] = ()) -> tuple[Path, str]:
-        run, said = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run")), ""
+        run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run"))
+        said = ""
         for file in ["config.json", *without, *(["predictor.npz", "measurements.csv"] if "profile" in stages else [])]:
             (run / file).unlink()
         for file in ["chosen.json", "exported.csv", "verified.csv", "report.html"]:

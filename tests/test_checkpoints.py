@@ -40,7 +40,8 @@ def _assert_identical(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
         assert type(x) is type(y), path
-        x, y = np.asarray(x), np.asarray(y)
+        x = np.asarray(x)
+        y = np.asarray(y)
         assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), path
 
 
@@ -128,7 +129,8 @@ def _files(folder):
 def test_damage_is_a_user_error_or_harmless_never_other_numbers(tmp_path, damage):
     tree = {"x": np.random.default_rng(0).integers(0, 255, 3000).astype(np.uint8), "n": 3}
     save(tmp_path / "good", 1, tree)
-    chance, refused = random.Random(0), 0
+    chance = random.Random(0)
+    refused = 0
     for trial in range(24):
         shutil.copytree(tmp_path / "good", tmp_path / "bad")
         files = _files(tmp_path / "bad")

@@ -61,7 +61,8 @@ def test_one_program_and_one_search_after_another_are_the_same(table, compared, 
     other = RunDirectory(tmp_path)
     host = Problem(SPACE, ("error", "cost"), lambda genomes, table: np.asarray(look_up(jnp.asarray(genomes), table)), "board", table)
     compare_searches(other, host, choose_algorithms(["nsga2"], SETTINGS), SETTINGS, range(5, 8))
-    together, in_turn = run.read_npz("compare/compare.npz"), other.read_npz("compare/compare.npz")
+    together = run.read_npz("compare/compare.npz")
+    in_turn = other.read_npz("compare/compare.npz")
     assert in_turn["algorithms"].tolist() == ["nsga2", "random"] and in_turn["seed"].tolist() == [5, 6, 7]
     for name in ("nsga2", "random"):
         for field in ("genomes", "fitness", "generation", "parents"):
@@ -70,12 +71,14 @@ def test_one_program_and_one_search_after_another_are_the_same(table, compared, 
 
 
 def test_only_what_is_missing_is_searched(table, tmp_path, monkeypatch):
-    run, calls = RunDirectory(tmp_path), []
+    run = RunDirectory(tmp_path)
+    calls = []
 
     def search_many(algorithm, space, keys, fitness, generations, data):
         """Archives that name their keys."""
         calls.append((type(algorithm).__name__, len(keys)))
-        told, parents = np.repeat(np.arange(generations, dtype=np.int32), algorithm.population), np.full((len(keys), 80, 2), -1, np.int32)
+        told = np.repeat(np.arange(generations, dtype=np.int32), algorithm.population)
+        parents = np.full((len(keys), 80, 2), -1, np.int32)
         genomes = np.asarray(jax.random.key_data(keys)[:, None, :1] % 4).astype(np.int32).repeat(80, axis=1).repeat(6, axis=2)
         return Archive(genomes, np.asarray(fitness(genomes, data)), np.tile(told, (len(keys), 1)), parents)
 
@@ -164,9 +167,11 @@ def test_the_answer_names_all_that_are_not_shown_to_differ():
 
 def area(fitness):
     """Of what points from 0 to 1 dominate below (1, 1)."""
-    found, least = 0.0, 1.0
+    found = 0.0
+    least = 1.0
     for x, y in fitness[np.argsort(fitness[:, 0])]:
-        found, least = found + max(1 - x, 0) * max(least - y, 0), min(least, y)
+        found = found + max(1 - x, 0) * max(least - y, 0)
+        least = min(least, y)
     return found
 
 
@@ -199,7 +204,8 @@ def test_another_algorithm_or_seed_moves_no_figure(table, compared, tmp_path):
 def test_a_known_front_gives_regret_and_igd_plus(table, compared, tmp_path):
     run, _ = compared
     points = np.asarray(table)[np.asarray(front(table))]
-    low, high = points.min(axis=0).astype(float), np.asarray(table).max(axis=0).astype(float)
+    low = points.min(axis=0).astype(float)
+    high = np.asarray(table).max(axis=0).astype(float)
     arrays = run.read_npz("compare/compare.npz")
     again = RunDirectory(tmp_path)
     again.write_npz("compare/compare.npz", **arrays, front=points, reference=high, units=np.array(["%", "ms"]))
@@ -256,12 +262,14 @@ def test_the_page_and_the_pictures(compared):
 
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
 def test_failures_and_any_number_of_objectives(objectives, tmp_path):
-    run, names = RunDirectory(tmp_path), ["nsga2", "random"]
+    run = RunDirectory(tmp_path)
+    names = ["nsga2", "random"]
     fitness = np.random.default_rng(0).uniform(size=(2, 4, 16, objectives)).astype(np.float32)
     fitness[:, :, 3, 0] = np.nan
     arrays = {f"{name}_fitness": fitness[i] for i, name in enumerate(names)}
     arrays |= {f"{name}_generation": np.tile(np.repeat(np.arange(4, dtype=np.int32), 4), (4, 1)) for name in names}
-    names, labels = np.array(names), np.array(["a", "b", "c", "d", "e"][:objectives])
+    names = np.array(names)
+    labels = np.array(["a", "b", "c", "d", "e"][:objectives])
     run.write_npz("compare/compare.npz", algorithms=names, seed=np.arange(4), objectives=labels, **arrays)
     text = write_comparison(run)
     assert "nan" not in text and ("standard error" in text) == (objectives > 3)
@@ -398,7 +406,8 @@ def test_it_is_the_search_of_the_run_and_evaluates_each_network_once(cli, run_co
         return run.read_bytes("compare/compare.npz")
 
     first = archives()
-    arrays, main = run.read_npz("compare/compare.npz"), run.read_npz("candidates.npz")
+    arrays = run.read_npz("compare/compare.npz")
+    main = run.read_npz("candidates.npz")
     for field in ("genomes", "fitness", "generation", "parents"):
         np.testing.assert_array_equal(arrays[f"nsga2_{field}"][0], main[field])
     with run:

@@ -27,7 +27,8 @@ class Device:
     """Additive but for neighbours that are alike, which tables do not know; remembers what it was asked."""
 
     def __init__(self, failing=()):
-        self.asked, self.failing = [], set(failing)
+        self.asked = []
+        self.failing = set(failing)
 
     def exact(self, genomes):
         alike = (genomes[:, 1:] == genomes[:, :-1]).sum(axis=1)
@@ -62,7 +63,8 @@ def test_possible_and_doubtful_by_definition():
     seen = set()
     for _ in range(300):
         n = int(draw.integers(1, 9))
-        error, low = draw.integers(0, 5, n).astype(float), draw.integers(0, 6, n).astype(float)
+        error = draw.integers(0, 5, n).astype(float)
+        low = draw.integers(0, 6, n).astype(float)
         error[draw.random(n) < 0.1] = np.nan
         high = low + draw.integers(0, 3, n)
         valid = ~np.isnan(error)
@@ -77,8 +79,10 @@ def test_possible_and_doubtful_by_definition():
 
 
 def test_asking_where_in_doubt_finds_more_of_the_front_than_asking_at_random():
-    doubt, random = Device(), Device()
-    asking, sampling = found(doubt, 62, batch=16), found(random, 62, first=62)
+    doubt = Device()
+    random = Device()
+    asking = found(doubt, 62, batch=16)
+    sampling = found(random, 62, first=62)
     assert len(doubt.asked) <= 62 == len(random.asked)
     assert recall(asking) > 0.9 > recall(sampling) + 0.1
 
@@ -105,7 +109,8 @@ def test_it_ends_when_nothing_is_in_doubt():
 
 
 def test_equal_keys_give_equal_answers():
-    one, other = found(Device(), 60), found(Device(), 60)
+    one = found(Device(), 60)
+    other = found(Device(), 60)
     np.testing.assert_array_equal(one.genomes, other.genomes)
     np.testing.assert_array_equal(one.predicted.high_ms, other.predicted.high_ms)
     assert not np.array_equal(one.genomes[: one.measured.sum()], found(Device(), 60, seed=1).genomes[: one.measured.sum()])
@@ -129,7 +134,8 @@ def test_three_fronts():
     def dominated(c, rows):
         return any((fitness[b] <= fitness[c]).all() and (fitness[b] < fitness[c]).any() for b in rows)
 
-    everyone, measured = np.arange(len(fitness)), np.flatnonzero(answer.measured)
+    everyone = np.arange(len(fitness))
+    measured = np.flatnonzero(answer.measured)
     assert np.flatnonzero(answer.front()).tolist() == [c for c in everyone if not dominated(c, everyone)]
     assert np.flatnonzero(answer.measured_front()).tolist() == [c for c in measured if not dominated(c, measured)]
     assert answer.predicted_front().any() and not np.array_equal(answer.predicted_front(), answer.front())

@@ -36,7 +36,9 @@ def net(small_mobilenet):
 @pytest.fixture(scope="module")
 def evidence(net, randomised):
     """One per resolution; labels are what the largest network says of the larger images."""
-    params, draw, genes = randomised(net), np.random.default_rng(0), len(net.space.genes)
+    params = randomised(net)
+    draw = np.random.default_rng(0)
+    genes = len(net.space.genes)
     shapes = {"w0": (2, genes, 32), "b0": (2, 32), "w1": (2, 32, 16), "b1": (2, 16), "w2": (2, 16, 1), "b2": (2, 1), "input_mean": genes}
     arrays = {name: jnp.asarray(0.3 * draw.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
     predictor = LatencyMLP(**arrays, input_deviation=jnp.full(genes, 10.0), target_mean=jnp.float32(0), target_deviation=jnp.float32(1))
@@ -74,7 +76,8 @@ def traced(net, evidence):
 
 def alone(net, evidence, genome):
     """Error of the extracted network, and the prediction for it."""
-    one, ops = evidence[genome[0]], net.ops(genome)
+    one = evidence[genome[0]]
+    ops = net.ops(genome)
     weights = take(one.params, ops)
     stats = SLICED(ops, weights, one.examples.calibration)[1]
     logits = SLICED(ops, weights, one.examples.images, stats)[0]

@@ -78,7 +78,8 @@ def test_the_candidates_have_shapes_types_and_ranges(finished_run, file):
     assert (arrays["genomes"] >= 0).all() and (arrays["genomes"] < 3).all()
     error, latency_ms = arrays["fitness"].T
     assert (error >= 0).all() and (error <= 1).all() and (latency_ms > 0).all()
-    first, parents = arrays["generation"] == 0, arrays["parents"]
+    first = arrays["generation"] == 0
+    parents = arrays["parents"]
     assert (parents[first] == -1).all() and (parents < (4 * arrays["generation"])[:, None]).all()
     if file == "candidates.npz":
         assert (parents[~first, 0] >= 0).all() and len(np.unique(error)) > 1
@@ -86,7 +87,8 @@ def test_the_candidates_have_shapes_types_and_ranges(finished_run, file):
 
 def test_the_networks_are_chosen_from_the_candidates(finished_run):
     run = RunDirectory(finished_run)
-    archive, chosen = run.read_npz("candidates.npz"), run.read_json("chosen.json")
+    archive = run.read_npz("candidates.npz")
+    chosen = run.read_json("chosen.json")
     assert 1 <= len(chosen) <= 3
     for network in chosen:
         mine = (archive["genomes"] == network["genome"]).all(1)
@@ -96,7 +98,9 @@ def test_the_networks_are_chosen_from_the_candidates(finished_run):
 
 def test_the_front_is_ranked_on_images_that_the_search_has_not_seen(finished_run):
     run = RunDirectory(finished_run)
-    archive, selection, data = run.read_npz("candidates.npz"), run.read_npz("selection.npz"), run.read_json("data.json")
+    archive = run.read_npz("candidates.npz")
+    selection = run.read_npz("selection.npz")
+    data = run.read_json("data.json")
     assert (data["search"], data["selection"]) == (50, 50)
     assert [sum(data["class_sizes"][name]) for name in ("search", "selection")] == [50, 50]
     rows = [np.flatnonzero((archive["genomes"] == genome).all(1))[0] for genome in selection["genomes"]]
@@ -388,7 +392,8 @@ stages = [
 
 def test_a_users_own_space_of_ten_lines_trains_searches_and_exports(cli, micro, tmp_path):
     assert OWN_SPACE.count("\n") == 10
-    file, run = tmp_path / "own.toml", tmp_path / "run"
+    file = tmp_path / "own.toml"
+    run = tmp_path / "run"
     file.write_text(OWN_SPACE)
     short = ("--profile.train", 3, "--profile.validation", 2, "--profile.test", 2, "--search.generations", 2, "--finetune.epochs", 0)
     code, lines = cli("run", micro, "--out", run, "--space", file, *short)

@@ -63,7 +63,8 @@ def test_the_corners_come_first(space, covering):
 
 def test_the_whole_range_is_covered(space, covering, uniform):
     """Without its two corners, the sample still spans 95 % of the range, and every tenth of the range gets its share."""
-    inner, flat = position(space, covering[2:]), position(space, uniform)
+    inner = position(space, covering[2:])
+    flat = position(space, uniform)
     assert np.ptp(inner) > 0.9
     assert np.histogram(inner, bins=10, range=(0, 1))[0].min() >= N // 40
     assert np.ptp(flat) < 0.6  # what uniform draws reach
@@ -164,7 +165,9 @@ def sit(sitting, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes)
         room = stop - len(genomes)
         new = step.genomes[:room]
         figures = np.where(failing(new), np.nan, latency(new, noise))
-        genomes, ms, fresh = np.concatenate([genomes, new]), np.append(ms, figures), np.append(fresh, step.fresh[:room])
+        genomes = np.concatenate([genomes, new])
+        ms = np.append(ms, figures)
+        fresh = np.append(fresh, step.fresh[:room])
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +232,12 @@ def test_a_front_that_stays_ends_the_sitting(small_mobilenet):
     """The error is above the bound, but what one would choose does not move."""
     space = small_mobilenet((24, 32), 3, 10)
     draws = Sitting(space, 0.001, 190, PREDICTOR)
-    genomes, ms, fresh = np.zeros((0, len(space.genes)), np.int32), np.zeros(0), np.zeros(0, bool)
+    genomes = np.zeros((0, len(space.genes)), np.int32)
+    ms = np.zeros(0)
+    fresh = np.zeros(0, bool)
     while len((step := draws.step(jax.random.key(0), genomes, ms, fresh)).genomes):
-        genomes, fresh = np.concatenate([genomes, step.genomes]), np.append(fresh, step.fresh)
+        genomes = np.concatenate([genomes, step.genomes])
+        fresh = np.append(fresh, step.fresh)
         ms = 1 + np.asarray(space.costs(genomes).macs) / 1e5 * (1 + genomes[:, -1] / 10)
     assert step.reason == "the front of latency against MACs no longer changes"
     assert step.error > 0.001 and len(genomes) < 190
@@ -239,10 +245,12 @@ def test_a_front_that_stays_ends_the_sitting(small_mobilenet):
 
 def test_the_whole_space_may_be_measured():
     space = make((2, 3, 2, 4))
-    genomes, fresh = np.zeros((0, 4), np.int32), np.zeros(0, bool)
+    genomes = np.zeros((0, 4), np.int32)
+    fresh = np.zeros(0, bool)
     sitting = Sitting(space, 0.001, 48, PREDICTOR)
     while len((step := sitting.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)).genomes):
-        genomes, fresh = np.concatenate([genomes, step.genomes]), np.append(fresh, step.fresh)
+        genomes = np.concatenate([genomes, step.genomes])
+        fresh = np.append(fresh, step.fresh)
     assert distinct(genomes) == 48
 
 

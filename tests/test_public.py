@@ -74,7 +74,8 @@ def test_experiment_opens_with_its_question_and_command(path):
 
 def test_readme_library_example_finds_and_measures_a_network(capsys):
     exec(LIBRARY, names := {})
-    fitness, best = names["archive"].fitness, np.asarray(names["evaluate"](names["genome"][None]))[0]
+    fitness = names["archive"].fitness
+    best = np.asarray(names["evaluate"](names["genome"][None]))[0]
     assert not ((fitness <= best).all(axis=1) & (fitness < best).any(axis=1)).any()
     assert best[0] == sum(op.macs for op in names["subnet"].ops)
     assert "Measurement(device='onnxruntime'" in capsys.readouterr().out
@@ -147,7 +148,8 @@ def test_readme_classifies_a_picture_as_jax_does(exported, capsys):
 def test_readme_prepares_pictures_as_jaxnas_does(resizing):
     """A thousand digits of 32 pixels at three resolutions: the same numbers, and the same top class."""
     pixels = (np.kron(load_digits(return_X_y=True)[0][:1000].reshape(-1, 8, 8), np.ones((1, 4, 4))) * 15).astype(np.uint8)
-    mean, deviation = np.array([0.3], np.float32), np.array([0.4], np.float32)
+    mean = np.array([0.3], np.float32)
+    deviation = np.array([0.4], np.float32)
     lines = CLASSIFY.splitlines()
     (how,) = (i for i, line in enumerate(lines) if line.startswith("how = "))
     bands = BICUBIC if resizing == "bicubic" else "\n".join(lines[how : how + 2])

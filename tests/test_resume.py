@@ -82,7 +82,8 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, fin
     assert lines[0] == kept.splitlines(keepends=True)[0]
     (run / "measurements.csv").write_bytes(kept[: kept.rindex(b"\n", 0, -1) + 10])
     assert cli("profile", run)[0] == 0
-    whole, rows = kept[: kept.rindex(b"\n", 0, -1) + 1], RunDirectory(run).read_csv("measurements.csv")
+    whole = kept[: kept.rindex(b"\n", 0, -1) + 1]
+    rows = RunDirectory(run).read_csv("measurements.csv")
     assert (run / "measurements.csv").read_bytes().startswith(whole) and len(rows) == 24
     assert [row["genome"] for row in rows] == [row["genome"] for row in RunDirectory(finished_run).read_csv("measurements.csv")]
 
@@ -101,7 +102,8 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, fin
 
 @pytest.mark.slow
 def test_a_run_killed_at_every_stage_follows_from_its_own_measurements(stop, finish, tmp_path):
-    run, other = tmp_path / "run", tmp_path / "other"
+    run = tmp_path / "run"
+    other = tmp_path / "other"
     moments = [
         exists("config.json"),
         exists("data.json"),

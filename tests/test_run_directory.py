@@ -120,7 +120,8 @@ def test_what_is_no_local_folder_is_refused(monkeypatch, tmp_path, name, part):
 
 
 def test_no_link_is_followed_on_writing(tmp_path):
-    outside, root = tmp_path / "outside", tmp_path / "run"
+    outside = tmp_path / "outside"
+    root = tmp_path / "run"
     for folder in (outside, root):
         folder.mkdir()
     (outside / "mine").write_text("mine")
@@ -223,7 +224,8 @@ def test_damaged_files_are_user_errors(run):
     run.write_json("a.json", {"x": [1, 2]})
     chance = random.Random(0)
     for name, read in (("a.npz", run.read_npz), ("a.json", run.read_json)):
-        data, whole = run.read_bytes(name), read(name)
+        data = run.read_bytes(name)
+        whole = read(name)
         for length in [0, 1] + [chance.randrange(len(data) - 2) for _ in range(40)]:
             run.path(name).write_bytes(data[:length])
             with pytest.raises(UserError, match=f"corrupt: .*{name}; delete the file to redo this stage$"):
@@ -235,7 +237,9 @@ def test_damaged_files_are_user_errors(run):
 def test_flipped_bits_of_an_npz_never_give_other_numbers(run):
     arrays = {"x": np.random.default_rng(0).integers(0, 255, 100), "y": np.ones(3)}
     run.write_npz("a.npz", **arrays)
-    data, chance, refused = run.read_bytes("a.npz"), random.Random(1), 0
+    data = run.read_bytes("a.npz")
+    chance = random.Random(1)
+    refused = 0
     for _ in range(200):
         damaged = bytearray(data)
         damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -428,7 +432,8 @@ with RunDirectory(sys.argv[1]) as run:
 
 def _first_broken(folder, how, kills):
     """The kill, by SIGKILL at a random moment, that leaves inconsistent files; None if none does."""
-    chance, run = random.Random(0), RunDirectory(folder)
+    chance = random.Random(0)
+    run = RunDirectory(folder)
     numbers: list[int] = []
     for kill in range(kills):
         with _python(WRITER, folder, how) as process:

@@ -52,7 +52,9 @@ def started():
 
 
 def test_signals_save_first_and_end_what_does_not_answer(started):
-    trains, begins, compiles = started("trains"), started("begins"), started("compiles")
+    trains = started("trains")
+    begins = started("begins")
+    compiles = started("compiles")
     for process in (trains, begins, compiles):
         process.send_signal(signal.SIGALRM)
     time.sleep(0.1)
@@ -75,7 +77,8 @@ def test_signals_save_first_and_end_what_does_not_answer(started):
 def test_a_training_saves_by_time(monkeypatch):
     from jaxnas import signals
 
-    now, saved = [0.0], []
+    now = [0.0]
+    saved = []
     monkeypatch.setattr(signals, "monotonic", lambda: now[0])
     with signals.Saving(minutes=5) as saving:
         for minute in range(13):

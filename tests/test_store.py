@@ -44,7 +44,8 @@ def test_what_is_put_is_found_by_others_and_by_name():
 
 
 def test_a_failed_evaluation_is_not_kept():
-    rows, values = genomes(3), fitness(genomes(3))
+    rows = genomes(3)
+    values = fitness(genomes(3))
     values[1, 0] = np.nan
     one = Store("a", GENES, 2)
     one.put(rows, values)
@@ -54,7 +55,8 @@ def test_a_failed_evaluation_is_not_kept():
 
 
 def test_the_first_value_stays_and_others_see_it():
-    one, other = Store("a", GENES, 2), Store("a", GENES, 2)
+    one = Store("a", GENES, 2)
+    other = Store("a", GENES, 2)
     rows = genomes(2)
     assert not other.get(rows)[1].any()
     one.put(rows, fitness(rows))
@@ -92,7 +94,8 @@ def test_a_damaged_byte_loses_its_record_alone():
 
 
 def test_a_store_deleted_under_way_begins_anew():
-    one, rows = Store("a", GENES, 2), genomes(4)
+    one = Store("a", GENES, 2)
+    rows = genomes(4)
     one.put(rows[:3], fitness(rows[:3]))
     assert one.get(rows)[1].sum() == 3
     one.path.unlink()
@@ -128,7 +131,8 @@ def test_processes_share_a_store(tmp_path):
 
 
 def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
-    one, rows = Store("a", GENES, 2), genomes(40)
+    one = Store("a", GENES, 2)
+    rows = genomes(40)
     one.put(rows[:10], fitness(rows[:10]))
     before = one.path.read_bytes()
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -147,7 +151,8 @@ def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
 
 @pytest.mark.parametrize("how", ["file", "below", "null", "entry", "pipe"])
 def test_a_cache_that_cannot_be_used_is_said_once_and_loses_nothing(capsys, monkeypatch, tmp_path, how):
-    rows, place = genomes(4), {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(how, tmp_path)
+    rows = genomes(4)
+    place = {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(how, tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "evaluations").mkdir()
     if how == "entry":
@@ -175,7 +180,8 @@ def test_an_empty_name_is_no_name_and_a_home_is_not_needed(capsys, monkeypatch, 
 
     monkeypatch.setattr(store.Path, "home", no_home)
     store._warn.cache_clear()
-    one, rows = Store("a", GENES, 2), genomes(4)
+    one = Store("a", GENES, 2)
+    rows = genomes(4)
     one.put(rows, fitness(rows))
     assert one.get(rows)[1].all() and "no home folder for the cache: set JAXNAS_CACHE" in capsys.readouterr().err
     monkeypatch.setenv("JAXNAS_CACHE", str(tmp_path / "cache"))
@@ -187,9 +193,11 @@ def test_an_empty_name_is_no_name_and_a_home_is_not_needed(capsys, monkeypatch, 
 
 def test_each_network_is_asked_for_once_and_failures_again(small_mobilenet):
     """In batches of one size, in which other rows have no resolution that exists."""
-    space, calls = small_mobilenet((8, 12), 1, 3), []
+    space = small_mobilenet((8, 12), 1, 3)
+    calls = []
     draw = np.array(space.sample(jax.random.key(0), 12))
-    draw[5], draw[7] = draw[1], draw[1]
+    draw[5] = draw[1]
+    draw[7] = draw[1]
     draw[7, [gene.name for gene in space.genes].index("mb2_kernel")] ^= 1
     failing = draw[2]
 

@@ -60,13 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def bench(settings: Settings) -> Report:
     """All figures."""
-    backend, sizes = jax.default_backend(), QUICK if settings.quick else FULL
+    backend = jax.default_backend()
+    sizes = QUICK if settings.quick else FULL
     peer = peer_of(backend)
     if settings.rounds < 1 or settings.candidates < 1:
         raise UserError(f"--rounds and --candidates must be at least 1, got {settings.rounds} and {settings.candidates}")
     check_json(settings.json)
     log("preparing weights, images and labels ...")
-    case, hybrid = make_case(sizes, None), HybridConfig(1, settings.head_epochs, batch_size=sizes.batch)
+    case = make_case(sizes, None)
+    hybrid = HybridConfig(1, settings.head_epochs, batch_size=sizes.batch)
     drawn = np.asarray(case.net.space.sample(jax.random.key(1), settings.candidates))
     genomes = np.stack([at_largest_resolution(case, genome) for genome in drawn])
     compiling, ours = timed(lambda: jaxnas_generation(case, genomes, hybrid))
@@ -102,7 +104,8 @@ def jaxnas_generation(case: Case, genomes: np.ndarray, hybrid: HybridConfig) -> 
 
     @jax.jit
     def program(params, genomes, images, evaluated):
-        live, key = jnp.ones(len(genomes), bool), jax.random.key(KEY)
+        live = jnp.ones(len(genomes), bool)
+        key = jax.random.key(KEY)
         return tuned_accuracies(case.net, params, genomes, live, images, evaluated, hybrid, Augmentation(0, False), key, mesh=mesh)
 
     work = params, jnp.asarray(genomes), images, evaluated

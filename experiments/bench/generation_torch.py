@@ -16,7 +16,8 @@ def tuned_accuracy(
     ops: Ops, shared: Arrays, train: tuple[Tensor, Tensor], data: Examples, orders: tuple[Any, Any], hybrid: HybridConfig, setting: Setting
 ) -> float:
     """Top-1 accuracy of one subnet after its training: the whole network over the rows of the first order, then the classifier."""
-    weights, (images, labels) = extract(shared, ops, setting), train
+    weights = extract(shared, ops, setting)
+    (images, labels) = train
     loss = partial(F.cross_entropy, label_smoothing=hybrid.label_smoothing)
     with running(setting):
         leaves = [(name, tensor) for arrays in weights.values() for name, tensor in arrays.items()]

@@ -51,12 +51,16 @@ FULL = Sizes((Pace(28, 500, 5), Pace(1000, 20, 5), Pace(10_000, 5, 3, evox=False
 QUICK = Sizes((Pace(8, 5, 2), Pace(12, 3, 1, evox=False)), 12, 6, 2, 3, 100, 10.0)
 
 TOLERANCES = {ZDT1: 0.1, ZDT2: 0.1, ZDT3: 0.1, DTLZ2: 0.5}  # percent of pymoo's median hypervolume
-KEPT, UNIQUE = "duplicates kept", "duplicates eliminated"
+KEPT = "duplicates kept"
+UNIQUE = "duplicates eliminated"
 LEAST = {KEPT: {28: 15.0, 1000: 10.0, 10_000: 5.0}, UNIQUE: {28: 20.0, 1000: 20.0, 10_000: 40.0}}
-PACE, WIN, RANK = "population {}, {}: jaxnas / pymoo", "{}: hypervolume above pymoo's", "rank: jaxnas / moocore"
+PACE = "population {}, {}: jaxnas / pymoo"
+WIN = "{}: hypervolume above pymoo's"
+RANK = "rank: jaxnas / moocore"
 SAME = "rank: same as moocore's"
 LIMITS = {1: 0.1, 30: 1.0}  # seeds: seconds that a search by predictors alone may take, 28 x 50
-PREDICTED, UNDER = "predicted search, seeds {}", "predicted search, seeds {}: {:g} s / jaxnas"
+PREDICTED = "predicted search, seeds {}"
+UNDER = "predicted search, seeds {}: {:g} s / jaxnas"
 BARS = (
     *(Bar(PACE.format(population, how), least) for how, bars in LEAST.items() for population, least in bars.items()),
     Bar(RANK, 1 / 1.5),
@@ -84,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def bench(settings: Settings) -> Report:
     """All figures."""
     check_json(settings.json)
-    peers, sizes = _peers(), QUICK if settings.quick else FULL
+    peers = _peers()
+    sizes = QUICK if settings.quick else FULL
     report = Report("search", _notes(sizes, peers), bars=() if settings.quick else BARS)
     rank(report, sizes, peers)
     for pace in sizes.paces:
@@ -110,7 +115,9 @@ def _peers() -> Any:
 def rank(report: Report, sizes: Sizes, peers: Any) -> None:
     """Ranks of random points, two objectives, ten times a round."""
     points = np.random.default_rng(0).random((sizes.points, 2), np.float32)
-    ranked, on_device, doubles = jax.jit(pareto.rank), jax.device_put(points), points.astype(np.float64)
+    ranked = jax.jit(pareto.rank)
+    on_device = jax.device_put(points)
+    doubles = points.astype(np.float64)
     same = np.array_equal(ranked(on_device), peers.pareto_rank(doubles))
     ours = Contender("jaxnas", lambda: [jax.block_until_ready(ranked(on_device)) for _ in range(10)])
     seconds, _ = race("rank", [ours, Contender("moocore", lambda: [peers.pareto_rank(doubles) for _ in range(10)])], 4 * sizes.rounds)
@@ -176,7 +183,8 @@ def quality(report: Report, problem: Problem, sizes: Sizes, peers: Any) -> None:
     volumes = {name: [peers.hypervolume(np.asarray(last, np.float64), ref=reference) for last in each] for name, each in found.items()}
     for name, each in volumes.items():
         report.add(f"{problem.name}: hypervolume, {name}", "", *each)
-    ours, theirs = volumes[f"jaxnas, {UNIQUE}"], volumes["pymoo"]
+    ours = volumes[f"jaxnas, {UNIQUE}"]
+    theirs = volumes["pymoo"]
     report.add(WIN.format(problem.name), "%", 100 * (np.median(ours) / np.median(theirs) - 1))
     for name, each in volumes.items():
         if name != "pymoo":

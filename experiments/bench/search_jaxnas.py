@@ -18,7 +18,8 @@ from jaxnas.types import Fitness, Genomes
 
 def make_archive(problem: Problem, population: int, generations: int, unique: bool) -> Callable[[jax.Array], Archives]:
     """A run: keys, one per search, to everything evaluated. `unique`: duplicates are avoided."""
-    algorithm, fitness = _algorithm(problem, population, unique), problem.fitness
+    algorithm = _algorithm(problem, population, unique)
+    fitness = problem.fitness
     return lambda keys: jax.block_until_ready(search_many(algorithm, problem.space, keys, fitness, generations))
 
 
@@ -50,7 +51,8 @@ def make_predicted_search(population: int, generations: int) -> Callable[[jax.Ar
     """
     space = attentive_nas()
     genomes = space.sample(jax.random.key(0), 300)
-    features, costs = gene_values(space, genomes), space.costs(genomes)
+    features = gene_values(space, genomes)
+    costs = space.costs(genomes)
     targets = np.asarray(costs.macs) / 1e8, 1e7 / np.asarray(costs.params)
     models = [mlp.fit(jax.random.key(1), features[:200], y[:200], features[200:], y[200:], steps=500) for y in targets]
     algorithm = NSGA2(population=population)

@@ -39,7 +39,8 @@ def versions() -> dict[str, str]:
 class _Pymoo(PymooProblem):
     def __init__(self, problem: Problem):
         kind = int if problem.integer else float
-        low, high = np.array(problem.low, kind), np.array(problem.high, kind)
+        low = np.array(problem.low, kind)
+        high = np.array(problem.high, kind)
         super().__init__(n_var=len(low), n_obj=problem.objectives, xl=low, xu=high, vtype=kind)
         self.function = problem.function
 
@@ -49,7 +50,8 @@ class _Pymoo(PymooProblem):
 
 def pymoo(problem: Problem, population: int, generations: int, unique: bool) -> Run:
     """pymoo's defaults; whole numbers by its operators for real ones, rounded, as its manual advises."""
-    posed, options = _Pymoo(problem), {}
+    posed = _Pymoo(problem)
+    options = {}
     if problem.integer:
         operators = {"prob": 1.0, "eta": 3.0, "vtype": float, "repair": RoundingRepair()}
         options = {"sampling": IntegerRandomSampling(), "crossover": SBX(**operators), "mutation": PM(**operators)}
@@ -65,7 +67,8 @@ def pymoo(problem: Problem, population: int, generations: int, unique: bool) -> 
 class _Evox(EvoxProblem):
     def __init__(self, problem: Problem):
         super().__init__()
-        self.function, self.integer = problem.function, problem.integer
+        self.function = problem.function
+        self.integer = problem.integer
 
     def evaluate(self, pop):
         return self.function(torch.round(pop) if self.integer else pop, torch)
@@ -73,7 +76,8 @@ class _Evox(EvoxProblem):
 
 def evox(problem: Problem, population: int, generations: int, compiled: bool) -> Run:
     """evox's defaults, eager or with its step compiled; whole numbers are rounded where they are evaluated."""
-    low, high = torch.tensor(problem.low), torch.tensor(problem.high)
+    low = torch.tensor(problem.low)
+    high = torch.tensor(problem.high)
     workflow = _any(StdWorkflow)(EvoxNSGA2(population, problem.objectives, low, high), _Evox(problem))
     step = _any(evox_compile(workflow.step) if compiled else workflow.step)
 
@@ -109,7 +113,9 @@ class _Individual(list):
 
 def deap(problem: Problem, population: int, generations: int) -> Run:
     """The NSGA-II example of DEAP with its faster sort and pymoo's settings; whole numbers by uniform crossover and reset."""
-    toolbox, genes, fitness = _any(base.Toolbox()), len(problem.low), {2: _Two, 3: _Three}[problem.objectives]
+    toolbox = _any(base.Toolbox())
+    genes = len(problem.low)
+    fitness = {2: _Two, 3: _Three}[problem.objectives]
     low, high = _any([[int(x) if problem.integer else x for x in bound] for bound in (problem.low, problem.high)])
 
     def mate(one, other):

@@ -52,19 +52,22 @@ class Problem:
 
 def zdt1(x: Any, xp: Any) -> Any:
     """A convex front."""
-    first, g = x[:, 0], 1 + 9 * x[:, 1:].mean(1)
+    first = x[:, 0]
+    g = 1 + 9 * x[:, 1:].mean(1)
     return xp.stack([first, g * (1 - xp.sqrt(first / g))], 1)
 
 
 def zdt2(x: Any, xp: Any) -> Any:
     """A concave front."""
-    first, g = x[:, 0], 1 + 9 * x[:, 1:].mean(1)
+    first = x[:, 0]
+    g = 1 + 9 * x[:, 1:].mean(1)
     return xp.stack([first, g * (1 - (first / g) ** 2)], 1)
 
 
 def zdt3(x: Any, xp: Any) -> Any:
     """A front in five pieces."""
-    first, g = x[:, 0], 1 + 9 * x[:, 1:].mean(1)
+    first = x[:, 0]
+    g = 1 + 9 * x[:, 1:].mean(1)
     return xp.stack([first, g * (1 - xp.sqrt(first / g) - first / g * xp.sin(10 * PI * first))], 1)
 
 

@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def bench(settings: Settings) -> Report:
     """All figures."""
-    backend, sizes = jax.default_backend(), QUICK if settings.quick else FULL
+    backend = jax.default_backend()
+    sizes = QUICK if settings.quick else FULL
     peer = peer_of(backend)
     _check(settings, sizes)
     log("preparing weights, images and labels ...")
@@ -164,7 +165,8 @@ def analytic(report: Report, case: Case, settings: Settings) -> None:
 
 def best_setting(case: Case, peer: Any) -> "Setting":
     """The fastest of channels-last over batch sizes and thread counts, for a small, a middling and a large subnet."""
-    rows, cores = np.array([0, len(case.genomes) // 2, len(case.genomes) - 1]), peer.CORES
+    rows = np.array([0, len(case.genomes) // 2, len(case.genomes) - 1])
+    cores = peer.CORES
     settings = [
         peer.Setting("channels-last", batch, threads)
         for batch in BATCHES[jax.default_backend()]
@@ -185,7 +187,8 @@ def machine_notes(peer: Any) -> dict[str, str]:
 
 
 def _notes(case: Case, settings: Settings, peer: Any) -> dict[str, str]:
-    space, sizes = case.net.space, case.sizes
+    space = case.net.space
+    sizes = case.sizes
     return {
         "space": f"{space.name}, {len(case.genomes)} random genomes at {' and '.join(map(str, case.work))} pixels",
         "images": f"{sizes.calibration} to calibrate, {sizes.evaluation} to evaluate, {settings.images or 'synthetic'}",

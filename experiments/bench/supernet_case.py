@@ -75,7 +75,8 @@ def make_case(sizes: Sizes, images: Path | None) -> Case:
     normalised = normalise(pixels, case.mean, case.deviation)
     for choice, resolution in enumerate(net.space.resolutions):
         inputs = resized(normalised, resolution)
-        calibration, evaluation = inputs[: sizes.calibration], inputs[sizes.calibration :]
+        calibration = inputs[: sizes.calibration]
+        evaluation = inputs[sizes.calibration :]
         case.work[resolution] = Work(evaluation, _labels(case, choice, evaluation, calibration), calibration)
     return case
 
@@ -103,7 +104,8 @@ def _genomes(net: Supernet, key: jax.Array, n: int) -> np.ndarray:
 
 def _pixels(sizes: Sizes, path: Path | None) -> np.ndarray:
     """Real images, or smooth random ones: on plain noise a network says the same of every image."""
-    n, size = sizes.calibration + sizes.evaluation, sizes.image_size
+    n = sizes.calibration + sizes.evaluation
+    size = sizes.image_size
     if path is None:
         draw = np.random.default_rng(0)
         smooth = jax.image.resize(draw.normal(size=(n, 4, 4, 3)), (n, size, size, 3), "cubic")

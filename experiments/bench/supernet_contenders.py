@@ -37,10 +37,14 @@ def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
 
 def jaxnas_steps(case: Case) -> Callable[[], None]:
     """jaxnas's training: each call takes some steps."""
-    sizes, key, settings = case.sizes, jax.random.key(0), replace(TEACHING, batch_size=case.sizes.batch)
-    step, state = make_step(case.net, settings, Augmentation(), 1000), init_state(case.net, settings, 1000, key)
+    sizes = case.sizes
+    key = jax.random.key(0)
+    settings = replace(TEACHING, batch_size=case.sizes.batch)
+    step = make_step(case.net, settings, Augmentation(), 1000)
+    state = init_state(case.net, settings, 1000, key)
     images = Images(*map(jnp.asarray, (case.pixels, np.arange(len(case.pixels)) % 10, case.mean, case.deviation)))
-    rows, done = jnp.arange(sizes.batch), count()
+    rows = jnp.arange(sizes.batch)
+    done = count()
 
     def run() -> None:
         nonlocal state
@@ -71,7 +75,8 @@ def torch_accuracies(case: Case, peer: Any, setting: Any) -> Callable[[np.ndarra
 
 def torch_steps(case: Case, peer: Any, setting: Any) -> Callable[[], None]:
     """The peer's training: each call takes some steps."""
-    sizes, taught = case.sizes, cycle(_random_subnets(case, 64))
+    sizes = case.sizes
+    taught = cycle(_random_subnets(case, 64))
     trainer = peer.Trainer(peer.shared_weights(case.params, setting), setting, 0.01, TEACHING.weight_decay, TEACHING.label_smoothing)
     batch, *_ = peer.examples(*(array[: sizes.batch] for array in case.work[max(case.work)]), setting)
     labels = peer.label_tensor(np.arange(sizes.batch) % 10)

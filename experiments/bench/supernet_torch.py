@@ -71,7 +71,8 @@ def image_tensor(images: Any, setting: Setting) -> Tensor:
 
 def shared_weights(params: dict[str, Any], setting: Setting, path: str = "") -> Arrays:
     """A supernet's weights (nested dict of jaxnas) as tensors by path, in the layout of a setting."""
-    arrays, found = {}, {}
+    arrays = {}
+    found = {}
     for name, value in params.items():
         if isinstance(value, dict):
             found |= shared_weights(value, setting, f"{path}/{name}" if path else name)
@@ -155,7 +156,8 @@ class Trainer:
 
     def __init__(self, shared: Arrays, setting: Setting, learning_rate: float, weight_decay: float, label_smoothing: float):
         self.weights = {path: {name: t.clone().requires_grad_() for name, t in arrays.items()} for path, arrays in shared.items()}
-        self.setting, self.label_smoothing = setting, label_smoothing
+        self.setting = setting
+        self.label_smoothing = label_smoothing
         leaves = [(name, tensor) for arrays in self.weights.values() for name, tensor in arrays.items()]
         self.leaves = [tensor for _, tensor in leaves]
         for leaf in self.leaves:  # the fused optimizer wants a gradient of every weight, also of those that no subnet has used yet
@@ -173,7 +175,8 @@ class Trainer:
 
     def backward(self, sandwich: Sequence[Ops], images: Tensor, labels: Tensor) -> list[Tensor]:
         """Adds the gradients of every network's loss to those of the shared weights."""
-        teacher, losses = None, []
+        teacher = None
+        losses = []
         for ops in sandwich:
             logits = forward(ops, take(self.weights, ops), images)
             if teacher is None:

@@ -7,7 +7,9 @@ from jaxnas.errors import UserError
 from jaxnas.spaces.stage import strided
 from jaxnas.workload import Op
 
-SIZE, CHANNELS = 32, 3  # of CIFAR's images
+# Of CIFAR's images.
+SIZE = 32
+CHANNELS = 3
 
 
 def append(ops: list[Op], kind: str, c_out: int = 0, path: str = "", inputs: tuple[int, ...] = (), stride: int = 1, **rest) -> int:

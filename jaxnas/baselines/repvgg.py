@@ -10,7 +10,9 @@ from jaxnas.supernets.norm import Leaf
 from jaxnas.supernets.subnet import Arrays, Subnet, fold
 from jaxnas.workload import Op
 
-WIDTHS, BLOCKS, STRIDES = (64, 128, 256, 512), (2, 4, 14, 1), (1, 2, 2, 2)
+WIDTHS = (64, 128, 256, 512)
+BLOCKS = (2, 4, 14, 1)
+STRIDES = (1, 2, 2, 2)
 MULTIPLIERS = {"a0": (0.75, 2.5), "a1": (1.0, 2.5), "a2": (1.5, 2.75)}  # of the first three stages and of the last
 
 

@@ -48,7 +48,8 @@ def _deal(ops: list[Op], branch: int, due: list[list[int]], odd: int) -> None:
     """Cuts a branch's results for the units that follow and the stage's output; shuffled, they have the even or the odd places."""
     half = ops[branch].c_out
     for passed, runs in enumerate(due):
-        start, stop = (0 if runs is due[-1] else _handed_on(half, passed + 1, odd)), _handed_on(half, passed, odd)
+        start = 0 if runs is due[-1] else _handed_on(half, passed + 1, odd)
+        stop = _handed_on(half, passed, odd)
         if start < stop:
             whole = stop - start == half
             runs.append(branch if whole else append(ops, "select", stop - start, inputs=(branch,), start=start))

@@ -43,7 +43,8 @@ def resized(images: Float[Array, "n h w c"], resolution: int, resizing: str | No
     if height == width == resolution:
         return images
     weights = choose("resizing", resizing or "antialiased", RESIZINGS)
-    rows, columns = weights(height, resolution), weights(width, resolution)
+    rows = weights(height, resolution)
+    columns = weights(width, resolution)
     return jnp.einsum("nhwc,rh,qw->nrqc", images, rows, columns, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -72,7 +73,8 @@ def smoothed_weights(kernel: Callable[[np.ndarray], np.ndarray], size: int, reso
 
 def _keys(x: np.ndarray, a: float) -> np.ndarray:
     """Keys' cubic kernel at distances x."""
-    near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x <= 1, near, np.where(x <= 2, far, 0))
 
 
@@ -108,7 +110,8 @@ def shifted(
     n, height, width, _ = images.shape
     shift_key, flip_key = jax.random.split(key)
     shifts = jax.random.randint(shift_key, (2, n, 1), -crop, crop + 1, jnp.int32)
-    rows, columns = jnp.arange(height, dtype=jnp.int32) + shifts[0], jnp.arange(width, dtype=jnp.int32) + shifts[1]
+    rows = jnp.arange(height, dtype=jnp.int32) + shifts[0]
+    columns = jnp.arange(width, dtype=jnp.int32) + shifts[1]
     if flip:
         columns = jnp.where(jax.random.bernoulli(flip_key, jnp.float32(0.5), (n, 1)), columns[:, ::-1], columns)
     inside = ((rows >= 0) & (rows < height))[:, :, None, None] & ((columns >= 0) & (columns < width))[:, None, :, None]

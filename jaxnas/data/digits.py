@@ -17,7 +17,8 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
     from sklearn.datasets import load_digits  # a second of import, only for those who want it
 
     digits = cast(Any, load_digits())
-    images, labels = _upscale(digits.images), digits.target
+    images = _upscale(digits.images)
+    labels = digits.target
     rest, test = take_out(images, labels, len(labels) // 5, seed=0)
     train, search = hold_out(*rest, search_images, seed)
     names = tuple(str(name) for name in digits.target_names)

@@ -55,7 +55,8 @@ def _check(name: str, headers: Mapping[str, Header]) -> None:
     """Refuses shapes and types that no data set has, and more than fits into memory."""
     shapes = {split: _shape(name, split, headers[f"{split}_images"].shape) for split in SPLITS}
     for split, shape in shapes.items():
-        images, labels = headers[f"{split}_images"], headers[f"{split}_labels"]
+        images = headers[f"{split}_images"]
+        labels = headers[f"{split}_labels"]
         where = f"{name}: {split.replace('val', 'search')}"
         check_images(where, shape, images.dtype, shapes["train"])
         single = labels.shape[:1] if labels.shape[1:] == (1,) else labels.shape

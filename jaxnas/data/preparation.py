@@ -74,7 +74,8 @@ def resized_crops(key: PRNGKey, images: Float[Array, "n h w c"], size: int, meth
     keys = jax.random.split(key, 5)
     area = jax.random.uniform(keys[0], (n,), jnp.float32, LEAST_AREA, 1) * height * width
     shape = jnp.exp(jax.random.uniform(keys[1], (n,), jnp.float32, -np.log(WIDEST), np.log(WIDEST)))
-    high, wide = jnp.minimum(jnp.sqrt(area / shape), height), jnp.minimum(jnp.sqrt(area * shape), width)
+    high = jnp.minimum(jnp.sqrt(area / shape), height)
+    wide = jnp.minimum(jnp.sqrt(area * shape), width)
     top = jax.random.uniform(keys[2], (n,), jnp.float32) * (height - high)
     left = jax.random.uniform(keys[3], (n,), jnp.float32) * (width - wide)
 

@@ -50,7 +50,8 @@ ODD = re.compile(r"[^A-Za-z0-9_./:-]")
 
 def lint(model: bytes, target: str) -> list[Finding]:
     """All that the target, one of `TARGETS`, would refuse or may refuse; refusals first."""
-    accepts, loaded = choose("target", target, TARGETS), onnx.load_model_from_string(model)
+    accepts = choose("target", target, TARGETS)
+    loaded = onnx.load_model_from_string(model)
     found = [*_file(loaded, accepts), *_inputs(loaded.graph), *_nodes(loaded.graph, accepts, target)]
     return sorted(found, key=lambda one: not one.refused)
 

@@ -61,7 +61,9 @@ def _operator(op: Op, inputs: list[str], name: str, source: Op) -> list[NodeProt
     weights = [f"{op.path}/kernel"] + [f"{op.path}/bias"] * op.bias
     match op.kind:
         case "conv":
-            pads, square, strides = [op.kernel // 2] * 4, [op.kernel] * 2, [op.stride] * 2
+            pads = [op.kernel // 2] * 4
+            square = [op.kernel] * 2
+            strides = [op.stride] * 2
             return [_node("Conv", inputs + weights, name, kernel_shape=square, strides=strides, pads=pads, group=op.groups)]
         case "linear":
             if source.kind == "linear":

@@ -35,8 +35,11 @@ def prove(model: bytes, subnet: Subnet, images: Float[Array, "n h w c"] | Float[
     """Run an ONNX file and its subnet on the same normalised float32 images, one by one."""
     if len(images) == 0:
         raise UserError("a proof needs at least one image, got none")
-    expected, exported = jax_logits(subnet, images), onnx_logits(model, images)
-    rows, ours, theirs = np.arange(len(images)), expected.argmax(-1), exported.argmax(-1)
+    expected = jax_logits(subnet, images)
+    exported = onnx_logits(model, images)
+    rows = np.arange(len(images))
+    ours = expected.argmax(-1)
+    theirs = exported.argmax(-1)
     return Proof(
         largest_difference=float(np.abs(exported - expected).max()),
         largest_logit=float(np.abs(expected).max()),

@@ -120,7 +120,8 @@ def measured(device: str, threads: int, runtime: str, runs: Callable[[], Float64
         times_ms = runs()
         floors.append(noise_floor(times_ms))
         if floors[-1] <= NOISE_BOUND:
-            figures, runs_made = summarise(times_ms)._asdict(), len(times_ms)
+            figures = summarise(times_ms)._asdict()
+            runs_made = len(times_ms)
             return Measurement(device, **figures, repeats=runs_made, threads=threads, runtime=runtime, noise_floor=floors[-1])
     advice = "stop what else runs there, or measure for longer"
     noise = f"two halves of a measurement differ by {min(floors):.0%} at best of {TRIES}, the bound is {NOISE_BOUND:.0%}"

@@ -131,7 +131,8 @@ def _image(data: bytes, mean: tuple[float, ...], deviation: tuple[float, ...]) -
     if not mean and {"mean", "deviation"} <= about.keys():  # as jaxnas exports them, on the scale of 0 to 1
         mean, deviation = (tuple(255 * np.atleast_1d(json.loads(about[name]))) for name in ("mean", "deviation"))
     if not mean:
-        mean, deviation = (GREY,) * channels, (GREY,) * channels
+        mean = (GREY,) * channels
+        deviation = (GREY,) * channels
     return (height, width, channels), [float(m) for m in mean], [float(d) for d in deviation]
 
 
@@ -140,7 +141,9 @@ def _compiled(compilation: Compilation | None, failure: str = "") -> HailoMeasur
     nothing = HailoMeasurement("hailo8l", math.nan, math.nan, math.nan, 0, 1, "HailoRT", failure)
     if compilation is None:
         return nothing
-    simulated, log, highest = compilation.simulated, compilation.log, compilation.log.highest()
+    simulated = compilation.simulated
+    log = compilation.log
+    highest = compilation.log.highest()
     return replace(
         nothing,
         runtime=f"{'simulated ' * simulated}compiler {compilation.version or '?'}",
@@ -158,7 +161,9 @@ def _compiled(compilation: Compilation | None, failure: str = "") -> HailoMeasur
 
 def _measured(compilation: Compilation, runs: Runs) -> HailoMeasurement:
     """The row of a network that was run; of four runs, only the one for latency at batch 1 must have a figure."""
-    compiled, board, latency = _compiled(compilation), runs.board, runs.runs["latency", 1]
+    compiled = _compiled(compilation)
+    board = runs.board
+    latency = runs.runs["latency", 1]
     failure = latency.failure
     if not failure and not latency.latency_ms > 0:
         failure = "no latency: hailortcli has measured none (it needs one input, and outputs without NMS on chip)"

@@ -159,7 +159,9 @@ def read_compilation(folder: Path) -> Compilation:
     """A compilation from its folder. Raises `OSError` or `ValueError` where there is none, or it is damaged."""
     result = _parsed((folder / "compilation.json").read_bytes())
     log = parse_log((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
-    failure, version, seconds = result.get("failure"), result.get("version", ""), result.get("seconds")
+    failure = result.get("failure")
+    version = result.get("version", "")
+    seconds = result.get("seconds")
     if not isinstance(failure, str) or not isinstance(version, str) or not (seconds is None or _is_duration(seconds)):
         raise ValueError(f"{folder}/compilation.json is damaged: delete the folder")
     return Compilation(folder, one_line(failure), one_line(version), math.nan if seconds is None else float(seconds), log)
@@ -215,7 +217,8 @@ def _is_duration(value: object) -> bool:
 
 def _failure(result: dict, ended: Ended) -> str:
     """Kind and reason in one line, of what a script noted and how it ended; empty for a success."""
-    noted, stage = result.get("failure", "unfinished"), result.get("stage", "start")
+    noted = result.get("failure", "unfinished")
+    stage = result.get("stage", "start")
     if noted != "unfinished":
         return f"{noted}: {result.get('reason', '')}" if noted else ""
     if ended.code is None:

@@ -129,9 +129,11 @@ def _run_there(host: str, command: list[str], files: Mapping[str, bytes], second
             remote.upload(Path(here, name), f"{there}/{name}")
         try:
             done = remote.run(["env", "-C", there, *command], seconds)
-            code, output = done.returncode, done.stdout + done.stderr
+            code = done.returncode
+            output = done.stdout + done.stderr
         except TimeoutError as error:
-            code, output = None, f"{error}\n"
+            code = None
+            output = f"{error}\n"
         results = {}
         for name in _results(_asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split("\n")[:-1]):
             remote.fetch(f"{there}/{OUT}/{name}", Path(here, "fetched"))

@@ -35,7 +35,9 @@ KINDS = {
     ),
     "hef": ("INVALID_HEF", "HEF_NOT_COMPATIBLE"),
 }
-LONGEST_LINE, MOST_LINES = 2000, 2000  # of what a command prints that are read
+# Of what a command prints that are read.
+LONGEST_LINE = 2000
+MOST_LINES = 2000
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Runtime:
             OSError: the interpreter cannot be started or (ConnectionError) reached.
         """
         answers = self._answers(["model.hef"], {"model.hef": hef})
-        board, (architecture, contexts) = read_board(_said(answers, "identify")), read_hef(_said(answers, "parse-hef"))
+        board = read_board(_said(answers, "identify"))
+        (architecture, contexts) = read_hef(_said(answers, "parse-hef"))
         for what, found in (("the device", board.architecture), ("the HEF", architecture)):
             if found != self.architecture:
                 raise DeviceError(f"architecture: {what} must be of {self.architecture}, got {found}")

@@ -35,7 +35,8 @@ class Stored:
         found = self.find(model)
         if found is not None:
             return found
-        measurement, origin = self.device.measure(model), self._origin(model)
+        measurement = self.device.measure(model)
+        origin = self._origin(model)
         if origin is not None and not measurement.failure:
             _write(_path(origin), origin, measurement)
         return measurement

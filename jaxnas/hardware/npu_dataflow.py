@@ -43,7 +43,8 @@ def workload(layers: Layers) -> Workload:
     runs = layers.repeat.astype(jnp.float32)
     pooled = (layers.kind == AVGPOOL2) | (layers.kind == MAXPOOL2)
     halves = pooled & (layers.kernel == 1)  # as spaces write it, without a window
-    kernel, stride = jnp.where(halves, 2, layers.kernel), jnp.where(halves, 2, layers.stride)
+    kernel = jnp.where(halves, 2, layers.kernel)
+    stride = jnp.where(halves, 2, layers.stride)
     spatial = (layers.kind == CONV) | (layers.kind == ADD) | (layers.kind == MUL) | pooled
     weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
     depthwise = (layers.kind == CONV) & (layers.groups > 1) & (layers.groups == layers.c_in)
@@ -105,7 +106,8 @@ class DataflowChip:
 
     def estimate(self, work: Workload) -> Estimate:
         """Of networks' workloads."""
-        whole_ms, loading_ms = self.whole_ms(work), self.loading_ms(work)
+        whole_ms = self.whole_ms(work)
+        loading_ms = self.loading_ms(work)
         occupancy = jnp.asarray(work.params / self.params_capacity + work.lines / self.lines_capacity)
         several = (occupancy > 1) | jnp.asarray(work.gates > 0)
         period_ms = jnp.where(several, loading_ms + self.parts_slower * whole_ms, jnp.maximum(whole_ms, self.shortest_ms))

@@ -102,7 +102,8 @@ class MemoryBoundChip:
 
     def layer_by_layer(self, layers: Layers) -> LayerCosts:
         """The account that the network's figures are the sums of."""
-        runs, weighted = layers.repeat > 0, (layers.kind == CONV) | (layers.kind == LINEAR)
+        runs = layers.repeat > 0
+        weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
         depthwise = (layers.groups > 1) & (layers.groups == layers.c_in)
         weights = jnp.where(runs & weighted, layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2, 0).astype(jnp.float32)
         macs = weights * layers.height * layers.width

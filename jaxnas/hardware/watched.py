@@ -53,7 +53,8 @@ class Watched:
         if measurement.doubtful:
             self._decide(measurement)
         elif not measurement.failure:
-            self._last, self._doubts = model, 0
+            self._last = model
+            self._doubts = 0
         return measurement
 
     def _asked(self, model: ExportedModel) -> Measurement:
@@ -74,7 +75,8 @@ class Watched:
             proof = self._asked(model)
             if proof.failure:
                 raise self._stopped("does not run any more what it ran before", proof)
-            self._last, self._doubts = model, 0
+            self._last = model
+            self._doubts = 0
             return
         self._doubts += 1
         if self._doubts >= DOUBTS:

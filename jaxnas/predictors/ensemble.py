@@ -85,7 +85,9 @@ class Calibrated:
 
     def predict(self, genomes: Choices) -> Prediction:
         each = jnp.log(self.members.predict(genomes))
-        mean, unseen, off = each.mean(axis=0), jnp.matmul(self.unseen, each, precision="highest"), jnp.abs(self.residual)[:, None]
+        mean = each.mean(axis=0)
+        unseen = jnp.matmul(self.unseen, each, precision="highest")
+        off = jnp.abs(self.residual)[:, None]
         high = jnp.sort(unseen + off, axis=0)[self.place]
         low = -jnp.sort(off - unseen, axis=0)[self.place]
         return Prediction(jnp.exp(mean), jnp.exp(jnp.minimum(low, mean)), jnp.exp(jnp.maximum(high, mean)))

@@ -41,7 +41,8 @@ class Tables:
 
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
-        total, genomes = self.constant[:, None], self.space.canonical(genomes)
+        total = self.constant[:, None]
+        genomes = self.space.canonical(genomes)
         for block, table in zip(blocks(self.space), self.tables, strict=True):
             total = total + table[:, _rows(self.space, block, genomes)]
         return jnp.maximum(total, self.floor[:, None])
@@ -74,7 +75,8 @@ class Lookup:
 
     def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> Tables:
         check_latencies("training", latency_ms)
-        genomes, latency_ms = np.asarray(space.canonical(genomes)), np.asarray(latency_ms, np.float64)
+        genomes = np.asarray(space.canonical(genomes))
+        latency_ms = np.asarray(latency_ms, np.float64)
         similar = [_similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))]
         gram = CONSTANT + np.sum(similar, axis=0)
         duals = np.stack([_solve(gram, latency_ms, row) for row in used])  # (k, n)

@@ -10,7 +10,8 @@ Values = Float[Array | np.ndarray, "n"]
 
 
 def _correlation(statistic: Callable, measured: Values, predicted: Values) -> float:
-    measured, predicted = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
+    measured = np.asarray(measured, np.float64)
+    predicted = np.asarray(predicted, np.float64)
     if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
         return 0.0
     return float(statistic(measured, predicted).statistic)

@@ -95,7 +95,8 @@ class Transfer:
 
     def _averaged(self, columns: np.ndarray, devices: int, y: np.ndarray) -> tuple[np.ndarray, float]:
         """Weights of the columns and an offset: the mean over hypotheses."""
-        found, evidence = [], []
+        found = []
+        evidence = []
         for one in self.hypotheses():
             scales = _scales(one, devices, columns.shape[1])
             x = columns * scales
@@ -141,14 +142,16 @@ def _scales(one: Hypothesis, devices: int, columns: int) -> Float[np.ndarray, "m
 
 def _regression(x: np.ndarray, y: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
     """Weights and offset of the most probable line; unit prior variances, targets in standard deviations."""
-    mean, spread = y.mean(), y.std() or 1.0
+    mean = y.mean()
+    spread = y.std() or 1.0
     dual = np.linalg.solve(_gram(x, noise), (y - mean) / spread)
     return spread * (x.T @ dual), mean + spread * dual.sum()
 
 
 def _log_evidence(x: np.ndarray, y: np.ndarray, noise: float) -> float:
     """The log of the probability density of the targets, but for a constant (Rasmussen & Williams 2006, equation 2.30)."""
-    target, gram = (y - y.mean()) / (y.std() or 1.0), _gram(x, noise)
+    target = (y - y.mean()) / (y.std() or 1.0)
+    gram = _gram(x, noise)
     return float(-0.5 * np.linalg.slogdet(gram)[1] - 0.5 * target @ np.linalg.solve(gram, target))
 
 

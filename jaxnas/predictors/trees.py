@@ -30,7 +30,8 @@ class Trees:
 
     def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Forests":
         check_latencies("training", latency_ms)
-        features, target = np.asarray(self.features(space, genomes)), np.log(np.asarray(latency_ms, np.float64))
+        features = np.asarray(self.features(space, genomes))
+        target = np.log(np.asarray(latency_ms, np.float64))
         seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
         settings = {"n_estimators": self.trees, "max_depth": self.depth, "learning_rate": self.learning_rate, "subsample": self.subsample}
         forests = [GradientBoostingRegressor(**settings, random_state=seed).fit(features[row], target[row]) for row in used]

@@ -19,7 +19,8 @@ def read_candidates(run: RunDirectory, file: str) -> Arrays:
     arrays = run.read_npz(file)
     with reading(run, file):
         _check_kinds(arrays, EVALUATED)
-        n, shapes = len(arrays["genomes"]), [arrays[name].shape for name in EVALUATED]
+        n = len(arrays["genomes"])
+        shapes = [arrays[name].shape for name in EVALUATED]
         genes, objectives = (arrays[name].shape[-1] for name in ("genomes", "fitness"))
         if not n or shapes != [(n, genes), (n, objectives), (n,), (n, 2)] or objectives < 2:
             raise ValueError(f"arrays of shapes {shapes}, not candidates")
@@ -42,7 +43,8 @@ def read_doubt(run: RunDirectory) -> Arrays:
     arrays = run.read_npz("doubt.npz")
     with reading(run, "doubt.npz"):
         _check_kinds(arrays, {"genomes": "iu", "rounds": "iu", "doubtful": "iu", **DOUBT})
-        n, shapes = len(arrays["genomes"]), {arrays[name].shape for name in DOUBT}
+        n = len(arrays["genomes"])
+        shapes = {arrays[name].shape for name in DOUBT}
         if not n or arrays["genomes"].ndim != 2 or shapes != {(n,)} or arrays["rounds"].shape or arrays["doubtful"].shape:
             raise ValueError(f"arrays of shapes {arrays['genomes'].shape} and {shapes}, not candidates")
         _check_genomes(arrays["genomes"])

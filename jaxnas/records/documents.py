@@ -101,7 +101,8 @@ def read_metrics(run: RunDirectory) -> list[dict[str, Any]]:
     lines = run.read_jsonl("metrics.jsonl")
     with reading(run, "metrics.jsonl"):
         for line in lines:
-            stage, event = _text(line, "stage"), line.get("event")
+            stage = _text(line, "stage")
+            event = line.get("event")
             if event == "done":
                 _number(line, "seconds")
             elif event is None and stage == "train":

@@ -32,7 +32,8 @@ def more_accurate(one: Measured, other: Measured) -> bool:
     """
     if one.right is None or other.right is None:
         return one.interval[0] > other.interval[1]
-    won, lost = int(np.sum(one.right & ~other.right)), int(np.sum(other.right & ~one.right))
+    won = int(np.sum(one.right & ~other.right))
+    lost = int(np.sum(other.right & ~one.right))
     return won > lost and float(binomtest(won, won + lost).pvalue) < LEVEL
 
 
@@ -110,7 +111,8 @@ def _compared(one: Measured, take: Measured, limit_ms: float | None) -> str:
 
 def labels(networks: Sequence[Measured], i: int, said: str = "measured") -> list[str]:
     """What the i-th network is among all by its figures, whose latencies are said to be measured or simulated."""
-    mine, better = networks[i], dominating(networks, i)
+    mine = networks[i]
+    better = dominating(networks, i)
     found = []
     if any(one.accuracy < mine.accuracy for one in networks) and mine.accuracy == max(one.accuracy for one in networks):
         found.append("most accurate on test")

@@ -26,7 +26,8 @@ def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least:
     `least` is the error of always answering the commonest class.
     """
     error = fitness[np.isfinite(fitness[:, 0]), 0]
-    best, worst = float(error.min()), float(error.max())
+    best = float(error.min())
+    worst = float(error.max())
     said = []
     if best == worst:
         said.append(f"All {len(error)} candidates have the same error, {words.percent(best)}: the other objectives alone decided.")
@@ -83,7 +84,8 @@ def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) ->
     kept = np.isfinite(searched) & np.isfinite(unseen)
     if not kept.any():
         return "None of the front's networks could be evaluated on the images held out."
-    before, after = float(searched[kept].mean()), float(unseen[kept].mean())
+    before = float(searched[kept].mean())
+    after = float(unseen[kept].mean())
     return (
         f"Before fine-tuning, networks of the front, {int(kept.sum())} in all, were right on "
         f"{words.percent(before)} of the images that the search ranked them on, and on "

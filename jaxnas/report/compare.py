@@ -120,7 +120,8 @@ def comparison_rows(
 def answer(rows: list[dict[str, Any]], pairs: Mapping[tuple[str, str], Comparison]) -> str:
     """Who leads, in words: all that no other is shown to be better than."""
     leading = [row["algorithm"] for row in rows if row["leads"]]
-    seeds, enough = rows[0]["seeds"], least_seeds(len(rows))
+    seeds = rows[0]["seeds"]
+    enough = least_seeds(len(rows))
     if len(leading) == len(rows):
         few = f" {seeds} seeds are too few for that: take {enough} or more." if seeds < enough else ""
         return f"No difference between the {len(rows)} algorithms is shown.{few}"

@@ -30,9 +30,11 @@ def attained(fitness: Float[np.ndarray, "seeds n 2"]) -> tuple[Float[np.ndarray,
     every seed reach with at most that, infinite where they do not. Only where a surface takes a step, and its first point."""
     seeds = len(fitness)
     grid, surfaces = attainment(jnp.asarray(fitness[..., ::-1]), [1, (seeds + 1) // 2, seeds])
-    places, reached = np.asarray(grid), np.asarray(surfaces)
+    places = np.asarray(grid)
+    reached = np.asarray(surfaces)
     last = np.isfinite(places) & np.append(places[1:] > places[:-1], True)  # of points with one value of objective 1
-    places, reached = places[last], reached[:, last]
+    places = places[last]
+    reached = reached[:, last]
     steps = np.append(True, (reached[:, 1:] != reached[:, :-1]).any(axis=0))
     return places[steps], reached[:, steps]
 

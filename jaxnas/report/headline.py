@@ -19,7 +19,8 @@ def answer(
     said: str,
 ) -> dict[str, Any]:
     """The recommendation, each network's labels by letter, cautions, and how optimistic the search was."""
-    known, limit_ms = measured(run, networks), config["latency_limit_ms"]
+    known = measured(run, networks)
+    limit_ms = config["latency_limit_ms"]
     within = config.get("finetune", {}).get("within_points", 5.0) / 100
     least = cautions.commonest(data["class_sizes"].get("test"))
     text = "No network could be measured: verified.csv says why."

@@ -54,7 +54,8 @@ def _write_report(run: RunDirectory) -> Path:
     data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")  # older runs have neither
     networks = read_networks(run, int8=config.get("export", {}).get("precision") == "int8")
     also = config.get("search", {}).get("also", [])  # older runs have none
-    limit_ms, said = config["latency_limit_ms"], "simulated" if any(one["simulated"] for one in networks) else "measured"
+    limit_ms = config["latency_limit_ms"]
+    said = "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
         "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
@@ -93,11 +94,15 @@ def _figure(figure: Figure, name: str) -> Markup:
 
 
 def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None) -> dict[str, Any]:
-    candidates, random, costs = run.read_npz("candidates.npz"), run.read_npz("random.npz"), ("latency_ms", *also)
-    found, sampled = candidates["fitness"], random["fitness"]
+    candidates = run.read_npz("candidates.npz")
+    random = run.read_npz("random.npz")
+    costs = ("latency_ms", *also)
+    found = candidates["fitness"]
+    sampled = random["fitness"]
     both = np.concatenate([found, sampled])
     finite = both[~np.isnan(both).any(axis=1)]
-    best, reference = finite.min(axis=0), finite.max(axis=0)
+    best = finite.min(axis=0)
+    reference = finite.max(axis=0)
     box = float(np.prod(np.float64(reference) - best))
     growth = [100 * hypervolume_curve(rows, candidates["generation"], reference) / (box or 1) for rows in (found, sampled)]
     return {
@@ -117,7 +122,8 @@ def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[st
 
 def _counts(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Candidates evaluated, different networks among them, and on the front; genomes where an older run did not count networks."""
-    network, front = archive.get("network"), _front(archive["fitness"])
+    network = archive.get("network")
+    front = _front(archive["fitness"])
     if network is None:
         network = np.unique(archive["genomes"], axis=0, return_inverse=True)[1].reshape(-1)
     return {"candidates": len(network), "networks": len(set(network.tolist())), "front": len(set(network[front].tolist()))}
@@ -154,9 +160,11 @@ def _front(fitness: np.ndarray) -> np.ndarray:
 def _doubt(run: RunDirectory) -> dict[str, Any]:
     """Of a search that asked the device: the fronts, and how many networks it asked for."""
     found = run.read_npz("doubt.npz")
-    measured, error = found["measured"], found["error"]
+    measured = found["measured"]
+    error = found["error"]
     predicted, known = (np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"]))
-    known, interval = known[measured & np.isfinite(found["measured_ms"])], np.stack([found["low_ms"], found["high_ms"]], axis=1)
+    known = known[measured & np.isfinite(found["measured_ms"])]
+    interval = np.stack([found["low_ms"], found["high_ms"]], axis=1)
     fronts = [_front(rows) for rows in (predicted, known)]
     asked = run.read_csv("asked.csv") if run.exists("asked.csv") else []
     return {

@@ -65,7 +65,8 @@ def _network(letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], ima
     numbers = {column: _number(row.get(column, chosen.get(column))) for column in NUMBERS}
     precision = "int8" if int8 and math.isfinite(numbers["int8_test_accuracy"]) else "float32"  # of the file that was measured
     tested = ("int8_" if precision == "int8" else "") + "test"
-    accuracy, balanced = numbers[f"{tested}_accuracy"], numbers[f"{tested}_balanced_accuracy"]
+    accuracy = numbers[f"{tested}_accuracy"]
+    balanced = numbers[f"{tested}_balanced_accuracy"]
     return {
         **{column: row[column] for column in ("name", "role", "device")},
         **numbers,

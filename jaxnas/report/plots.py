@@ -16,7 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's palette, told apart by colour-blind readers; yellow is left out, for it is faint on white
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+BLACK = "#000000"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[Any, Any] = {
@@ -57,7 +63,8 @@ def _accuracy(fitness: FitnessRows) -> Float[np.ndarray, "n"]:
 def _draw_candidates(axes: Axes, rows: FitnessRows, color: str, alpha: float, who: str) -> None:
     """A dot for each candidate; of more than `DOTS` every n-th, for each dot is an element of the page."""
     every = max(-(-len(rows) // DOTS), 1)
-    drawn, label = rows[::every], f"{who}, {len(rows)} candidates"
+    drawn = rows[::every]
+    label = f"{who}, {len(rows)} candidates"
     if every > 1:
         label += f", {len(drawn)} of them drawn"
     axes.scatter(drawn[:, 1], _accuracy(drawn), s=9, color=color, alpha=alpha, lw=0, label=label)
@@ -83,7 +90,8 @@ class Chosen(NamedTuple):
 
 def _mark_chosen(axes: Axes, chosen: Chosen) -> None:
     """Every chosen network as a black disc with its letter where it was measured, joined to a ring where the search had it."""
-    cost, accuracy = chosen.final[:, 1], _accuracy(chosen.final)
+    cost = chosen.final[:, 1]
+    accuracy = _accuracy(chosen.final)
     for one, other in zip(chosen.searched, chosen.final, strict=True):
         axes.plot([one[1], other[1]], _accuracy(np.stack([one, other])), "-", color="#777777", lw=0.8, zorder=3)
     axes.plot(chosen.searched[:, 1], _accuracy(chosen.searched), "o", mfc="none", mec=BLACK, ms=7, label="chosen, as the search had them")
@@ -146,7 +154,8 @@ def doubt(
     figure, axes = axes_of("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
     _draw_candidates(axes, predicted, SKY, 0.5, "predicted")
-    front, reach = predicted[predicted_front], interval[predicted_front]
+    front = predicted[predicted_front]
+    reach = interval[predicted_front]
     reach = np.clip(reach, 0, 2 * last_ms)  # of few measurements it may be infinite
     axes.hlines(_accuracy(front), *reach.T, color=BLUE, alpha=0.35, lw=3, label="intervals of the predicted front")
     _draw_front(axes, front, last_ms, BLUE, "--", "front as predicted")
@@ -175,7 +184,8 @@ def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]], said: str = "measu
     """Predicted against measured (or simulated: `said`) latency, rows of [measured ms, predicted ms]. The band is ±10 %."""
     figure, axes = axes_of(f"{said} latency (ms)", "predicted latency (ms)", (6.4, 6.0))
     everything = np.concatenate(list(splits.values()))
-    low, high = 0.95 * np.nanmin(everything), 1.05 * np.nanmax(everything)
+    low = 0.95 * np.nanmin(everything)
+    high = 1.05 * np.nanmax(everything)
     ends = np.array([low, high])
     axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label=f"within 10 % of the {said}")
     axes.plot(ends, ends, color="#555555", lw=1, label=f"predicted = {said}")
@@ -201,7 +211,8 @@ def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
     """Accuracy on the search split while each chosen network trains on its own; a curve is rows of [epoch, accuracy]."""
     figure, axes = axes_of("epoch of fine-tuning", "accuracy on the search split (%)", (8.0, 3.6))
     for i, (label, rows) in enumerate(curves.items()):
-        color, marker = CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]
+        color = CYCLE[i % len(CYCLE)]
+        marker = MARKERS[i % len(MARKERS)]
         axes.plot(rows[:, 0], 100 * rows[:, 1], color=color, marker=marker, ms=4, lw=1.3, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=2)
@@ -213,7 +224,8 @@ def contest(series: Mapping[str, tuple[Float[np.ndarray, "n"], Float[np.ndarray,
     """Accuracy against latency of trained networks, in series that a line joins: the mean of their seeds, and a bar over all of them."""
     figure, axes = axes_of("latency (ms)", "accuracy on the test images (%)", (8.0, 5.6))
     for (label, (latency_ms, accuracies)), (color, marker) in zip(series.items(), cycled(), strict=False):
-        order, each = np.argsort(latency_ms), 100 * accuracies
+        order = np.argsort(latency_ms)
+        each = 100 * accuracies
         mean = each.mean(1)
         reach = np.stack([mean - each.min(1), each.max(1) - mean])
         axes.errorbar(latency_ms[order], mean[order], reach[:, order], color=color, marker=marker, ms=6, lw=1.3, capsize=3, label=label)

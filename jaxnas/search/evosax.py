@@ -123,7 +123,8 @@ def decoded(space: AnySpace, keys: Float[Array, "n genes"]) -> Genomes:
     """The choices, or values of a `Box`, that random keys stand for."""
     share = jax.scipy.special.ndtr(keys)
     if isinstance(space, Box):
-        low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
+        low = jnp.asarray(space.low, jnp.float32)
+        high = jnp.asarray(space.high, jnp.float32)
         return low + share * (high - low)
     sizes = jnp.asarray(space.sizes)
     return jnp.minimum(jnp.floor(share * sizes).astype(jnp.int32), sizes - 1)

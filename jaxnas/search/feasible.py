@@ -83,7 +83,8 @@ def sample_below(key: PRNGKey, space: Space, n: int, cost: Sequence[Term], limit
     bins = _bins(steps, least, limit - smallest)
     counts = _counts(steps, bins)
     random = _generator(key)
-    found, drawn = [np.zeros((0, len(space.genes)), np.int32)], 0
+    found = [np.zeros((0, len(space.genes)), np.int32)]
+    drawn = 0
     while sum(map(len, found)) < n:
         if drawn >= TRIES * n:
             raise UserError(
@@ -103,7 +104,9 @@ def _steps(space: Space, cost: Sequence[Term]) -> list[Step]:
     """The sum, term by term; genes that cost nothing follow as terms of 0."""
     priced = {gene for term in cost for gene in term.genes}
     free = [Term((i,), np.zeros(size)) for i, size in enumerate(space.sizes) if i not in priced]
-    terms, steps, known = [*cost, *free], [], ()
+    terms = [*cost, *free]
+    steps = []
+    known = ()
     for i, term in enumerate(terms):
         later = {gene for other in terms[i + 1 :] for gene in other.genes}
         new = tuple(dict.fromkeys(gene for gene in term.genes if gene not in known))
@@ -115,7 +118,8 @@ def _steps(space: Space, cost: Sequence[Term]) -> list[Step]:
 
 def _step(space: Space, term: Term, known: tuple[int, ...], new: tuple[int, ...], shared: tuple[int, ...]) -> Step:
     sizes = {gene: int(space.sizes[gene]) for gene in (*known, *new)}
-    states, options = math.prod(sizes[gene] for gene in known), math.prod(sizes[gene] for gene in new)
+    states = math.prod(sizes[gene] for gene in known)
+    options = math.prod(sizes[gene] for gene in new)
     if states * options > COMBINATIONS:
         names = ", ".join(space.genes[gene].name for gene in sizes)
         raise UserError(f"a cost that links {names} has {states * options} combinations, more than {COMBINATIONS}: use sample_weighted")
@@ -167,8 +171,11 @@ def _draw(
     random: np.random.Generator, steps: list[Step], bins: list[np.ndarray], counts: list[np.ndarray], genes: int, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Genomes, uniform over those counted, int32 (n, genes), and their costs (n,)."""
-    genomes, rows, costs = np.zeros((n, genes), np.int32), np.arange(n), []
-    state, left = np.zeros(n, np.int64), np.full(n, BINS)
+    genomes = np.zeros((n, genes), np.int32)
+    rows = np.arange(n)
+    costs = []
+    state = np.zeros(n, np.int64)
+    left = np.full(n, BINS)
     for step, taken, ways in zip(steps, bins, counts[1:], strict=True):
         room = left[:, None] - taken[state]
         weights = np.where(room >= 0, ways[step.after[state], np.maximum(room, 0)], 0.0).cumsum(axis=1)
@@ -176,7 +183,8 @@ def _draw(
         option = (weights < threshold).sum(axis=1)
         genomes[:, list(step.genes)] = np.stack(np.unravel_index(option, step.sizes), axis=1) if step.genes else 0
         costs.append(step.cost[state, option])
-        state, left = step.after[state, option], room[rows, option]
+        state = step.after[state, option]
+        left = room[rows, option]
     total = np.zeros(n)
     for cost in reversed(costs):  # in the order of `_least`: the cheapest genome costs exactly that
         total = cost + total

@@ -43,7 +43,9 @@ def hypervolume(fitness: Fitness, reference: Float[Array, "objectives"]) -> Floa
     infinite = (inside & ((fitness == -jnp.inf) | (reference == jnp.inf))).any()
     reference = jnp.where(jnp.isinf(reference), 0, reference)
     points = jnp.where(inside & jnp.isfinite(fitness), fitness, reference)
-    points, end = points / 8, reference / 8  # the range of the largest floats overflows
+    # The range of the largest floats overflows.
+    points = points / 8
+    end = reference / 8
     scale = jnp.frexp(end - points.min(axis=0))[1]  # of each axis, in powers of two, which round nothing
     orders = jnp.argsort(points, axis=0)
     ordered = jnp.take_along_axis(points, orders, axis=0)
@@ -133,7 +135,8 @@ class EpsilonArchive(NamedTuple):
         return jax.lax.scan(lambda archive, point: (archive._add(*point, epsilon), None), self, (fitness, rows))[0]
 
     def _add(self, point: Float[Array, "objectives"], row: Int[Array, ""], epsilon: Float[Array, "objectives"]) -> "EpsilonArchive":
-        boxes, box = jnp.floor(self.fitness / epsilon), jnp.floor(point / epsilon)
+        boxes = jnp.floor(self.fitness / epsilon)
+        box = jnp.floor(point / epsilon)
         same = (boxes == box).all(axis=1)
         beaten = same & (point <= self.fitness).all(axis=1) & (point < self.fitness).any(axis=1)
         above = (boxes <= box).all(axis=1) & ~beaten  # in a box that dominates this one, or in this one and no worse

@@ -136,7 +136,8 @@ class MOEAD:
 
     def _pairs(self, key: PRNGKey, local: Bool[Array, "n"]) -> Int[Array, "2 n"]:
         """Two different parents for each subproblem, of its neighbours or of all."""
-        n, neighbourhood = self.population, jnp.asarray(self.neighbourhood)
+        n = self.population
+        neighbourhood = jnp.asarray(self.neighbourhood)
         pool = jnp.where(local, neighbourhood.shape[1], n)
         first_key, step_key = jax.random.split(key)
         first = jax.random.randint(first_key, (n,), 0, pool, jnp.int32)

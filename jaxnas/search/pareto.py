@@ -17,7 +17,8 @@ from jaxnas.types import Fitness
 
 Points = Num[Array | np.ndarray, "n objectives"]  # fitness, or whole numbers
 INFINITY = 0xFF800000  # its key; values that are worse lie above
-FAILED, UNUSED = 2**32 - 2, 2**32 - 1
+FAILED = 2**32 - 2
+UNUSED = 2**32 - 1
 
 
 def failed(fitness: Points) -> Bool[Array, "n"]:
@@ -76,10 +77,12 @@ def within(fitness: Fitness, limits: tuple[float | None, ...]) -> Fitness:
 
 def _keys(fitness: Points, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:
     """The objectives as integers of the same order; all of an infeasible row are beyond infinity, by its violation."""
-    keys, bad = [_key(values) for values in fitness.T], failed(fitness)
+    keys = [_key(values) for values in fitness.T]
+    bad = failed(fitness)
     if violation is not None:
         worse = _place(violation, jnp.uint32) + jnp.uint32(INFINITY + 1)
-        keys, bad = [jnp.where(violation > 0, worse, key) for key in keys], bad | jnp.isnan(violation)
+        keys = [jnp.where(violation > 0, worse, key) for key in keys]
+        bad = bad | jnp.isnan(violation)
     return [jnp.where(bad, jnp.uint32(FAILED), key) for key in keys]
 
 
@@ -110,11 +113,14 @@ def lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array,
         def sort(packed):
             return (jax.lax.sort(packed, is_stable=False) & np.uint64(2**row_bits - 1)).astype(jnp.int32)
 
-        order, packed, used = None, rows, row_bits
+        order = None
+        packed = rows
+        used = row_bits
         for key, bits in reversed(keys):
             if used + bits > 64:
                 order = sort(packed) if order is None else order[sort(packed)]
-                packed, used = rows, row_bits
+                packed = rows
+                used = row_bits
             packed |= (key if order is None else key[order]).astype(jnp.uint64) << np.uint64(used)
             used += bits
         return sort(packed) if order is None else order[sort(packed)]
@@ -128,7 +134,8 @@ def _rank_two(x: UInt[Array, "n"], y: UInt[Array, "n"]) -> Int[Array, "n"]:
     def place(carry, point):
         least, previous = carry  # least y of each front, ascending
         y, duplicate = point
-        front, step = jnp.int32(0), half
+        front = jnp.int32(0)
+        step = half
         while step:  # jnp.searchsorted takes many times as long here
             front = jnp.where(least.at[front + (step - 1)].get(mode="promise_in_bounds") <= y, front + step, front)
             step //= 2
@@ -190,7 +197,8 @@ def _gaps(values: Num[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
     """Distance between the neighbours of each value within its group, in units of the group's range."""
     n = values.shape[0]
     order = lexsort((group, n.bit_length()), (_key(values), 32))
-    values, group = values[order], group[order]
+    values = values[order]
+    group = group[order]
     finite = jnp.isfinite(values)
     low = jax.ops.segment_min(jnp.where(finite, values, jnp.inf), group, n + 1)[group]
     high = jax.ops.segment_max(jnp.where(finite, values, -jnp.inf), group, n + 1)[group]
@@ -233,7 +241,8 @@ def knee(fitness: Points) -> Int[Array, ""]:
     """
     if not len(fitness):
         return jnp.int32(-1)
-    members, fitness = front(fitness), jnp.asarray(fitness)
+    members = front(fitness)
+    fitness = jnp.asarray(fitness)
     counted = members[:, None] & jnp.isfinite(fitness)
     low = jnp.where(counted, fitness, jnp.inf).min(axis=0, keepdims=True)
     high = jnp.where(counted, fitness, -jnp.inf).max(axis=0, keepdims=True)

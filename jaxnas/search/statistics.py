@@ -16,7 +16,9 @@ from jaxnas.search.indicators import hypervolume
 
 RESAMPLES = 2000
 LEVEL = 0.05  # of the tests: the chance that any difference is claimed where there is none
-REPLICATES, DIRECTIONS = 16, 512  # of an estimated hypervolume; the replicates give its standard error
+# Of an estimated hypervolume; the replicates give its standard error.
+REPLICATES = 16
+DIRECTIONS = 512
 CHUNK = 64  # directions at a time
 
 

@@ -128,9 +128,12 @@ class Real:
         space = _box(space)
         crosses_key, genes_key, spread_key, swap_key = jax.random.split(key, 4)
         crosses = happens(crosses_key, self.crossover, first.shape[:1])
-        low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
-        less, more = jnp.minimum(first, second), jnp.maximum(first, second)
-        gap, u = more - less, jax.random.uniform(spread_key, first.shape, jnp.float32)
+        low = jnp.asarray(space.low, jnp.float32)
+        high = jnp.asarray(space.high, jnp.float32)
+        less = jnp.minimum(first, second)
+        more = jnp.maximum(first, second)
+        gap = more - less
+        u = jax.random.uniform(spread_key, first.shape, jnp.float32)
         below, above = (self._spread(u, 1 + 2 * room / jnp.where(gap > 0, gap, 1.0)) for room in (less - low, high - more))
         one = jnp.clip(0.5 * (less + more - below * gap), low, high)
         other = jnp.clip(0.5 * (less + more + above * gap), low, high)
@@ -163,11 +166,14 @@ class Real:
 
     def _moved(self, key: PRNGKey, space: AnySpace, genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
         space = _box(space)
-        low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
-        u, power = jax.random.uniform(key, genomes.shape, jnp.float32), self.mutation_index + 1
+        low = jnp.asarray(space.low, jnp.float32)
+        high = jnp.asarray(space.high, jnp.float32)
+        u = jax.random.uniform(key, genomes.shape, jnp.float32)
+        power = self.mutation_index + 1
         down = u <= 0.5
         place = (genomes - low) / (high - low)
-        v, room = jnp.where(down, 2 * u, 2 - 2 * u), jnp.where(down, place, 1 - place)
+        v = jnp.where(down, 2 * u, 2 - 2 * u)
+        room = jnp.where(down, place, 1 - place)
         step = 1 - (v + (1 - v) * (1 - room) ** power) ** (1 / power)
         moved = jnp.clip(genomes + jnp.where(down, -step, step) * (high - low), low, high)
         return jnp.where(mask, moved, genomes)
@@ -205,7 +211,8 @@ def mated(
     `rows` are the members' in the archive; a copy has one parent.
     """
     one, other, crossed = variation.cross(key, space, *genomes[pairs])
-    own, partner = rows[pairs].reshape(-1), rows[pairs[::-1]].reshape(-1)
+    own = rows[pairs].reshape(-1)
+    partner = rows[pairs[::-1]].reshape(-1)
     parents = jnp.stack([own, jnp.where(jnp.tile(crossed, 2), partner, -1)], axis=1)
     return jnp.concatenate([one, other])[: len(genomes)], parents[: len(genomes)]
 

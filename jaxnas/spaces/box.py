@@ -33,7 +33,8 @@ class Box:
 
     def sample(self, key: PRNGKey, n: int) -> Float[Array, "n genes"]:
         """`n` genomes, every gene uniform, independently."""
-        low, high = jnp.asarray(self.low, jnp.float32), jnp.asarray(self.high, jnp.float32)
+        low = jnp.asarray(self.low, jnp.float32)
+        high = jnp.asarray(self.high, jnp.float32)
         return jax.random.uniform(key, (n, len(self.low)), jnp.float32, low, high)
 
     def canonical(self, genomes: Float[Array, "*n genes"]) -> Float[Array, "*n genes"]:

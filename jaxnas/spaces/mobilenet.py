@@ -51,13 +51,18 @@ def _block_genes(net: MobileNet, mb: str, stage: Stage, kind: str, choices: tupl
 def split_genes(net: MobileNet, values) -> Choice:
     """A genome's values, by what they mean; a stage's shared kernel and expand ratio are repeated for its blocks."""
     rest = list(values)
-    n, most = len(net.stages), [stage.depths[-1] for stage in net.stages]
+    n = len(net.stages)
+    most = [stage.depths[-1] for stage in net.stages]
 
     def take(count: int) -> list:
-        taken, rest[:] = rest[:count], rest[count:]
+        taken = rest[:count]
+        rest[:] = rest[count:]
         return taken
 
-    (resolution, first), widths, (last,), depths = take(2), take(n), take(1), take(n)
+    (resolution, first) = take(2)
+    widths = take(n)
+    (last,) = take(1)
+    depths = take(n)
     kernels, expands = ([take(m) if net.per_block else take(1) * m for m in most] for _ in range(2))
     return Choice(resolution, first, widths, last, depths, kernels, expands)
 
@@ -65,7 +70,8 @@ def split_genes(net: MobileNet, values) -> Choice:
 def _parts(net: MobileNet, genes: int) -> tuple[Part, ...]:
     """The stem, each stage (or each block, where blocks have genes of their own), and the head."""
     at: Any = split_genes(net, range(genes))  # positions in place of values
-    width, stride = at.first, net.first_stride
+    width = at.first
+    stride = net.first_stride
     parts = [Part((at.resolution, width), partial(_stem, net))]
     for i, stage in enumerate(net.stages):
         every = range(stage.depths[-1])
@@ -73,7 +79,8 @@ def _parts(net: MobileNet, genes: int) -> tuple[Part, ...]:
             b = blocks[0]
             decided_by = (at.resolution, width if b == 0 else at.widths[i], at.widths[i], at.depths[i], at.kernels[i][b], at.expands[i][b])
             parts.append(Part(decided_by, partial(_blocks, net, stage, stride, blocks)))
-        width, stride = at.widths[i], stride * stage.stride
+        width = at.widths[i]
+        stride = stride * stage.stride
     return (*parts, Part((at.resolution, width, at.last), partial(_head, net, stride)))
 
 
@@ -83,7 +90,8 @@ def _stem(net: MobileNet, resolution, width) -> list[Layers]:
 
 
 def _head(net: MobileNet, stride: int, resolution, width, last) -> list[Layers]:
-    size, wide = strided(resolution, stride), head_width(net, width, last)
+    size = strided(resolution, stride)
+    wide = head_width(net, width, last)
     feature = [_row(CONV, 1, 1, wide, last, extras=0)] if net.head == "v3" else []
     return [
         _row(CONV, size, size, width, wide),
@@ -95,7 +103,8 @@ def _head(net: MobileNet, stride: int, resolution, width, last) -> list[Layers]:
 
 def _blocks(net: MobileNet, stage: Stage, stride: int, blocks: range, resolution, c_in, c_out, depth, kernel, expand) -> list[Layers]:
     """Some blocks of a stage, in which every size is 1/`stride` of the image's at first; skipped blocks have repeat 0."""
-    size, rows = strided(resolution, stride), []
+    size = strided(resolution, stride)
+    rows = []
     for b in blocks:
         if b == 0:
             block = _block(net, stage, stage.stride, size, c_in, c_out, kernel, expand)
@@ -107,9 +116,12 @@ def _blocks(net: MobileNet, stage: Stage, stride: int, blocks: range, resolution
 
 def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kernel, expand) -> list[Layers]:
     """The operators of one block, whose input has `before` pixels; `kept` is what the shortcut still needs."""
-    size, middle = strided(before, stride), make_divisible(c_in * expand)
+    size = strided(before, stride)
+    middle = make_divisible(c_in * expand)
     shortcut = 1 if net.shortcut == "always" else (stride == 1) * (c_in == c_out)
-    kept, wide, narrow = shortcut * before**2 * c_in, size**2 * middle, size**2 * c_out
+    kept = shortcut * before**2 * c_in
+    wide = size**2 * middle
+    narrow = size**2 * c_out
     rows = []
     if stage.operator == "fused_mbconv":
         rows += [_row(CONV, before, size, c_in, middle, kernel, stride)]

@@ -11,7 +11,8 @@ from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage, make_divisible
 
-FIRST, LAST = 32, 1280
+FIRST = 32
+LAST = 1280
 ROWS = (  # expand, width, blocks, stride
     (1, 16, 1, 1),
     (6, 24, 2, 2),

@@ -22,7 +22,8 @@ def attentive_nas_cifar(image_size: int = 32, channels: int = 3, classes: int = 
 
 
 def _attentive_nas_stages(strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)) -> tuple[Stage, ...]:
-    kernels, expands = (3, 5), (4, 5, 6)
+    kernels = (3, 5)
+    expands = (4, 5, 6)
     return (
         Stage((16, 24), (1, 2), kernels, (1,), strides[0]),
         Stage((24, 32), (3, 4, 5), kernels, expands, strides[1]),

@@ -11,7 +11,9 @@ from jaxnas.spaces.mobilenet_v2 import PUBLISHED, RAPTOR_WIDTHS, ROWS, SMALL, ro
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage
 
-DEPTHS, KERNELS, EXPANDS = (2, 3, 4), (3, 5), (3, 4, 6)
+DEPTHS = (2, 3, 4)
+KERNELS = (3, 5)
+EXPANDS = (3, 4, 6)
 
 
 def raptor(channels: int = 3, classes: int = 1000) -> Space:

@@ -192,7 +192,8 @@ class Space:
 
 def _stepped(draws: UInt[Array, "n genes"], genomes: Genomes, sizes: Int[Array, "genes"]) -> Genomes:
     """A bit decides up or down where there is room on both sides, 15 bits the way: the logarithm of the step is uniform."""
-    below, above = genomes, sizes - 1 - genomes
+    below = genomes
+    above = sizes - 1 - genomes
     up = (above > 0) & ((below == 0) | (draws & 1 == 1))
     room = jnp.where(up, above, below).astype(jnp.float32)
     share = ((draws >> 1) & 0x7FFF).astype(jnp.float32) / 2**15
@@ -225,5 +226,7 @@ def _looked_up(space: Space, genomes: Int[Array, "*n genes"]) -> Costs:
         for i in part.genes:
             row = row * len(space.genes[i].choices) + genomes[..., i]
         found = [jnp.asarray(counts, jnp.int32)[row] for counts in table]
-        macs, params, peak = macs + found[0], params + found[1], jnp.maximum(peak, found[2])
+        macs = macs + found[0]
+        params = params + found[1]
+        peak = jnp.maximum(peak, found[2])
     return Costs(macs, params, peak)

@@ -101,7 +101,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
             check_training(SUPERNETS[type(space.structure)](space), config.train)
     require_memory("the training split on the device", data.train.images.nbytes, device_bytes() or available_memory())
-    crop, size = config.data.augmentation.crop, min(data.image_size)
+    crop = config.data.augmentation.crop
+    size = min(data.image_size)
     if not 0 <= crop < size:
         raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")
     algorithm = make_algorithm(config.search)

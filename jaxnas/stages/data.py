@@ -39,7 +39,8 @@ def _splits(job: Job) -> dict[str, Split]:
 
 
 def _described(job: Job) -> dict[str, object]:
-    data, splits = job.data, _splits(job)
+    data = job.data
+    splits = _splits(job)
     height, width = data.image_size
     return {
         "name": data.name,

@@ -60,7 +60,8 @@ def read_found(job: Job) -> Found:
     arrays = read_doubt(job.run)
     with reading(job.run, "doubt.npz"):
         genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (arrays[name] for name in ARRAYS)
-        n, shapes = len(genomes), {array.shape for array in (error, *predicted, measured_ms, measured)}
+        n = len(genomes)
+        shapes = {array.shape for array in (error, *predicted, measured_ms, measured)}
         if genomes.shape != (n, len(job.space.genes)) or shapes != {(n,)} or not (genomes < job.space.sizes).all():
             raise ValueError(f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}")
         return Found(genomes, error, Prediction(*map(jnp.asarray, predicted)), measured_ms, measured, int(rounds), int(doubtful))
@@ -88,7 +89,8 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
     """Latency of genomes, ms: as measured before, in the profile or by a run of this that was stopped, or by the device."""
     add_quantiles(job.run, "asked.csv")
     known = known | {row["genome"]: float(row["latency_ms"]) for row in read_asked(job.run)}
-    device, export = open_device(job), exporter(job)
+    device = open_device(job)
+    export = exporter(job)
 
     def one(genome: np.ndarray) -> float:
         if (text := genome_text(genome)) not in known:
@@ -105,7 +107,8 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
 def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarray]:
     """The run's search, of error against the latency that a model has it by; returns all that it has come across."""
     settings = job.config.limited_search
-    algorithm, latency = make_algorithm(settings), jax.jit(lambda model, genomes: model(genomes))
+    algorithm = make_algorithm(settings)
+    latency = jax.jit(lambda model, genomes: model(genomes))
 
     def under(key: PRNGKey, model: Model) -> np.ndarray:
         with progress(f"{settings.algorithm}, device asked", settings.population * settings.generations) as advance:

@@ -103,14 +103,17 @@ def _error(job: Job, evidence: list[Evidence], split: Split) -> tuple[Evaluate, 
 
 
 def _error_objective(job: Job) -> Objective:
-    hybrid, mesh, memory_gib = job.config.search.hybrid, all_devices(), job.config.search.memory_gib
+    hybrid = job.config.search.hybrid
+    mesh = all_devices()
+    memory_gib = job.config.search.memory_gib
     if hybrid.trains:
         return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh, memory_gib)
     return classification_error(job.net, mesh, job.config.export.precision == "int8", memory_gib)
 
 
 def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[Evidence]:
-    params, mesh = job.params(), all_devices()
+    params = job.params()
+    mesh = all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
     training = on_device(job.data) if job.config.search.hybrid.trains else None
     return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training)) for i, some in enumerate(examples)]
@@ -143,8 +146,10 @@ def _divided(job: Job) -> tuple[Split, Split]:
 
 def _error_context(job: Job, params: Params, split: Split) -> str:
     """A digest of the weights, images, code and kind of machine that give errors."""
-    data, device = job.data, jax.devices()[0]
-    hybrid, trained_on = job.config.search.hybrid, [data.train.images, data.train.labels]
+    data = job.data
+    device = jax.devices()[0]
+    hybrid = job.config.search.hybrid
+    trained_on = [data.train.images, data.train.labels]
     training = [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
     drawn = job.config.seed if job.prepared.recalibration != "plain" else None
     facts = {

@@ -30,8 +30,11 @@ def run_export(job: Job) -> bool:
 
 def _exported(job: Job, chosen: dict) -> dict[str, object]:
     """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes, and its int8 twin where the target takes one."""
-    name, genome, target = chosen["name"], chosen["genome"], job.config.export.target
-    size, subnet = job.resolution(genome), tuned_network(job, name, genome)
+    name = chosen["name"]
+    genome = chosen["genome"]
+    target = job.config.export.target
+    size = job.resolution(genome)
+    subnet = tuned_network(job, name, genome)
     model = emit(subnet, size, size, job.data.channels, _properties(job, chosen), TARGETS[target].opset)
     _accepted(model, name, target)
     proof = prove(model, subnet, job.examples(search_split(job), size).images[:PROVED])

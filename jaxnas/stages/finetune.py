@@ -35,10 +35,13 @@ def run_finetune(job: Job) -> bool:
     """Write selection.npz, chosen.json, and checkpoints/NAME after every epoch; False if they are there."""
     if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
         return False
-    candidates, params = candidates_to_choose(job), jax.device_get(job.params())
-    also, settings = job.config.search.also, job.config.finetune
+    candidates = candidates_to_choose(job)
+    params = jax.device_get(job.params())
+    also = job.config.search.also
+    settings = job.config.finetune
     choices = choose_networks(candidates.fitness, settings.within_points, job.config.latency_limit_ms, also)
-    images, chosen = on_device(job.data), []
+    images = on_device(job.data)
+    chosen = []
     for choice in choices:
         _, _, *further = candidates.fitness[choice.row].tolist()
         figures = {
@@ -73,7 +76,8 @@ def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome:
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
     tuned = _finetune(job, choice.name, subnet, images, examples._replace(calibration=_calibration(job, job.resolution(genome))))
-    selection, seen = selection_split(job), {"search": examples}
+    selection = selection_split(job)
+    seen = {"search": examples}
     if selection is not None:
         seen["selection"] = job.examples(selection, job.resolution(genome))
     return {
@@ -101,8 +105,10 @@ _tuned = jax.jit(tuned, static_argnames=("net", "settings", "augmentation"))
 
 def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Examples) -> Subnet:
     """Train from the newest checkpoint on, the inherited weights being the first."""
-    folder, settings = job.run.path(f"checkpoints/{name}"), job.config.finetune
-    begun, per_epoch = folder / BEGUN, steps_of_epoch(len(images.labels), settings.batch_size)
+    folder = job.run.path(f"checkpoints/{name}")
+    settings = job.config.finetune
+    begun = folder / BEGUN
+    per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
     step, state, losses = _resumed(folder, init_state(subnet, settings, len(job.data.train)), per_epoch)
     arguments = images, examples.images.shape[1], settings, job.augmentation, job.key("finetune"), state, step
     minutes = job.config.train.checkpoint_minutes

@@ -72,7 +72,8 @@ class Job:
         """The images, or where all of them would take much memory what they are made of."""
         if len(split) * resolution**2 * self.data.channels * np.float32().nbytes <= PREPARED:
             return self.images(split, resolution)
-        mean, deviation = jnp.asarray(self.data.mean), jnp.asarray(self.data.deviation)
+        mean = jnp.asarray(self.data.mean)
+        deviation = jnp.asarray(self.data.deviation)
         return Pixels(jnp.asarray(split.images), mean, deviation, resolution, self.prepared.resizing)
 
     def calibration(self, resolution: int, epochs: int = 0) -> Float[Array, "n r r c"]:
@@ -81,7 +82,8 @@ class Job:
         They are varied as its weights were trained; after `epochs` of this run's own training, which shifts with reflected
         borders, not at all.
         """
-        data, prepared = self.data, self.prepared
+        data = self.data
+        prepared = self.prepared
         if epochs and self.config.data.recalibration is None:
             prepared = replace(prepared, recalibration="plain")
         return calibration_images(self.key("calibration"), data.calibration.images, data.mean, data.deviation, resolution, prepared)

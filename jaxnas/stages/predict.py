@@ -22,7 +22,8 @@ LEAST_PEARSON = 0.5  # on test: below it the predictor explains less than a quar
 
 def run_predict(job: Job) -> bool:
     """Write predictor.npz, and how good it is: predictions.csv and predictor.json; False if they are there."""
-    run, fit = job.run, job.config.predict
+    run = job.run
+    fit = job.config.predict
     if all(run.exists(file) for file in FILES):
         return False
     if unmeasured(job):

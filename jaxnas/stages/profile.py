@@ -40,13 +40,16 @@ Todo = list[tuple[int, str, np.ndarray]]  # round, split and genome of measureme
 def run_profile(job: Job) -> bool:
     """Measure what measurements.csv lacks of the plan, a line each; False if it lacks nothing."""
     forget_lost(job)
-    failures, total = [row["failure"] for row in read_measurements(job.run)], _most(job) * job.config.profile.rounds
+    failures = [row["failure"] for row in read_measurements(job.run)]
+    total = _most(job) * job.config.profile.rounds
     _check_success(job, failures, total)
     todo, step = _next(job)
     if not todo:
         return False
     add_quantiles(job.run, "measurements.csv")
-    device, model, reused = open_device(job), exporter(job), 0
+    device = open_device(job)
+    model = exporter(job)
+    reused = 0
 
     def measure(todo: Todo, advance: Callable[..., None]) -> None:
         nonlocal reused
@@ -105,7 +108,8 @@ def unmeasured(job: Job) -> Todo:
 
 def _next(job: Job) -> tuple[Todo, Step | None]:
     """`unmeasured`, and the step of the sitting, if it is one."""
-    rows, rounds = read_measurements(job.run), range(job.config.profile.rounds)
+    rows = read_measurements(job.run)
+    rounds = range(job.config.profile.rounds)
     doubtful = _doubtful(job, rows)
     if doubtful:
         return doubtful, None
@@ -116,7 +120,8 @@ def _next(job: Job) -> tuple[Todo, Step | None]:
 
 def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
     """Another round of the networks whose fastest two differ too much; none while any network begun lacks a round of its own."""
-    settings, networks = job.config.profile, by_genome(rows).values()
+    settings = job.config.profile
+    networks = by_genome(rows).values()
     if any(len(some) < settings.rounds for some in networks):
         return []
     todo = []
@@ -158,7 +163,8 @@ def _most(job: Job) -> int:
 def _check_success(job: Job, failures: list[str], total: int) -> None:
     """Refuses to go on measuring where every one of the first networks failed."""
     if len(failures) >= min(PATIENCE, total) and all(failures):
-        name, file = job.config.profile.device, job.run.path("measurements.csv")
+        name = job.config.profile.device
+        file = job.run.path("measurements.csv")
         raise UserError(f"all {len(failures)} networks failed on the device {name} ({failures[0]}): mend it, delete {file} and run again")
 
 
@@ -167,7 +173,8 @@ def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
 
     Latency does not depend on batch norm's statistics, which are folded away: those of the largest network serve all.
     """
-    params, largest = job.params(), jnp.asarray(job.space.largest)
+    params = job.params()
+    largest = jnp.asarray(job.space.largest)
     calibrate = jax.jit(lambda params, images: statistics(job.net, params, largest, images))
     sizes = job.space.resolutions
     stats = {size: jax.device_get(calibrate(params, job.calibration(size))) for size in sizes}
@@ -202,7 +209,8 @@ def _proven(job: Job) -> ExportedModel | None:
 
 def _plan(job: Job) -> list[tuple[str, np.ndarray]]:
     """What to measure, in order: splits are shuffled together, so that a drift of the machine hits them alike."""
-    settings, keys = job.config.profile, jax.random.split(job.key("plan"), 3)
+    settings = job.config.profile
+    keys = jax.random.split(job.key("plan"), 3)
     cover = np.asarray(covering_sample(keys[0], job.space, settings.train))
     uniform = np.asarray(uniform_sample(keys[1], job.space, settings.validation + settings.test, cover))
     splits = ["train"] * len(cover) + ["validation"] * settings.validation + ["test"] * settings.test

@@ -55,7 +55,8 @@ def read_archive(job: Job, file: str) -> Archive:
     arrays = read_candidates(job.run, file)
     with reading(job.run, file):
         archive = Archive(**{name: arrays[name] for name in Archive._fields})
-        n, genes = len(archive.genomes), len(job.space.genes)
+        n = len(archive.genomes)
+        genes = len(job.space.genes)
         shapes = [array.shape for array in archive]
         if shapes != [(n, genes), (n, len(job.config.search.objectives)), (n,), (n, 2)] or not (archive.genomes < job.space.sizes).all():
             raise ValueError(f"arrays of shapes {shapes}, not candidates of {job.space.name}")
@@ -94,8 +95,10 @@ def networks(space: Space, genomes: Int32[np.ndarray, "n genes"]) -> Int32[np.nd
 
 def _log(job: Job, algorithm: str, archive: Archive) -> None:
     """How many networks a search has seen, and what their errors say."""
-    network, error = networks(job.space, archive.genomes), archive.fitness[:, 0]
-    best, worst = float(np.fmin.reduce(error)), float(np.fmax.reduce(error))
+    network = networks(job.space, archive.genomes)
+    error = archive.fitness[:, 0]
+    best = float(np.fmin.reduce(error))
+    worst = float(np.fmax.reduce(error))
     front = np.asarray(pareto.front(jnp.asarray(archive.fitness)))
     counts = f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of them on the front"
     log(f"search: {algorithm}: {counts}; error {best:.1%} to {worst:.1%}")

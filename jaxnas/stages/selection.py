@@ -32,7 +32,8 @@ def candidates_to_choose(job: Job) -> Candidates:
 
     All candidates as the search has them, where the run holds no images out.
     """
-    candidates, split = _found(job), selection_split(job)
+    candidates = _found(job)
+    split = selection_split(job)
     if split is None:
         return candidates
     front = _front(job, candidates)
@@ -74,7 +75,8 @@ def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarr
 
 def _found(job: Job) -> Candidates:
     """What the search has found."""
-    archive, settings = read_archive(job, "candidates.npz"), job.config.search
+    archive = read_archive(job, "candidates.npz")
+    settings = job.config.search
     if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
         raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     if not settings.look_ups:

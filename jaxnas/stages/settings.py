@@ -92,7 +92,8 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
     """Refuses settings that differ from those of the run, whatever the files that they name hold."""
     if not run.exists("config.json"):
         return
-    old, new = _flat(recorded_settings(run)), _flat(config)
+    old = _flat(recorded_settings(run))
+    new = _flat(config)
     changes = {name: (old[name], new[name]) for name in new if name not in OF_NO_EFFECT and old[name] != new[name]}
     if not changes.keys() <= set(PLACES):  # a place is named beside them, as the reason why its own settings differ
         _refuse(run, changes)
@@ -101,7 +102,9 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
 def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
     """Write what a new run is. Of one that exists, write where its files lie now, and refuse files that hold something else."""
     inputs = {"folder": os.getcwd(), "weights": _weights(config), "device": _device(config)}
-    config, structure, moved = without_unread(config), plain(space_settings(space)), False
+    config = without_unread(config)
+    structure = plain(space_settings(space))
+    moved = False
     if run.exists("config.json"):
         recorded = recorded_settings(run)
         before = read_inputs(run)
@@ -149,7 +152,8 @@ def _other_space(run: RunDirectory, old: Config, new: Config, structure: Mapping
     if not run.exists("space.json"):
         return {}
     with reading(run, "space.json"):
-        was, now = _flat_values(run.read_json("space.json")), _flat_values(structure)
+        was = _flat_values(run.read_json("space.json"))
+        now = _flat_values(structure)
         names = [name for name in {**was, **now} if name != "name" and was.get(name) != now.get(name)]
     if names and old.space != new.space:
         return {"space": (old.space, new.space)}

@@ -19,8 +19,10 @@ LOGGED = 200  # lines in metrics.jsonl, about
 
 def run_train(job: Job) -> bool:
     """Train to the end, from the newest checkpoint on; False if it is trained already."""
-    config, total = job.config, total_steps(job.config.train, job.data)
-    folder, every = job.run.path("checkpoints/supernet"), max(1, total // LOGGED)
+    config = job.config
+    total = total_steps(job.config.train, job.data)
+    folder = job.run.path("checkpoints/supernet")
+    every = max(1, total // LOGGED)
     checkpoints.clean(folder)
     latest = checkpoints.latest_step(folder)
     if latest == total:
@@ -28,7 +30,8 @@ def run_train(job: Job) -> bool:
     if total == 0:  # of an untrained supernet the latency can still be learnt
         checkpoints.save(folder, 0, _initial(job, total))
         return _keep(job)
-    start, done = time.perf_counter(), latest or 0
+    start = time.perf_counter()
+    done = latest or 0
     begun = job.train_state() or _initial(job, total)
     with progress("train", total, done) as advance, Saving(config.train.checkpoint_minutes) as saving:
         for step, state, losses in train(job.net, job.data, config.train, job.augmentation, job.key("train"), begun):
@@ -53,7 +56,8 @@ def _keep(job: Job) -> bool:
 
 def _initial(job: Job, total: int) -> TrainState:
     """A fresh supernet, or one with weights trained before; its classifier stays fresh where the data have classes of their own."""
-    state, name = init_state(job.net, job.config.train, total, job.key("train")), job.config.weights
+    state = init_state(job.net, job.config.train, total, job.key("train"))
+    name = job.config.weights
     if name is None:
         if total == 0:
             log("train: the supernet's weights are random and stay so: accuracies that are searched are a matter of chance")

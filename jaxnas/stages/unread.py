@@ -88,7 +88,8 @@ READERS = (
 def check_read(config: Config) -> None:
     """Refuses settings that differ from their defaults and that nothing reads."""
     for reader, name in _unread(config):
-        value, choice = setting(config, name), setting(config, reader.choice)
+        value = setting(config, name)
+        choice = setting(config, reader.choice)
         raise UserError(
             f"{name} {value!r} is not read with {reader.choice} {choice!r}, but with {reader.values}: "
             f"leave it away, or choose another {reader.choice}"

@@ -29,7 +29,9 @@ def run_verify(job: Job) -> bool:
     """
     if job.run.exists("verified.csv"):
         return False
-    device, exported, networks = open_device(job), read_exported(job), read_chosen(job)
+    device = open_device(job)
+    exported = read_exported(job)
+    networks = read_chosen(job)
     rows, answers = zip(*(_verified(job, device, chosen, exported[chosen["name"]]) for chosen in networks), strict=True)
     each = {precision: np.stack([one[precision] for one in answers]) for precision in MODELS}
     job.run.write_npz("answers.npz", names=np.array([chosen["name"] for chosen in networks]), labels=job.data.test.labels, **each)

@@ -45,13 +45,15 @@ def average_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
     """2x2 mean at stride 2; an odd size is padded by zeros on every side, which count in the mean."""
     pad = ((0, 0), (x.shape[1] % 2,) * 2, (x.shape[2] % 2,) * 2, (0, 0))
     x = jnp.pad(x, pad)
-    h, w = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    h = x.shape[1] // 2 * 2
+    w = x.shape[2] // 2 * 2
     return (x[:, :h:2, :w:2] + x[:, 1:h:2, :w:2] + x[:, :h:2, 1:w:2] + x[:, 1:h:2, 1:w:2]) / 4
 
 
 def max_pool2(x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
     """2x2 maximum at stride 2; an odd size's last row or column is left out."""
-    h, w = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    h = x.shape[1] // 2 * 2
+    w = x.shape[2] // 2 * 2
     rows = jnp.maximum(x[:, :h:2, :w], x[:, 1:h:2, :w])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
@@ -72,7 +74,8 @@ def _dense_backward(stride, residuals, gradient):
     size, _, c_in, c_out = kernel.shape
 
     def part(arrays):
-        x, flat = arrays[0], arrays[1].reshape(-1, c_out)
+        x = arrays[0]
+        flat = arrays[1].reshape(-1, c_out)
         products = [jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=jnp.float32) for tap in taps(x, size, stride)]
         return jnp.stack(products)
 
@@ -92,7 +95,8 @@ def _input_gradient(form, x, kernel, stride: int, gradient):
 def _by_patches_backward(stride, residuals, gradient):
     """The patches are made again: kept, they would take as many times the images' memory as the kernel has taps."""
     x, kernel = residuals
-    patches, flat = _patches(len(kernel), stride, x), gradient.reshape(-1, kernel.shape[-1])
+    patches = _patches(len(kernel), stride, x)
+    flat = gradient.reshape(-1, kernel.shape[-1])
     dkernel = jnp.matmul(patches.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32)
     return _input_gradient(_by_patches, x, kernel, stride, gradient), dkernel.reshape(kernel.shape).astype(kernel.dtype)
 

@@ -25,8 +25,10 @@ def depthwise(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride:
 def taps(x, size: int, stride: int):
     """The k*k shifted views of the padded input, row by row, each of the output's size."""
     pad = size // 2
-    h, w = x.shape[1], x.shape[2]
-    ho, wo = -(-h // stride), -(-w // stride)
+    h = x.shape[1]
+    w = x.shape[2]
+    ho = -(-h // stride)
+    wo = -(-w // stride)
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     for i in range(size):
         for j in range(size):
@@ -52,8 +54,10 @@ def _shift_multiply_add(x, kernel, stride: int):
 
 def _depthwise_backward(stride, residuals, gradient):
     x, kernel = residuals
-    h, w = x.shape[1], x.shape[2]
-    ho, wo = gradient.shape[1], gradient.shape[2]
+    h = x.shape[1]
+    w = x.shape[2]
+    ho = gradient.shape[1]
+    wo = gradient.shape[2]
     holes = ((0, 0, 0), (0, h - stride * (ho - 1) - 1, stride - 1), (0, w - stride * (wo - 1) - 1, stride - 1), (0, 0, 0))
     dx = _shift_multiply_add(lax.pad(gradient, jnp.zeros((), gradient.dtype), holes), kernel[::-1, ::-1], 1)
     return dx, _weight_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype)
@@ -65,9 +69,11 @@ def _weight_gradient(x, gradient, size: int, stride: int):
     Small maps: the products of all pairs of positions are one batched matrix product, of which each tap sums some.
     """
     n, h, w, channels = x.shape
-    ho, wo = gradient.shape[1], gradient.shape[2]
+    ho = gradient.shape[1]
+    wo = gradient.shape[2]
     if h * w <= SMALL:
-        x, gradient = x.reshape(n, h * w, channels).transpose(2, 1, 0), gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
+        x = x.reshape(n, h * w, channels).transpose(2, 1, 0)
+        gradient = gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
         pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
     if jax.default_backend() != "cpu":
@@ -86,7 +92,8 @@ def _weight_gradient_by_rows(x, gradient, size: int, stride: int):
     n, ho, wo, channels = gradient.shape
     padded = jnp.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
     rows = jnp.concatenate([padded[:, i : i + stride * (ho - 1) + 1 : stride] for i in range(size)], 2)  # beside each other
-    left, right = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho), gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
+    left = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho)
+    right = gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
     pairs = jnp.matmul(left, right, preferred_element_type=jnp.float32).reshape(channels * size, -1)
     column, output = np.indices((padded.shape[2], wo)).reshape(2, -1)
     of_tap = (column - stride * output)[:, None] == np.arange(size)
@@ -97,7 +104,8 @@ def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
     """Sum of one tap's products: of a few neighbouring columns in one loop with the products, then of the rest."""
     _, ho, wo, channels = gradient.shape
     columns = max(n for n in range(1, COLUMNS + 1) if wo % n == 0)
-    rows, sums = slice(i, i + stride * (ho - 1) + 1, stride), jnp.float32(0)
+    rows = slice(i, i + stride * (ho - 1) + 1, stride)
+    sums = jnp.float32(0)
     for column in range(columns):
         first = j + stride * column
         tap = padded[:, rows, first : first + stride * (wo - columns) + 1 : stride * columns]
@@ -108,7 +116,8 @@ def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
 def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     """(input position, output position) -> tap: 1 where the tap joins the two, float32 (h * w * ho * wo, size * size)."""
     y, x, yo, xo = np.indices((h, w, -(-h // stride), -(-w // stride)))
-    i, j = y - stride * yo + size // 2, x - stride * xo + size // 2
+    i = y - stride * yo + size // 2
+    j = x - stride * xo + size // 2
     tap = np.arange(size)
     joins = (i[..., None, None] == tap[:, None]) & (j[..., None, None] == tap)
     return joins.reshape(-1, size * size).astype(np.float32)

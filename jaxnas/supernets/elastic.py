@@ -37,7 +37,8 @@ def tap_mask(largest: int, kernel: Size) -> Float[Array, "k k 1"]:
 
 def elastic_kernel(arrays: dict[str, Leaf], sizes: tuple[int, ...], kernel: Size) -> Float[Array, "k k c_in c_out"]:
     """The filter of size `kernel`, one of `sizes`, within the taps of the largest size: 0 around it."""
-    largest, smaller = jnp.asarray(arrays["kernel"]), sizes[:-1]
+    largest = jnp.asarray(arrays["kernel"])
+    smaller = sizes[:-1]
     if "transform" + str(sizes[0]) not in arrays:
         return largest * tap_mask(sizes[-1], kernel)[..., None]
     found = largest
@@ -67,7 +68,8 @@ class ConvNorm(nnx.Module):
         self.kernel = nnx.Param(kaiming(key, (kernel, kernel, c_in, c_out)))
         self.scale = nnx.Param(jnp.full(c_out, scale, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(c_out, jnp.float32))
-        self.stride, self.act = stride, act
+        self.stride = stride
+        self.act = act
 
     def __call__(
         self, x: Float[Array, "n h w c"], width: Size, stats: Stats | None, size: Size | None = None
@@ -91,7 +93,9 @@ class Depthwise(nnx.Module):
         self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
         for size in kernels[:-1] if transform else ():
             setattr(self, f"transform{size}", nnx.Param(jnp.eye(size * size, dtype=jnp.float32)))
-        self.kernels, self.stride, self.act = kernels, stride, act
+        self.kernels = kernels
+        self.stride = stride
+        self.act = act
 
     def __call__(self, x, kernel: Size, width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo c"], Stats]:
         transforms = {name: getattr(self, name)[...] for size in self.kernels[:-1] if hasattr(self, name := f"transform{size}")}
@@ -118,7 +122,8 @@ class Shortcut(nnx.Module):
 
     def __init__(self, key, c_in: int, c_out: int, stride: int, weights: bool):
         self.kernel = nnx.Param(kaiming(key, (1, 1, c_in, c_out))) if weights else None
-        self.shape, self.stride = (c_in, c_out), stride
+        self.shape = (c_in, c_out)
+        self.stride = stride
 
     def __call__(self, x: Float[Array, "n h w c"], c_in: Size, c_out: Size) -> Float[Array, "n ho wo co"]:
         if self.stride == 2:
@@ -155,5 +160,6 @@ class Linear(nnx.Module):
 
 def _norm_act(x, scale, shift, width: Size, stats: Stats | None, act: Activation):
     live = jnp.arange(x.shape[-1]) < width
-    scale, shift = jnp.where(live, scale, 0), jnp.where(live, shift, 0)
+    scale = jnp.where(live, scale, 0)
+    shift = jnp.where(live, shift, 0)
     return norm_act_of_batch(x, scale, shift, act) if stats is None else (act(batch_norm(x, scale, shift, stats)), stats)

@@ -58,7 +58,8 @@ def build_int8(space: Space) -> Switched:
         return {name: _beside(arrays, ranges[name]) for name, arrays in weights.items()} | {"ranges": seen}
 
     def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"] | Pixels) -> Float[Array, "n classes"]:
-        choice, ranges = split_genes(net, list(genome)), weights["ranges"]
+        choice = split_genes(net, list(genome))
+        ranges = weights["ranges"]
 
         def features_of(batch):
             return walk(net, weights, rounded(batch, ranges["image"]), choice, _evaluated)[0]
@@ -71,7 +72,8 @@ def build_int8(space: Space) -> Switched:
 
 def rounded(x: Float[Array, "..."], limits: Range) -> Float[Array, "..."]:
     """Activations at the 256 levels from the least to the most, one of which is 0; those beyond are clipped."""
-    least, most = jnp.minimum(limits[0], 0), jnp.maximum(limits[1], 0)
+    least = jnp.minimum(limits[0], 0)
+    most = jnp.maximum(limits[1], 0)
     step = jnp.where(most > least, (most - least) / 255, 1)
     zero = jnp.round(-least / step)
     return (jnp.clip(jnp.round(x / step) + zero, 0, 255) - zero) * step
@@ -122,7 +124,8 @@ def _run(ops: tuple[Op, ...], weights: Arrays, x, touch: Callable):
 
 def _observed(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Array]:
     """The branch with folded weights, and the range of each of its tensors: (operators, 3, 2)."""
-    longest, live = max(map(len, forms.branches)), live_width(forms, choices)
+    longest = max(map(len, forms.branches))
+    live = live_width(forms, choices)
 
     def branch(ops):
         ops = without_norms(ops)

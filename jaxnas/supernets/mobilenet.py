@@ -26,8 +26,12 @@ class Block(nnx.Module):
 
     def __init__(self, key, net: MobileNet, stage: Stage, widths_in: tuple[int, ...], first: bool):
         keys = jax.random.split(key, 5)
-        c_in, c_out, stride = widths_in[-1], stage.widths[-1], stage.stride if first else 1
-        middle, always, plain = make_divisible(c_in * stage.expands[-1]), net.shortcut == "always", stage.operator != "conv"
+        c_in = widths_in[-1]
+        c_out = stage.widths[-1]
+        stride = stage.stride if first else 1
+        middle = make_divisible(c_in * stage.expands[-1])
+        always = net.shortcut == "always"
+        plain = stage.operator != "conv"
         expand_stride = stride if stage.operator == "fused_mbconv" else 1
         self.expand = (
             ConvNorm(keys[0], c_in, middle, stage.activation, stage.expand_kernels[-1], expand_stride) if stage.expand_kernels else None
@@ -46,7 +50,8 @@ class Block(nnx.Module):
     def __call__(self, x: Float[Array, "n h w c"], sizes: Sizes, stats) -> tuple[Float[Array, "n ho wo co"], dict]:
         stats = stats or {}
         middle = make_divisible(sizes.c_in * sizes.expand)
-        around, used = x, {}
+        around = x
+        used = {}
         if self.expand is not None:
             x, used["expand"] = self.expand(x, middle, stats.get("expand"), sizes.kernel)
         if self.depthwise is not None:
@@ -72,8 +77,10 @@ class Net(nnx.Module):
                 blocks[f"block{b}"] = Block(block_key, net, stage, widths, first=b == 0)
                 widths = stage.widths
             setattr(self, f"mb{i}", nnx.Dict(blocks))
-        c_in, c_out = widths[-1], net.last_widths[-1]
-        keys, wide = jax.random.split(last, 3), head_width(net, c_in, c_out)
+        c_in = widths[-1]
+        c_out = net.last_widths[-1]
+        keys = jax.random.split(last, 3)
+        wide = head_width(net, c_in, c_out)
         self.last_conv = nnx.Dict(expand=ConvNorm(keys[0], c_in, wide, net.activation))
         if net.head == "v3":
             self.last_conv["feature"] = Conv(keys[1], wide, c_out)
@@ -98,11 +105,13 @@ def build(space: Space) -> Supernet:
 
 
 def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
-    given, used = stats or {}, {}
+    given = stats or {}
+    used = {}
     x, used["first_conv"] = modules.first_conv(images, choice.first, given.get("first_conv"))
     c_in = choice.first
     for i in range(len(net.stages)):
-        name, c_out = f"mb{i + 1}", choice.widths[i]
+        name = f"mb{i + 1}"
+        c_out = choice.widths[i]
         sizes = [Sizes(c_in, c_out, *genes) for genes in zip(choice.kernels[i], choice.expands[i], strict=True)]
         x, used[name] = _stage(getattr(modules, name), x, sizes, choice.depths[i], given.get(name))
         c_in = c_out
@@ -117,10 +126,13 @@ def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
 
 def _stage(blocks, x, sizes: list[Sizes], depth: Size, stats):
     """The first `depth` blocks: skipped ones are selected away in training, not run at all in evaluation."""
-    stats, used = stats or {}, {}
+    stats = stats or {}
+    used = {}
     x, used["block0"] = blocks["block0"](x, sizes[0], stats.get("block0"))
     for b in range(1, len(blocks)):
-        block, name, size = blocks[f"block{b}"], f"block{b}", sizes[b]._replace(c_in=sizes[b].c_out)
+        block = blocks[f"block{b}"]
+        name = f"block{b}"
+        size = sizes[b]._replace(c_in=sizes[b].c_out)
         if name in stats:  # a gradient through a conditional is dear, so only here
             x = jax.lax.cond(b < depth, lambda x, block=block, size=size, s=stats[name]: block(x, size, s)[0], lambda x: x, x)
             used[name] = stats[name]

@@ -72,8 +72,10 @@ def _backward(act: Activation, residuals, cotangents):
         return gradient, jnp.sum(g, AXES), jnp.sum(g * (x - stats["mean"]), AXES)
 
     g, sums, products = in_parts(part, (x, gradient), row_size(x))
-    r, n = jax.lax.rsqrt(stats["var"] + EPSILON), x.size // x.shape[-1]
-    of_shift, of_scale = jnp.sum(sums, 0), jnp.sum(products, 0) * r
+    r = jax.lax.rsqrt(stats["var"] + EPSILON)
+    n = x.size // x.shape[-1]
+    of_shift = jnp.sum(sums, 0)
+    of_scale = jnp.sum(products, 0) * r
     a = scale * r
     slope = (2 * of_stats["var"] - a * r * of_scale) / n
     constant = (of_stats["mean"] - a * of_shift) / n - slope * stats["mean"]

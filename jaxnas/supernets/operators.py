@@ -20,13 +20,16 @@ class Sizes(NamedTuple):
 def operators(net: MobileNet, choice: Choice) -> tuple[Op, ...]:
     """The network of a genome, operator by operator, in order of execution."""
     ops: list[Op] = []
-    size, c_in = strided(choice.resolution, net.first_stride), choice.first
+    size = strided(choice.resolution, net.first_stride)
+    c_in = choice.first
     _append(ops, "conv", size, net.channels, c_in, "first_conv", kernel=3, stride=net.first_stride, norm=True, act=net.activation)
     for i, stage in enumerate(net.stages):
         for b in range(choice.depths[i]):
-            stride, sizes = stage.stride if b == 0 else 1, Sizes(c_in, choice.widths[i], choice.kernels[i][b], choice.expands[i][b])
+            stride = stage.stride if b == 0 else 1
+            sizes = Sizes(c_in, choice.widths[i], choice.kernels[i][b], choice.expands[i][b])
             append_block(ops, f"mb{i + 1}/block{b}", net, stage, size, stride, sizes)
-            size, c_in = strided(size, stride), choice.widths[i]
+            size = strided(size, stride)
+            c_in = choice.widths[i]
     wide = head_width(net, c_in, choice.last)
     _append(ops, "conv", size, c_in, wide, "last_conv/expand", norm=True, act=net.activation)
     _append(ops, "pool", 1, wide, wide)
@@ -45,7 +48,10 @@ def _append(ops: list[Op], kind: str, size: int, c_in: int, c_out: int, path: st
 def append_block(ops: list[Op], path: str, net: MobileNet, stage: Stage, size: int, stride: int, sizes: Sizes) -> None:
     """Appends the operators of one block, whose input is the last operator's result, of `size` pixels."""
     c_in, c_out, kernel, expand = map(int, sizes)
-    around, out, middle, act = len(ops) - 1, strided(size, stride), make_divisible(c_in * expand), stage.activation
+    around = len(ops) - 1
+    out = strided(size, stride)
+    middle = make_divisible(c_in * expand)
+    act = stage.activation
     if stage.operator == "fused_mbconv":
         _append(ops, "conv", out, c_in, middle, f"{path}/expand", kernel=kernel, stride=stride, norm=True, act=act)
     elif stage.expand_kernels:

@@ -65,7 +65,8 @@ def forward(
 
     `drop`, of drop-connect and dropout, is applied to the position and the first input of every `add` and `linear`.
     """
-    values, used = [], {}
+    values = []
+    used = {}
     for position, op in enumerate(ops):
         inputs = [images if i == -1 else values[i] for i in op.inputs]
         if drop is not None and op.kind in ("add", "linear"):

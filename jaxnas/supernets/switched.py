@@ -76,17 +76,25 @@ def grouped(net: MobileNet, params: Params) -> Weights:
 
 def walk(net: MobileNet, weights: Weights, images, choice: Choice, run: Callable, rest: Callable | None = None) -> tuple[Array, Weights]:
     """The pooled features of the head, and what `run` makes of the weights of each part; `rest` runs a stage's later blocks."""
-    made, later = {}, rest or _rest
-    size, width, widths = strided(images.shape[1], net.first_stride), choice.first, net.first_widths
+    made = {}
+    later = rest or _rest
+    size = strided(images.shape[1], net.first_stride)
+    width = choice.first
+    widths = net.first_widths
     stem = [
         (Op("conv", "first_conv", (-1,), size, size, net.channels, c, 3, net.first_stride, norm=True, act=net.activation),) for c in widths
     ]
     x, made["stem"] = run(Forms(stem, np.arange(len(stem)), widths[-1]), (width,), weights["stem"], images)
     for i, stage in enumerate(net.stages):
-        mine, kernels, expands, out = weights[f"mb{i + 1}"], choice.kernels[i], choice.expands[i], choice.widths[i]
+        mine = weights[f"mb{i + 1}"]
+        kernels = choice.kernels[i]
+        expands = choice.expands[i]
+        out = choice.widths[i]
         x, first = run(_first_forms(net, stage, size, widths), (width, out, kernels[0], expands[0]), mine["first"], x)
         x = x * (jnp.arange(stage.widths[-1]) < jnp.asarray(stage.widths)[out])
-        size, width, widths = strided(size, stage.stride), out, stage.widths
+        size = strided(size, stage.stride)
+        width = out
+        widths = stage.widths
         depth = jnp.asarray(stage.depths)[choice.depths[i]]
         x, others = later(_later_forms(net, stage, size), depth, out, jnp.stack(kernels), jnp.stack(expands), mine["rest"], x, run)
         made[f"mb{i + 1}"] = {"first": first, "rest": others}
@@ -146,7 +154,9 @@ def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
 
     So a norm's input is written once and read once; its statistics are pooled from those of the parts.
     """
-    raw, stats = {-1: x}, {}  # by position: the image, and what stands before each norm
+    # By position: the image, and what stands before each norm.
+    raw = {-1: x}
+    stats = {}
 
     def result(i: int, part):
         return part[-1] if i == -1 else norm_act(ops[i], weights, part[i] if i in raw else before_norm(i, part), stats)
@@ -164,7 +174,8 @@ def _jointly(ops: tuple[Op, ...], weights: Arrays, x) -> tuple[Array, Arrays]:
     for i, op in enumerate(ops):
         if op.norm:
             found, each = parts_of(ops, partial(normed, i), {j: raw[j] for j in sources(i)})
-            raw[i], stats[op.path] = joined(found), pooled(**each)
+            raw[i] = joined(found)
+            stats[op.path] = pooled(**each)
     last = len(ops) - 1
     return joined(parts_of(ops, partial(result, last), {j: raw[j] for j in sources(last)})), stats
 

@@ -26,7 +26,8 @@ def build_switched_training(space: Space) -> Callable[[Params, Genome, Float[Arr
     net: MobileNet = space.structure
 
     def logits(params, genome, images):
-        weights, choice = grouped(net, params), split_genes(net, list(genome))
+        weights = grouped(net, params)
+        choice = split_genes(net, list(genome))
         features, _ = walk(net, weights, images, choice, _run, _rest)
         return classify(net, weights["head"], choice, features)
 

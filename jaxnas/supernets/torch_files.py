@@ -85,13 +85,16 @@ def _read_zip(file: BinaryIO, numbers: bool) -> State:
 def _read_plain(file: BinaryIO, numbers: bool) -> State:
     """Pickles of magic number, protocol, machine, contents and storage keys; then, per key, its int64 size and its numbers."""
     file.seek(0)
-    head, machine, places = io.BytesIO(file.read(PICKLE_BYTES)), Machine(), {}
+    head = io.BytesIO(file.read(PICKLE_BYTES))
+    machine = Machine()
+    places = {}
     _, protocol, computer, root, keys = (machine.run(head) for _ in range(5))
     if type(protocol) is not int or protocol != _PLAIN_PROTOCOL or not isinstance(computer, dict) or not isinstance(keys, list):
         raise Refused("expected a file of torch.save, got one of another protocol: save it with PyTorch 0.4 or later")
     if computer.get("little_endian") is not True:
         raise Refused("expected little-endian numbers, got others: save it on an ordinary machine")
-    chosen, place = _chosen(root), head.tell()
+    chosen = _chosen(root)
+    place = head.tell()
     for key in keys:
         if not isinstance(key, str) or key not in machine.storages:
             raise Refused(f"storage {short(key)} belongs to no tensor: fetch it anew")
@@ -141,7 +144,8 @@ def _state(state: dict[str, Tensor], key: str, others: tuple[str, ...], load: Ca
     """The tensors as arrays; NumPy checks offsets and strides against the storage's true bytes."""
     if load is None:
         return State({name: np.broadcast_to(np.zeros((), one.storage.dtype), one.shape) for name, one in state.items()}, key, others)
-    arrays, loaded = {}, {}
+    arrays = {}
+    loaded = {}
     for name, tensor in state.items():
         storage = tensor.storage
         if storage.key not in loaded:

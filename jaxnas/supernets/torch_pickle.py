@@ -129,21 +129,24 @@ class Machine:
         self.stack.append(_GLOBALS[name] if name in _GLOBALS else Inert(name.replace(" ", ".")))
 
     def call(self) -> None:
-        arguments, function = self.stack.pop(), self.stack.pop()
+        arguments = self.stack.pop()
+        function = self.stack.pop()
         if not isinstance(function, FunctionType | Inert) or not isinstance(arguments, tuple):
             raise Refused(f"expected only tensors, got a call of {type(function).__name__}: save the state_dict alone")
         self.stack.append(function if isinstance(function, Inert) else function(*arguments))
 
     def new(self) -> None:
         """An object of a class; those known here are never made so."""
-        arguments, made = self.stack.pop(), self.stack.pop()
+        arguments = self.stack.pop()
+        made = self.stack.pop()
         if not isinstance(made, Inert) or not isinstance(arguments, tuple):
             raise Refused(f"expected only tensors, got an object of {type(made).__name__}: save the state_dict alone")
         self.stack.append(made)
 
     def build(self) -> None:
         """The attributes of a state dict, which are its modules' versions, are left out, and so are those of unknown objects."""
-        state, target = self.stack.pop(), self.stack[-1]
+        state = self.stack.pop()
+        target = self.stack[-1]
         if isinstance(target, Inert):
             return
         if not isinstance(target, dict) or not isinstance(state, dict) or state.keys() != {"_metadata"}:

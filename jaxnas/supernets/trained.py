@@ -97,7 +97,8 @@ def _described(path: Path, archive: Any, net: Supernet) -> tuple[About, Params]:
     """What the file says of itself, and the shapes of the parameters that `net` takes, by which the archive's headers were checked."""
     if not {"structure", "class_names"} <= set(archive.files):
         raise UserError(f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name another file")
-    structure, class_names = str(_text(path, archive, "structure")), tuple(map(str, np.atleast_1d(_text(path, archive, "class_names"))))
+    structure = str(_text(path, archive, "structure"))
+    class_names = tuple(map(str, np.atleast_1d(_text(path, archive, "class_names"))))
     if _with_defaults(structure, net) != json.loads(_structure(net)):
         raise UserError(f"{path} is a supernet of another space than {net.space.name}: use the space it was trained in")
     target = jax.eval_shape(net.init, jax.random.key(0))

@@ -114,7 +114,9 @@ def notice(weights: Weights | About) -> str:
 
 def _named(path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
     """Tensors by their names without wrappers, less statistics; and whether they are AttentiveNAS's or AlphaNet's."""
-    tensors, attentive, before = {}, False, ""
+    tensors = {}
+    attentive = False
+    before = ""
     unwrapped = {full: _unwrapped(full) for full in arrays}
     stems = [name for name in unwrapped.values() if name.endswith(f".{_STEM}")]
     if len(stems) == 1 and _STEM not in unwrapped.values():  # one network inside another module: `model.`
@@ -145,7 +147,8 @@ def _unwrapped(name: str) -> str:
 def _matched(path, net: Supernet, tensors: dict[str, np.ndarray], attentive: bool, own: bool) -> dict[str, tuple[str, np.ndarray]]:
     """{path of an array: its name in PyTorch, and its tensor}, each of the space's shape; `own`: all but the classifier."""
     target = jax.eval_shape(net.init, jax.random.key(0))
-    names, found = _torch_names(target), {}
+    names = _torch_names(target)
+    found = {}
     for place, wanted in _in_order(target):
         if not (own and place.startswith("classifier/")):
             found[place] = names[place], _shaped(path, net, names[place], tensors.get(names[place]), _torch_shape(place, wanted.shape))
@@ -208,9 +211,11 @@ def _shaped(path, net: Supernet, name: str, found: np.ndarray | None, shape: tup
     if found is not None and found.shape == shape:
         return found
     there = "absent" if found is None else found.shape
-    what, hint = "another space", "choose the space it was trained in"
+    what = "another space"
+    hint = "choose the space it was trained in"
     if name.startswith("classifier"):
-        what, hint = "other classes", "give `classifier` to keep another"
+        what = "other classes"
+        hint = "give `classifier` to keep another"
     raise UserError(f"{path} is a checkpoint of {what}: {name} of {net.space.name} is {shape}, found {there}; {hint}")
 
 

@@ -56,7 +56,8 @@ def _sorted_block(block: Params, path: str, widths: dict[str, int]) -> Params:
         found["depthwise"] = {name: array if name.startswith("transform") else array[..., order] for name, array in arrays}
     found["project"] = block["project"] | {"kernel": block["project"]["kernel"][:, :, order]}
     if "squeeze_excite" in block:
-        squeeze, excite = block["squeeze_excite"]["squeeze"], block["squeeze_excite"]["excite"]
+        squeeze = block["squeeze_excite"]["squeeze"]
+        excite = block["squeeze_excite"]["excite"]
         inner = _order(excite["kernel"], widths.get(f"{path}/squeeze_excite/squeeze"))
         found["squeeze_excite"] = {
             "squeeze": {"kernel": squeeze["kernel"][:, :, order][..., inner], "bias": squeeze["bias"][inner]},

@@ -106,7 +106,8 @@ def _in_crowds(most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes
     The live ones come first, so that a crowd without any costs nothing.
     """
     size = -(-len(genomes) // -(-len(genomes) // most))
-    order, fill = jnp.argsort(~live, stable=True), -len(genomes) % size
+    order = jnp.argsort(~live, stable=True)
+    fill = -len(genomes) % size
     rows, alive = (jnp.pad(some, (0, fill)).reshape(-1, size) for some in (order, live[order]))
 
     def crowd(pair):

@@ -88,7 +88,8 @@ def finetune_steps(
         order = epoch_order(jax.random.fold_in(order_key, epoch), n, settings.batch_size)
         keys = jax.random.split(jax.random.fold_in(step_key, epoch), len(order))
         for done in range(max(start, epoch * per_epoch), (epoch + 1) * per_epoch):
-            rows, key = order[done % per_epoch], keys[done % per_epoch]
+            rows = order[done % per_epoch]
+            key = keys[done % per_epoch]
             current, loss = _step(current, key, images, rows, subnet.ops, settings, augmentation, resolution)
             yield done + 1, current, loss
 

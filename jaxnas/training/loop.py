@@ -136,7 +136,8 @@ def train(
     """
     init_key, order_key, step_key = jax.random.split(key, 3)
     per_epoch = steps_of_epoch(len(data.train), settings.batch_size)
-    total, mesh = total_steps(settings, data), data_mesh()
+    total = total_steps(settings, data)
+    mesh = data_mesh()
     state = state if state is not None else init_state(net, settings, total, init_key)
     state, images = on_each(mesh, (state, on_device(data)))
     step = make_step(net, settings, augmentation, total, mesh)
@@ -145,7 +146,8 @@ def train(
     for epoch in range(first // max(per_epoch, 1), settings.epochs):
         order = epoch_order(jax.random.fold_in(order_key, epoch), len(data.train), settings.batch_size)
         for done in range(max(first, epoch * per_epoch), (epoch + 1) * per_epoch):
-            key, resolution = jax.random.fold_in(step_key, done), resolutions[done % len(resolutions)]
+            key = jax.random.fold_in(step_key, done)
+            resolution = resolutions[done % len(resolutions)]
             state = on_each(mesh, _begin_phases(net, settings, state, done, total))
             state, losses = step(state, key, images, order[done % per_epoch], resolution=resolution)
             yield done + 1, state, losses
@@ -169,8 +171,10 @@ def make_step(
     mesh = mesh if mesh is not None else data_mesh()
     check_training(net, settings)
     check_divides(settings.batch_size, settings.accumulate, mesh)
-    tx, dtype = _optimizer(settings, steps), choose("precision", settings.precision, PRECISIONS)
-    genomes_of, gradients_of = _genomes(net, settings, steps), _gradients(net, settings, steps)
+    tx = _optimizer(settings, steps)
+    dtype = choose("precision", settings.precision, PRECISIONS)
+    genomes_of = _genomes(net, settings, steps)
+    gradients_of = _gradients(net, settings, steps)
 
     @partial(jax.jit, static_argnames="resolution", donate_argnames="state")
     def step(state: TrainState, key: PRNGKey, images: Images, rows: Int[Array, "batch"], *, resolution: int):
@@ -211,11 +215,13 @@ def _genomes(net: Supernet, settings: TrainConfig, steps: int) -> Callable[..., 
 
 def _gradients(net: Supernet, settings: TrainConfig, steps: int) -> Callable[..., tuple[Params, Losses]]:
     """(state, images and labels, genomes, key) -> gradients and losses of one part of the batch."""
-    distil, smoothing = METHODS[settings.method].distil, settings.label_smoothing
+    distil = METHODS[settings.method].distil
+    smoothing = settings.label_smoothing
     ops = net.ops(net.space.largest)
 
     def gradients(state: TrainState, piece, genomes: Genomes, key: PRNGKey) -> tuple[Params, Losses]:
-        (images, labels), drop = piece, make_drop(ops, key, settings.dropout, settings.drop_connect)
+        (images, labels) = piece
+        drop = make_drop(ops, key, settings.dropout, settings.drop_connect)
         if state.teacher is not None:
             phase = phase_of(state.step, steps)
             return shrinking_gradients(net, state.params, state.teacher, images, labels, genomes, phase, smoothing, drop)
@@ -228,7 +234,8 @@ def _begin_phases(net: Supernet, settings: TrainConfig, state: TrainState, done:
     """The state with which the step after `done` starts: ofa changes it where a phase begins."""
     if state.teacher is None:
         return state
-    params, teacher = state.params, state.teacher
+    params = state.params
+    teacher = state.teacher
     for phase, start in enumerate(phase_starts(total)):
         if phase and start == done:
             params, teacher = begin_phase(net, phase, params, teacher)

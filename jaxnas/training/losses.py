@@ -26,7 +26,8 @@ def alpha_loss(logits: Float[Array, "n classes"], teacher: Float[Array, "n class
     The one keeps the student from spreading its probability wider than the teacher, the other from concentrating it more
     (Wang et al. 2021, "AlphaNet: Improved Training of Supernets with Alpha-Divergence").
     """
-    low, high = alpha_divergence(logits, teacher, -1.0), alpha_divergence(logits, teacher, 1.0)
+    low = alpha_divergence(logits, teacher, -1.0)
+    high = alpha_divergence(logits, teacher, 1.0)
     return jnp.mean(jnp.where(low > high, low, high))
 
 
@@ -38,15 +39,19 @@ def alpha_divergence(logits: Float[Array, "n classes"], teacher: Float[Array, "n
     gradient; at alpha 1 q cancels out, so there is no ratio to clip: the divergence is KL(p || q).
     """
     log_p, log_q = (jax.nn.log_softmax(x.astype(jnp.float32)) for x in (jax.lax.stop_gradient(teacher), logits))
-    p, q, log_ratio = jnp.exp(log_p), jnp.exp(log_q), log_p - log_q
+    p = jnp.exp(log_p)
+    q = jnp.exp(log_q)
+    log_ratio = log_p - log_q
     if alpha == 1:
-        value, weight = jnp.sum(p * log_ratio, -1), p
+        value = jnp.sum(p * log_ratio, -1)
+        weight = p
     elif alpha == 0:
         weight = q * jnp.minimum(log_ratio, jnp.log(RATIO_CLIP))
         value = -jnp.sum(weight, -1)
     else:
         ratio = jnp.minimum(jnp.exp(alpha * log_ratio), RATIO_CLIP)
-        value, weight = jnp.sum(q * (ratio - 1), -1) / (alpha * (alpha - 1)), q * ratio / alpha
+        value = jnp.sum(q * (ratio - 1), -1) / (alpha * (alpha - 1))
+        weight = q * ratio / alpha
     value, weight = jax.lax.stop_gradient((value, weight))
     through = -jnp.sum(weight * log_q, -1)
     return value + through - jax.lax.stop_gradient(through)  # the value of the one, the gradient of the other

@@ -18,7 +18,8 @@ def random_subnet():
     """(ops, gain) -> Subnet, all its arrays far from those of an initialisation; `gain` keeps sums of branches in bounds."""
 
     def draw(ops, gain=1.0):
-        shapes, r = jax.eval_shape(lambda key: fresh(key, ops), jax.random.key(0)), np.random.default_rng(0)
+        shapes = jax.eval_shape(lambda key: fresh(key, ops), jax.random.key(0))
+        r = np.random.default_rng(0)
         draws = {
             "kernel": lambda shape: r.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])),
             "scale": lambda shape: gain * r.uniform(0.5, 1.5, shape),

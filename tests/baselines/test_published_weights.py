@@ -16,7 +16,8 @@ from jaxnas.training.evaluate import accuracy
 from jaxnas.training.recalibrate import recalibrated
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 needs_data = pytest.mark.skipif(not (DATA / "cifar10_test.npz").exists(), reason="needs ../shared/data: CIFAR-10 and published weights")
 
@@ -32,7 +33,9 @@ def read(file, tiles=None):
     """Pixels and labels; the archive holds mosaics of 25 x 40 images."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow")
     with np.load(DATA / file) as archive:
-        blob, offsets, labels = archive["blob"].tobytes(), archive["offsets"], archive["label"]
+        blob = archive["blob"].tobytes()
+        offsets = archive["offsets"]
+        labels = archive["label"]
     found = [np.asarray(image.open(io.BytesIO(blob[i:j])).convert("RGB")) for i, j in pairwise(offsets[:tiles])]
     pixels = np.concatenate([tile.reshape(25, 32, 40, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for tile in found])
     return pixels, labels[: len(pixels)]
@@ -58,7 +61,8 @@ def test_resnet56(test_split):
 @needs_data
 def test_resnet20_recalibrated_as_it_was_trained(test_split):
     """Its training shifted images with black borders: on images as they are, statistics are others, and 4 points are lost."""
-    subnet, images = resnet.load(DATA / "cifar10_resnet20_torch.npz"), read("cifar10_train.npz", 2)[0][:256]
+    subnet = resnet.load(DATA / "cifar10_resnet20_torch.npz")
+    images = read("cifar10_train.npz", 2)[0][:256]
 
     def recalibrated_accuracy(how):
         few = calibration_images(jax.random.key(0), images, MEAN, DEVIATION, 32, Preparation(recalibration=how))

@@ -22,7 +22,9 @@ def shuffled(x):
 
 def labels_read(ops):
     """{path of a convolution: labels of the channels that it reads}, in our order, and {path: labels of its results}."""
-    values, read, made = {-1: IMAGE}, {}, {}
+    values = {-1: IMAGE}
+    read = {}
+    made = {}
     for i, op in enumerate(ops):
         inputs = [values[j] for j in op.inputs]
         values[i] = inputs[0]
@@ -40,7 +42,9 @@ class Literal:
     """The paper's network with a subnet's weights; values are (arrays (n, h, w, c), labels (c,))."""
 
     def __init__(self, subnet, shuffle=shuffled):
-        self.ops, self.subnet, self.shuffle = {op.path: op for op in subnet.ops}, subnet, shuffle
+        self.ops = {op.path: op for op in subnet.ops}
+        self.subnet = subnet
+        self.shuffle = shuffle
         self.read, self.made = labels_read(subnet.ops)
 
     def __call__(self, images):
@@ -54,7 +58,8 @@ class Literal:
 
     def unit(self, path, value, first):
         if first:
-            around, read = self.conv(f"{path}/around/project", self.conv(f"{path}/around/depthwise", value)), value
+            around = self.conv(f"{path}/around/project", self.conv(f"{path}/around/depthwise", value))
+            read = value
         else:
             around, read = zip(*(np.split(part, 2, -1) for part in value), strict=True)
         for name in ("expand", "depthwise", "project"):
@@ -62,7 +67,8 @@ class Literal:
         return tuple(self.shuffle(np.concatenate(pair, -1)) for pair in zip(around, read, strict=True))
 
     def conv(self, path, value):
-        (x, labels), op = value, self.ops[path]
+        (x, labels) = value
+        op = self.ops[path]
         order = [self.read[path].tolist().index(label) for label in labels.tolist()]
         assert len(order) == op.c_in
         arrays = {name: np.asarray(array, np.float64) for name, array in (self.subnet.weights[path] | self.subnet.stats[path]).items()}

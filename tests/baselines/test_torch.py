@@ -31,7 +31,8 @@ def torch_resnet(w, x, blocks, shortcut):
     x = F.relu(conv_norm(w["conv1"], x))
     for stage, width in enumerate((16, 32, 64), 1):
         for block in range(blocks):
-            path, stride = f"layer{stage}/{block}", 2 if stage > 1 and block == 0 else 1
+            path = f"layer{stage}/{block}"
+            stride = 2 if stage > 1 and block == 0 else 1
             y = conv_norm(w[f"{path}/conv2"], F.relu(conv_norm(w[f"{path}/conv1"], x, stride)))
             x = F.relu(y + (x if stride == 1 else shortcut(w, path, x, width)))
     return F.linear(x.mean((2, 3)), w["linear"]["kernel"], w["linear"]["bias"])
@@ -47,7 +48,8 @@ def torch_mobilenet(w, x, join=torch.add):
     x = F.relu6(conv_norm(w["first_conv"], x))
     for stage, (expand, _, blocks, stride) in enumerate(mobilenet_v2.STAGES, 1):
         for block in range(blocks):
-            path, y = f"mb{stage}/block{block}", x
+            path = f"mb{stage}/block{block}"
+            y = x
             if expand > 1:
                 y = F.relu6(conv_norm(w[f"{path}/expand"], y))
             y = F.relu6(conv_norm(w[f"{path}/depthwise"], y, 1 if block else stride, y.shape[1]))
@@ -70,7 +72,8 @@ def nchw(images):
 @pytest.mark.parametrize("option", SHORTCUTS)
 def test_resnets(option, random_subnet, images):
     subnet = random_subnet(resnet.operators(20, 10, projection=option == "B"), 0.7)
-    w, x = tensors(subnet), nchw(images)
+    w = tensors(subnet)
+    x = nchw(images)
     assert relative(subnet, images, torch_resnet(w, x, 3, SHORTCUTS[option])) < 1e-4
     if option == "A":  # a planted bug: all new channels behind the old ones
         wrong = torch_resnet(w, x, 3, lambda w, path, x, width: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, width // 2)))
@@ -79,7 +82,8 @@ def test_resnets(option, random_subnet, images):
 
 def test_mobilenet(random_subnet, images):
     subnet = random_subnet(mobilenet_v2.operators(0.5, 10))
-    w, x = tensors(subnet), nchw(images)
+    w = tensors(subnet)
+    x = nchw(images)
     assert relative(subnet, images, torch_mobilenet(w, x)) < 1e-4
     assert relative(subnet, images, torch_mobilenet(w, x, join=lambda x, y: y)) > 1e-2  # a planted bug: no way around
 

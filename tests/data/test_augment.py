@@ -88,7 +88,8 @@ def test_a_shift_beyond_the_image_is_an_error(crop):
 def test_normalise_gives_mean_0_and_deviation_1():
     batch = images()
     scaled = batch / 255
-    mean, deviation = scaled.mean((0, 1, 2), dtype=np.float32), scaled.std((0, 1, 2), dtype=np.float32)
+    mean = scaled.mean((0, 1, 2), dtype=np.float32)
+    deviation = scaled.std((0, 1, 2), dtype=np.float32)
     result = np.asarray(jax.jit(normalise)(batch, mean, deviation))
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, (scaled - mean) / deviation, atol=1e-5)

@@ -15,8 +15,10 @@ def bilinear(image):
     result = np.zeros((16, 16))
     for row in range(16):
         for column in range(16):
-            y, x = np.clip((row - 0.5) / 2, 0, 7), np.clip((column - 0.5) / 2, 0, 7)
-            top, left = min(int(y), 6), min(int(x), 6)
+            y = np.clip((row - 0.5) / 2, 0, 7)
+            x = np.clip((column - 0.5) / 2, 0, 7)
+            top = min(int(y), 6)
+            left = min(int(x), 6)
             patch = image[top : top + 2, left : left + 2]
             result[row, column] = np.array([top + 1 - y, y - top]) @ patch @ np.array([left + 1 - x, x - left])
     return np.floor(result * 255 / 16 + 0.5).astype(np.uint8)

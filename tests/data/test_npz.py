@@ -110,8 +110,10 @@ def test_a_truncated_or_damaged_archive_is_refused_wherever_it_is_cut(save):
 
 def test_damaged_bytes_give_the_right_data_or_an_error_for_the_user(save):
     path = save(**arrays())
-    whole, expected = path.read_bytes(), load(path).fingerprint()
-    rng, errors = np.random.default_rng(0), 0
+    whole = path.read_bytes()
+    expected = load(path).fingerprint()
+    rng = np.random.default_rng(0)
+    errors = 0
     for position in rng.integers(0, len(whole), 150):
         damaged = bytearray(whole)
         damaged[position] ^= int(rng.integers(1, 256))

@@ -12,7 +12,8 @@ from jaxnas.supernets.subnet import Subnet
 from jaxnas.training.evaluate import accuracy
 from jaxnas.workload import Op
 
-MEAN, DEVIATION = np.array([0.4, 0.5, 0.6], np.float32), np.array([0.2, 0.3, 0.25], np.float32)
+MEAN = np.array([0.4, 0.5, 0.6], np.float32)
+DEVIATION = np.array([0.2, 0.3, 0.25], np.float32)
 
 
 @pytest.fixture(scope="module")

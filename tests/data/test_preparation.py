@@ -8,7 +8,8 @@ import pytest
 from jaxnas.data.augment import normalise, resized
 from jaxnas.data.preparation import LEAST_AREA, RECALIBRATIONS, WIDEST, Preparation, calibration_images, resized_crops
 
-MEAN, DEVIATION = np.array([0.5, 0.4, 0.3], np.float32), np.array([0.2, 0.3, 0.4], np.float32)
+MEAN = np.array([0.5, 0.4, 0.3], np.float32)
+DEVIATION = np.array([0.2, 0.3, 0.4], np.float32)
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), np.uint8)
 
 
@@ -38,8 +39,10 @@ def test_resized_crops_are_parts_of_the_right_sizes_and_shapes():
     image = jnp.stack([jnp.broadcast_to(place[:, None], (32, 32)), jnp.broadcast_to(place, (32, 32))], axis=-1)
     crops = np.asarray(resized_crops(jax.random.key(1), jnp.broadcast_to(image, (400, 32, 32, 2)), 32))
     inner = crops[:, 8:24, 8:24]  # beside the borders, where nothing can be averaged from outside
-    high, wide = np.diff(inner[:, :, 0, 0]).mean(1) * 32, np.diff(inner[:, 0, :, 1]).mean(1) * 32
-    area, shape = high * np.abs(wide) / 32**2, np.abs(wide) / high
+    high = np.diff(inner[:, :, 0, 0]).mean(1) * 32
+    wide = np.diff(inner[:, 0, :, 1]).mean(1) * 32
+    area = high * np.abs(wide) / 32**2
+    shape = np.abs(wide) / high
     assert LEAST_AREA - 1e-3 < area.min() < 0.12 and 0.85 < area.max() < 1 + 1e-3 and abs(area.mean() - 0.53) < 0.05
     assert 1 / WIDEST - 1e-3 < shape.min() < 0.78 and 1.29 < shape.max() < WIDEST + 1e-3
     assert 140 < (wide < 0).sum() < 260  # mirrored

@@ -90,7 +90,8 @@ def test_splits_are_disjoint(source):
 
 
 def test_the_same_seed_brings_the_same_data_and_any_seed_the_same_test_split(source):
-    data, other = load(source), load(source, seed=1)
+    data = load(source)
+    other = load(source, seed=1)
     assert load(source).fingerprint() == data.fingerprint()
     assert other.fingerprint() != data.fingerprint()
     assert (other.test.images == data.test.images).all()

@@ -114,7 +114,8 @@ def test_splits_and_features_that_it_needs_are_named(toy_tfds):
     import tensorflow_datasets
 
     feature = tensorflow_datasets.features
-    image, label = feature.Image(shape=(8, 8, 3)), feature.ClassLabel(num_classes=3)
+    image = feature.Image(shape=(8, 8, 3))
+    label = feature.ClassLabel(num_classes=3)
     assert "lacks test, has train" in refused(toy_tfds({"train": 9}))
     folder = toy_tfds({"train": 9, "test": 9}, {"picture": image, "label": label}, lambda i: {"picture": png(pixels(i)), "label": i % 3})
     assert "must have the features image and label, lacks image, has label, picture" in refused(folder)

@@ -54,7 +54,8 @@ def test_json_says_the_same(report):
 
 
 def test_contenders_take_turns(figures, monkeypatch):
-    clock, order = [0.0], []
+    clock = [0.0]
+    order = []
 
     def contender(name, seconds):
         def run():

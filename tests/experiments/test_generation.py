@@ -14,7 +14,8 @@ HYBRID = HybridConfig(1, 4, batch_size=8, learning_rate=0.05)
 @pytest.fixture(scope="module")
 def bench(bench_module, small_mobilenet):
     """generation.py, whose `--quick` is quicker still."""
-    bench, case = bench_module("generation"), bench_module("supernet_case")
+    bench = bench_module("generation")
+    case = bench_module("supernet_case")
     sizes = case.Sizes(lambda size, *rest: small_mobilenet((size,), *rest), 16, 6, 32, 96, batch=8, steps=1, architectures=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "QUICK", sizes)

@@ -67,9 +67,11 @@ def test_the_integer_problem_is_a_conflict_with_ties(problems):
 
 @pytest.mark.parametrize("unique", [True, False])
 def test_last_population_of_jaxnas_holds_the_front_of_all_it_evaluated(bench_module, problems, unique):
-    ours, size = bench_module("search_jaxnas"), (problems.ZDT1, 40, 8)
+    ours = bench_module("search_jaxnas")
+    size = (problems.ZDT1, 40, 8)
     keys = lambda: jax.vmap(jax.random.key)(jnp.arange(2))  # noqa: E731
-    archive, members = ours.make_archive(*size, unique)(keys()), ours.last_populations(*size, keys(), unique)
+    archive = ours.make_archive(*size, unique)(keys())
+    members = ours.last_populations(*size, keys(), unique)
     assert members.shape == (2, 40, 2)
     for evaluated, last in zip(np.asarray(archive.fitness), members, strict=True):
         rows = {tuple(row) for row in evaluated}
@@ -87,7 +89,8 @@ def test_peers_search(peers, problem, name):
         "evox": lambda generations: peers.evox(problem, 20, generations, compiled=False),
         "deap": lambda generations: peers.deap(problem, 20, generations),
     }[name]
-    first, last = make(1)(3), make(25)(3)
+    first = make(1)(3)
+    last = make(25)(3)
     assert first.shape == last.shape == (20, problem.objectives) and np.isfinite(last).all()
     np.testing.assert_array_equal(make(25)(3), last)
     worst = first.max(axis=0)

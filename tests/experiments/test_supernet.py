@@ -11,7 +11,8 @@ from jaxnas import cli
 @pytest.fixture(scope="module")
 def bench(bench_module, small_mobilenet):
     """supernet.py, whose `--quick` is quicker still."""
-    bench, case = bench_module("supernet"), bench_module("supernet_case")
+    bench = bench_module("supernet")
+    case = bench_module("supernet_case")
     sizes = case.Sizes(lambda size, *rest: small_mobilenet((12, size), *rest), 16, 6, 32, 64, batch=8, steps=1, architectures=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "QUICK", sizes)
@@ -34,7 +35,8 @@ def test_the_whole_bench(bench, alone, tmp_path, capsys):
 
 
 def test_both_sides_compute_the_same_accuracies_and_other_weights_are_noticed(bench, bench_module, alone, peer):
-    case, contenders = bench_module("supernet_case").make_case(bench.QUICK, None), bench_module("supernet_contenders")
+    case = bench_module("supernet_case").make_case(bench.QUICK, None)
+    contenders = bench_module("supernet_contenders")
     rows = list(range(1, bench.QUICK.genomes, 2))
     ours = contenders.jaxnas_accuracies(case)(rows)
     assert len(set(ours)) > 1

@@ -10,7 +10,9 @@ from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import take
 
-RATE, DECAY, SMOOTHING = 0.05, 0.01, 0.1
+RATE = 0.05
+DECAY = 0.01
+SMOOTHING = 0.1
 
 forward_jit = jax.jit(forward, static_argnums=0)
 
@@ -45,7 +47,8 @@ def setting(request, peer):
 
 def error(peer, setting, params, ops, images):
     """Largest difference of the logits, with calibrated statistics, over their deviation."""
-    weights, calibration = take(params, ops), images[:16]
+    weights = take(params, ops)
+    calibration = images[:16]
     stats = forward_jit(ops, weights, calibration)[1]
     expected = np.asarray(forward_jit(ops, weights, images[16:], stats)[0])
     with peer.torch.inference_mode(), peer.running(setting):
@@ -63,7 +66,9 @@ def test_logits_are_those_of_jaxnas(peer, setting, params, subnets, images):
 
 @pytest.mark.parametrize("bug", ["corner instead of centre", "pool without padding counted", "unbiased variance"])
 def test_a_planted_bug_is_seen(peer, params, subnets, images, monkeypatch, bug):
-    share, pool, calibrate = peer._share, peer._OPERATORS["avgpool2"], peer.recalibrated
+    share = peer._share
+    pool = peer._OPERATORS["avgpool2"]
+    calibrate = peer.recalibrated
 
     def corner(name, tensor, op):
         return (
@@ -101,7 +106,8 @@ def test_statistics_of_batches_are_their_average(peer, setting, params, subnets,
 
 
 def test_channels_last_stays_channels_last(peer, params, subnets, images, monkeypatch):
-    setting, seen = peer.Setting("channels-last", threads=1), []
+    setting = peer.Setting("channels-last", threads=1)
+    seen = []
     norm = peer.F.batch_norm
 
     def spy(x, *rest):
@@ -126,18 +132,17 @@ def test_training_moves_the_weights_as_optax_does(peer, setting, params, subnets
     kernels = jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
     tx = optax.chain(optax.clip(1.0), optax.add_decayed_weights(DECAY, kernels), optax.sgd(RATE, 0.9, nesterov=True))
     trainer = peer.Trainer(peer.shared_weights(params, setting), setting, RATE, DECAY, SMOOTHING)
-    gradient, state, moved = (
-        jax.jit(jax.value_and_grad(lambda params: sandwich_loss(params, subnets, images, labels))),
-        tx.init(params),
-        params,
-    )
+    gradient = jax.jit(jax.value_and_grad(lambda params: sandwich_loss(params, subnets, images, labels)))
+    state = tx.init(params)
+    moved = params
     for _ in range(2):  # momentum counts in the second
         loss, gradients = gradient(moved)
         updates, state = tx.update(gradients, state, moved)
         moved = optax.apply_updates(moved, updates)
         losses = trainer.step(subnets, peer.image_tensor(images, setting), peer.label_tensor(labels))
         assert sum(losses) == pytest.approx(float(loss), rel=1e-4)
-    expected, before = peer.shared_weights(moved, setting), peer.shared_weights(params, setting)
+    expected = peer.shared_weights(moved, setting)
+    before = peer.shared_weights(params, setting)
     for path, arrays in trainer.weights.items():
         for name, tensor in arrays.items():
             change = float((expected[path][name] - before[path][name]).abs().max())

@@ -15,7 +15,8 @@ def halve(size):
 
 def block_ops(height, width, channels, kernel, stride):
     """Stem at stride 2, one block, head; the shortcut pools where the block has stride 2."""
-    h, w = halve(height), halve(width)
+    h = halve(height)
+    w = halve(width)
     ho, wo = (halve(h), halve(w)) if stride == 2 else (h, w)
     ops = [
         Op("conv", "stem", (-1,), h, w, channels, 8, kernel=3, stride=2, norm=True, act="swish"),
@@ -42,7 +43,8 @@ def block_ops(height, width, channels, kernel, stride):
 def random_arrays(ops, seed=0):
     """Random weights, norm scales, shifts and statistics, all far from those of an initialisation."""
     r = np.random.default_rng(seed)
-    weights, stats = {}, {}
+    weights = {}
+    stats = {}
     for op in ops:
         if op.kind not in ("conv", "linear"):
             continue

@@ -95,7 +95,8 @@ def shapes(values):
 
 
 def test_properties_come_back_and_bytes_repeat(make_subnet):
-    subnet, properties = make_subnet(7, 7), {"genome": "0 1 2", "classes": "cat, häst", "macs": "12"}
+    subnet = make_subnet(7, 7)
+    properties = {"genome": "0 1 2", "classes": "cat, häst", "macs": "12"}
     model = emit(subnet, 7, 7, 3, properties)
     assert {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props} == properties
     assert emit(subnet, 7, 7, 3, dict(reversed(properties.items()))) == model
@@ -154,7 +155,8 @@ def test_what_cannot_be_said_is_refused(make_subnet):
 
 
 def test_jax2onnx_says_the_same(make_subnet, make_images):
-    subnet, images = make_subnet(15, 15, 3, 5, 2), make_images(3, 15, 15, 3)
+    subnet = make_subnet(15, 15, 3, 5, 2)
+    images = make_images(3, 15, 15, 3)
     theirs = to_onnx(
         lambda images: subnet(images),
         [jax.ShapeDtypeStruct((1, 15, 15, 3), jnp.float32)],

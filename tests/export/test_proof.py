@@ -74,7 +74,8 @@ def planted(model, plant):
 
 @pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS.keys())
 def test_planted_bugs_are_refused(make_subnet, make_images, plant):
-    subnet, images = make_subnet(13, 13), make_images(4, 13, 13, 3)
+    subnet = make_subnet(13, 13)
+    images = make_images(4, 13, 13, 3)
     model = emit(subnet, 13, 13, 3)
     require(prove(model, subnet, images))
     with pytest.raises(UserError, match=r"must agree with JAX .* over 4 images") as error:
@@ -83,7 +84,8 @@ def test_planted_bugs_are_refused(make_subnet, make_images, plant):
 
 
 def test_figures(make_subnet, make_images):
-    subnet, images = make_subnet(7, 7), make_images(5, 7, 7, 3)
+    subnet = make_subnet(7, 7)
+    images = make_images(5, 7, 7, 3)
     logits = np.asarray(jax.jit(Subnet.__call__)(subnet, images))
     lowest = logits.min(0).argmin()
 
@@ -99,7 +101,8 @@ def test_figures(make_subnet, make_images):
 
 
 def test_a_tie_may_fall_either_way(make_subnet, make_images):
-    subnet, images = make_subnet(7, 7), make_images(5, 7, 7, 3)
+    subnet = make_subnet(7, 7)
+    images = make_images(5, 7, 7, 3)
     classifier = subnet.weights["classifier"]
     twins = {"kernel": classifier["kernel"].at[:, 1].set(classifier["kernel"][:, 0]), "bias": classifier["bias"].at[:2].set(100)}
     subnet = replace(subnet, weights=subnet.weights | {"classifier": twins})

@@ -74,7 +74,8 @@ def measured(*passes):
 
 
 def test_a_noisy_measurement_is_made_again():
-    noisy, quiet = half_and_half(1.0, 1.5), half_and_half(10.0, 11.0)
+    noisy = half_and_half(1.0, 1.5)
+    quiet = half_and_half(10.0, 11.0)
     measurement, made = measured(noisy, noisy, quiet, noisy)
     assert made == 3
     assert (measurement.latency_ms, measurement.repeats, measurement.failure) == (10.0, 100, "")

@@ -83,7 +83,8 @@ def test_devices_measure_at_the_same_time():
 
 
 def test_the_network_of_a_lost_device_goes_to_another():
-    a, b = Toy("a", lost=(1,)), Toy("b", seconds=0.02)
+    a = Toy("a", lost=(1,))
+    b = Toy("b", seconds=0.02)
     found = measure([a, b], models(12))
     assert [one.latency_ms for one in found] == [1.0 + i for i in range(12)]
     lost = a.done[0]
@@ -92,7 +93,8 @@ def test_the_network_of_a_lost_device_goes_to_another():
 
 
 def test_a_device_that_stays_lost_is_asked_no_more():
-    a, b = Toy("a", lost=tuple(range(1, 99))), Toy("b", seconds=0.01)
+    a = Toy("a", lost=tuple(range(1, 99)))
+    b = Toy("b", seconds=0.01)
     found = measure([a, b], models(12))
     assert [one.device for one in found] == ["b"] * 12 and not any(one.failure for one in found)
     assert len(a.done) == LOSSES

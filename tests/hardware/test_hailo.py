@@ -85,7 +85,8 @@ def warm(tmp_path_factory):
 
 def compiled(monkeypatch) -> list[str]:
     """The scripts of all compilations from now on."""
-    scripts, compile = [], Compiler.compile
+    scripts = []
+    compile = Compiler.compile
     monkeypatch.setattr(Compiler, "compile", lambda self, *args: (scripts.append(args[1]), compile(self, *args))[1])
     return scripts
 

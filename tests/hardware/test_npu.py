@@ -64,7 +64,8 @@ RESNET_STEM = [(CONV, 112, 3, 64, 7, 2, 1), (AVGPOOL2, 56, 64, 64, 3, 2, 1)]
 
 def resnet(width=1, gate=False):
     """ResNet-18 without its shortcuts' convolutions, `width` times as wide."""
-    rows, c_in = list(RESNET_STEM), 64
+    rows = list(RESNET_STEM)
+    c_in = 64
     for i, size in enumerate((56, 28, 14, 7)):
         c_out = 64 * 2**i * width
         for block in range(2):
@@ -80,7 +81,8 @@ def resnet(width=1, gate=False):
 
 
 def test_a_network_that_fits_takes_its_work_and_fills_the_pipeline():
-    estimate, work = HAILO_8L(resnet()), workload(resnet())
+    estimate = HAILO_8L(resnet())
+    work = workload(resnet())
     np.testing.assert_allclose(work.fill, 3.33, rtol=1e-3)  # of ResNet-18, as the reference has it
     assert not estimate.several and not estimate.extrapolated
     assert 0.6 < estimate.period_ms < 0.85  # published: 0.781

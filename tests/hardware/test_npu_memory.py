@@ -30,7 +30,8 @@ OPS = (
 
 
 def test_a_network_counted_by_hand():
-    each, whole = SIMPLE.layer_by_layer(cost_table(OPS, 4, 4)), SIMPLE(cost_table(OPS, 4, 4))
+    each = SIMPLE.layer_by_layer(cost_table(OPS, 4, 4))
+    whole = SIMPLE(cost_table(OPS, 4, 4))
     assert each.activation_bytes.tolist() == [80, 80, 32, 48, 18]
     assert each.weight_bytes.tolist() == [36, 36, 16, 0, 8]
     assert each.spills.tolist() == [True, True, False, False, False]
@@ -49,8 +50,11 @@ def test_weights_may_have_a_memory_of_their_own():
 
 
 def test_energy_and_operations_beyond_the_clock():
-    chip, layers = replace(SIMPLE, power_mw=0.0, pj_per_mac=2.0, pj_per_byte=3.0, operations_per_byte=0.5), cost_table(OPS, 4, 4)
-    macs, moved, weights = 576 + 144 + 64 + 8, 258, 96
+    chip = replace(SIMPLE, power_mw=0.0, pj_per_mac=2.0, pj_per_byte=3.0, operations_per_byte=0.5)
+    layers = cost_table(OPS, 4, 4)
+    macs = 576 + 144 + 64 + 8
+    moved = 258
+    weights = 96
     np.testing.assert_allclose(chip(layers).energy_uj, (2 * macs + 3 * (moved + weights)) / 1e6, rtol=1e-6)
     assert chip(layers).operations == macs + 0.5 * moved
 
@@ -64,7 +68,8 @@ def test_a_network_that_computes_longer_than_it_moves():
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
     genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])
-    found, net = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome))))(jnp.asarray(genomes)), build(space)
+    found = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome))))(jnp.asarray(genomes))
+    net = build(space)
     for i, genome in enumerate(genomes):
         size = space.resolutions[genome[space.static]]
         for name, value in RAPTOR(cost_table(net.ops(genome), size, size))._asdict().items():

@@ -133,7 +133,8 @@ def test_here_and_on_other_machines_a_session_is_the_same_and_a_users_own(monkey
 
 
 def test_here_and_on_other_machines_runs_are_timed_alike(monkeypatch):
-    script, timed = there(), []
+    script = there()
+    timed = []
     for module, repeat in ((device, device._repeat), (script, script.repeat)):
         now = count(step=7_000)
         monkeypatch.setattr(module, "perf_counter_ns", lambda now=now: next(now))

@@ -61,7 +61,10 @@ def test_a_file_is_as_good_as_bytes(openvino, tmp_path):
 def test_it_computes_what_onnx_runtime_computes_in_float32_on_the_threads_asked_for(openvino, monkeypatch):
     import onnxruntime
 
-    compiled, settings, requests, results = [], [], [], []
+    compiled = []
+    settings = []
+    requests = []
+    results = []
 
     class Core(openvino.Core):
         def compile_model(self, *arguments):

@@ -21,7 +21,8 @@ class Toy:
     name = "toy"
 
     def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+        self.answers = list(answers)
+        self.asked = []
 
     def identity(self):
         return {"toy": 1}

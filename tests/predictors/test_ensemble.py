@@ -54,14 +54,17 @@ def test_intervals_are_the_papers(space, latency_ms, recorded):
     """By loops: quantiles of what the members that have not seen a network say, give or take what they were off."""
     genomes, ms = drawn(space, latency_ms, 0, 37)
     model = Ensemble(recorded, deals=2, coverage=0.8).fit(jax.random.key(0), space, genomes, ms)
-    new, used = drawn(space, latency_ms, 1, 9)[0], recorded.used
+    new = drawn(space, latency_ms, 1, 9)[0]
+    used = recorded.used
     at_new, at_known = (np.log(np.asarray(model.members.predict(some), np.float64)) for some in (new, genomes))
     assert used.shape == (10, 37)
-    said, off = np.zeros((37, 9)), np.zeros(37)
+    said = np.zeros((37, 9))
+    off = np.zeros(37)
     for i in range(37):
         strangers = [member for member in range(10) if not used[member, i]]
         assert len(strangers) == 2
-        said[i], off[i] = at_new[strangers].mean(axis=0), at_known[strangers, i].mean() - np.log(ms[i])
+        said[i] = at_new[strangers].mean(axis=0)
+        off[i] = at_known[strangers, i].mean() - np.log(ms[i])
     rank = int(np.ceil(0.8 * 38))
     for j, (mean, low, high) in enumerate(zip(*model.predict(new), strict=True)):
         assert np.log(float(mean)) == pytest.approx(at_new[:, j].mean(), abs=1e-5)

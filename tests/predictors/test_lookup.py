@@ -61,7 +61,8 @@ def test_the_ridge_chosen_is_that_of_the_least_leave_one_out_error(monkeypatch):
     draw = np.random.default_rng(0)
     x = draw.normal(size=(30, 12))
     latency = np.exp(0.1 * x @ draw.normal(size=12) + draw.normal(0, 0.15, 30))
-    gram, ridges = x @ x.T + 3, np.array([0.01, 1.0, 10.0, 300.0])
+    gram = x @ x.T + 3
+    ridges = np.array([0.01, 1.0, 10.0, 300.0])
 
     def fitted(ridges, used):
         monkeypatch.setattr(lookup, "RIDGES", ridges)

@@ -9,7 +9,8 @@ def by_hand(measured, predicted):
     """Pearson, Spearman and Kendall's tau-b from their definitions, ties included."""
 
     def correlation(a, b):
-        a, b = a - a.mean(), b - b.mean()
+        a = a - a.mean()
+        b = b - b.mean()
         return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
 
     def ranks(a):
@@ -18,7 +19,8 @@ def by_hand(measured, predicted):
     def signs(a):
         return np.sign(a[:, None] - a)
 
-    a, b = signs(measured), signs(predicted)
+    a = signs(measured)
+    b = signs(predicted)
     kendall = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
     return correlation(measured, predicted), correlation(ranks(measured), ranks(predicted)), kendall
 
@@ -63,7 +65,8 @@ def test_within_counts_both_sides():
 
 
 def test_summary_takes_arrays_of_either_kind():
-    measured, predicted = np.array([1.0, 2.0, 3.0], np.float32), np.array([1.0, 2.5, 2.9], np.float32)
+    measured = np.array([1.0, 2.0, 3.0], np.float32)
+    predicted = np.array([1.0, 2.5, 2.9], np.float32)
     found = metrics.summary(jnp.asarray(measured), jnp.asarray(predicted))
     assert found == metrics.summary(measured, predicted)
     assert list(found) == ["pearson", "spearman", "kendall", "within_10_percent", "count"]
@@ -72,6 +75,7 @@ def test_summary_takes_arrays_of_either_kind():
 
 def test_coverage_counts_both_sides():
     measured = np.array([1.0, 1.0, 1.0, 1.0])
-    low, high = np.array([0.9, 1.1, 0.5, 1.0]), np.array([1.1, 1.2, 0.9, 1.0])
+    low = np.array([0.9, 1.1, 0.5, 1.0])
+    high = np.array([1.1, 1.2, 0.9, 1.0])
     assert metrics.coverage(measured, low, high) == 0.5
     assert metrics.coverage(measured[:0], low[:0], high[:0]) == 0

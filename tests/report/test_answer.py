@@ -16,7 +16,8 @@ def network(letter: str, right: int, ms: float, first: int = 0, noise: float = 0
 
 
 def test_the_paired_test_sees_what_intervals_do_not():
-    better, worse = network("A", 380, 1.0), network("B", 370, 1.0)  # right wherever B is, and on 10 images more
+    better = network("A", 380, 1.0)  # right wherever B is, and on 10 images more
+    worse = network("B", 370, 1.0)
     assert more_accurate(better, worse) and not more_accurate(worse, better)
     assert not more_accurate(better._replace(right=None), worse)
     assert not more_accurate(network("A", 380, 1.0), network("B", 370, 1.0, first=20))  # 20 won, 10 lost: p = 0.1

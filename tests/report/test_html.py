@@ -116,7 +116,8 @@ def metrics() -> list[dict]:
 def make_run(path: Path, name: str = "big", limit_ms: float | None = 0.4) -> RunDirectory:
     """A whole run of plain files, as the other stages leave it."""
     rng = np.random.default_rng(0)
-    found, sampled = archive(rng, 200, 0.02), archive(rng, 200, 0.05)
+    found = archive(rng, 200, 0.02)
+    sampled = archive(rng, 200, 0.05)
     measured = measurement_rows(rng)
     chosen = chosen_networks(name, found["fitness"])
     documents = {
@@ -141,7 +142,9 @@ def make_run(path: Path, name: str = "big", limit_ms: float | None = 0.4) -> Run
     write_csv(path / "predictions.csv", [row | {"predicted_ms": row["measured_ms"] * rng.normal(1, 0.04)} for row in rows])
     write_csv(path / "verified.csv", [verified_row(network, *found) for network, found in zip(chosen, FOUND, strict=True)])
     np.savez(path / "answers.npz", **answers(chosen))
-    genomes, search_error, selection_error = np.zeros((2, 9), np.int32), np.array([0.1, 0.2]), np.array([0.13, 0.23])
+    genomes = np.zeros((2, 9), np.int32)
+    search_error = np.array([0.1, 0.2])
+    selection_error = np.array([0.13, 0.23])
     np.savez(path / "selection.npz", genomes=genomes, search_error=search_error, selection_error=selection_error)
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics()))
     return RunDirectory(path)
@@ -267,7 +270,8 @@ def test_older_runs_open_and_say_what_they_lack(tmp_path):
 def test_without_a_network_that_knows_more_than_the_commonest_class_none_is_recommended(tmp_path):
     run = make_run(tmp_path)
     sizes = run.read_json("data.json")
-    sizes["class_sizes"]["test"], sizes["class_sizes"]["search"] = [380, 17], [199, 1]
+    sizes["class_sizes"]["test"] = [380, 17]
+    sizes["class_sizes"]["search"] = [199, 1]
     (tmp_path / "data.json").write_text(json.dumps(sizes))
     for file in ("candidates.npz", "random.npz"):
         arrays = run.read_npz(file)

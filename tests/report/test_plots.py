@@ -69,7 +69,8 @@ def doubt():
 
 
 def test_both_fronts_are_drawn():
-    predicted, measured = line(doubt(), "front as predicted"), line(doubt(), "front as measured")
+    predicted = line(doubt(), "front as predicted")
+    measured = line(doubt(), "front as measured")
     np.testing.assert_allclose(np.asarray(predicted.get_xdata(), float), [0.1, 0.3, 0.6])
     np.testing.assert_allclose(np.asarray(measured.get_xdata(), float), [0.2, 0.5, 0.6])
     np.testing.assert_allclose(np.asarray(measured.get_ydata(), float), [80, 90, 90])

@@ -132,7 +132,8 @@ def test_resuming_is_bit_identical(algorithm, space, evaluate, done):
 
 def conflict(genomes, data=None):
     """Traced and on the host alike, to the last bit: sums of whole numbers. Some candidates fail."""
-    cost, worth = (genomes * (1 + jnp.arange(31) % 5)).sum(axis=1), (genomes * (1 + jnp.arange(31) % 7)).sum(axis=1)
+    cost = (genomes * (1 + jnp.arange(31) % 5)).sum(axis=1)
+    worth = (genomes * (1 + jnp.arange(31) % 7)).sum(axis=1)
     fitness = jnp.stack([cost, 500 - worth + genomes[:, :5].sum(axis=1) ** 2], axis=1).astype(jnp.float32)
     return jnp.where((cost % 6 == 0)[:, None], jnp.nan, fitness)
 
@@ -177,8 +178,10 @@ def test_64_bits_change_nothing(algorithm, space):
 
 
 def test_64_bits_change_nothing_in_a_box():
-    box, algorithm = Box("box", (0.0, -1.0), (1.0, 2.0)), NSGA2(9, Real())
-    many, alone = [], []
+    box = Box("box", (0.0, -1.0), (1.0, 2.0))
+    algorithm = NSGA2(9, Real())
+    many = []
+    alone = []
     for wide in (False, True):
         with jax.enable_x64(wide):
             key = jax.random.key(0)

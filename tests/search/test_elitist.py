@@ -37,13 +37,15 @@ def test_half_are_mutated_and_half_are_crossed_from_the_best_quarter():
     state = told(algorithm)
     asked = _ask(algorithm, jax.random.key(2), SPACE, state)
     best = set(np.asarray(state.rows[:5]).tolist())
-    parents, genomes = np.asarray(asked.parents), np.asarray(asked.genomes)
+    parents = np.asarray(asked.parents)
+    genomes = np.asarray(asked.genomes)
     members = dict(zip(np.asarray(state.rows).tolist(), np.asarray(state.genomes), strict=True))
     assert set(parents[:, 0].tolist()) <= best and set(parents[10:, 1].tolist()) <= best
     assert (parents[:10, 1] == -1).all()
     assert all((genomes[i] != members[parents[i, 0]]).any() for i in range(10))
     for i in range(10, 20):
-        one, other = members[parents[i, 0]], members[parents[i, 1]]
+        one = members[parents[i, 0]]
+        other = members[parents[i, 1]]
         assert ((genomes[i] == one) | (genomes[i] == other)).all()
 
 

@@ -90,7 +90,8 @@ def test_weights_lead_the_search(space, name):
     def opposite(genomes):
         return jnp.stack([genomes.sum(1), -genomes.sum(1)], axis=1).astype(jnp.float32)
 
-    first, second = end((0.9, 0.1)), end((0.1, 0.9))
+    first = end((0.9, 0.1))
+    second = end((0.1, 0.9))
     assert first[0] + 10 < second[0]
 
 

@@ -103,7 +103,8 @@ def within_by_rounding(random, steps, bins, counts, genes, n, draw=feasible._dra
 
 def test_draws_that_are_not_uniform_are_seen(small_mobilenet, monkeypatch):
     space = small_mobilenet((8, 16), 3, 10)
-    genomes, costs = every(space), total(macs(space), every(space))
+    genomes = every(space)
+    costs = total(macs(space), every(space))
     limit = float(np.quantile(costs, 0.2))
     within = genomes[costs <= limit]
     monkeypatch.setattr(feasible, "_counts", biased)
@@ -155,7 +156,9 @@ def test_impossible_choices_are_never_drawn(bad):
 
 def test_the_key_decides_and_the_draws_of_a_smaller_number_come_first():
     draw = partial(sample_below, space=TOY, cost=toy(), limit=1500)
-    one, same, other = draw(jax.random.key(0), n=50), draw(jax.random.key(0), n=70), draw(jax.random.key(1), n=50)
+    one = draw(jax.random.key(0), n=50)
+    same = draw(jax.random.key(0), n=70)
+    other = draw(jax.random.key(1), n=50)
     np.testing.assert_array_equal(one, same[:50])
     assert (np.asarray(one) != np.asarray(other)).any()
 
@@ -190,7 +193,8 @@ def test_a_published_space_against_rejection():
     uniform = space.sample(jax.random.key(0), 20000)
     cost = np.asarray(space.costs(uniform).macs)
     limit = float(np.quantile(cost, 0.1))
-    kept, drawn = np.asarray(uniform)[cost <= limit], np.asarray(sample_below(jax.random.key(1), space, 2000, macs(space), limit))
+    kept = np.asarray(uniform)[cost <= limit]
+    drawn = np.asarray(sample_below(jax.random.key(1), space, 2000, macs(space), limit))
     _, p = stats.mannwhitneyu(cost[cost <= limit], np.asarray(space.costs(drawn).macs))
     assert p > 1e-3
     for gene, size in enumerate(space.sizes):

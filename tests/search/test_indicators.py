@@ -38,7 +38,8 @@ def test_hypervolume_of_large_fronts_is_exact(objectives, n):
     """Far from the origin, in very different units."""
     fitness = np.abs(rng(n).normal(size=(n, objectives)))
     fitness = fitness / np.linalg.norm(fitness, axis=1, keepdims=True) * [1e-6, 300, 2, 1e5][:objectives] + [0, 0, 40, 0][:objectives]
-    fitness, reference = fitness.astype(np.float32), np.array([1.1e-6, 330, 42.5, 2e5][:objectives], np.float32)
+    fitness = fitness.astype(np.float32)
+    reference = np.array([1.1e-6, 330, 42.5, 2e5][:objectives], np.float32)
     assert volume(fitness, reference) == pytest.approx(moocore.hypervolume(fitness.astype(float), ref=reference.astype(float)), rel=1e-5)
 
 
@@ -55,7 +56,8 @@ def test_hypervolume_of_doubles(objectives):
 @pytest.mark.parametrize("objectives", [2, 3, 4])
 def test_planted_bug_in_hypervolume_is_found(objectives):
     """A sweep that leaves out one point, as an error by one in the slots does."""
-    reference, batch = np.ones(objectives, np.float32), batches(objectives, 12)
+    reference = np.ones(objectives, np.float32)
+    batch = batches(objectives, 12)
     wrong = zip(many_volumes(batch[:, 1:], reference), batch, strict=True)
     assert sum(ours != pytest.approx(moocore.hypervolume(fitness, ref=reference), rel=1e-5) for ours, fitness in wrong) > 20
 
@@ -104,8 +106,10 @@ def test_hypervolume_of_what_it_cannot_do():
 
 @pytest.mark.parametrize("objectives", [1, 2, 5])
 def test_igd_plus_agrees_with_pymoo_and_moocore(objectives):
-    draw, many = rng(objectives), jax.jit(jax.vmap(igd_plus, (0, None)))
-    front, batch = draw.random((20, objectives)), draw.random((20, 30, objectives))
+    draw = rng(objectives)
+    many = jax.jit(jax.vmap(igd_plus, (0, None)))
+    front = draw.random((20, objectives))
+    batch = draw.random((20, 30, objectives))
     for fitness, ours in zip(batch, many(batch.astype(np.float32), front.astype(np.float32)), strict=True):
         assert ours == pytest.approx(moocore.igd_plus(fitness, ref=front), rel=1e-4, abs=1e-6)
         assert ours == pytest.approx(IGDPlus(front)(fitness), rel=1e-4, abs=1e-6)
@@ -129,7 +133,8 @@ def attained_by_counting(fitness, level, x):
 
 
 def test_attainment_is_the_definition():
-    draw, levels = rng(0), (1, 3, 5)
+    draw = rng(0)
+    levels = (1, 3, 5)
     attain = jax.jit(attainment, static_argnums=1)
     wrong = 0
     for i in range(20):
@@ -182,7 +187,8 @@ add = jax.jit(EpsilonArchive.add)
 
 @pytest.mark.parametrize("objectives", [2, 3])
 def test_epsilon_archive_is_the_papers(objectives):
-    draw, epsilon = rng(objectives), np.array([0.25, 0.5, 0.5][:objectives], np.float32)
+    draw = rng(objectives)
+    epsilon = np.array([0.25, 0.5, 0.5][:objectives], np.float32)
     wrong = 0
     for i in range(30):
         fitness = (np.abs(draw.normal(size=(60, objectives))) if i % 3 else draw.integers(-4, 4, (60, objectives)) / 4).astype(np.float32)
@@ -210,7 +216,9 @@ def test_epsilon_archive_counts_what_finds_no_place():
 
 
 def test_epsilon_archive_vmaps():
-    fitness, rows, epsilon = rng(0).random((3, 30, 2), np.float32), np.arange(30, dtype=np.int32), np.full(2, 0.1, np.float32)
+    fitness = rng(0).random((3, 30, 2), np.float32)
+    rows = np.arange(30, dtype=np.int32)
+    epsilon = np.full(2, 0.1, np.float32)
     together = jax.jit(jax.vmap(lambda one: EpsilonArchive.init(10, 2).add(one, jnp.asarray(rows), jnp.asarray(epsilon))))(fitness)
     for one, kept in zip(fitness, together.rows, strict=True):
         np.testing.assert_array_equal(kept, add(EpsilonArchive.init(10, 2), one, rows, epsilon).rows)

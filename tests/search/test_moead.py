@@ -41,7 +41,9 @@ def one_after_another(algorithm, state, genomes, fitness, rows, local):
             both = jnp.asarray(np.stack([fitness[child], members[1][i]]))
             new, old = np.asarray(scalars(algorithm.scalar, both, seen, algorithm.weights[i]))
             if new <= old and np.isfinite(new):
-                members[0][i], members[1][i], members[2][i] = genomes[child], fitness[child], rows[child]
+                members[0][i] = genomes[child]
+                members[1][i] = fitness[child]
+                members[2][i] = rows[child]
     return [np.stack(part) for part in members]
 
 
@@ -95,7 +97,8 @@ def test_parents_are_two_different_ones_of_the_pool(space):
 def test_the_front_is_found_in_any_units(space):
     def fitness(genomes):
         genomes = np.asarray(genomes, np.float64)
-        first, second = genomes[:, :16].sum(1), (space.sizes - 1 - genomes)[:, :16].sum(1)
+        first = genomes[:, :16].sum(1)
+        second = (space.sizes - 1 - genomes)[:, :16].sum(1)
         rest = genomes[:, 16:].sum(1)
         return np.stack([1e-3 * (first + rest), 1e4 * (second + rest)], 1).astype(np.float32)
 
@@ -112,13 +115,15 @@ def test_the_front_is_found_in_any_units(space):
 def dtlz2(x):
     """Deb et al. (2005), three objectives: the front is an eighth of the unit sphere."""
     away = 1 + ((x[:, 2:] - 0.5) ** 2).sum(axis=1)
-    (first, second), around = (x[:, :2] * np.pi / 2).T, away
+    (first, second) = (x[:, :2] * np.pi / 2).T
+    around = away
     parts = np.cos(first) * np.cos(second), np.cos(first) * np.sin(second), np.sin(first)
     return np.stack([part * around for part in parts], axis=1).astype(np.float32)
 
 
 def test_three_objectives_are_spread_over_the_whole_front():
-    algorithm, box = MOEAD(28, Real(), objectives=3), Box("dtlz2", (0.0,) * 6, (1.0,) * 6)
+    algorithm = MOEAD(28, Real(), objectives=3)
+    box = Box("dtlz2", (0.0,) * 6, (1.0,) * 6)
     state = _init(algorithm, jax.random.key(0), box)
     for generation in range(60):
         asked = _ask(algorithm, jax.random.key(generation + 1), box, state)

@@ -43,7 +43,8 @@ def test_the_first_generation_is_the_initial_population(space):
 def test_copies_have_one_parent_and_crossed_children_two(space):
     n = 200
     state, _ = started(NSGA2(n), space, ramp(n))
-    genomes, rows = np.asarray(state.genomes), np.asarray(state.rows)
+    genomes = np.asarray(state.genomes)
+    rows = np.asarray(state.rows)
     by_row = genomes[np.argsort(rows)]
     pairs = jnp.arange(n, dtype=jnp.int32).reshape(2, -1)
     for crossover in (0.0, 0.3, 1.0):
@@ -52,7 +53,8 @@ def test_copies_have_one_parent_and_crossed_children_two(space):
         alone = parents[:, 1] == -1
         assert abs((1 - alone.mean()) - crossover) < 0.1
         np.testing.assert_array_equal(children[alone], by_row[parents[alone, 0]])
-        first, second = by_row[parents[~alone, 0]], by_row[parents[~alone, 1]]
+        first = by_row[parents[~alone, 0]]
+        second = by_row[parents[~alone, 1]]
         crossed = children[~alone]
         assert ((crossed == first) | (crossed == second)).all()
         pair = children.reshape(2, n // 2, -1)  # nothing is lost within a pair
@@ -137,7 +139,8 @@ def test_parents_win_their_tournaments(space):
 
 def test_members_that_do_not_dominate_each_other_are_told_apart_by_room_whatever_their_ranks(space):
     state, _ = started(NSGA2(4), space, jnp.array([[0.0, 9], [9, 0], [1, 8], [9, 9]]))
-    first, last = 0, 3
+    first = 0
+    last = 3
     state = state._replace(rank=jnp.arange(4, dtype=jnp.int32), crowding=jnp.array([0.0, 1, 2, 3]))
     fitness = jnp.array([[0.0, 9], [1, 8], [2, 7], [3, 6]])
     for seed in range(10):

@@ -50,12 +50,16 @@ def generations(kind, objectives):
 @pytest.mark.parametrize("kind", ["smooth", "steps", "constant", "point", "front of one"])
 def test_the_scale_is_pymoos(kind, objectives):
     """In units of the front's extent; each generation goes on from our extreme points, because of ties either will do."""
-    scale, origin, away = nothing(objectives), np.zeros(objectives), np.where(np.eye(objectives), 1, 1e6)
+    scale = nothing(objectives)
+    origin = np.zeros(objectives)
+    away = np.where(np.eye(objectives), 1, 1e6)
     everything = np.zeros((0, objectives), np.float32)
     for fitness in generations(kind, objectives):
-        front, kept = np.asarray(rank(fitness)) == 0, np.asarray(scale.extremes)
+        front = np.asarray(rank(fitness)) == 0
+        kept = np.asarray(scale.extremes)
         everything = np.concatenate([everything, fitness])
-        ideal, worst = everything.min(0), everything.max(0)
+        ideal = everything.min(0)
+        worst = everything.max(0)
         extent = np.where(fitness[front].max(0) > ideal, fitness[front].max(0) - ideal, 1)
         scale, nadir = rescaled(scale, fitness, front)
         np.testing.assert_array_equal(scale.ideal, ideal)
@@ -70,7 +74,8 @@ def test_the_scale_is_pymoos(kind, objectives):
 
 
 def test_failed_and_infinite_rows_do_not_move_the_scale():
-    nan, inf = np.nan, np.inf
+    nan = np.nan
+    inf = np.inf
     fitness = jnp.array([[0.0, 2], [1, 1], [2, 0], [nan, -5], [inf, -7], [-inf, 9], [nan, nan]])
     scale, nadir = rescaled(nothing(2), fitness, rank(fitness) == 0)
     assert scale.ideal.tolist() == [0, 0] and scale.worst.tolist() == [2, 2]
@@ -82,7 +87,8 @@ def test_association_is_pymoos(objectives):
     draw = np.random.default_rng(0)
     directions = NSGA3(60, objectives=objectives).directions
     fitness = draw.random((200, objectives)).astype(np.float32)
-    ideal, nadir = np.full(objectives, -0.1, np.float32), np.linspace(1, 2, objectives, dtype=np.float32)
+    ideal = np.full(objectives, -0.1, np.float32)
+    nadir = np.linspace(1, 2, objectives, dtype=np.float32)
     niche, distance = associated(fitness, ideal, nadir, directions)
     ends = ideal.astype(float), nadir.astype(float)
     expected, expected_distance, _ = pymoo_nsga3.associate_to_niches(fitness.astype(float), directions.astype(float), *ends)
@@ -93,7 +99,8 @@ def test_association_is_pymoos(objectives):
 def chosen_one_by_one(key, rank, niche, distance, niches, count):
     """Algorithm 4 as it is printed, with the same lots."""
     member_key, niche_key = jax.random.split(key)
-    turn, lot = jax.random.uniform(member_key, (len(rank),)), jax.random.uniform(niche_key, (niches,))
+    turn = jax.random.uniform(member_key, (len(rank),))
+    lot = jax.random.uniform(niche_key, (niches,))
     split = np.sort(rank)[count - 1]
     kept = list(np.flatnonzero(rank < split))
     left = list(np.flatnonzero(rank == split))
@@ -109,7 +116,10 @@ def chosen_one_by_one(key, rank, niche, distance, niches, count):
 
 
 def test_places_go_to_whom_the_paper_gives_them():
-    draw, n, niches, wrong = np.random.default_rng(0), 30, 9, 0
+    draw = np.random.default_rng(0)
+    n = 30
+    niches = 9
+    wrong = 0
     for case in range(20):
         ranks = draw.integers(0, 1 + case % 4, n).astype(np.int32)
         niche = draw.integers(0, 2 + case % 8, n).astype(np.int32)
@@ -129,7 +139,8 @@ def started(algorithm, space, fitness):
 
 
 def test_failed_candidates_never_take_the_place_of_others(space):
-    algorithm, nan = NSGA3(4), jnp.nan
+    algorithm = NSGA3(4)
+    nan = jnp.nan
     state = started(algorithm, space, jnp.array([[nan, 0.0], [nan, nan], [5, 5], [0, nan]]))
     assert state.rows[0] == 2
     assert set(state.rows.tolist()) == {0, 1, 2, 3}  # evaluated ones, not their selves before
@@ -178,7 +189,8 @@ def test_fitness_of_another_shape_is_refused(space):
 
 def dtlz2(x, data=None):
     away = ((x[:, 2:] - 0.5) ** 2).sum(axis=1)
-    a, b = x[:, 0] * np.pi / 2, x[:, 1] * np.pi / 2
+    a = x[:, 0] * np.pi / 2
+    b = x[:, 1] * np.pi / 2
     return (1 + away)[:, None] * jnp.stack([jnp.cos(a) * jnp.cos(b), jnp.cos(a) * jnp.sin(b), jnp.sin(a)], axis=1)
 
 
@@ -192,7 +204,9 @@ class Dtlz2(Problem):
 
 @pytest.mark.slow
 def test_as_good_as_pymoos_on_dtlz2():
-    box, seeds, generations = Box("dtlz2", (0.0,) * 12, (1.0,) * 12), 5, 150
+    box = Box("dtlz2", (0.0,) * 12, (1.0,) * 12)
+    seeds = 5
+    generations = 150
     algorithm = NSGA3(92, Real(1.0, 1.0, 30.0, 20.0), objectives=3, divisions=12)
     peer = pymoo_nsga3.NSGA3(get_reference_directions("das-dennis", 3, n_partitions=12), pop_size=92)
     peers = [minimize(Dtlz2(), peer, ("n_gen", generations), seed=seed).F for seed in range(seeds)]

@@ -14,7 +14,8 @@ from jaxnas.search import pareto
 N = 12
 rank = jax.jit(pareto.rank)
 crowding = jax.jit(pareto.crowding)
-many_ranks, many_crowdings = jax.jit(jax.vmap(pareto.rank)), jax.jit(jax.vmap(pareto.crowding))
+many_ranks = jax.jit(jax.vmap(pareto.rank))
+many_crowdings = jax.jit(jax.vmap(pareto.crowding))
 knee = jax.jit(pareto.knee)
 front = jax.jit(pareto.front)
 
@@ -56,10 +57,14 @@ def rank_by_peeling(fitness, violation=None):
             return max(violation[i], 0) < max(violation[j], 0)
         return (fitness[i] <= fitness[j]).all() and (fitness[i] < fitness[j]).any()
 
-    ranks, left, k = np.zeros(len(fitness), int), list(np.flatnonzero(~failed)), 0
+    ranks = np.zeros(len(fitness), int)
+    left = list(np.flatnonzero(~failed))
+    k = 0
     while left:
         first = [i for i in left if not any(dominates(j, i) for j in left)]
-        ranks[first], left, k = k, [i for i in left if i not in first], k + 1
+        ranks[first] = k
+        left = [i for i in left if i not in first]
+        k = k + 1
     ranks[failed] = k
     return ranks
 
@@ -270,7 +275,8 @@ def test_knee_is_farthest_from_the_line_through_the_extremes():
         x = np.sort(draw.random(N))
         fitness = np.stack([7 + 30 * x, -5 + 0.01 * (1 - np.sqrt(x))], axis=1).astype(np.float32)
         scaled = (fitness - fitness.min(0)) / np.ptp(fitness, axis=0)
-        start, along = scaled[0], scaled[-1] - scaled[0]
+        start = scaled[0]
+        along = scaled[-1] - scaled[0]
         distance = np.abs(along[0] * (scaled[:, 1] - start[1]) - along[1] * (scaled[:, 0] - start[0])) / np.linalg.norm(along)
         order = draw.permutation(N)
         assert order[knee(fitness[order])] == distance.argmax()
@@ -295,13 +301,15 @@ def test_knee_as_documented(fitness, expected):
 
 
 def test_survivors_are_ordered_by_rank_then_crowding_then_row():
-    ranks, distance = jnp.array([1, 0, 0, 1, 0]), jnp.array([5.0, 1.0, jnp.inf, 5.0, 1.0])
+    ranks = jnp.array([1, 0, 0, 1, 0])
+    distance = jnp.array([5.0, 1.0, jnp.inf, 5.0, 1.0])
     assert pareto.survivors(ranks, distance, 4).tolist() == [2, 1, 4, 0]
 
 
 def test_survivors_of_many_agree_with_numpy():
     draw = np.random.default_rng(4)
-    ranks, distance = draw.integers(0, 5, 200).astype(np.int32), draw.choice([0, 0.5, 1e-30, 2, np.inf], 200).astype(np.float32)
+    ranks = draw.integers(0, 5, 200).astype(np.int32)
+    distance = draw.choice([0, 0.5, 1e-30, 2, np.inf], 200).astype(np.float32)
     assert pareto.survivors(jnp.asarray(ranks), jnp.asarray(distance), 50).tolist() == np.lexsort((-distance, ranks))[:50].tolist()
 
 

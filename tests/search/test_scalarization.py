@@ -38,7 +38,8 @@ def test_the_most_divisions_within_a_number():
 
 def test_extremes_are_the_ideal_point_of_everything_and_the_worst_of_the_front():
     draw = np.random.default_rng(0)
-    seen, everything = nothing_extreme(3), np.zeros((0, 3), np.float32)
+    seen = nothing_extreme(3)
+    everything = np.zeros((0, 3), np.float32)
     for _ in range(20):
         fitness = draw.integers(-9, 9, (9, 3)).astype(np.float32)
         fitness[draw.random(fitness.shape) < 0.1] = draw.choice([np.nan, np.inf, -np.inf])
@@ -81,7 +82,8 @@ def test_whatever_is_constant_or_infinite_stays_finite():
 
 def test_scalars_are_pymoos():
     draw = np.random.default_rng(0)
-    fitness, weights = draw.random((20, 3)).astype(np.float32), draw.random((7, 3)).astype(np.float32)
+    fitness = draw.random((20, 3)).astype(np.float32)
+    weights = draw.random((7, 3)).astype(np.float32)
     seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((1, 3))])  # the ideal point 0, the nadir point 1
     for kind, peer in (("tchebycheff", Tchebicheff()), ("weighted_sum", WeightedSum())):
         expected = [peer.do(fitness, weight, utopian_point=np.zeros(3), nadir_point=np.ones(3)) for weight in weights]

@@ -58,7 +58,8 @@ def test_of_equal_errors_the_faster_and_of_equal_latencies_the_more_accurate():
 
 @pytest.mark.parametrize("limit_ms", [None, 9.0])
 def test_small_fronts_give_all_they_have(limit_ms):
-    one, two = np.array([[0.2, 3.0]], np.float32), np.array([[0.2, 3.0], [0.3, 1.0]], np.float32)
+    one = np.array([[0.2, 3.0]], np.float32)
+    two = np.array([[0.2, 3.0], [0.3, 1.0]], np.float32)
     assert [choice.row for choice in choose_networks(one, 5, limit_ms)] == [0]
     assert sorted(choice.row for choice in choose_networks(two, 5, limit_ms)) == [0, 1]
 

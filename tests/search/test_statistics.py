@@ -39,8 +39,10 @@ def test_an_estimated_hypervolume_is_within_its_error(objectives):
     points = rng(1).uniform(0.2, 1, (40, objectives)).astype(np.float32)
     if objectives == 5:
         points = np.linspace(0.9, 0.3, 40, dtype=np.float32)[:, None].repeat(5, axis=1)
-    points[3], points[7, 0] = np.nan, 2.0
-    generation, reference = np.repeat(np.arange(4), 10), np.ones(objectives)
+    points[3] = np.nan
+    points[7, 0] = 2.0
+    generation = np.repeat(np.arange(4), 10)
+    reference = np.ones(objectives)
     found, error = estimated_curve(points, generation, reference)
     exact = [0.7**5] if objectives == 5 else hypervolume_curve(points, generation, reference)[-1:]
     assert 0 < error[-1] < 0.02 * found[-1] and (np.diff(found) >= 0).all()

@@ -17,7 +17,8 @@ from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Gene, Space
 
 BOX = Box("box", (0.0, -1.0, 2.0), (1.0, 3.0, 2.5))
-LOW, HIGH = np.asarray(BOX.low, np.float32), np.asarray(BOX.high, np.float32)
+LOW = np.asarray(BOX.low, np.float32)
+HIGH = np.asarray(BOX.high, np.float32)
 N = 20000
 
 
@@ -32,7 +33,8 @@ def mutate(variation, space, genomes, seed=1):
 @pytest.mark.parametrize("kind", ["uniform", "one_point", "two_point"])
 def test_crossed_children_exchange_genes(space, kind):
     shape = (2000, len(space.genes))
-    first, second = jnp.zeros(shape, jnp.int32), jnp.ones(shape, jnp.int32)
+    first = jnp.zeros(shape, jnp.int32)
+    second = jnp.ones(shape, jnp.int32)
     one, other, crossed = cross(Discrete(0.6, kind=kind), space, first, second)
     assert abs(crossed.mean() - 0.6) < 0.03
     assert not one[~crossed].any() and other[~crossed].all()
@@ -63,7 +65,8 @@ def test_mutation_is_per_child_and_then_changes_one_gene_on_average(space):
 
 
 def parents_of_box():
-    low, high = np.array(BOX.low), np.array(BOX.high)
+    low = np.array(BOX.low)
+    high = np.array(BOX.high)
     return low + np.array([0.05, 0.5, 0.9]) * (high - low), low + np.array([0.3, 0.51, 0.97]) * (high - low)
 
 
@@ -127,7 +130,8 @@ def test_change_changes_the_chosen_for_certain(space):
 
 def test_hashes_tell_networks_apart(space):
     genomes = space.sample(jax.random.key(0), 20000)
-    found, distinct = np.unique(np.asarray(hashes(space, genomes))), len(np.unique(genomes, axis=0))
+    found = np.unique(np.asarray(hashes(space, genomes)))
+    distinct = len(np.unique(genomes, axis=0))
     assert distinct - len(found) < 3  # 0.05 collisions are expected
     slots = np.bincount(np.asarray(hashes(space, genomes)) % 1024, minlength=1024)
     assert slots.std() < 2 * np.sqrt(slots.mean())  # spread as if drawn

@@ -155,7 +155,8 @@ def test_a_network_counted_by_hand():
     stem = 16 * 8 * 9, 8 * 9 + 16
     expand = 16 * 8 * 16, 8 * 16 + 32
     depthwise = 4 * 16 * 9, 16 * 9 + 32
-    squeeze, excite = (16 * 8, 16 * 8 + 8), (16 * 8, 16 * 8 + 16)
+    squeeze = (16 * 8, 16 * 8 + 8)
+    excite = (16 * 8, 16 * 8 + 16)
     project = 4 * 16 * 24, 16 * 24 + 48
     shortcut = 4 * 8 * 24, 8 * 24
     head = (4 * 24 * 144, 24 * 144 + 288), (144 * 16, 144 * 16), (16 * 4, 16 * 4 + 4)

@@ -154,7 +154,8 @@ def outputs(genome):
     The pool is a circulant average; a convolution is a relu, then a matrix, which of a 1x1 is diagonal.
     """
     draw = np.random.default_rng(0)
-    x, full = draw.normal(size=5), draw.normal(size=(6, 5, 5))
+    x = draw.normal(size=5)
+    full = draw.normal(size=(6, 5, 5))
     weights = {CONV3: full, CONV1: full * np.eye(5)}
     pool = sum(np.roll(np.eye(5), shift, axis=1) for shift in (-1, 0, 1)) / 3
     convolutions = [edge for edge, operation in enumerate(genome) if operation in weights]
@@ -206,7 +207,8 @@ def test_cells_taken_for_one_wrongly_are_seen(computed):
 
 def test_how_many_cells_there_are(representatives, published):
     """Against the benchmark's own merging: what it holds for one is one here, if convolutions that are alike are taken for one."""
-    own, theirs = representatives[np.asarray(index(published["arch"]))], published["unique_cell_id"]
+    own = representatives[np.asarray(index(published["arch"]))]
+    theirs = published["unique_cell_id"]
     numbers: dict = {}
     trees = [numbers.setdefault(tree, len(numbers)) for tree in map(tree_of, published["arch"].tolist())]
 

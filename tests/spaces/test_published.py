@@ -110,7 +110,9 @@ def test_genes_of_once_for_all():
 
 
 def test_number_of_tiny_genomes():
-    widths, depths, expands = 2 * (2 * 2 * 2 * 3 * 3 * 2 * 2) * 2, 1 * 2 * 2 * 3 * 3 * 3 * 1, 1 * 2 * 3 * 3 * 3 * 1 * 1
+    widths = 2 * (2 * 2 * 2 * 3 * 3 * 2 * 2) * 2
+    depths = 1 * 2 * 2 * 3 * 3 * 3 * 1
+    expands = 1 * 2 * 3 * 3 * 3 * 1 * 1
     assert tiny().size() == widths * depths * 2**7 * expands == 859_963_392
 
 

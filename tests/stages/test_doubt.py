@@ -22,7 +22,8 @@ def found_of(run):
 
 
 def test_the_doubtful_are_measured_within_the_budget(asked):
-    found, rows = found_of(asked), RunDirectory(asked).read_csv("asked.csv")
+    found = found_of(asked)
+    rows = RunDirectory(asked).read_csv("asked.csv")
     before = {row["genome"] for row in RunDirectory(asked).read_csv("measurements.csv") if row["split"] != "test"}
     assert 1 <= len(rows) <= 6 and len({row["genome"] for row in rows}) == len(rows)
     assert not before & {row["genome"] for row in rows}
@@ -38,7 +39,8 @@ def test_the_doubtful_are_measured_within_the_budget(asked):
 
 def test_it_is_done_once_and_stopped_anywhere_takes_the_same_way(cli, asked, tmp_path):
     assert cli("search", asked) == (0, ["search: done before"])
-    run, before = shutil.copytree(asked, tmp_path / "run"), found_of(asked)
+    run = shutil.copytree(asked, tmp_path / "run")
+    before = found_of(asked)
     (run / "doubt.npz").unlink()
     code, errors = cli("finetune", run)
     assert code == 2 and "is not complete: run `jaxnas search` first" in errors[-1]
@@ -56,7 +58,8 @@ def test_the_chosen_are_of_the_answer_and_the_report_shows_both_fronts(cli, aske
     run = shutil.copytree(asked, tmp_path / "run")
     code, errors = cli("run", run)
     assert code == 0, errors
-    found, chosen = found_of(run), RunDirectory(run).read_json("chosen.json")
+    found = found_of(run)
+    chosen = RunDirectory(run).read_json("chosen.json")
     for one in chosen:
         (row,) = np.flatnonzero((found["genomes"] == one["genome"]).all(axis=1))
         assert one["predicted_ms"] == pytest.approx(float(found["mean_ms"][row]))

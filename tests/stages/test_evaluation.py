@@ -37,7 +37,9 @@ def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
 
 def test_dominated_candidates_are_stopped_first_whatever_their_error():
     genomes = np.arange(4, dtype=np.int32)[:, None]
-    errors, ms = np.array([0.9, 0.2, 0.3, 0.8], np.float32), np.array([1, 5, 6, 2], np.float32)  # 1 dominates 2
+    # 1 dominates 2.
+    errors = np.array([0.9, 0.2, 0.3, 0.8], np.float32)
+    ms = np.array([1, 5, 6, 2], np.float32)
 
     def of(values):
         return lambda genomes: values[genomes[:, 0]][:, None]

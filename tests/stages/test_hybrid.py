@@ -23,7 +23,8 @@ def test_candidates_are_ranked_by_what_they_learn(finished_run, trained):
 
 
 def test_the_chosen_go_on_from_what_the_search_made_of_them(trained):
-    archive, chosen = RunDirectory(trained).read_npz("candidates.npz"), RunDirectory(trained).read_json("chosen.json")
+    archive = RunDirectory(trained).read_npz("candidates.npz")
+    chosen = RunDirectory(trained).read_json("chosen.json")
     for one in chosen:
         (row, *_) = np.flatnonzero((archive["genomes"] == one["genome"]).all(1))
         assert one["search_accuracy"] == pytest.approx(1 - archive["fitness"][row, 0], abs=0.026)  # an image of 40

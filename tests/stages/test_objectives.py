@@ -40,7 +40,8 @@ def test_fitness_has_a_column_for_each_objective(cli, searched):
 
 def test_chosen_networks_are_on_the_front_of_all_objectives(searched):
     _, run = searched
-    found, chosen = run.read_npz("candidates.npz"), run.read_json("chosen.json")
+    found = run.read_npz("candidates.npz")
+    chosen = run.read_json("chosen.json")
     front = np.asarray(pareto.front(jnp.asarray(found["fitness"])))
     of_genome = {
         tuple(genome): (row, member) for genome, row, member in zip(found["genomes"].tolist(), found["fitness"], front, strict=True)

@@ -72,7 +72,8 @@ def test_it_says_how_many_measurements_it_took_and_why(sat):
 
 
 def test_the_predictor_learns_from_it_and_gives_intervals(sat):
-    rows, quality = RunDirectory(sat).read_csv("predictions.csv"), RunDirectory(sat).read_json("predictor.json")
+    rows = RunDirectory(sat).read_csv("predictions.csv")
+    quality = RunDirectory(sat).read_json("predictor.json")
     assert len(rows) == 44
     low, mean, high, measured = (np.array([float(row[c]) for row in rows]) for c in ("low_ms", "predicted_ms", "high_ms", "measured_ms"))
     assert (low < mean).all() and (mean < high).all()
@@ -84,7 +85,8 @@ def test_the_predictor_learns_from_it_and_gives_intervals(sat):
 @pytest.mark.parametrize("kept", [pytest.param(10, marks=pytest.mark.slow), 30, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
     """The rows that it has decide what follows; its own figures differ, so that later batches need not be the same networks."""
-    run, before = shutil.copytree(sat, tmp_path / "run"), rows_of(sat)
+    run = shutil.copytree(sat, tmp_path / "run")
+    before = rows_of(sat)
     for file in ("predictor.npz", "predictions.csv", "predictor.json"):
         (run / file).unlink()
     lines = (run / "measurements.csv").read_bytes().splitlines(keepends=True)
@@ -158,7 +160,8 @@ def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tm
     (tmp_path / "chip.toml").write_text(chip)
     as_if_started_with(run_copy, device=str(tmp_path / "chip.toml"))
     assert cli("profile", run_copy)[0] == 0
-    model, job = load(str(tmp_path / "chip.toml")), open_job(RunDirectory(run_copy), load_config(str(run_copy)))
+    model = load(str(tmp_path / "chip.toml"))
+    job = open_job(RunDirectory(run_copy), load_config(str(run_copy)))
     for row in rows_of(run_copy):
         layers = job.space.layers(np.array(row["genome"].split(), np.int32))
         assert float(row["latency_ms"]) == pytest.approx(float(model(layers).latency_ms), rel=1e-5)
@@ -202,7 +205,9 @@ class Flaky(Wavering):
 
     def __init__(self, failure):
         super().__init__()
-        self.failure, self.calls, self.mended = failure, 0, False
+        self.failure = failure
+        self.calls = 0
+        self.mended = False
 
     def measure(self, model):
         self.calls += 1

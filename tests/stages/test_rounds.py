@@ -33,7 +33,8 @@ class Toy:
     name = "toy"
 
     def __init__(self, *rounds):
-        self.rounds, self.turns = cycle(rounds), []
+        self.rounds = cycle(rounds)
+        self.turns = []
 
     def measure(self, model):
         self.turns.append(model.turn)
@@ -41,7 +42,8 @@ class Toy:
 
 
 def test_rounds_that_failed_are_left_out_unless_all_have():
-    settings, model = ProfileConfig(rounds=3, more_rounds=0), ExportedModel(b"", np.zeros(1, np.int32))
+    settings = ProfileConfig(rounds=3, more_rounds=0)
+    model = ExportedModel(b"", np.zeros(1, np.int32))
     wrong = failed("toy", 1, "toy 1", ValueError("no"))
     toy = Toy(ROUNDS[0], wrong, ROUNDS[1])
     assert measure_in_rounds(toy, model, settings) == of_rounds(ROUNDS[:2]) and toy.turns == [0, 1, 2]

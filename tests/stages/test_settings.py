@@ -45,7 +45,8 @@ def test_a_run_is_taken_up_wherever_it_and_its_files_lie(cli, micro, inputs, tmp
     assert json.loads((run / "config.json").read_text())["space"] == "own.toml"
     monkeypatch.chdir("/")
     assert cli("data", run) == (0, ["data: done before"])  # by the folder where it began
-    elsewhere, moved = tmp_path / "elsewhere", tmp_path / "moved"
+    elsewhere = tmp_path / "elsewhere"
+    moved = tmp_path / "moved"
     shutil.move(inputs, elsewhere)
     shutil.move(run, moved)
     code, lines = cli("data", moved)

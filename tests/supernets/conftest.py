@@ -29,7 +29,8 @@ KINDS = {"float32": b"ctorch\nFloatStorage\n", "float16": b"ctorch\nHalfStorage\
 
 def write(path, tensors: dict[str, np.ndarray], beside: dict | None = None):
     """A checkpoint as torch.save writes it, {"state_dict": tensors}."""
-    described, storages = {}, {}
+    described = {}
+    storages = {}
     for i, (name, array) in enumerate(tensors.items()):
         storages[str(i)] = array.tobytes()
         storage = b"(" + pickled("storage") + KINDS[array.dtype.name] + b"".join(map(pickled, (str(i), "cpu", array.size))) + b"tQ"

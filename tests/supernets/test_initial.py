@@ -14,7 +14,9 @@ from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.trained import to_arrays
 
 STAGES = (Stage((8,), (1,), (3,), (1,), 1),)
-FIVE, OTHER_FIVE, SIX = tuple("abcde"), tuple("vwxyz"), tuple("abcdef")
+FIVE = tuple("abcde")
+OTHER_FIVE = tuple("vwxyz")
+SIX = tuple("abcdef")
 
 
 def network(classes: int):
@@ -69,7 +71,8 @@ def test_a_published_classifier_is_kept_where_its_size_is_that_of_the_data(publi
 
 
 def test_a_thousand_classes_are_nothing_special(published):
-    path, names = published(1000), tuple(f"class {i}" for i in range(1000))
+    path = published(1000)
+    names = tuple(f"class {i}" for i in range(1000))
     kept = "classifier of the checkpoint kept: 1000 classes, their order cannot be checked"
     assert initial.look(path, network(1000), names).lines[-1] == kept
     assert initial.look(path, network(5), FIVE).fresh

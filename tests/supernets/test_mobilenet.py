@@ -33,7 +33,8 @@ def prepare(space, count, randomised):
 
     Weights are on the host, where a subnet's share is a view: of JAX's arrays each slice is a small program.
     """
-    net, structure = build(space), space.structure
+    net = build(space)
+    structure = space.structure
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(1), 3)
     noise = jax.random.normal(noise_key, (count, structure.resolutions[-1], structure.resolutions[-1], structure.channels))
     contrast = jnp.exp(jax.random.normal(contrast_key, (count, 1, 1, 1)))
@@ -125,7 +126,8 @@ def extracted_logits(case, genome, stats, change=lambda weights: weights):
     "gene", ["first_conv_width", "mb2_width", "last_conv_width", "mb2_depth", "mb1_kernel", "mb2_kernel", "mb2_expand"]
 )
 def test_a_neighbouring_genome_is_noticed(small, gene):
-    neighbour, position = small.space.smallest.copy(), [gene.name for gene in small.space.genes].index(gene)
+    neighbour = small.space.smallest.copy()
+    position = [gene.name for gene in small.space.genes].index(gene)
     neighbour[position] = 1
     stats = given_statistics(small, small.space.largest)
     masked = small.masked(small.params, small.images, small.space.smallest, stats)[0]
@@ -234,7 +236,8 @@ def test_the_initial_network_ignores_its_blocks(small):
     params = jax.jit(small.net.init)(jax.random.key(4))
     assert not params["mb2"]["block0"]["project"]["scale"].any()
     assert params["mb2"]["block0"]["depthwise"]["scale"].all()
-    shallow, deep = small.space.smallest.copy(), small.space.smallest.copy()
+    shallow = small.space.smallest.copy()
+    deep = small.space.smallest.copy()
     deep[[gene.name for gene in small.space.genes].index("mb2_depth")] = 1
     one, other = (small.masked(params, small.images, genome)[0] for genome in (shallow, deep))
     assert difference(one, other) < 1e-6
@@ -252,6 +255,7 @@ def test_the_stem_of_grey_and_of_colour_images_begins_equally_wide(channels):
 
 def test_a_supernet_of_grey_images_begins_so(small_mobilenet):
     params = build(small_mobilenet((8,), 1, 10)).init(jax.random.key(0))
-    stem, depthwise = params["first_conv"]["kernel"], params["mb1"]["block0"]["depthwise"]["kernel"]
+    stem = params["first_conv"]["kernel"]
+    depthwise = params["mb1"]["block0"]["depthwise"]["kernel"]
     assert float(jnp.std(stem)) == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.25)
     assert float(jnp.std(depthwise)) == pytest.approx((2 / 25) ** 0.5, rel=0.25)

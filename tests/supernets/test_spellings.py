@@ -82,10 +82,13 @@ def prepare(space, randomised, images=12):
     """A supernet with random weights, images to calibrate on and as many others; the masked spelling takes any genome of a resolution."""
     net = build(space)
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(0), 3)
-    n, shape = 2 * images, (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
+    n = 2 * images
+    shape = (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
     contrast = jnp.exp(jax.random.normal(contrast_key, (n, 1, 1, 1)))
     drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(brightness_key, (n, 1, 1, shape[-1]))
-    calibration, given, params = drawn[images:], drawn[:images], randomised(net)
+    calibration = drawn[images:]
+    given = drawn[:images]
+    params = randomised(net)
     params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]  # logits that differ enough between images
 
     @jax.jit
@@ -107,7 +110,8 @@ def spellings(case, genome):
 
     The slices run operator by operator: a program for each network would take 10 to 40 seconds to compile.
     """
-    calibration, images = cut(case, case.calibration, genome), cut(case, case.images, genome)
+    calibration = cut(case, case.calibration, genome)
+    images = cut(case, case.images, genome)
     masked, stats = case.masked(case.params, genome, calibration, images)
     ops = case.net.ops(genome)
     params = jax.device_get(case.params)

@@ -91,7 +91,8 @@ def reference(subnet, images, batch_statistics=False):
         if op.norm:
             mean, var = (np.float64(subnet.stats[op.path][name]) for name in ("mean", "var"))
             if batch_statistics:
-                mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+                mean = x.mean((0, 1, 2))
+                var = x.var((0, 1, 2))
             x = (x - mean) / np.sqrt(var + EPSILON) * arrays["scale"] + arrays["shift"]
         values.append(ACTIVATIONS[op.act](x))
     return values[-1]
@@ -100,7 +101,8 @@ def reference(subnet, images, batch_statistics=False):
 def random_subnet(ops, seed=0):
     """Random weights, norm scales, shifts and statistics, all far from those of an initialisation."""
     r = np.random.default_rng(seed)
-    weights, stats = {}, {}
+    weights = {}
+    stats = {}
     for op in ops:
         if op.kind not in ("conv", "linear", "identity"):
             continue
@@ -168,7 +170,8 @@ def alone(op):
 
 @pytest.mark.parametrize("op", SINGLE.values(), ids=SINGLE.keys())
 def test_every_operator_equals_the_reference(op):
-    subnet, images = alone(op), random_images(2, 7, 6, 3)
+    subnet = alone(op)
+    images = random_images(2, 7, 6, 3)
     assert difference(jax.jit(Subnet.__call__)(subnet, images), reference(subnet, images)) < 1e-5
 
 
@@ -180,7 +183,8 @@ def test_every_activation_equals_the_reference(act):
 
 
 def test_a_network_equals_the_reference():
-    subnet, images = random_subnet(NET), random_images(4, 13, 13, 3)
+    subnet = random_subnet(NET)
+    images = random_images(4, 13, 13, 3)
     logits = jax.jit(Subnet.__call__)(subnet, images)
     assert logits.std() > 0.5
     assert difference(logits, reference(subnet, images)) < 1e-4
@@ -188,7 +192,8 @@ def test_a_network_equals_the_reference():
 
 def test_the_reference_notices_a_wrong_tap():
     op = SINGLE["depthwise 3"]
-    subnet, images = alone(op), random_images(2, 7, 6, 3)
+    subnet = alone(op)
+    images = random_images(2, 7, 6, 3)
     kernel = subnet.weights["a"]["kernel"]
     bug = subnet.weights["a"] | {"kernel": kernel.transpose(1, 0, 2, 3)}
     transposed = replace(subnet, weights=subnet.weights | {"a": bug})
@@ -197,13 +202,15 @@ def test_the_reference_notices_a_wrong_tap():
 
 @pytest.mark.parametrize(("name", "start"), [("select", 0), ("select, strided, zeros on both sides", -3)])
 def test_the_reference_notices_a_wrong_selection(name, start):
-    subnet, images = alone(SINGLE[name]), random_images(2, 7, 6, 3)
+    subnet = alone(SINGLE[name])
+    images = random_images(2, 7, 6, 3)
     shifted = Subnet((replace(subnet.ops[0], start=start), subnet.ops[1]), subnet.weights, {})
     assert difference(shifted(images), reference(subnet, images)) > 0.1
 
 
 def test_batch_statistics_are_used_and_returned():
-    subnet, images = random_subnet(NET), random_images(4, 13, 13, 3)
+    subnet = random_subnet(NET)
+    images = random_images(4, 13, 13, 3)
     logits, stats = forward_jit(NET, subnet.weights, images)
     assert difference(logits, reference(subnet, images, batch_statistics=True)) < 1e-4
     assert stats.keys() == {op.path for op in NET if op.norm}
@@ -216,7 +223,8 @@ def test_batch_statistics_are_used_and_returned():
 
 
 def test_folded_equals_unfolded():
-    subnet, images = random_subnet(NET), random_images(4, 13, 13, 3)
+    subnet = random_subnet(NET)
+    images = random_images(4, 13, 13, 3)
     folded = fold(subnet)
     assert difference(jax.jit(Subnet.__call__)(folded, images), jax.jit(Subnet.__call__)(subnet, images)) < 1e-5
     assert not any(op.norm for op in folded.ops)
@@ -226,14 +234,16 @@ def test_folded_equals_unfolded():
 
 
 def test_a_norm_by_itself_folds_into_a_depthwise_convolution():
-    subnet, images = alone(SINGLE["identity"]), random_images(2, 7, 6, 3)
+    subnet = alone(SINGLE["identity"])
+    images = random_images(2, 7, 6, 3)
     folded = fold(subnet)
     assert (folded.ops[0].kind, folded.ops[0].groups, folded.weights["a"]["kernel"].shape) == ("conv", 3, (1, 1, 1, 3))
     assert difference(folded(images), reference(subnet, images)) < 1e-5
 
 
 def test_folding_keeps_a_bias_before_a_norm():
-    subnet, images = alone(replace(SINGLE["pointwise"], bias=True)), random_images(2, 7, 6, 3)
+    subnet = alone(replace(SINGLE["pointwise"], bias=True))
+    images = random_images(2, 7, 6, 3)
     assert difference(fold(subnet)(images), subnet(images)) < 1e-5
 
 

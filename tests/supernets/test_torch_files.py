@@ -17,7 +17,9 @@ from jaxnas.errors import UserError
 from jaxnas.supernets import torch_files, torch_pickle
 
 # The operations of a pickle, as torch.save emits them.
-TRUE, FALSE, NONE = b"\x88", b"\x89", b"N"
+TRUE = b"\x88"
+FALSE = b"\x89"
+NONE = b"N"
 
 
 def text(value: str) -> bytes:
@@ -179,7 +181,8 @@ def test_what_training_scripts_save_beside_the_state_dict(write, value):
 
 
 def test_the_key_of_the_state_dict(write):
-    state, other = mapping({"x": X}), mapping({"y": X})
+    state = mapping({"x": X})
+    other = mapping({"y": X})
     for key in torch_files.KEYS:
         assert torch_files.read_state(write(mapping({"epoch": number(1), key: state})))[1:] == (key, ())
     found = torch_files.read_state(write(mapping({"state_dict_ema": other, "state_dict": state})))
@@ -192,7 +195,8 @@ def test_the_key_of_the_state_dict(write):
 
 def test_without_numbers_shapes_and_types_are_the_same(write):
     path = write(mapping({"x": tensor(storage(12), (4, 3), (1, 4)), "none": tensor(storage(12), (0, 3), (3, 1))}))
-    whole, quick = torch_files.read(path), torch_files.read_state(path, numbers=False).arrays
+    whole = torch_files.read(path)
+    quick = torch_files.read_state(path, numbers=False).arrays
     assert {name: (one.shape, one.dtype) for name, one in whole.items()} == {name: (one.shape, one.dtype) for name, one in quick.items()}
 
 
@@ -304,7 +308,8 @@ def test_any_flipped_byte_is_data_or_an_error(write, tmp_path):
     versions = mapping({"_metadata": mapping({"": mapping({"version": number(1)})})})
     state = mapping({"x": X, "y": tensor(storage(12), (3, 2), (4, 2), 1)}, call("collections OrderedDict")) + versions + b"b"
     whole = np.frombuffer(write(mapping({"epoch": number(3), "state_dict": state})).read_bytes(), np.uint8)
-    generator, outcomes = np.random.default_rng(0), []
+    generator = np.random.default_rng(0)
+    outcomes = []
     for trial in range(800):
         damaged = whole.copy()
         damaged[trial % whole.size] = generator.integers(256)

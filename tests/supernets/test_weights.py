@@ -223,7 +223,8 @@ def test_numbers_that_are_none(load):
 
 def test_hostile_and_damaged_files(write_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tensors, net = random_tensors(ofa_shapes()), build(OFA)
+    tensors = random_tensors(ofa_shapes())
+    net = build(OFA)
     path = write_checkpoint(tmp_path / "hostile.pth", tensors, {"args": b"cos\nsystem\n(X\x0e\x00\x00\x00touch executedtR"})
     np.testing.assert_array_equal(weights.load(path, net).params["classifier"]["bias"], tensors["classifier.linear.bias"])
     assert not (tmp_path / "executed").exists()

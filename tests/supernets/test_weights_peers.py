@@ -96,7 +96,8 @@ def ofa_pair(once_for_all, tmp_path_factory):
 def ofa_logits(model, space, genome, calibration, images) -> np.ndarray:
     """Once-for-All's own procedure: set the subnet, recalibrate its norms, evaluate."""
     utils = importlib.import_module("ofa.imagenet_classification.elastic_nn.utils")
-    chosen, blocks = space.decode(genome), [f"mb{i}_block{b}" for i in range(2, 7) for b in range(4)]
+    chosen = space.decode(genome)
+    blocks = [f"mb{i}_block{b}" for i in range(2, 7) for b in range(4)]
     kernels, expands = ([chosen[f"{block}_{kind}"] for block in blocks] for kind in ("kernel", "expand"))
     model.set_active_subnet(ks=kernels, e=expands, d=[chosen[f"mb{i}_depth"] for i in range(2, 7)])
     utils.set_running_statistics(model, [(to_torch(calibration), None)])
@@ -118,7 +119,9 @@ def calibrated(net):
 @pytest.mark.parametrize("size", SIZES)
 def test_once_for_all(ofa_pair, size):
     model, net, params = ofa_pair
-    logits, calibration, images = calibrated(net), some_images(size, 1), some_images(size, 2)
+    logits = calibrated(net)
+    calibration = some_images(size, 1)
+    images = some_images(size, 2)
     found = []
     for genome in some_genomes(net.space):
         theirs = ofa_logits(model, net.space, genome, calibration, images)
@@ -150,7 +153,9 @@ BUGS = {
 
 def test_the_comparison_sees_bugs(ofa_pair):
     model, net, params = ofa_pair
-    logits, calibration, images = calibrated(net), some_images(SIZES[0], 1), some_images(SIZES[0], 2)
+    logits = calibrated(net)
+    calibration = some_images(SIZES[0], 1)
+    images = some_images(SIZES[0], 2)
     genome = some_genomes(net.space)[2]
     theirs = ofa_logits(model, net.space, genome, calibration, images)
     assert error(logits(params, genome, calibration, images), theirs) < TOLERANCE
@@ -192,7 +197,8 @@ def attentive_pair(tmp_path_factory):
 def test_attentive_nas(attentive_pair, size):
     """Under batch statistics, which are all that its supernet computes with."""
     model, net, params = attentive_pair
-    images, found = some_images(size, 1), []
+    images = some_images(size, 1)
+    found = []
     logits = jax.jit(lambda params, genome, images: net.apply(params, images, genome)[0])
     for genome in some_genomes(net.space):
         values = list(net.space.decode(genome).values())

@@ -18,7 +18,8 @@ def test_cut_keeps_every_row_once():
 
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_gradients_and_losses_are_means_over_the_parts(parts):
-    rows, params = jax.random.normal(jax.random.key(0), (8, 3)), {"w": jnp.array([1.0, -2, 3])}
+    rows = jax.random.normal(jax.random.key(0), (8, 3))
+    params = {"w": jnp.array([1.0, -2, 3])}
 
     def loss(params, rows):
         return jnp.mean((rows @ params["w"]) ** 2)

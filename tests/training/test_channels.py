@@ -33,7 +33,8 @@ def importance(block):
 
 def test_the_largest_network_is_the_same_function_and_smaller_ones_are_not(case, logits):
     net, params, narrow, _ = case
-    found, ops = sort_channels(params), net.ops(net.space.largest)
+    found = sort_channels(params)
+    ops = net.ops(net.space.largest)
     expected = logits(ops, params)
     np.testing.assert_allclose(logits(ops, found), expected, atol=1e-4)
     assert np.abs(logits(narrow, found) - logits(narrow, params)).max() > 0.1
@@ -47,7 +48,8 @@ def test_channels_are_in_order_of_importance(case):
     _, params, _, _ = case
     found = sort_channels(params)
     for name, block in found["mb1"].items():
-        before, after = importance(params["mb1"][name]), importance(block)
+        before = importance(params["mb1"][name])
+        after = importance(block)
         np.testing.assert_allclose(after, np.sort(before)[::-1], rtol=1e-5)
         assert not np.array_equal(before, after)
         inner = np.abs(np.asarray(block["squeeze_excite"]["excite"]["kernel"])).sum((0, 1, 3))
@@ -56,11 +58,13 @@ def test_channels_are_in_order_of_importance(case):
 
 def test_channels_of_a_given_network_stay_first_and_it_stays_the_same_function(case, logits):
     net, params, narrow, _ = case
-    found, ops = sort_channels(params, narrow), net.ops(net.space.largest)
+    found = sort_channels(params, narrow)
+    ops = net.ops(net.space.largest)
     for each in (ops, narrow):
         np.testing.assert_allclose(logits(each, found), logits(each, params), atol=1e-4)
     width = next(op.c_out for op in narrow if op.path == "mb1/block1/expand")
-    found, before = importance(found["mb1"]["block1"]), importance(params["mb1"]["block1"])
+    found = importance(found["mb1"]["block1"])
+    before = importance(params["mb1"]["block1"])
     assert 0 < width < len(before)
     np.testing.assert_allclose(found[:width], np.sort(before[:width])[::-1], rtol=1e-5)
     np.testing.assert_allclose(found[width:], np.sort(before[width:])[::-1], rtol=1e-5)

@@ -42,7 +42,8 @@ def test_a_block_of_stride_2_is_never_dropped_even_if_its_widths_agree():
 
 def test_drop_connect_drops_whole_images_and_dropout_single_features(ops):
     drop = make_drop(ops, jax.random.key(0), dropout=0.3, drop_connect=0.7)
-    rates, x = drop_rates(ops, 0.3, 0.7), jnp.ones((4000, 2, 2, 3))
+    rates = drop_rates(ops, 0.3, 0.7)
+    x = jnp.ones((4000, 2, 2, 3))
     found = {i: np.asarray(drop(i, x)) for i in rates}
     for i, rate in rates.items():
         values = np.unique(found[i])
@@ -55,7 +56,8 @@ def test_drop_connect_drops_whole_images_and_dropout_single_features(ops):
 
 
 def test_where_nothing_is_dropped_the_input_itself_is_left(ops):
-    drop, x = make_drop(ops, jax.random.key(0), 0.0, 0.0), jnp.ones((2, 1, 1, 3))
+    drop = make_drop(ops, jax.random.key(0), 0.0, 0.0)
+    x = jnp.ones((2, 1, 1, 3))
     assert all(drop(i, x) is x for i in range(len(ops)))
 
 
@@ -77,7 +79,8 @@ def test_forward_drops_what_it_is_told(ops):
 
 def test_it_is_a_function_of_the_key(little, randomised):
     net = little((12,))
-    ops, params = net.ops(net.space.largest), randomised(net)
+    ops = net.ops(net.space.largest)
+    params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
 
     @jax.jit

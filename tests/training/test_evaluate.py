@@ -28,7 +28,8 @@ def case(small_mobilenet, randomised):
     """Labels are what the largest network says, so that accuracies differ between subnets."""
     net = build(small_mobilenet((8,), 1, 4))
     params = randomised(net)
-    images, calibration = jax.random.normal(jax.random.key(0), (COUNT + 24, 8, 8, 1)), slice(COUNT, None)
+    images = jax.random.normal(jax.random.key(0), (COUNT + 24, 8, 8, 1))
+    calibration = slice(COUNT, None)
     ops = net.ops(net.space.largest)
     labels = jnp.argmax(SLICED(ops, take(params, ops), images[:COUNT])[0], -1).astype(jnp.int32)
     return net, params, Examples(images[:COUNT], labels, images[calibration])
@@ -86,7 +87,8 @@ def test_side_by_side_only_crowds_with_a_live_genome_are_computed():
         jax.debug.callback(lambda genome: computed.append(int(genome[0])), genome)
         return genome[0].astype(jnp.float32)
 
-    genomes, live = jnp.arange(7)[:, None], jnp.array([False, True, False, True, False, False, True])
+    genomes = jnp.arange(7)[:, None]
+    live = jnp.array([False, True, False, True, False, False, True])
     found = jax.jit(lambda: of_each(one, {}, genomes, live, (), 2, None))()
     jax.effects_barrier()
     np.testing.assert_array_equal(found, [np.nan, 1, np.nan, 3, np.nan, np.nan, 6])

@@ -34,7 +34,8 @@ def net(little):
 
 def run(net, digits, settings, state=None, last=STEPS):
     """{step: (state, losses)} of the last steps, {step: losses} of all, copied to the host, since the next step consumes the state."""
-    kept, losses = {}, {}
+    kept = {}
+    losses = {}
     for step, current, found in train(net, digits, settings, AUGMENTATION, jax.random.key(0), state):
         losses[step] = found
         if STOP <= step <= LAST or step == last:
@@ -94,18 +95,22 @@ def test_resumed_it_is_bit_identical(net, digits, variant):
 
 
 def test_in_bfloat16_and_in_parts_weights_and_losses_are_float32(net, digits):
-    settings, key = replace(SETTINGS, precision="bfloat16", accumulate=2), jax.random.key(0)
-    step, start = cast(Any, make_step(net, settings, AUGMENTATION, STEPS)), init_state(net, settings, STEPS, key)
+    settings = replace(SETTINGS, precision="bfloat16", accumulate=2)
+    key = jax.random.key(0)
+    step = cast(Any, make_step(net, settings, AUGMENTATION, STEPS))
+    start = init_state(net, settings, STEPS, key)
     found, losses = step.eval_shape(start, key, on_device(digits), jnp.arange(8, dtype=jnp.int32), resolution=8)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), start)
     assert {leaf.dtype.name for leaf in jax.tree.leaves((found.params, losses))} == {"float32"}
 
 
 def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digits, steps):
-    settings, start = VARIANTS["ofa"], phase_starts(STEPS)[1]
+    settings = VARIANTS["ofa"]
+    start = phase_starts(STEPS)[1]
     training = itertools.islice(train(net, digits, settings, AUGMENTATION, jax.random.key(0)), start + 2)
     states = {step: jax.tree.map(np.array, state) for step, state, _ in training}
-    before, after = states[start], states[start + 2]
+    before = states[start]
+    after = states[start + 2]
     assert not any(leaf.any() for leaf in jax.tree.leaves(before.teacher))
     assert_identical(after.teacher, before.params)
     assert not np.array_equal(after.params["classifier"]["kernel"], after.teacher["classifier"]["kernel"])
@@ -131,7 +136,8 @@ def test_a_finished_training_does_nothing(net, digits):
 
 
 def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digits, monkeypatch):
-    net, seen = little((6, 8)), []
+    net = little((6, 8))
+    seen = []
 
     def make_step(*arguments):
         def step(state, key, images, rows, *, resolution):

@@ -45,7 +45,8 @@ def test_distillation_loss_and_its_gradients(logits, teacher):
 
 def divergence(logits, teacher, alpha, clip=RATIO_CLIP):
     """The definition, float64; at 0 and 1 the two Kullback-Leibler divergences."""
-    q, p = probabilities(logits), probabilities(teacher)
+    q = probabilities(logits)
+    p = probabilities(teacher)
     if alpha == 1:
         return (p * np.log(p / q)).sum(1)
     if alpha == 0:
@@ -55,7 +56,8 @@ def divergence(logits, teacher, alpha, clip=RATIO_CLIP):
 
 def estimate(logits, teacher, alpha, clip=RATIO_CLIP):
     """The gradient of -sum w log q with constant weights w, by the chain rule of the softmax."""
-    q, p = probabilities(logits), probabilities(teacher)
+    q = probabilities(logits)
+    p = probabilities(teacher)
     ratio = p / q if alpha == 1 else np.log(np.minimum(p / q, clip)) if alpha == 0 else np.minimum((p / q) ** alpha, clip) / alpha
     return q * (q * ratio).sum(1, keepdims=True) - q * ratio
 
@@ -85,7 +87,8 @@ def test_alpha_divergence_and_its_gradient(logits, teacher, alpha):
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_unclipped_the_estimate_is_the_gradient_of_the_divergence(logits, teacher, alpha):
-    student, teacher = logits / 12, teacher / 12
+    student = logits / 12
+    teacher = teacher / 12
     ratio = probabilities(teacher) / probabilities(student)
     assert ratio.max() < RATIO_CLIP**0.5 and ratio.min() > RATIO_CLIP**-0.5
     gradient = jax.grad(lambda logits: alpha_divergence(logits, teacher, alpha).sum())(student)
@@ -113,7 +116,8 @@ def test_the_larger_divergence_counts_for_each_image(logits, teacher):
 
 
 def test_alpha_loss_is_finite_where_probabilities_vanish():
-    logits, teacher = jnp.array([[200.0, 0, -200], [0, 0, 0]]), jnp.array([[-200.0, 200, 0], [0, 0, 0]])
+    logits = jnp.array([[200.0, 0, -200], [0, 0, 0]])
+    teacher = jnp.array([[-200.0, 200, 0], [0, 0, 0]])
     loss, gradient = jax.jit(jax.value_and_grad(alpha_loss))(logits, teacher)
     assert np.isfinite(loss) and np.isfinite(gradient).all()
     assert not gradient[1].any()  # the same distribution
@@ -122,7 +126,8 @@ def test_alpha_loss_is_finite_where_probabilities_vanish():
 def test_alpha_loss_against_torch(logits, teacher):
     torch = pytest.importorskip("torch")
     student = torch.tensor(np.array(logits), requires_grad=True)
-    log_q, p = torch.log_softmax(student, 1), torch.softmax(torch.tensor(np.array(teacher)), 1)
+    log_q = torch.log_softmax(student, 1)
+    p = torch.softmax(torch.tensor(np.array(teacher)), 1)
     q = log_q.exp().detach()
     inverse = torch.clamp(q / p, max=RATIO_CLIP)
     values = (q * (inverse - 1)).sum(1) / 2, (p * (p / q).log()).sum(1)
@@ -134,7 +139,8 @@ def test_alpha_loss_against_torch(logits, teacher):
 
 @pytest.mark.parametrize("loss", [distillation_loss, alpha_loss, lambda x, y: hard_loss(x, jnp.arange(6, dtype=jnp.int32) % 4, 0.1)])
 def test_losses_of_bfloat16_logits_are_float32(logits, teacher, loss):
-    logits, teacher = logits.astype(jnp.bfloat16), teacher.astype(jnp.bfloat16)
+    logits = logits.astype(jnp.bfloat16)
+    teacher = teacher.astype(jnp.bfloat16)
     found = jax.jit(loss)(logits, teacher)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, loss(logits.astype(jnp.float32), teacher.astype(jnp.float32)), rtol=1e-5)

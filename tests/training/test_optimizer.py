@@ -29,8 +29,10 @@ def test_an_array_of_another_name_is_refused_rather_than_left_without_decay():
 
 
 def test_the_optimizer_clips_by_value_and_has_nesterov_momentum():
-    params, tx = {"bias": jnp.zeros(3)}, sgd(1.0, weight_decay=0.0)
-    gradients, state = {"bias": jnp.array([0.5, 7.0, -7.0])}, tx.init(params)
+    params = {"bias": jnp.zeros(3)}
+    tx = sgd(1.0, weight_decay=0.0)
+    gradients = {"bias": jnp.array([0.5, 7.0, -7.0])}
+    state = tx.init(params)
     clipped = np.array([0.5, 1, -1])
     for scale in (1 + 0.9, 1 + 0.9 * 1.9):
         updates, state = tx.update(gradients, state, params)

@@ -58,7 +58,8 @@ def test_whole_epochs_are_the_finetuning_of_the_network_cut_out(case, one, row):
     settings = HybridConfig(epochs=2, head_epochs=0, batch_size=32)
     found = one(jnp.asarray(genomes[row]), jax.random.key(0), settings).params
     rows, order, _ = population.orders(jax.random.split(jax.random.key(0))[0], len(images.labels), settings)
-    ops, alone = net.ops(genomes[row]), FinetuneConfig(epochs=2, batch_size=32)
+    ops = net.ops(genomes[row])
+    alone = FinetuneConfig(epochs=2, batch_size=32)
     weights = take(params, ops)
     state = FinetuneState(weights, _optimizer(alone, len(rows)).init(weights))
     for step, some in enumerate(order):
@@ -80,7 +81,8 @@ def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):
         wide = forward(ops[:-1], subnet.weights, x, subnet.stats)[0][:, 0, 0]
         return jnp.pad(wide, ((0, 0), (0, len(params["classifier"]["kernel"]) - wide.shape[1])))
 
-    seen, labels = features(normalise(images.images[rows], images.mean, images.deviation)), images.labels[rows]
+    seen = features(normalise(images.images[rows], images.mean, images.deviation))
+    labels = images.labels[rows]
     head = params["classifier"]
     tx = sgd(optax.cosine_decay_schedule(0.1, 20), settings.weight_decay)
     optimizer = tx.init(head)
@@ -113,7 +115,8 @@ def everyone(case):
 
 
 def test_a_population_is_one_program_and_each_trains_as_if_alone(case, one, everyone):
-    (run, traces), genomes = everyone, case[2]
+    (run, traces) = everyone
+    genomes = case[2]
     live = jnp.array([True, True, False, True, True])
     found = np.asarray(run(jnp.asarray(genomes), live, jax.random.key(5)))
     alone = [float(one(jnp.asarray(genome), jax.random.key(5), HYBRID).accuracy) for genome in genomes]
@@ -124,7 +127,8 @@ def test_a_population_is_one_program_and_each_trains_as_if_alone(case, one, ever
 
 
 def test_side_by_side_is_in_turn(case, everyone):
-    run, genomes = everyone[0], jnp.asarray(case[2])
+    run = everyone[0]
+    genomes = jnp.asarray(case[2])
     live = jnp.ones(len(genomes), bool)
     in_turn, beside = (np.asarray(run(genomes, live, jax.random.key(5), together)) for together in (1, 5))
     np.testing.assert_allclose(in_turn, beside, atol=0.03)  # of 80 images two may fall the other way

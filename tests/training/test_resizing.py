@@ -17,7 +17,8 @@ LEFT_ALONE = Augmentation(crop=0)
 
 @pytest.mark.parametrize("resizing", ["antialiased", "bicubic"])
 def test_of_one_network_and_of_a_population(digits, resizing):
-    images, rows = on_device(digits), jnp.arange(6)
+    images = on_device(digits)
+    rows = jnp.arange(6)
     expected = resized(normalise(digits.train.images[:6], digits.mean, digits.deviation), 5, resizing)
     augmentation = replace(LEFT_ALONE, resizing=resizing)
     found = training_batch(jax.random.key(0), images, rows, augmentation, 5)[0]
@@ -27,7 +28,9 @@ def test_of_one_network_and_of_a_population(digits, resizing):
 
 def test_of_a_supernet(digits, little, monkeypatch):
     """Its step is traced, not compiled."""
-    net, settings, used = little((6, 8)), TrainConfig(batch_size=8, random_subnets=1), []
+    net = little((6, 8))
+    settings = TrainConfig(batch_size=8, random_subnets=1)
+    used = []
     monkeypatch.setattr(loop, "resized", lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing))
     step = make_step(net, settings, replace(LEFT_ALONE, resizing="bilinear"), 10)
     state = jax.eval_shape(lambda key: init_state(net, settings, 10, key), jax.random.key(0))

@@ -22,14 +22,16 @@ def parts(small_mobilenet, randomised):
     """The sandwich's gradients and losses, and those of its parts, all through the masked network."""
     net = build(small_mobilenet((8,), 1, 4))
     params = randomised(net)
-    images, labels = jax.random.normal(jax.random.key(0), (8, 8, 8, 1)), jnp.arange(8, dtype=jnp.int32) % 4
+    images = jax.random.normal(jax.random.key(0), (8, 8, 8, 1))
+    labels = jnp.arange(8, dtype=jnp.int32) % 4
     genomes = net.space.sample(jax.random.key(1), 2)
     sandwich = jax.jit(partial(sandwich_gradients, net, smoothing=SMOOTHING))(params, images, labels, genomes=genomes)
 
     def logits(params, genome):
         return net.apply(params, images, genome)[0]
 
-    largest, smallest = jnp.asarray(net.space.largest), jnp.asarray(net.space.smallest)
+    largest = jnp.asarray(net.space.largest)
+    smallest = jnp.asarray(net.space.smallest)
     first = jax.jit(jax.value_and_grad(lambda params: hard_loss(logits(params, largest), labels, SMOOTHING)))(params)
     teacher = jax.jit(logits)(params, largest)
     taught = jax.jit(jax.value_and_grad(lambda params, genome: distillation_loss(logits(params, genome), teacher)))
@@ -60,8 +62,10 @@ def test_the_losses_are_those_of_the_parts(parts):
 def test_another_distillation_and_drop_connect_reach_the_right_networks(little, randomised):
     """The teacher of the others is the largest network as it was dropped; they themselves drop nothing."""
     net = little((12,))
-    params, ops = randomised(net), net.ops(net.space.largest)
-    images, labels = jax.random.normal(jax.random.key(0), (8, 12, 12, 1)), jnp.arange(8, dtype=jnp.int32) % 10
+    params = randomised(net)
+    ops = net.ops(net.space.largest)
+    images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
+    labels = jnp.arange(8, dtype=jnp.int32) % 10
     genomes = net.space.sample(jax.random.key(1), 1)
 
     @jax.jit

@@ -74,8 +74,10 @@ def test_what_each_phase_may_draw(net):
 def case(net, randomised):
     params = randomised(net)
     teacher = jax.tree.map(lambda leaf: leaf + 0.05, params)
-    images, labels = jax.random.normal(jax.random.key(0), (8, 12, 12, 1)), jnp.arange(8, dtype=jnp.int32) % 10
-    genomes, largest = net.space.sample(jax.random.key(1), 4), jnp.asarray(net.space.largest)
+    images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
+    labels = jnp.arange(8, dtype=jnp.int32) % 10
+    genomes = net.space.sample(jax.random.key(1), 4)
+    largest = jnp.asarray(net.space.largest)
 
     def logits(params, genome):
         return net.apply(params, images, genome)[0]

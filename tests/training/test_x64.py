@@ -112,7 +112,8 @@ def test_a_training_step(net, method):
 
 
 def test_a_fine_tuning_step(net, params):
-    ops, settings = net.ops(net.space.largest), FinetuneConfig(epochs=1, batch_size=8)
+    ops = net.ops(net.space.largest)
+    settings = FinetuneConfig(epochs=1, batch_size=8)
 
     def step(params, key, images, rows):
         state = finetune_state(net.extract(params, net.space.largest, {}), settings, 24)

@@ -28,7 +28,8 @@ def main():
     parser.add_argument("--hw-arch", default="hailo8l")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    result, began = {"stage": "start", "failure": "unfinished", "reason": "", "version": ""}, time.monotonic()
+    result = {"stage": "start", "failure": "unfinished", "reason": "", "version": ""}
+    began = time.monotonic()
 
     def note(**changes):
         result.update(changes)

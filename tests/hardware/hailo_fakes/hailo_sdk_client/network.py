@@ -62,7 +62,8 @@ def check_input(graph, shapes):
 
 
 def check_nodes(graph, shapes):
-    errors, last = [], ""
+    errors = []
+    last = ""
     for node in graph.node:
         error = refused(node, shapes)
         if error:
@@ -97,7 +98,8 @@ def counted(graph, shapes):
 
 def count(network, node, shapes, weights):
     """Add a node's work, as the formula in chip.py wants it."""
-    before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
+    before = shapes.get(node.input[0], [])
+    after = shapes.get(node.output[0], [])
     attributes = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
     if node.op_type == "Conv":
         weight = weights[node.input[1]]

@@ -33,7 +33,9 @@ class ClientRunner:
     def __init__(self, hw_arch=None, har=None):
         for name in LOGS:
             Path(name).write_text("simulated log\n")
-        self.state, self.hw_arch, self.commands = States.UNINITIALIZED, hw_arch or "hailo8", []
+        self.state = States.UNINITIALIZED
+        self.hw_arch = hw_arch or "hailo8"
+        self.commands = []
         if har is not None:
             self.load_har(har)
         if self.hw_arch not in SUPPORTED_HW_ARCHS:
@@ -46,7 +48,9 @@ class ClientRunner:
     def translate_onnx_model(self, model, net_name="model", start_node_names=None, end_node_names=None, net_input_shapes=None):
         self.require(States.UNINITIALIZED)
         self.network = network.read(model)
-        self.onnx, self.name, self.state = Path(model).read_bytes(), net_name, States.HAILO_MODEL
+        self.onnx = Path(model).read_bytes()
+        self.name = net_name
+        self.state = States.HAILO_MODEL
         log(f"Translation started on ONNX model {net_name}")
         log(f"Start nodes mapped from original model: 'image': '{net_name}/input_layer1'.")
         log(f"Translation completed on ONNX model {net_name} (completion time: 00:00:00.10)")
@@ -94,8 +98,11 @@ class ClientRunner:
 
     def load_har(self, har):
         content = json.loads(Path(har).read_text().partition("\n")[2])
-        self.onnx, self.name, self.hw_arch = base64.b64decode(content["onnx"]), content["name"], content["hw_arch"]
-        self.state, self.commands = States(content["state"]), content["commands"]
+        self.onnx = base64.b64decode(content["onnx"])
+        self.name = content["name"]
+        self.hw_arch = content["hw_arch"]
+        self.state = States(content["state"])
+        self.commands = content["commands"]
 
     def compile(self):
         self.require(States.QUANTIZED_MODEL)
