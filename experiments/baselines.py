@@ -1,10 +1,14 @@
-"""Question: do the networks of a run's final front dominate hand-designed ones, more accurate and faster?
+"""Question: do the networks of a run's final front dominate hand-designed ones, more accurate and
+faster?
 
-The networks that a run has chosen and hand-designed CIFAR networks (by default the six of at most 70 million multiply-adds), all
-trained from scratch by one recipe, the run's `finetune` for `--epochs`, and measured on the run's device. The accuracy of the chosen
-ones with the weights that the search left them stands beside; the figure goes into the run's baselines.svg. Stopped, it goes on.
+The networks that a run has chosen and hand-designed CIFAR networks (by default the six of at most
+70 million multiply-adds), all trained from scratch by one recipe, the run's `finetune` for
+`--epochs`, and measured on the run's device. The accuracy of the chosen ones with the weights that
+the search left them stands beside; the figure goes into the run's baselines.svg. Stopped, it goes
+on.
 
-Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py, cifar100.py or hailo8l.py after `jaxnas verify`)
+Command: python experiments/baselines.py RUN   (a run of experiments/cifar10.py, cifar100.py or
+         hailo8l.py after `jaxnas verify`)
 """
 
 import sys
@@ -32,7 +36,14 @@ from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.training.parallel import use_every_core
 from jaxnas.workload import cost_table
 
-SMALL = ("resnet20", "resnet32", "mobilenetv2_x0_5", "mobilenetv2_x0_75", "shufflenetv2_x0_5", "shufflenetv2_x1_0")
+SMALL = (
+    "resnet20",
+    "resnet32",
+    "mobilenetv2_x0_5",
+    "mobilenetv2_x0_75",
+    "shufflenetv2_x0_5",
+    "shufflenetv2_x1_0",
+)
 FILE = "baselines.csv"
 DOMINATED = 5 / 6
 FAMILIES = ("resnet", "mobilenetv2", "shufflenetv2", "vgg", "repvgg")
@@ -54,11 +65,19 @@ class Settings:
     """Training images, the first so many; 0: all of the run's."""
 
 
-def contestants(job: Job, names: tuple[str, ...], pixels: int) -> tuple[list[Contestant], list[Contestant]]:
+def contestants(
+    job: Job, names: tuple[str, ...], pixels: int
+) -> tuple[list[Contestant], list[Contestant]]:
     """The run's chosen networks, and the hand-designed ones for images of this size."""
     genomes = {chosen["name"]: chosen["genome"] for chosen in read_chosen(job)}
-    ours = [Contestant(name, job.net.ops(genome), job.resolution(genome)) for name, genome in genomes.items()]
-    return ours, [Contestant(name, at_size(BASELINES[name](job.data.classes), pixels), pixels) for name in names]
+    ours = [
+        Contestant(name, job.net.ops(genome), job.resolution(genome))
+        for name, genome in genomes.items()
+    ]
+    return ours, [
+        Contestant(name, at_size(BASELINES[name](job.data.classes), pixels), pixels)
+        for name in names
+    ]
 
 
 def with_recipe(job: Job, settings: Settings) -> Job:
@@ -67,7 +86,9 @@ def with_recipe(job: Job, settings: Settings) -> Job:
     train = job.data.train
     recipe = replace(finetune, epochs=settings.epochs or finetune.epochs)
     return replace(
-        job, config=replace(job.config, finetune=recipe), data=replace(job.data, train=train.first(settings.images or len(train)))
+        job,
+        config=replace(job.config, finetune=recipe),
+        data=replace(job.data, train=train.first(settings.images or len(train))),
     )
 
 
@@ -77,7 +98,12 @@ def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
     found = {}
     with progress("measure", len(networks)) as advance:
         for name, ops, resolution in networks:
-            model = emit(jax.device_get(init(jax.random.key(0), ops)), resolution, resolution, job.data.channels)
+            model = emit(
+                jax.device_get(init(jax.random.key(0), ops)),
+                resolution,
+                resolution,
+                job.data.channels,
+            )
             layers = cost_table(ops, resolution, resolution)
             exported = ExportedModel(model, np.zeros(0, np.int32), layers=layers)
             found[name] = measure_in_rounds(device, exported, job.config.profile).latency_ms
@@ -87,23 +113,48 @@ def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
 
 def gains(job: Job) -> Claim:
     """What fine-tuning on all images brought the chosen networks, on the search images."""
-    points = [100 * (chosen["finetuned_search_accuracy"] - chosen["search_accuracy"]) for chosen in read_chosen(job)]
+    points = [
+        100 * (chosen["finetuned_search_accuracy"] - chosen["search_accuracy"])
+        for chosen in read_chosen(job)
+    ]
     what = f"points gained by {job.config.finetune.epochs} more epochs on all images"
-    return Claim(what, "+4 to +6 (CIFAR-10), +12 to +14 (CIFAR-100)", f"{min(points):+.1f} to {max(points):+.1f}", holds(min(points) > 0))
+    return Claim(
+        what,
+        "+4 to +6 (CIFAR-10), +12 to +14 (CIFAR-100)",
+        f"{min(points):+.1f} to {max(points):+.1f}",
+        holds(min(points) > 0),
+    )
 
 
-def dominating(one: Contestant, ours: list[Contestant], accuracy: dict[str, float], latency_ms: dict[str, float]) -> list[str]:
+def dominating(
+    one: Contestant,
+    ours: list[Contestant],
+    accuracy: dict[str, float],
+    latency_ms: dict[str, float],
+) -> list[str]:
     """Names of our networks that are more accurate and faster."""
-    return [o.name for o in ours if accuracy[o.name] > accuracy[one.name] and latency_ms[o.name] < latency_ms[one.name]]
+    return [
+        o.name
+        for o in ours
+        if accuracy[o.name] > accuracy[one.name] and latency_ms[o.name] < latency_ms[one.name]
+    ]
 
 
-def figure(names: list[str], ours: list[Contestant], accuracies: dict[str, np.ndarray], latency_ms: dict[str, float]) -> Figure:
+def figure(
+    names: list[str],
+    ours: list[Contestant],
+    accuracies: dict[str, np.ndarray],
+    latency_ms: dict[str, float],
+) -> Figure:
     """Accuracy against latency: a line for our networks, and one for each family of the others."""
     families = {"searched": [one.name for one in ours]}
     families |= {family: [name for name in names if name.startswith(family)] for family in FAMILIES}
     return plots.contest(
         {
-            family: (np.array([latency_ms[name] for name in some]), np.stack([accuracies[name] for name in some]))
+            family: (
+                np.array([latency_ms[name] for name in some]),
+                np.stack([accuracies[name] for name in some]),
+            )
             for family, some in families.items()
             if some
         }
@@ -111,7 +162,10 @@ def figure(names: list[str], ours: list[Contestant], accuracies: dict[str, np.nd
 
 
 def main() -> int:
-    """Prints the table and the claim, draws the figure, and leaves claim and figure in the run; 1 if it does not hold."""
+    """Prints the table and the claim, draws the figure, and leaves claim and figure in the run.
+
+    1 if it does not hold.
+    """
     settings = tyro.cli(Settings, description=__doc__)
     use_every_core()
     with RunDirectory(settings.run) as run:
@@ -120,23 +174,45 @@ def main() -> int:
         latency_ms = latencies(job, [*ours, *theirs])
         training = with_recipe(job, settings)
         trained = contest(training, [*ours, *theirs], settings.seeds, FILE)
-        inherited = {row["name"]: f"{float(row['test_accuracy']):.2%}" for row in run.read_csv("verified.csv")}
+        inherited = {
+            row["name"]: f"{float(row['test_accuracy']):.2%}"
+            for row in run.read_csv("verified.csv")
+        }
         mean = {name: float(found.mean()) for name, found in trained.items()}
         better = {one.name: dominating(one, ours, mean, latency_ms) for one in theirs}
-        columns = ("network", "MMACs", "latency, ms", "accuracy from scratch", "of the seeds", "inherited", "dominated by")
+        columns = (
+            "network",
+            "MMACs",
+            "latency, ms",
+            "accuracy from scratch",
+            "of the seeds",
+            "inherited",
+            "dominated by",
+        )
         print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
         for name, ops, _ in [*ours, *theirs]:
             found = trained[name]
             figures = (
-                f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | {mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
+                f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | "
+                f"{mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
             )
-            print(f"| {name} | {figures} | {inherited.get(name, '')} | {', '.join(better.get(name, []))} |")
-        run.write_text("baselines.svg", plots.svg_file(figure(list(better), ours, trained, latency_ms)))
+            print(
+                f"| {name} | {figures} | {inherited.get(name, '')} | "
+                f"{', '.join(better.get(name, []))} |"
+            )
+        run.write_text(
+            "baselines.svg", plots.svg_file(figure(list(better), ours, trained, latency_ms))
+        )
         count = sum(map(bool, better.values()))
-        recipe = f"{training.config.finetune.epochs} epochs of {len(training.data.train):,} images of {job.data.name} from scratch"
+        recipe = (
+            f"{training.config.finetune.epochs} epochs of {len(training.data.train):,} images of "
+            f"{job.data.name} from scratch"
+        )
         setup = f"{recipe}, {settings.seeds} seeds; latency on {job.config.profile.device}"
         verdict = holds(count >= DOMINATED * len(better))
-        dominated = Claim("hand-designed networks dominated", "few", f"{count} of {len(better)}", verdict)
+        dominated = Claim(
+            "hand-designed networks dominated", "few", f"{count} of {len(better)}", verdict
+        )
         return publish(run, "baselines", [dominated, gains(job)], setup)
 
 

@@ -1,4 +1,5 @@
-"""Question: how far do two CPU cores get on real CIFAR-10, from images to measured networks, within two hours?
+"""Question: how far do two CPU cores get on real CIFAR-10, from images to measured networks, within
+two hours?
 
 Command: jaxnas run experiments/cifar10_cpu.py --data-dir ~/tensorflow_datasets
 Time: 84 minutes on two cores shared with other work.
@@ -20,9 +21,17 @@ config = Config(
         augmentation=Augmentation(crop=4, flip=True),
     ),
     train=TrainConfig(
-        epochs=12, batch_size=64, random_subnets=1, learning_rate=0.06, warmup_epochs=1, weight_decay=5e-5, label_smoothing=0.0
+        epochs=12,
+        batch_size=64,
+        random_subnets=1,
+        learning_rate=0.06,
+        warmup_epochs=1,
+        weight_decay=5e-5,
+        label_smoothing=0.0,
     ),
     profile=ProfileConfig(train=260, validation=70, test=70),
     search=SearchConfig(population=28, generations=50, images=800),
-    finetune=FinetuneConfig(epochs=5, batch_size=64, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0),
+    finetune=FinetuneConfig(
+        epochs=5, batch_size=64, learning_rate=0.05, weight_decay=5e-5, label_smoothing=0.0
+    ),
 )

@@ -1,7 +1,8 @@
 """Question: does an exported network compute what JAX computes, whatever the genome?
 
-Random subnets of a space with random weights, norms and biases, their statistics recalibrated by the supernet's masks. Each is extracted,
-exported, checked by onnx.checker, and run by ONNX Runtime and by JAX on the same 8 images.
+Random subnets of a space with random weights, norms and biases, their statistics recalibrated by
+the supernet's masks. Each is extracted, exported, checked by onnx.checker, and run by ONNX Runtime
+and by JAX on the same 8 images.
 
 Command: python experiments/export_parity.py attentive_nas@192=10 ofa_mobilenet_v3@192=10
 """
@@ -27,12 +28,20 @@ CALIBRATION = 32
 
 
 def random_weights(net: Supernet) -> Params:
-    """An initialisation with noise on every array: as published it would give all subnets nearly the same logits."""
+    """An initialisation with noise on every array.
+
+    As published it would give all subnets nearly the same logits.
+    """
     params = net.init(jax.random.key(0))
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     return jax.device_get(
-        structure.unflatten([leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)])
+        structure.unflatten(
+            [
+                leaf + 0.1 * jax.random.normal(key, leaf.shape)
+                for key, leaf in zip(keys, leaves, strict=True)
+            ]
+        )
     )
 
 
@@ -54,7 +63,9 @@ def prove_all(name: str, count: int, size: int | None) -> list[tuple[Proof, Coun
     with progress(name, count, 0) as advance:
         for genome in drawn(space, count, size):
             side = space.resolutions[int(genome[space.static])]
-            images = np.random.default_rng(0).standard_normal((IMAGES + CALIBRATION, side, side, 3), np.float32)
+            images = np.random.default_rng(0).standard_normal(
+                (IMAGES + CALIBRATION, side, side, 3), np.float32
+            )
             stats = norms(net, params, genome, images[IMAGES:])
             subnet = net.extract(params, genome, jax.device_get(stats))
             model = emit(subnet, side, side, 3)
@@ -71,12 +82,16 @@ def main() -> None:
         which, count = argument.split("=")
         name, _, size = which.partition("@")
         proofs = prove_all(name, int(count), int(size) if size else None)
-        differences, largest = ([getattr(proof, name) for proof, _ in proofs] for name in ("largest_difference", "largest_logit"))
+        differences, largest = (
+            [getattr(proof, name) for proof, _ in proofs]
+            for name in ("largest_difference", "largest_logit")
+        )
         print(
-            f"{which}: {len(proofs)} networks, largest logit difference {max(differences):.1e} (median {np.median(differences):.1e}), "
-            f"largest logits {min(largest):.1f} to {max(largest):.1f}, "
-            f"top-1 agreement {min(proof.top1_agreement for proof, _ in proofs):.2%}, "
-            f"Transpose operators {sum(ops['Transpose'] for _, ops in proofs)}"
+            f"{which}: {len(proofs)} networks, largest logit difference {max(differences):.1e} "
+            f"(median {np.median(differences):.1e}), largest logits {min(largest):.1f} to "
+            f"{max(largest):.1f}, top-1 agreement "
+            f"{min(proof.top1_agreement for proof, _ in proofs):.2%}, Transpose operators "
+            f"{sum(ops['Transpose'] for _, ops in proofs)}"
         )
 
 

@@ -1,20 +1,25 @@
-"""Question: how well are a new device's latencies ranked from ten measurements, by what is known of other devices?
+"""Question: how well are a new device's latencies ranked from ten measurements, by what is known of
+other devices?
 
-The benchmarks of HELP (Lee et al., NeurIPS 2021): NAS-Bench-201 (15,625 cells), FBNet and Once-for-All (5,000 networks each), every
-network measured on every device. A predictor of each known device is fitted to 900 of its networks (HELP's number), and `Transfer`
-adapts their mix to each unseen device from 10 random measurements; figures are Spearman correlations over all other networks, means of 20
-draws of the ten. Beside it: the true latencies on the known devices in place of their predictors (NAS-Bench-201 only); no measurement at
-all, the mean of the known devices' predictors (zero-shot); ridge regression and the perceptron on the ten alone; and multiply-adds.
+The benchmarks of HELP (Lee et al., NeurIPS 2021): NAS-Bench-201 (15,625 cells), FBNet and
+Once-for-All (5,000 networks each), every network measured on every device. A predictor of each
+known device is fitted to 900 of its networks (HELP's number), and `Transfer` adapts their mix to
+each unseen device from 10 random measurements; figures are Spearman correlations over all other
+networks, means of 20 draws of the ten. Beside it: the true latencies on the known devices in place
+of their predictors (NAS-Bench-201 only); no measurement at all, the mean of the known devices'
+predictors (zero-shot); ridge regression and the perceptron on the ten alone; and multiply-adds.
 
-`choose` prints, for settings of `Transfer`, the mean on four validation devices of NAS-Bench-201. How much more likely than others a
-device is taken to be that is no more than the mean of the known ones was chosen with sight of the unseen devices, so that measuring
-does next to no harm on pixel2, whose measurements are noisy: the most daring choice tried is better by 0.004 in the mean, and worse
+`choose` prints, for settings of `Transfer`, the mean on four validation devices of NAS-Bench-201.
+How much more likely than others a device is taken to be that is no more than the mean of the known
+ones was chosen with sight of the unseen devices, so that measuring does next to no harm on pixel2,
+whose measurements are noisy: the most daring choice tried is better by 0.004 in the mean, and worse
 by 0.002 on pixel2.
 
 Command: python experiments/few_shot.py          (all three)
          python experiments/few_shot.py choose   (the validation devices, over a grid of settings)
 
-Reads nb201_tables.npz, fbnet_latency.npz and ofa_mbv3_latency.npz in the folder that HELP_TABLES names.
+Reads nb201_tables.npz, fbnet_latency.npz and ofa_mbv3_latency.npz in the folder that HELP_TABLES
+names.
 """
 
 import itertools
@@ -46,7 +51,15 @@ from jaxnas.spaces.space import Gene, Space
 SHOTS = 10
 DRAWS = 20
 ROWS = 900
-KNOWN = ("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "samsung_a50", "pixel3", "samsung_s7")
+KNOWN = (
+    "1080ti_1",
+    "1080ti_32",
+    "1080ti_256",
+    "silver_4114",
+    "samsung_a50",
+    "pixel3",
+    "samsung_s7",
+)
 VALIDATION = ("titanx_1", "titanx_32", "titanx_256", "gold_6240")
 UNSEEN = ("gold_6226", "titan_rtx_256", "fpga", "pixel2", "raspi4", "eyeriss")
 BAR = 0.932  # HELP's own mean over the six, on NAS-Bench-201
@@ -70,7 +83,11 @@ class Bench(NamedTuple):
 
 def _latencies(arrays) -> dict[str, np.ndarray]:
     prefix = "latency_ms_"
-    return {name.removeprefix(prefix): arrays[name].astype(np.float32) for name in arrays if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): arrays[name].astype(np.float32)
+        for name in arrays
+        if name.startswith(prefix)
+    }
 
 
 def nb201(folder: Path) -> Bench:
@@ -78,24 +95,39 @@ def nb201(folder: Path) -> Bench:
     with np.load(folder / "nb201_tables.npz", allow_pickle=False) as arrays:
         genomes = arrays["arch"].astype(np.int32)
         macs = arrays["macs_cifar10"]
-        return Bench(nasbench201(), genomes, _latencies(arrays), macs, KNOWN, UNSEEN, cell_operations, cell_counts)
+        return Bench(
+            nasbench201(),
+            genomes,
+            _latencies(arrays),
+            macs,
+            KNOWN,
+            UNSEEN,
+            cell_operations,
+            cell_counts,
+        )
 
 
 def fbnet(folder: Path) -> Bench:
-    """22 layers, each one of nine blocks; multiply-adds with the paper's widths and strides (Wu et al., CVPR 2019, table 1)."""
+    """22 layers, each one of nine blocks.
+
+    Multiply-adds with the paper's widths and strides (Wu et al., CVPR 2019, table 1).
+    """
     with np.load(folder / "fbnet_latency.npz", allow_pickle=False) as arrays:
         genomes = arrays["op_idx"].astype(np.int32)
         names = [str(name) for name in arrays["op_names"]]
         ms = _latencies(arrays)
     space = Space("fbnet", tuple(Gene(f"layer_{i}", tuple(range(9))) for i in range(22)))
     macs = _fbnet_macs(names)[np.arange(22), genomes].sum(axis=1)
-    known, unseen = (tuple(device for device in devices if device in ms) for devices in (KNOWN, UNSEEN))
+    known, unseen = (
+        tuple(device for device in devices if device in ms) for devices in (KNOWN, UNSEEN)
+    )
     return Bench(space, genomes, ms, macs, known, unseen, one_hot, one_hot)
 
 
 def _fbnet_macs(names: list[str]) -> np.ndarray:
     """Multiply-adds of each layer and block at 224 pixels, (22, 9)."""
-    stages = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))  # width, layers, stride
+    # Width, layers, stride.
+    stages = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
     table = []
     c_in = 16
     size = 112
@@ -114,7 +146,9 @@ def _block_macs(name: str, c_in: int, c_out: int, before: int, size: int) -> int
         return 0
     kernel, expand, *groups = (int(part[1:]) for part in name.split("_"))
     middle = c_in * expand
-    return (before**2 * c_in * middle + size**2 * middle * c_out) // (groups or [1])[0] + size**2 * middle * kernel**2
+    return (before**2 * c_in * middle + size**2 * middle * c_out) // (groups or [1])[
+        0
+    ] + size**2 * middle * kernel**2
 
 
 def ofa(folder: Path) -> Bench:
@@ -123,13 +157,25 @@ def ofa(folder: Path) -> Bench:
         columns = {name: arrays[name] for name in ("ks", "e", "d", "r")}
         ms = _latencies(arrays)
     space = ofa_mobilenet_v3(resolutions=tuple(range(128, 225, 4)))
-    genomes = np.asarray(space.canonical(np.stack([_ofa_gene(gene, columns) for gene in space.genes], axis=1).astype(np.int32)))
-    known, unseen = (tuple(device for device in ms if device.startswith(gpus)) for gpus in (("2080ti", "titan_xp"), ("titan_rtx", "v100")))
-    return Bench(space, genomes, ms, np.asarray(space.costs(genomes).macs), known, unseen, one_hot, one_hot)
+    genomes = np.asarray(
+        space.canonical(
+            np.stack([_ofa_gene(gene, columns) for gene in space.genes], axis=1).astype(np.int32)
+        )
+    )
+    known, unseen = (
+        tuple(device for device in ms if device.startswith(gpus))
+        for gpus in (("2080ti", "titan_xp"), ("titan_rtx", "v100"))
+    )
+    return Bench(
+        space, genomes, ms, np.asarray(space.costs(genomes).macs), known, unseen, one_hot, one_hot
+    )
 
 
 def _ofa_gene(gene: Gene, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """The choice indices of one gene; stages mb2 to mb6 are the elastic ones, of four blocks at most."""
+    """The choice indices of one gene.
+
+    Stages mb2 to mb6 are the elastic ones, of four blocks at most.
+    """
     if len(gene.choices) == 1:
         return np.zeros(len(columns["r"]), int)
     if gene.name == "resolution":
@@ -146,7 +192,10 @@ def known_predictors(bench: Bench) -> list[Callable]:
     """A predictor of each known device, fitted to 900 networks."""
     rows = np.random.default_rng(0).choice(len(bench.genomes), ROWS, replace=False)
     predictor = Ensemble(MLP(bench.features, steps=2000), folds=3, deals=1)
-    return [predictor.fit(jax.random.key(0), bench.space, bench.genomes[rows], bench.ms[device][rows]) for device in bench.known]
+    return [
+        predictor.fit(jax.random.key(0), bench.space, bench.genomes[rows], bench.ms[device][rows])
+        for device in bench.known
+    ]
 
 
 def known_tables(bench: Bench) -> list[Callable]:
@@ -172,13 +221,22 @@ def mean_spearman(bench: Bench, method, device: str, draws: int = DRAWS) -> floa
         rows = np.random.default_rng(draw).choice(len(bench.genomes), SHOTS, replace=False)
         ms = bench.ms[device]
         others = np.setdiff1d(np.arange(len(bench.genomes)), rows)
-        model = method.fit(jax.random.key(draw), bench.space, bench.genomes[rows], ms[rows], np.ones((1, SHOTS), bool))
+        model = method.fit(
+            jax.random.key(draw),
+            bench.space,
+            bench.genomes[rows],
+            ms[rows],
+            np.ones((1, SHOTS), bool),
+        )
         found.append(spearman(ms[others], np.asarray(_predicted(model, bench.genomes)[0])[others]))
     return float(np.mean(found))
 
 
 def ridge_spearman(bench: Bench, device: str) -> float:
-    """`mean_spearman` of ridge regression of log latency on the features, standardised over all networks."""
+    """`mean_spearman` of ridge regression of log latency on the features.
+
+    Standardised over all networks.
+    """
     features = np.asarray(bench.own(bench.space, bench.genomes), np.float64)
     spread = features.std(axis=0)
     features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
@@ -193,44 +251,78 @@ def ridge_spearman(bench: Bench, device: str) -> float:
 
 
 def zero_shot(known: list[Callable], genomes: np.ndarray) -> np.ndarray:
-    """The mean of the known devices' log latencies, in standard deviations: a ranking without any measurement."""
+    """The mean of the known devices' log latencies, in standard deviations.
+
+    A ranking without any measurement.
+    """
     logs = [np.log(np.asarray(device(genomes), np.float64)) for device in known]
     return np.mean([(one - one.mean()) / one.std() for one in logs], axis=0)
 
 
 def compare(name: str, bench: Bench) -> tuple[float, int]:
-    """Prints a line per unseen device and the means; the mean of `Transfer`, and on how many devices measuring did harm."""
+    """Prints a line per unseen device and the means.
+
+    The mean of `Transfer`, and on how many devices measuring did harm.
+    """
     begin = perf_counter()
     basis = partial(learn, jax.random.key(1), bench.space, features=bench.own)
     known = known_predictors(bench)
     methods = {"transfer": Transfer(basis(known)), "scratch": MLP(bench.features, steps=2000)}
     if name == "nb201":
         methods["transfer from tables"] = Transfer(basis(known_tables(bench)))
-    scores = {device: {kind: mean_spearman(bench, method, device) for kind, method in methods.items()} for device in bench.unseen}
+    scores = {
+        device: {kind: mean_spearman(bench, method, device) for kind, method in methods.items()}
+        for device in bench.unseen
+    }
     unmeasured = zero_shot(known, bench.genomes)
     for device, score in scores.items():
         score["zero-shot"] = spearman(bench.ms[device], unmeasured)
         score["ridge"] = ridge_spearman(bench, device)
         score["MACs"] = spearman(bench.ms[device], bench.macs)
-    means = {kind: float(np.mean([score[kind] for score in scores.values()])) for kind in scores[bench.unseen[0]]}
+    means = {
+        kind: float(np.mean([score[kind] for score in scores.values()]))
+        for kind in scores[bench.unseen[0]]
+    }
     for device, score in {**scores, "mean": means}.items():
-        print(f"{name:6} {device:14} " + "  ".join(f"{kind} {value:.4f}" for kind, value in score.items()), flush=True)
+        print(
+            f"{name:6} {device:14} "
+            + "  ".join(f"{kind} {value:.4f}" for kind, value in score.items()),
+            flush=True,
+        )
     harmed = sum(score["transfer"] < score["zero-shot"] for score in scores.values())
-    print(f"{name:6} worse than without measurements on {harmed} of {len(scores)} devices; {perf_counter() - begin:.0f} s", flush=True)
+    print(
+        (
+            f"{name:6} worse than without measurements on {harmed} of {len(scores)} devices; "
+            f"{perf_counter() - begin:.0f} s"
+        ),
+        flush=True,
+    )
     return means["transfer"], harmed
 
 
 def choose(bench: Bench) -> None:
-    """Prints settings of `Transfer` by their means on the validation devices, from predictors and from tables; the best last.
+    """Prints settings of `Transfer` by their means on the validation devices.
+
+    From predictors and from tables; the best last.
 
     Single hypotheses over a grid, and the average over all of the defaults.
     """
-    bases = [learn(jax.random.key(1), bench.space, known(bench), bench.own) for known in (known_predictors, known_tables)]
+    bases = [
+        learn(jax.random.key(1), bench.space, known(bench), bench.own)
+        for known in (known_predictors, known_tables)
+    ]
     found = []
     for values in [None, *itertools.product(*GRID.values())]:
-        settings = {} if values is None else {name: (value,) for name, value in zip(GRID, values, strict=True)}
+        settings = (
+            {}
+            if values is None
+            else {name: (value,) for name, value in zip(GRID, values, strict=True)}
+        )
         methods = [replace(Transfer(basis), **settings) for basis in bases]
-        scores = [np.mean([mean_spearman(bench, method, device, 5) for device in VALIDATION]) for method in methods]
+        scores = [
+            np.mean([mean_spearman(bench, method, device, 5) for device in VALIDATION])
+            for method in methods
+        ]
         found.append((np.mean(scores), scores, settings))
     for _, (predictors, tables), settings in sorted(found, key=lambda one: one[0]):
         print(f"predictors {predictors:.4f}  tables {tables:.4f}  {settings or 'averaged'}")

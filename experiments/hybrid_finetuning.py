@@ -1,10 +1,12 @@
 """Question: how much time does hybrid fine-tuning save, and what does it cost in accuracy?
 
-Random candidates inherit the weights of a supernet that was trained on other images, and are trained on a share of the run's own:
-`full`, the whole network for all epochs; `hybrid`, the whole network for one epoch, then the classifier alone on features that are
-computed once. Every figure is of the same candidates, images and cores; time includes the features and the evaluation.
+Random candidates inherit the weights of a supernet that was trained on other images, and are
+trained on a share of the run's own: `full`, the whole network for all epochs; `hybrid`, the whole
+network for one epoch, then the classifier alone on features that are computed once. Every figure is
+of the same candidates, images and cores; time includes the features and the evaluation.
 
-Command: python experiments/hybrid_finetuning.py RUN   (a run of experiments/cifar10.py after `jaxnas train`)
+Command: python experiments/hybrid_finetuning.py RUN   (a run of experiments/cifar10.py after
+         `jaxnas train`)
 """
 
 import sys
@@ -47,8 +49,13 @@ class Settings:
     """Epochs, of which one of the whole network."""
 
 
-def trainer(job: Job, settings: HybridConfig, count: int) -> Callable[[np.ndarray, int], tuple[float, np.ndarray]]:
-    """So many genomes of the largest resolution and a seed to seconds, and accuracies after this training: one program, compiled here."""
+def trainer(
+    job: Job, settings: HybridConfig, count: int
+) -> Callable[[np.ndarray, int], tuple[float, np.ndarray]]:
+    """So many genomes of the largest resolution and a seed to seconds.
+
+    And accuracies after this training: one program, compiled here.
+    """
     mesh = all_devices()
     augmentation = job.augmentation
     examples = job.examples(search_split(job), job.space.resolutions[-1])
@@ -57,11 +64,15 @@ def trainer(job: Job, settings: HybridConfig, count: int) -> Callable[[np.ndarra
     @jax.jit
     def program(params, genomes, images, examples, key):
         live = jnp.ones(len(genomes), bool)
-        return tuned_accuracies(job.net, params, genomes, live, images, examples, settings, augmentation, key, mesh=mesh)
+        return tuned_accuracies(
+            job.net, params, genomes, live, images, examples, settings, augmentation, key, mesh=mesh
+        )
 
     def run(genomes: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
         start = perf_counter()
-        accuracies = np.asarray(program(params, jnp.asarray(genomes), images, examples, jax.random.key(seed)))
+        accuracies = np.asarray(
+            program(params, jnp.asarray(genomes), images, examples, jax.random.key(seed))
+        )
         return perf_counter() - start, accuracies
 
     run(np.zeros((count, len(job.space.genes)), np.int32), 0)
@@ -76,9 +87,15 @@ def candidates(job: Job, seed: int, count: int) -> np.ndarray:
 
 
 def measure(job: Job, settings: Settings) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
-    """{(schedule, epochs): seconds per candidate of each seed, accuracies (seeds, candidates)}; compilation is not counted."""
+    """{(schedule, epochs): seconds per candidate of each seed, accuracies (seeds, candidates)}.
+
+    Compilation is not counted.
+    """
     plans = {("full", epochs): HybridConfig(epochs, 0, settings.share) for epochs in settings.full}
-    plans |= {("hybrid", epochs): HybridConfig(1, epochs - 1, settings.share) for epochs in settings.hybrid}
+    plans |= {
+        ("hybrid", epochs): HybridConfig(1, epochs - 1, settings.share)
+        for epochs in settings.hybrid
+    }
     found = {}
     with progress("schedules", len(plans) * (settings.seeds + 1)) as advance:
         for plan, hybrid in plans.items():
@@ -90,7 +107,11 @@ def measure(job: Job, settings: Settings) -> dict[tuple[str, int], tuple[np.ndar
                 taken, found_by = run(candidates(job, seed, settings.candidates), seed)
                 accuracies.append(found_by)
                 seconds.append(taken / settings.candidates)
-                advance(latest=f"{plan[0]} {plan[1]}: {np.mean(accuracies[-1]):.1%} in {seconds[-1]:.3g} s")
+                advance(
+                    latest=(
+                        f"{plan[0]} {plan[1]}: {np.mean(accuracies[-1]):.1%} in {seconds[-1]:.3g} s"
+                    )
+                )
             found[plan] = np.array(seconds), np.array(accuracies)
     return found
 
@@ -101,22 +122,39 @@ def claims(found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]) -> list[
     (hybrid_s, hybrid) = found["hybrid", EPOCHS]
     ratio = float(np.median(full_s / hybrid_s))
     difference = 100 * (hybrid.mean(1) - full.mean(1))
-    curve = np.array([[np.median(seconds), accuracies.mean()] for (name, _), (seconds, accuracies) in found.items() if name == "full"])
+    curve = np.array(
+        [
+            [np.median(seconds), accuracies.mean()]
+            for (name, _), (seconds, accuracies) in found.items()
+            if name == "full"
+        ]
+    )
     curve = curve[np.argsort(curve[:, 0])]
     beside = np.interp(np.median(hybrid_s), *curve.T)
     gain = 100 * (hybrid.mean() - beside)
     return [
-        Claim(f"time of {EPOCHS} epochs, full over hybrid", "4", f"{ratio:.2f}", holds(ratio >= SPEED_UP)),
+        Claim(
+            f"time of {EPOCHS} epochs, full over hybrid",
+            "4",
+            f"{ratio:.2f}",
+            holds(ratio >= SPEED_UP),
+        ),
         Claim(
             f"accuracy after {EPOCHS} epochs, hybrid less full",
             "equal",
-            f"{difference.mean():+.2f} points (seeds: {difference.min():+.2f} to {difference.max():+.2f})",
+            (
+                f"{difference.mean():+.2f} points (seeds: {difference.min():+.2f} to "
+                f"{difference.max():+.2f})"
+            ),
             holds(float(difference.mean()) >= -0.5),
         ),
         Claim(
             "accuracy at the same wall time, hybrid less full",
             "not given",
-            f"{gain:+.2f} points ({hybrid.mean():.1%} and {beside:.1%} at {np.median(hybrid_s):.3g} s)",
+            (
+                f"{gain:+.2f} points ({hybrid.mean():.1%} and {beside:.1%} at "
+                f"{np.median(hybrid_s):.3g} s)"
+            ),
             "wins" if gain > 0 else "loses",
         ),
     ]
@@ -129,14 +167,22 @@ def main() -> int:
     with RunDirectory(settings.run) as run:
         job = open_job(run, load_config(settings.run))
         found = measure(job, settings)
-        print("| schedule | epochs | seconds per candidate | accuracy, mean | of the seeds |\n|---|---|---|---|---|")
+        print(
+            "| schedule | epochs | seconds per candidate | accuracy, mean | of the seeds |\n"
+            "|---|---|---|---|---|"
+        )
         for (name, epochs), (seconds, accuracies) in found.items():
             means = accuracies.mean(1)
-            print(f"| {name} | {epochs} | {np.median(seconds):.3g} | {means.mean():.2%} | {means.min():.2%} to {means.max():.2%} |")
+            print(
+                f"| {name} | {epochs} | {np.median(seconds):.3g} | {means.mean():.2%} | "
+                f"{means.min():.2%} to {means.max():.2%} |"
+            )
         told = claims(found)
         setup = (
-            f"{settings.seeds} seeds of {settings.candidates} candidates of {job.space.name}, weights of {job.config.weights}, "
-            f"{job.data.name}, {round(settings.share * len(job.data.train)):,} training images, {len(search_split(job)):,} to evaluate"
+            f"{settings.seeds} seeds of {settings.candidates} candidates of {job.space.name}, "
+            f"weights of {job.config.weights}, {job.data.name}, "
+            f"{round(settings.share * len(job.data.train)):,} training images, "
+            f"{len(search_split(job)):,} to evaluate"
         )
         return publish(run, "hybrid_finetuning", told, setup)
 

@@ -1,7 +1,9 @@
-"""Question: is the int8 accuracy that the search simulates that of the int8 files which ONNX Runtime runs?
+"""Question: is the int8 accuracy that the search simulates that of the int8 files which ONNX
+Runtime runs?
 
-Random subnets of a run's trained supernet, with the weights that they inherit: one compiled program evaluates all of them as int8
-networks, and each is exported, quantised and run by ONNX Runtime, calibrated on the same images.
+Random subnets of a run's trained supernet, with the weights that they inherit: one compiled program
+evaluates all of them as int8 networks, and each is exported, quantised and run by ONNX Runtime,
+calibrated on the same images.
 
 Command: python experiments/int8_accuracy.py RUN   (after `jaxnas train`)
 """
@@ -30,13 +32,22 @@ IMAGES = 2000
 def examples(job: Job, size: int) -> Examples:
     """Of the test split, with as many calibration images as an export takes."""
     every = job.examples(job.data.test, size)
-    return Examples(every.images[:IMAGES], every.labels[:IMAGES], every.calibration[: ExportConfig().calibration_images])
+    return Examples(
+        every.images[:IMAGES],
+        every.labels[:IMAGES],
+        every.calibration[: ExportConfig().calibration_images],
+    )
 
 
 def simulated(job: Job, genomes: np.ndarray, int8: bool) -> np.ndarray:
     """Accuracy of each genome by the compiled evaluation."""
-    evidence = [Evidence(job.params(), None, jnp.int32(i), examples(job, size)) for i, size in enumerate(job.space.resolutions)]
-    return 1 - fitness(job.space, (classification_error(job.net, int8=int8),), evidence)(genomes)[:, 0]
+    evidence = [
+        Evidence(job.params(), None, jnp.int32(i), examples(job, size))
+        for i, size in enumerate(job.space.resolutions)
+    ]
+    return (
+        1 - fitness(job.space, (classification_error(job.net, int8=int8),), evidence)(genomes)[:, 0]
+    )
 
 
 def deployed(job: Job, genome: np.ndarray) -> tuple[float, float]:
@@ -44,7 +55,10 @@ def deployed(job: Job, genome: np.ndarray) -> tuple[float, float]:
     size = job.resolution(genome)
     images, labels, calibration = examples(job, size)
     model = emit(job.inherited(jax.device_get(job.params()), genome), size, size, job.data.channels)
-    accuracies = [(onnx_logits(one, images).argmax(-1) == np.asarray(labels)).mean() for one in (model, quantise(model, calibration))]
+    accuracies = [
+        (onnx_logits(one, images).argmax(-1) == np.asarray(labels)).mean()
+        for one in (model, quantise(model, calibration))
+    ]
     return float(accuracies[0]), float(accuracies[1])
 
 
@@ -60,13 +74,16 @@ def main(path: str) -> int:
             float32, twin = deployed(job, genome)
             differences.append(100 * (int8[i] - twin))
             print(
-                f"{i:2}: float32 {exact[i]:.2%}, ONNX Runtime {float32:.2%}; int8 simulated {int8[i]:.2%}, ONNX Runtime {twin:.2%}, "
-                f"difference {differences[-1]:+.2f} points"
+                f"{i:2}: float32 {exact[i]:.2%}, ONNX Runtime {float32:.2%}; int8 simulated "
+                f"{int8[i]:.2%}, ONNX Runtime {twin:.2%}, difference {differences[-1]:+.2f} points"
             )
             advance(1)
     largest = float(np.abs(differences).max())
     verdict = "met" if largest <= 1 else "MISSED"
-    print(f"largest difference {largest:.2f} points of {IMAGES} images, mean {np.mean(differences):+.2f}; bar 1: {verdict}")
+    print(
+        f"largest difference {largest:.2f} points of {IMAGES} images, mean "
+        f"{np.mean(differences):+.2f}; bar 1: {verdict}"
+    )
     return int(largest > 1)
 
 

@@ -1,7 +1,8 @@
 """Question: how much of a predictor's error is the device's own noise?
 
-The test networks of a run are measured once more, by the same device with the same settings, in rounds too, and nothing is taken from
-the store: the figures between the two passes are the best that any predictor could reach.
+The test networks of a run are measured once more, by the same device with the same settings, in
+rounds too, and nothing is taken from the store: the figures between the two passes are the best
+that any predictor could reach.
 
 Command: python experiments/latency_noise.py RUN ...   (after `jaxnas predict`)
 """
@@ -30,32 +31,48 @@ def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
     device = make_device(settings)
     genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
-    models = [ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome)) for genome in genomes]
+    models = [
+        ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome))
+        for genome in genomes
+    ]
     latency_ms: list[list[float]] = [[] for _ in models]
     for turn in range(settings.rounds + settings.more_rounds):
-        todo = [i for i, each in enumerate(latency_ms) if unsettled(settings, turn, each) and len(each) == turn]
+        todo = [
+            i
+            for i, each in enumerate(latency_ms)
+            if unsettled(settings, turn, each) and len(each) == turn
+        ]
         with progress(f"second pass, round {turn + 1}", len(todo)) as advance:
             for i in todo:
                 latency_ms[i].append(device.measure(replace(models[i], turn=turn)).latency_ms)
                 advance(latency_ms=latency_ms[i][-1])
-    return np.array([float(row["measured_ms"]) for row in rows]), np.array([each[confirmed(each)] for each in latency_ms])
+    return np.array([float(row["measured_ms"]) for row in rows]), np.array(
+        [each[confirmed(each)] for each in latency_ms]
+    )
 
 
 def line(name: str, figures: dict[str, float]) -> str:
     """One comparison, readable."""
     return (
-        f"{name}: {figures['count']:.0f} networks, Pearson {figures['pearson']:.3f}, Spearman {figures['spearman']:.3f}, "
-        f"Kendall {figures['kendall']:.3f}, {figures['within_10_percent']:.1%} within 10 %"
+        f"{name}: {figures['count']:.0f} networks, Pearson {figures['pearson']:.3f}, Spearman "
+        f"{figures['spearman']:.3f}, Kendall {figures['kendall']:.3f}, "
+        f"{figures['within_10_percent']:.1%} within 10 %"
     )
 
 
 def main(*paths: str) -> None:
-    """Prints, of every run, the predictor on its test networks, the second pass on them, and the noise floor."""
+    """Prints, of every run, the predictor on its test networks.
+
+    Also the second pass on them, and the noise floor.
+    """
     for path in paths:
         first, second = again(path)
         print(line(f"{path}, predictor", RunDirectory(path).read_json("predictor.json")["test"]))
         print(line(f"{path}, second pass", summary(first, second)))
-        print(f"{path}, noise floor: the same network twice differs by {np.median(np.abs(second / first - 1)):.1%} (median)")
+        print(
+            f"{path}, noise floor: the same network twice differs by "
+            f"{np.median(np.abs(second / first - 1)):.1%} (median)"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""Question: does a search that asks the device where its predictor is in doubt need fewer measurements than one that samples first?
+"""Question: does a search that asks the device where its predictor is in doubt need fewer
+measurements than one that samples first?
 
-NAS-Bench-201, whose true latencies are known: error (CIFAR-10, test, %) against latency on two devices, 10 seeds. With doubt: 45
-uniform look-ups, then the doubtful candidates of each search, 15 at a time, 150 look-ups at most. Against it: the same predictor
-(25 perceptrons, `Ensemble`) fitted to 1,000 uniform look-ups, and the same search (NSGA-II, 40 generations of 50 under the
-predicted latency). Both answer with the front of their candidates, as measured where measured; what counts is the hypervolume of its
-cells, and of the cells measured on the way, at their true latency, scaled by the table's range and measured from its worst corner.
+NAS-Bench-201, whose true latencies are known: error (CIFAR-10, test, %) against latency on two
+devices, 10 seeds. With doubt: 45 uniform look-ups, then the doubtful candidates of each search, 15
+at a time, 150 look-ups at most. Against it: the same predictor (25 perceptrons, `Ensemble`) fitted
+to 1,000 uniform look-ups, and the same search (NSGA-II, 40 generations of 50 under the predicted
+latency). Both answer with the front of their candidates, as measured where measured; what counts is
+the hypervolume of its cells, and of the cells measured on the way, at their true latency, scaled by
+the table's range and measured from its worst corner.
 
-Command: python experiments/nb201_doubt.py   (hypervolumes, and the coverage of the predictor's intervals)
+Command: python experiments/nb201_doubt.py   (hypervolumes, and the coverage of the
+         predictor's intervals)
 
 Reads the tables from the file that NB201_TABLES names.
 """
@@ -73,14 +77,21 @@ def fitness(genomes: Genomes, known) -> Fitness:
 
 
 def answer(board: Board, key, start: int, budget: int) -> Found:
-    """A search with doubt from uniform look-ups; with no budget beyond them it is the ordinary search."""
+    """A search with doubt from uniform look-ups.
+
+    With no budget beyond them it is the ordinary search.
+    """
     start_key, doubt_key = jax.random.split(key)
     first = uniform_sample(start_key, SPACE, start, EVERY[:0])
 
     def search(key, model):
-        return search_many(ALGORITHM, SPACE, key[None], fitness, GENERATIONS, (model, board.accuracy)).genomes[0]
+        return search_many(
+            ALGORITHM, SPACE, key[None], fitness, GENERATIONS, (model, board.accuracy)
+        ).genomes[0]
 
-    return search_with_doubt(doubt_key, SPACE, PREDICTOR, first, search, board.error, board.measure, budget, BATCH)
+    return search_with_doubt(
+        doubt_key, SPACE, PREDICTOR, first, search, board.error, board.measure, budget, BATCH
+    )
 
 
 def score(board: Board, found: Found) -> float:
@@ -89,8 +100,11 @@ def score(board: Board, found: Found) -> float:
     low = everything.min(axis=0)
     high = everything.max(axis=0)
     shown = found.genomes[found.front() | found.measured]
-    points = np.ones((BUDGET + UNIFORM + GENERATIONS * ALGORITHM.population, 2), np.float32)  # of one size, one program
-    points[: len(shown)] = (np.stack([board.error(shown), board.measure(shown)], axis=1) - low) / (high - low)
+    # Of one size, one program.
+    points = np.ones((BUDGET + UNIFORM + GENERATIONS * ALGORITHM.population, 2), np.float32)
+    points[: len(shown)] = (np.stack([board.error(shown), board.measure(shown)], axis=1) - low) / (
+        high - low
+    )
     return float(COVERED(jnp.asarray(points)))
 
 
@@ -102,7 +116,13 @@ def covered(board: Board, n: int, fresh: int = 1000) -> np.ndarray:
         genomes = uniform_sample(draw_key, SPACE, n + fresh, EVERY[:0])
         model = PREDICTOR.fit(fit_key, SPACE, genomes[:n], board.measure(genomes[:n]))
         prediction = model.predict(genomes[n:])
-        shares.append(coverage(board.measure(genomes[n:]), np.asarray(prediction.low_ms), np.asarray(prediction.high_ms)))
+        shares.append(
+            coverage(
+                board.measure(genomes[n:]),
+                np.asarray(prediction.low_ms),
+                np.asarray(prediction.high_ms),
+            )
+        )
     return np.array(shares)
 
 
@@ -118,21 +138,24 @@ def main(path: str = TABLES) -> int:
         for key in jax.random.split(jax.random.key(0), SEEDS):
             doubt_key, uniform_key = jax.random.split(key)
             found = answer(board, doubt_key, START, BUDGET)
-            ratios.append(score(board, found) / score(board, answer(board, uniform_key, UNIFORM, UNIFORM)))
+            ratios.append(
+                score(board, found) / score(board, answer(board, uniform_key, UNIFORM, UNIFORM))
+            )
             looked.append(int(found.measured.sum()))
         low = min(ratios)
         mean = float(np.mean(ratios))
         missed += mean < BAR
         print(
-            f"{device:8} hypervolume, ratio to 1,000 uniform look-ups: mean {mean:.4f}, least {low:.4f} of {SEEDS} seeds, "
-            f"{min(looked)}-{max(looked)} look-ups: {'met' if mean >= BAR else 'MISSED'}; {perf_counter() - begin:.0f} s"
+            f"{device:8} hypervolume, ratio to 1,000 uniform look-ups: mean {mean:.4f}, least "
+            f"{low:.4f} of {SEEDS} seeds, {min(looked)}-{max(looked)} look-ups: "
+            f"{'met' if mean >= BAR else 'MISSED'}; {perf_counter() - begin:.0f} s"
         )
         shares = covered(board, BUDGET)
         inside = COVERAGE[0] <= shares.mean() <= COVERAGE[1]
         missed += not inside
         print(
-            f"{device:8} 90 % intervals from {BUDGET} look-ups cover {shares.mean():.1%} ({shares.min():.1%}-{shares.max():.1%}): "
-            f"{'met' if inside else 'MISSED'}"
+            f"{device:8} 90 % intervals from {BUDGET} look-ups cover {shares.mean():.1%} "
+            f"({shares.min():.1%}-{shares.max():.1%}): {'met' if inside else 'MISSED'}"
         )
     return int(missed)
 

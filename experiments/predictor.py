@@ -1,7 +1,9 @@
-"""Question: how well do 31-32-16-1 perceptrons know this machine's latency over the `cifar` space, from at most 400 measured networks?
+"""Question: how well do 31-32-16-1 perceptrons know this machine's latency over the `cifar` space,
+from at most 400 measured networks?
 
-The supernet is not trained (no epochs): latency depends on sizes, not on weights. 260 networks that cover the space train
-them, 70 drawn uniformly stop its training, 70 more are only ever reported: `test` in predictor.json.
+The supernet is not trained (no epochs): latency depends on sizes, not on weights. 260 networks that
+cover the space train them, 70 drawn uniformly stop its training, 70 more are only ever reported:
+`test` in predictor.json.
 
 Commands: jaxnas data experiments/predictor.py --data-dir ~/tensorflow_datasets
           jaxnas train runs/predictor

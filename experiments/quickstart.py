@@ -1,4 +1,5 @@
-"""Question: does a hardware-aware search find better networks than chance, on this machine, in minutes?
+"""Question: does a hardware-aware search find better networks than chance, on this machine, in
+minutes?
 
 Command: jaxnas run experiments/quickstart.py
 Time: 10 minutes on two shared cores, installation and compilation included.

@@ -1,8 +1,10 @@
-"""Question: which networks does the search find on Raptor's backbone, for a chip whose memory is small?
+"""Question: which networks does the search find on Raptor's backbone, for a chip whose memory is
+small?
 
-The one-shot space on the backbone of progressive scaling (Castagnetti et al.), with strides for 32 pixels, on `raptor_small`: the
-simulated TinyRAPTOR with its memory scaled so that at 32 pixels those blocks spill that spill at 160. experiments/raptor_table3.py
-compares what it finds with MobileNetV2. `--data.source npz:FILE` for other images, 64 pixels too.
+The one-shot space on the backbone of progressive scaling (Castagnetti et al.), with strides for 32
+pixels, on `raptor_small`: the simulated TinyRAPTOR with its memory scaled so that at 32 pixels
+those blocks spill that spill at 160. experiments/raptor_table3.py compares what it finds with
+MobileNetV2. `--data.source npz:FILE` for other images, 64 pixels too.
 
 Command: jaxnas run experiments/raptor_search.py --data-dir ~/tensorflow_datasets
 """

@@ -1,8 +1,9 @@
 """Question: how far is the model of TinyRAPTOR from the published figures?
 
-Table 1 of Castagnetti et al. ("Neural architecture search under hardware constraints for a memory-constrained embedded accelerator"):
-MobileNetV2 scaled uniformly, operations and efficiency mu; of table 3 the latencies of the two MobileNetV2 and the energy of all rows.
-The model was fitted to these figures (the energy apart): this is how well it fits, not how well it foretells.
+Table 1 of Castagnetti et al. ("Neural architecture search under hardware constraints for a
+memory-constrained embedded accelerator"): MobileNetV2 scaled uniformly, operations and efficiency
+mu; of table 3 the latencies of the two MobileNetV2 and the energy of all rows. The model was fitted
+to these figures (the energy apart): this is how well it fits, not how well it foretells.
 
 Command: python experiments/raptor_table1.py
 """
@@ -37,19 +38,28 @@ def on_raptor(pixels: int, width: float) -> Grid:
 
 
 def errors() -> dict[str, np.ndarray]:
-    """Relative errors: of operations and mu over the nine cells, of two latencies, of four energies."""
+    """Relative errors: of operations and mu over the nine cells.
+
+    And of two latencies, of four energies.
+    """
     cells = [(on_raptor(*cell), *figures) for cell, figures in TABLE_1.items()]
     return {
-        "operations": np.array([grid.operations[0] / operations - 1 for grid, operations, _ in cells]),
+        "operations": np.array(
+            [grid.operations[0] / operations - 1 for grid, operations, _ in cells]
+        ),
         "mu": np.array([grid.mu[0] / mu - 1 for grid, _, mu in cells]),
-        "latency": np.array([on_raptor(*cell).latency_ms[0] / ms - 1 for cell, ms in LATENCY_MS.items()]),
+        "latency": np.array(
+            [on_raptor(*cell).latency_ms[0] / ms - 1 for cell, ms in LATENCY_MS.items()]
+        ),
         "energy": np.array([RAPTOR.power_mw * ms / energy - 1 for ms, energy in ENERGY_UJ.items()]),
     }
 
 
 def bars(found: dict[str, np.ndarray]) -> dict[str, bool]:
     """Whether each bar is met."""
-    operations, mu, latency, energy = (np.abs(found[name]) for name in ("operations", "mu", "latency", "energy"))
+    operations, mu, latency, energy = (
+        np.abs(found[name]) for name in ("operations", "mu", "latency", "energy")
+    )
     return {
         "operations within 1 % in six of nine cells": (operations <= 0.01).sum() >= 6,
         "within 1.5 % in seven": (operations <= 0.015).sum() >= 7,
@@ -63,10 +73,21 @@ def bars(found: dict[str, np.ndarray]) -> dict[str, bool]:
 def main() -> int:
     """Prints the table and the bars; 1 if one is missed."""
     found = errors()
-    print("| pixels | width | operations, M | published | mu | published |\n|---|---|---|---|---|---|")
-    for (cell, (operations, mu)), of_operations, of_mu in zip(TABLE_1.items(), found["operations"], found["mu"], strict=True):
-        print(f"| {cell[0]} | {cell[1]} | {operations * (1 + of_operations):.1f} | {operations} | {mu * (1 + of_mu):.3f} | {mu} |")
-    print(f"\nmu: mean absolute error {np.abs(found['mu']).mean():.1%}, worst {np.abs(found['mu']).max():.1%}")
+    print(
+        "| pixels | width | operations, M | published | mu | published |\n|---|---|---|---|---|---|"
+    )
+    for (cell, (operations, mu)), of_operations, of_mu in zip(
+        TABLE_1.items(), found["operations"], found["mu"], strict=True
+    ):
+        print(
+            f"| {cell[0]} | {cell[1]} | {operations * (1 + of_operations):.1f} | {operations} | "
+            f"{mu * (1 + of_mu):.3f} | {mu} |"
+        )
+    print(
+        "\n"
+        f"mu: mean absolute error {np.abs(found['mu']).mean():.1%}, worst "
+        f"{np.abs(found['mu']).max():.1%}"
+    )
     print(f"latencies: {', '.join(f'{error:+.1%}' for error in found['latency'])}")
     print(f"energies: {', '.join(f'{error:+.2%}' for error in found['energy'])}\n")
     met = bars(found)

@@ -1,12 +1,15 @@
-"""Question: under one latency limit, is a searched network better than MobileNetV2 scaled uniformly, on a memory-bound chip?
+"""Question: under one latency limit, is a searched network better than MobileNetV2 scaled
+uniformly, on a memory-bound chip?
 
-The shape of table 3 and figure 2 of Castagnetti et al. on our images: MobileNetV2 at widths 0.35 and 0.5 and three resolutions; for the
-latency of each of the wider ones, the network with the most multiply-adds within it, by the paper's evolution (500 generations, half of
-the children mutated, half crossed), and, where the run has searched, the one that its supernet has for the most accurate. All are
-trained from scratch by one recipe, the run's `finetune`, several seeds each, and tested on the test images; the figure goes into the run's
-table3.svg. Stopped, it goes on.
+The shape of table 3 and figure 2 of Castagnetti et al. on our images: MobileNetV2 at widths 0.35
+and 0.5 and three resolutions; for the latency of each of the wider ones, the network with the most
+multiply-adds within it, by the paper's evolution (500 generations, half of the children mutated,
+half crossed), and, where the run has searched, the one that its supernet has for the most accurate.
+All are trained from scratch by one recipe, the run's `finetune`, several seeds each, and tested on
+the test images; the figure goes into the run's table3.svg. Stopped, it goes on.
 
-Command: python experiments/raptor_table3.py RUN   (a run of experiments/raptor_search.py after `jaxnas data`, or `jaxnas search`)
+Command: python experiments/raptor_table3.py RUN   (a run of experiments/raptor_search.py after
+         `jaxnas data`, or `jaxnas search`)
 """
 
 import sys
@@ -61,7 +64,9 @@ def figures(chip: MemoryBoundChip, network: Contestant) -> MemoryEstimate:
 
 def scaled(job: Job, resolution: int, width: float) -> Contestant:
     """MobileNetV2, scaled uniformly."""
-    space = mobilenet_v2_cifar(job.data.image_size[0], job.data.channels, job.data.classes, uniform(width))
+    space = mobilenet_v2_cifar(
+        job.data.image_size[0], job.data.channels, job.data.classes, uniform(width)
+    )
     genome = space.encode(space.decode(space.largest) | {"resolution": resolution})
     return _contestant(f"MobileNetV2 {width} at {resolution}", space, genome)
 
@@ -70,15 +75,22 @@ def _contestant(name: str, space: Space, genome: np.ndarray) -> Contestant:
     return Contestant(name, build(space).ops(genome), space.resolutions[int(genome[space.static])])
 
 
-def most_operations(job: Job, chip: MemoryBoundChip, limit_ms: float, generations: int) -> np.ndarray:
-    """Genome with the most multiply-adds within the limit, by the paper's evolution; beyond it the excess ranks."""
+def most_operations(
+    job: Job, chip: MemoryBoundChip, limit_ms: float, generations: int
+) -> np.ndarray:
+    """Genome with the most multiply-adds within the limit, by the paper's evolution.
+
+    Beyond it the excess ranks.
+    """
 
     def fitness(genomes, _):
         found = jax.vmap(lambda genome: chip(job.space.layers(genome)))(genomes)
         within = found.latency_ms <= limit_ms
         return jnp.where(within, -found.operations / 1e6, found.latency_ms / limit_ms)[:, None]
 
-    archives = search_many(Elitist(100), job.space, jax.random.split(job.key("search"), 1), fitness, generations)
+    archives = search_many(
+        Elitist(100), job.space, jax.random.split(job.key("search"), 1), fitness, generations
+    )
     return np.asarray(archives.genomes[0, int(archives.fitness[0, :, 0].argmin())])
 
 
@@ -87,12 +99,17 @@ def most_accurate(job: Job, limit_ms: float) -> np.ndarray:
     archive = read_archive(job, "candidates.npz")
     error = np.where(archive.fitness[:, 1] <= limit_ms, archive.fitness[:, 0], np.inf)
     if not np.isfinite(error).any():
-        raise SystemExit(f"the run's search has found nothing within {limit_ms:.3g} ms: search for longer")
+        raise SystemExit(
+            f"the run's search has found nothing within {limit_ms:.3g} ms: search for longer"
+        )
     return archive.genomes[error.argmin()]
 
 
 def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[Contestant]]:
-    """For each resolution: the scaled ones, and the searched ones within the latency of the widest of them."""
+    """For each resolution: the scaled ones.
+
+    And the searched ones within the latency of the widest of them.
+    """
     groups = []
     for resolution in settings.resolutions or job.space.resolutions:
         group = [scaled(job, resolution, width) for width in settings.widths]
@@ -100,29 +117,55 @@ def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[C
         searched = {"most operations": most_operations(job, chip, limit_ms, settings.generations)}
         if job.run.exists("candidates.npz"):
             searched["supernet"] = most_accurate(job, limit_ms)
-        group += [_contestant(f"{name} within {limit_ms:.3g} ms", job.space, genome) for name, genome in searched.items()]
+        group += [
+            _contestant(f"{name} within {limit_ms:.3g} ms", job.space, genome)
+            for name, genome in searched.items()
+        ]
         groups.append(group)
     return groups
 
 
-def table(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray]) -> str:
+def table(
+    chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray]
+) -> str:
     """All networks, as text."""
     lines = [
-        "| network | pixels | MMACs | latency, ms | energy, uJ | mu | accuracy, mean | of the seeds |",
+        (
+            "| network | pixels | MMACs | latency, ms | energy, uJ | mu | accuracy, mean | of the "
+            "seeds |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
     for network in (network for group in groups for network in group):
         said = figures(chip, network)
         found = accuracies[network.name]
         macs = sum(op.macs for op in network.ops) / 1e6
-        costs = f"{macs:.2f} | {float(said.latency_ms):.2f} | {float(said.energy_uj):.1f} | {float(said.mu):.3f}"
-        lines.append(f"| {network.name} | {network.resolution} | {costs} | {found.mean():.2%} | {found.min():.1%}-{found.max():.1%} |")
+        costs = (
+            f"{macs:.2f} | {float(said.latency_ms):.2f} | {float(said.energy_uj):.1f} | "
+            f"{float(said.mu):.3f}"
+        )
+        lines.append(
+            f"| {network.name} | {network.resolution} | {costs} | {found.mean():.2%} | "
+            f"{found.min():.1%}-{found.max():.1%} |"
+        )
     return "\n".join(lines)
 
 
-def figure(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray], widths: Sequence[float]) -> Figure:
-    """Accuracy against latency: a line for each width of MobileNetV2, and for each way to search, over the resolutions."""
-    labels = [*(f"MobileNetV2 {width}" for width in widths), "most operations within its latency", "most accurate by the supernet"]
+def figure(
+    chip: MemoryBoundChip,
+    groups: list[list[Contestant]],
+    accuracies: dict[str, np.ndarray],
+    widths: Sequence[float],
+) -> Figure:
+    """Accuracy against latency: a line for each width of MobileNetV2, and for each way to search.
+
+    Over the resolutions.
+    """
+    labels = [
+        *(f"MobileNetV2 {width}" for width in widths),
+        "most operations within its latency",
+        "most accurate by the supernet",
+    ]
     series = {}
     for label, networks in zip(labels, zip(*groups, strict=True), strict=False):
         latency_ms = np.array([figures(chip, network).latency_ms for network in networks], float)
@@ -130,8 +173,13 @@ def figure(chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: di
     return plots.contest(series)
 
 
-def claims(groups: list[list[Contestant]], accuracies: dict[str, np.ndarray], widths: int) -> list[Claim]:
-    """The better searched network against the widest MobileNetV2, the last of so many in each group, under its latency."""
+def claims(
+    groups: list[list[Contestant]], accuracies: dict[str, np.ndarray], widths: int
+) -> list[Claim]:
+    """The better searched network against the widest MobileNetV2.
+
+    The last of so many in each group, under its latency.
+    """
     told = []
     for group in groups:
         wide = accuracies[group[widths - 1].name]
@@ -149,12 +197,14 @@ def main() -> int:
         job = open_job(run, load_config(settings.run))
         chip = make_memory_chip(job.config.profile.device)
         groups = networks(job, chip, settings)
-        found = contest(job, [network for group in groups for network in group], settings.seeds, FILE)
+        found = contest(
+            job, [network for group in groups for network in group], settings.seeds, FILE
+        )
         told = claims(groups, found, len(settings.widths))
         recipe = job.config.finetune
         setup = (
-            f"{job.data.name} in place of ImageNet, {recipe.epochs} epochs from scratch, {settings.seeds} seeds, float32; {chip.name}: "
-            f"{chip.error}"
+            f"{job.data.name} in place of ImageNet, {recipe.epochs} epochs from scratch, "
+            f"{settings.seeds} seeds, float32; {chip.name}: {chip.error}"
         )
         print(table(chip, groups, found))
         run.write_text("table3.svg", plots.svg_file(figure(chip, groups, found, settings.widths)))

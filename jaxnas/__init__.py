@@ -1,10 +1,13 @@
-"""Hardware-aware neural architecture search in JAX: the names that most programs need; the rest lies in the folders.
+"""Hardware-aware neural architecture search in JAX: the names that most programs need.
 
-Two things keep to their modules. `jaxnas.search.loop.search` is the search loop: up here its name would hide the folder
-`jaxnas.search`. `jaxnas.pipeline.run_stages` runs the whole job: it loads the plotting and checkpoint libraries, which
-`import jaxnas` spares you.
+The rest lies in the folders.
 
-The names are listed in jaxnas/public.py, and loaded when the first of them is asked for: `jaxnas --help` needs no JAX.
+Two things keep to their modules. `jaxnas.search.loop.search` is the search loop: up here its name
+would hide the folder `jaxnas.search`. `jaxnas.pipeline.run_stages` runs the whole job: it loads the
+plotting and checkpoint libraries, which `import jaxnas` spares you.
+
+The names are listed in jaxnas/public.py, and loaded when the first of them is asked for: `jaxnas
+--help` needs no JAX.
 """
 
 from importlib import import_module

@@ -1,4 +1,7 @@
-"""What the command line may say: `jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`, and the commands about a chip."""
+"""What the command line may say.
+
+`jaxnas COMMAND EXPERIMENT [--out DIR] [overrides]`, and the commands about a chip.
+"""
 
 import argparse
 import math
@@ -14,17 +17,25 @@ COMMANDS = {
     "train": "train the weight-sharing supernet: checkpoints/supernet",
     "profile": "measure the latency of subnets that cover the space: measurements.csv",
     "predict": "fit the latency predictor: predictor.npz, predictions.csv, predictor.json",
-    "search": "search accuracy against latency, random sampling beside: candidates.npz, random.npz, doubt.npz if it asks the device",
+    "search": (
+        "search accuracy against latency, random sampling beside: candidates.npz, random.npz, "
+        "doubt.npz if it asks the device"
+    ),
     "finetune": "choose three networks of the front and train each on its own: chosen.json",
     "export": "write the chosen networks as ONNX, with proof: models/*.onnx, exported.csv",
     "verify": "measure the exported networks again, test them once: verified.csv",
     "report": "draw the report from the run's files: report.html",
 }
-COMPARE = "compare search algorithms over many seeds, on the supernet and predictor of a run: compare/compare.html"
+COMPARE = (
+    "compare search algorithms over many seeds, on the supernet and predictor of a run: "
+    "compare/compare.html"
+)
 
 CHIP_COMMANDS = {
     "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
-    "scale": "all networks of a space of widths on a chip: the front of operations against efficiency",
+    "scale": (
+        "all networks of a space of widths on a chip: the front of operations against efficiency"
+    ),
 }
 
 MANUAL = """\
@@ -66,7 +77,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text[:60]!r}")
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least} to {most}, got {text[:60]!r}"
+            )
         return int(text)
 
     return read
@@ -93,12 +106,17 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments of the command, and the overrides."""
     parser = _Parser(
         prog="jaxnas",
-        description="Hardware-aware neural architecture search: from images and a device to exported, measured networks.",
+        description=(
+            "Hardware-aware neural architecture search: from images and a device to exported, "
+            "measured networks."
+        ),
         epilog=MANUAL,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
     for name, summary in {**COMMANDS, "compare": COMPARE}.items():
         options = " [--algorithms A,B,...] [--seeds N]" if name == "compare" else ""
         command = commands.add_parser(
@@ -111,39 +129,95 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             add_help=len(arguments) < 3,  # with an experiment named, --help lists its settings
             allow_abbrev=False,
         )
-        command.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run")
-        command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME, or the run directory given)")
+        command.add_argument(
+            "experiment", metavar="EXPERIMENT", help="an experiment file, or the directory of a run"
+        )
+        command.add_argument(
+            "--out",
+            metavar="DIR",
+            help="the run directory (default: runs/NAME, or the run directory given)",
+        )
         if name == "compare":
-            command.add_argument("--algorithms", metavar="A,B,...", help="beside random search (default: the experiment's own)")
             command.add_argument(
-                "--seeds", metavar="N", type=_whole(1, 10_000), default=30, help="searches of each algorithm (default: 30)"
+                "--algorithms",
+                metavar="A,B,...",
+                help="beside random search (default: the experiment's own)",
+            )
+            command.add_argument(
+                "--seeds",
+                metavar="N",
+                type=_whole(1, 10_000),
+                default=30,
+                help="searches of each algorithm (default: 30)",
             )
         if name in ("run", "profile"):
-            command.add_argument("--device", metavar="NAME", help="what measures, short for --profile.device NAME")
-            command.add_argument("--until", metavar="3%", help="measure until fresh subnets are predicted this well")
+            command.add_argument(
+                "--device", metavar="NAME", help="what measures, short for --profile.device NAME"
+            )
+            command.add_argument(
+                "--until", metavar="3%", help="measure until fresh subnets are predicted this well"
+            )
     _add_chip_commands(commands)
     summary = "time jaxnas against its peers; needs a checkout"
-    bench = commands.add_parser("bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3)
-    bench.add_argument("experiment", metavar="NAME", help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options")
+    bench = commands.add_parser(
+        "bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3
+    )
+    bench.add_argument(
+        "experiment",
+        metavar="NAME",
+        help="experiments/bench/NAME.py; jaxnas bench NAME --help lists its options",
+    )
     bench.set_defaults(out=None)
     return parser.parse_known_args(arguments)
 
 
 def _add_chip_commands(commands: Any) -> None:
     inspect, scale = (
-        commands.add_parser(name, help=summary, description=f"jaxnas {name}: {summary}.", allow_abbrev=False)
+        commands.add_parser(
+            name, help=summary, description=f"jaxnas {name}: {summary}.", allow_abbrev=False
+        )
         for name, summary in CHIP_COMMANDS.items()
     )
-    inspect.add_argument("experiment", metavar="GENOME", help="smallest, largest, or a choice for every gene: '0 2 1 ...'")
-    inspect.add_argument("--space", metavar="NAME", default="mobilenet_v2:1", help="default: mobilenet_v2:1, MobileNetV2 as published")
     inspect.add_argument(
-        "--image-size", metavar="PX", type=_whole(1, 8192), default=32, help="of the images, for spaces that depend on it (32)"
+        "experiment",
+        metavar="GENOME",
+        help="smallest, largest, or a choice for every gene: '0 2 1 ...'",
     )
-    inspect.add_argument("--classes", metavar="N", type=_whole(1, 100_000), default=1000, help="default: 1000")
-    inspect.add_argument("--resolution", metavar="PX", type=_whole(1, 8192), help="another than the genome's")
-    scale.add_argument("experiment", metavar="SPACE", help="a space of at most 50 million networks: mobilenet_v2")
-    scale.add_argument("--resolution", metavar="PX", type=_whole(1, 8192), default=160, help="default: 160")
-    scale.add_argument("--limit-ms", metavar="MS", type=_milliseconds, help="only networks that are as fast")
+    inspect.add_argument(
+        "--space",
+        metavar="NAME",
+        default="mobilenet_v2:1",
+        help="default: mobilenet_v2:1, MobileNetV2 as published",
+    )
+    inspect.add_argument(
+        "--image-size",
+        metavar="PX",
+        type=_whole(1, 8192),
+        default=32,
+        help="of the images, for spaces that depend on it (32)",
+    )
+    inspect.add_argument(
+        "--classes", metavar="N", type=_whole(1, 100_000), default=1000, help="default: 1000"
+    )
+    inspect.add_argument(
+        "--resolution", metavar="PX", type=_whole(1, 8192), help="another than the genome's"
+    )
+    scale.add_argument(
+        "experiment", metavar="SPACE", help="a space of at most 50 million networks: mobilenet_v2"
+    )
+    scale.add_argument(
+        "--resolution", metavar="PX", type=_whole(1, 8192), default=160, help="default: 160"
+    )
+    scale.add_argument(
+        "--limit-ms", metavar="MS", type=_milliseconds, help="only networks that are as fast"
+    )
     for parser in (inspect, scale):
-        parser.add_argument("--device", metavar="NAME", default="raptor", help="raptor, raptor_small, or a .toml file (default: raptor)")
-        parser.add_argument("--out", metavar="FILE", help="the picture, SVG (default: named after what it shows)")
+        parser.add_argument(
+            "--device",
+            metavar="NAME",
+            default="raptor",
+            help="raptor, raptor_small, or a .toml file (default: raptor)",
+        )
+        parser.add_argument(
+            "--out", metavar="FILE", help="the picture, SVG (default: named after what it shows)"
+        )

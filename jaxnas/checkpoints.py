@@ -1,7 +1,7 @@
 """Save and restore a pytree with orbax: the state of a training loop, bit for bit.
 
-orbax spends about a millisecond a leaf and does not notice flipped bits, so all leaves travel as one byte array, beside
-a table of their names, types and shapes and a checksum.
+orbax spends about a millisecond a leaf and does not notice flipped bits, so all leaves travel as
+one byte array, beside a table of their names, types and shapes and a checksum.
 """
 
 import logging
@@ -21,31 +21,42 @@ from jaxtyping import PyTree, UInt8
 
 from jaxnas.errors import UserError
 
-_UNFINISHED = ".orbax-checkpoint-tmp"  # the suffix orbax gives a folder until it commits it by renaming
+# The suffix orbax gives a folder until it commits it by renaming.
+_UNFINISHED = ".orbax-checkpoint-tmp"
 
 
 def save(path: str | os.PathLike[str], step: int, tree: PyTree, keep: int = 1) -> None:
     """Save `tree` as `path/step`, whole or not at all, then delete all but the `keep` newest.
 
-    Leaves are arrays of any shape and type, or Python numbers; random keys go as `jax.random.key_data`. Steps must
-    grow: a saved step is never overwritten, so that there is a good checkpoint at every moment.
+    Leaves are arrays of any shape and type, or Python numbers; random keys go as
+    `jax.random.key_data`. Steps must grow: a saved step is never overwritten, so that there is a
+    good checkpoint at every moment.
     """
     folder = Path(path).absolute()
     clean(folder)
     steps = _steps(folder)
     if steps and step <= steps[-1]:
-        raise ValueError(f"{path} has a checkpoint of step {steps[-1]} already, so step must be above it, got {step}")
+        raise ValueError(
+            f"{path} has a checkpoint of step {steps[-1]} already, so step must be above it, got "
+            f"{step}"
+        )
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     joined = b"".join(leaf.tobytes() for leaf in leaves) or b"\0"  # orbax refuses empty arrays
     table = {"leaves": _table(tree), "crc32": zlib.crc32(joined)}
-    arguments = ocp.args.Composite(data=ocp.args.StandardSave({"bytes": np.frombuffer(joined, np.uint8)}), table=ocp.args.JsonSave(table))
+    arguments = ocp.args.Composite(
+        data=ocp.args.StandardSave({"bytes": np.frombuffer(joined, np.uint8)}),
+        table=ocp.args.JsonSave(table),
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _silent(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             checkpointer.save(folder / str(step), args=arguments)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
         clean(folder)
-        raise UserError(f"cannot write checkpoint {folder / str(step)}: {_line(error)}; free some space, then run again") from error
+        raise UserError(
+            f"cannot write checkpoint {folder / str(step)}: {_line(error)}; free some space, then "
+            "run again"
+        ) from error
     for old in [*steps, step][:-keep]:
         _delete(folder / str(old))
 
@@ -74,8 +85,8 @@ def latest_step(path: str | os.PathLike[str]) -> int | None:
 def restore(path: str | os.PathLike[str], target_tree: PyTree) -> PyTree:
     """The newest checkpoint in `path`, in the structure of `target_tree`.
 
-    Leaves come back as the target has them: JAX arrays (also for `jax.ShapeDtypeStruct`), NumPy arrays or Python
-    numbers. A checkpoint of other leaves, or a damaged one, is a `UserError`.
+    Leaves come back as the target has them: JAX arrays (also for `jax.ShapeDtypeStruct`), NumPy
+    arrays or Python numbers. A checkpoint of other leaves, or a damaged one, is a `UserError`.
     """
     step = latest_step(path)
     if step is None:
@@ -94,7 +105,11 @@ def restore(path: str | os.PathLike[str], target_tree: PyTree) -> PyTree:
 
 
 def _steps(folder: Path) -> list[int]:
-    return sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdecimal()) if folder.is_dir() else []
+    return (
+        sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdecimal())
+        if folder.is_dir()
+        else []
+    )
 
 
 def _delete(checkpoint: Path) -> None:
@@ -121,7 +136,13 @@ def _table(tree: PyTree) -> list[list[Any]]:
     rows = []
     for path, leaf in jax.tree.leaves_with_path(tree):
         spec = leaf if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) else np.asarray(leaf)
-        rows.append([jax.tree_util.keystr(path, simple=True, separator="/"), spec.dtype.name, list(spec.shape)])
+        rows.append(
+            [
+                jax.tree_util.keystr(path, simple=True, separator="/"),
+                spec.dtype.name,
+                list(spec.shape),
+            ]
+        )
     return rows
 
 
@@ -135,21 +156,29 @@ def _read(folder: Path) -> tuple[UInt8[np.ndarray, "bytes"], list[list[Any]]]:
         if zlib.crc32(data.tobytes()) != table["crc32"]:
             raise ValueError("checksum")
     except Exception as error:  # orbax and tensorstore fail in many ways on damaged files
-        raise UserError(f"corrupt checkpoint {folder}; delete that folder to go on without it") from error
+        raise UserError(
+            f"corrupt checkpoint {folder}; delete that folder to go on without it"
+        ) from error
     return data, table["leaves"]
 
 
 def _check_leaves(folder: Path, expected: list[list[Any]], found: list[list[Any]]) -> None:
     if expected == found:
         return
-    wanted, there = ({name: f"{dtype}{shape}" for name, dtype, shape in rows} for rows in (expected, found))
+    wanted, there = (
+        {name: f"{dtype}{shape}" for name, dtype, shape in rows} for rows in (expected, found)
+    )
     for name in {**wanted, **there}:
         if wanted.get(name) != there.get(name):
             raise UserError(
-                f"{folder} is a checkpoint of another network: {name} should be {wanted.get(name, 'absent')},"
-                f" found {there.get(name, 'absent')}; use another --out, or delete that folder to train again"
+                f"{folder} is a checkpoint of another network: {name} should be "
+                f"{wanted.get(name, 'absent')}, found {there.get(name, 'absent')}; use another "
+                "--out, or delete that folder to train again"
             )
-    raise UserError(f"{folder} has its leaves in another order; use another --out, or delete that folder to train again")
+    raise UserError(
+        f"{folder} has its leaves in another order; use another --out, or delete that folder to "
+        "train again"
+    )
 
 
 def _like(target: Any, leaf: np.ndarray) -> Any:

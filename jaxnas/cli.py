@@ -28,7 +28,10 @@ if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
 
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 
-SETTINGS = "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the run directory."
+SETTINGS = (
+    "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the "
+    "run directory."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,11 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Standard streams that the caller has closed lead to nowhere; a file that takes their place would be written into."""
+    """Standard streams that the caller has closed lead to nowhere.
+
+    A file that takes their place would be written into.
+    """
     while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(lowest)
-    sys.stdout, sys.stderr = (stream or os.fdopen(number, "w") for number, stream in ((1, sys.stdout), (2, sys.stderr)))
+    sys.stdout, sys.stderr = (
+        stream or os.fdopen(number, "w") for number, stream in ((1, sys.stdout), (2, sys.stderr))
+    )
 
 
 def told(program: Callable[[], int]) -> int:
@@ -69,7 +77,13 @@ def told(program: Callable[[], int]) -> int:
         if error.filename is not None or error.errno not in FULL:
             raise
         silence(sys.stdout)  # files have errors of their own
-        print(f"jaxnas: cannot print: {error.strerror}; free some space, then run the same command again", file=sys.stderr)
+        print(
+            (
+                f"jaxnas: cannot print: {error.strerror}; free some space, then run the same "
+                "command again"
+            ),
+            file=sys.stderr,
+        )
         return 2
 
 
@@ -98,7 +112,9 @@ def _main(arguments: list[str]) -> int:
     if command == "compare":
         from jaxnas.compare import run_compare
 
-        names = [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
+        names = (
+            [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
+        )
         run_compare(config, out, names, known.seeds, load_problem(experiment))
     else:
         from jaxnas.pipeline import STAGES, run_stages
@@ -116,20 +132,26 @@ def _import_jax() -> None:
 
 
 def _start_jax() -> None:
-    """Let JAX find its devices; what the environment asks of it and is not there ends in one line."""
+    """Let JAX find its devices.
+
+    What the environment asks of it and is not there ends in one line.
+    """
     import jax
 
     from jaxnas.training.parallel import use_every_core
 
     use_every_core()
-    jax.config.update("jax_enable_x64", False)  # of JAX_ENABLE_X64: a run is the same whichever shell takes it up
+    # Of JAX_ENABLE_X64: a run is the same whichever shell takes it up.
+    jax.config.update("jax_enable_x64", False)
     try:
         jax.devices()
     except Exception as error:  # a RuntimeError, or an AssertionError that says nothing
         platforms = os.environ.get("JAX_PLATFORMS")
         if not platforms:
             raise UserError(f"JAX finds no device ({error}): mend its installation") from error
-        raise UserError(f"JAX finds no platform {platforms}: unset JAX_PLATFORMS, or {how_to_install('gpu')}") from error
+        raise UserError(
+            f"JAX finds no platform {platforms}: unset JAX_PLATFORMS, or {how_to_install('gpu')}"
+        ) from error
 
 
 def _sitting(known: argparse.Namespace) -> list[str]:
@@ -140,7 +162,9 @@ def _sitting(known: argparse.Namespace) -> list[str]:
     if until is not None:
         percent = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", until)
         if percent is None or not 0 < float(percent[1]) < 100:
-            raise UserError(f"--until must be a percentage above 0 and below 100, got {until!r}: write it as 3%")
+            raise UserError(
+                f"--until must be a percentage above 0 and below 100, got {until!r}: write it as 3%"
+            )
         overrides += ["--profile.until", str(float(percent[1]) / 100)]
     return overrides
 
@@ -148,10 +172,19 @@ def _sitting(known: argparse.Namespace) -> list[str]:
 def _bench(name: str, options: list[str]) -> int:
     """Run a bench of the checkout in a process of its own; returns its exit code."""
     if not BENCHES.is_dir():
-        raise UserError("benches come with a checkout of jaxnas, not with the installed package: clone it and pip install -e . there")
-    known = sorted(path.stem for path in BENCHES.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8"))
+        raise UserError(
+            "benches come with a checkout of jaxnas, not with the installed package: clone it and "
+            "pip install -e . there"
+        )
+    known = sorted(
+        path.stem
+        for path in BENCHES.glob("*.py")
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    )
     if name not in known:
-        raise UserError(f"a bench is one of {', '.join(known)}, got {name!r}: see jaxnas bench --help")
+        raise UserError(
+            f"a bench is one of {', '.join(known)}, got {name!r}: see jaxnas bench --help"
+        )
     return subprocess.run([sys.executable, BENCHES / f"{name}.py", *options]).returncode
 
 
@@ -171,7 +204,10 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def load_config(experiment: str) -> Config:
-    """The `config` of an experiment file, of FILE.py:NAME its NAME, or the settings of a run directory."""
+    """The `config` of an experiment file, or the settings of a run directory.
+
+    Of FILE.py:NAME its NAME.
+    """
     from jaxnas.config import Config
     from jaxnas.stages.bounds import check_types
     from jaxnas.stages.settings import read_config
@@ -181,7 +217,9 @@ def load_config(experiment: str) -> Config:
         return read_config(path)
     config = getattr(_experiment(path), name, None)
     if type(config) is not Config:
-        raise UserError(f"{path} must define `{name}`, a jaxnas.config.Config, got {type(config).__name__}")
+        raise UserError(
+            f"{path} must define `{name}`, a jaxnas.config.Config, got {type(config).__name__}"
+        )
     check_types(config)
     return config
 
@@ -197,14 +235,20 @@ def _file_and_name(experiment: str) -> tuple[Path, str]:
 
 
 def load_problem(experiment: str) -> Callable[[], Any] | None:
-    """The function `problem` of an experiment file, which returns a `jaxnas.compare.Problem`; None where there is none."""
+    """The function `problem` of an experiment file, which returns a `jaxnas.compare.Problem`.
+
+    None where there is none.
+    """
     path, _ = _file_and_name(experiment)
     return None if path.is_dir() else getattr(_experiment(path), "problem", None)
 
 
 def _experiment(path: Path) -> ModuleType:
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"an experiment is a Python file that defines `config`, or the directory of a run, got {str(path)!r}: no such file")
+        raise UserError(
+            "an experiment is a Python file that defines `config`, or the directory of a run, got "
+            f"{str(path)!r}: no such file"
+        )
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -212,13 +256,17 @@ def _experiment(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # sys.exit() too: an experiment file defines settings, and does nothing else
+    except BaseException as error:
+        # sys.exit() too: an experiment file defines settings, and does nothing else.
         raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
     return module
 
 
 def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
-    """The settings with the overrides of the command line; tyro's box of complaints becomes one line."""
+    """The settings with the overrides of the command line.
+
+    Tyro's box of complaints becomes one line.
+    """
     import tyro
 
     from jaxnas.config import Config
@@ -230,9 +278,22 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-        _, *lines = (line.strip("│| ") if re.search(r"\w", line) else "" for line in box.getvalue().splitlines())
-        complaint, *rest = (part.replace("\n", " ") for part in re.split(r"\n{2,}", "\n".join(lines).strip()))
-        meant = [name for name in re.findall(r"--[a-z][\w.-]*", rest[0]) if rest[0].startswith("Perhaps")] if rest else []
+        _, *lines = (
+            line.strip("│| ") if re.search(r"\w", line) else ""
+            for line in box.getvalue().splitlines()
+        )
+        complaint, *rest = (
+            part.replace("\n", " ") for part in re.split(r"\n{2,}", "\n".join(lines).strip())
+        )
+        meant = (
+            [
+                name
+                for name in re.findall(r"--[a-z][\w.-]*", rest[0])
+                if rest[0].startswith("Perhaps")
+            ]
+            if rest
+            else []
+        )
         hint = f"perhaps you meant {' or '.join(meant)}; " if meant else ""
         raise UserError(f"{complaint}; {hint}{prog} --help lists all settings") from None
 
@@ -248,15 +309,22 @@ def _keep_compiled_programs() -> None:
     if programs is not None:
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    os.environ.setdefault("MPLCONFIGDIR", str(fonts or os.devnull))  # where it cannot write, it takes a temporary folder
+    # Where it cannot write, it takes a temporary folder.
+    os.environ.setdefault("MPLCONFIGDIR", str(fonts or os.devnull))
 
 
 def _silence_libraries() -> None:
-    """What libraries say of their own affairs; a cache's file that a killed process left half written is compiled again."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's alarm of slow compilations; its errors reach Python as exceptions
+    """What libraries say of their own affairs.
+
+    A cache's file that a killed process left half written is compiled again.
+    """
+    # XLA's alarm of slow compilations; its errors reach Python as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
+    warnings.filterwarnings(
+        "ignore", message="Error (reading|writing) persistent compilation cache entry"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What an experiment is: one frozen `Config`; and the names that it may use.
 
-Settings that one layer reads lie beside its code (`TrainConfig` in training/loop.py); this page composes them.
+Settings that one layer reads lie beside its code (`TrainConfig` in training/loop.py); this page
+composes them.
 """
 
 import math
@@ -53,17 +54,20 @@ class DataConfig:
     data_dir: Annotated[str | None, tyro.conf.arg(aliases=("--data-dir",))] = None
     """Where tfds keeps its data sets."""
     search_images: int = 400
-    """Images taken from the training split for the search split, where the source brings none of its own."""
+    """Images taken from the training split for the search split, where the source brings none of
+    its own."""
     selection_share: float = 0.5
-    """Share of the search split that the search never sees. The networks of its front are ranked on these images before some are chosen:
-    of a thousand candidates the best on the images searched is partly the luckiest. 0: the choice is made on the images searched."""
+    """Share of the search split that the search never sees. The networks of its front are ranked on
+    these images before some are chosen: of a thousand candidates the best on the images searched is
+    partly the luckiest. 0: the choice is made on the images searched."""
     calibration_images: int = 256
-    """Training images that batch norm statistics are recalibrated on, or as many as there are classes if those are more; all if there
-    are fewer."""
+    """Training images that batch norm statistics are recalibrated on, or as many as there are
+    classes if those are more; all if there are fewer."""
     recalibration: str | None = None
-    """How these are varied, as the weights were trained: plain, padded_crop (shifted by an eighth, black borders, mirrored) or
-    resized_crop (parts of the image, mirrored). By default resized_crop for published weights until this run trains them, else plain:
-    its own shifts with reflected borders leave statistics as they are."""
+    """How these are varied, as the weights were trained: plain, padded_crop (shifted by an eighth,
+    black borders, mirrored) or resized_crop (parts of the image, mirrored). By default resized_crop
+    for published weights until this run trains them, else plain: its own shifts with reflected
+    borders leave statistics as they are."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -72,11 +76,13 @@ class ProfileConfig:
     """Which subnets are measured, and how."""
 
     device: str = "onnxruntime"
-    """onnxruntime: this machine's processor; openvino: the same through OpenVINO, an optional part of jaxnas;
-    ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password, through ONNX Runtime of its python3, or of
-    ssh:HOST:PYTHON, an interpreter's path there; hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
-    hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published figures (hailo8l_model:single refuses
-    networks that do not fit as a whole); or the path of a .toml file that describes such a machine (README: Your own device)."""
+    """onnxruntime: this machine's processor; openvino: the same through OpenVINO, an optional part
+    of jaxnas; ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password,
+    through ONNX Runtime of its python3, or of ssh:HOST:PYTHON, an interpreter's path there;
+    hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
+    hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published
+    figures (hailo8l_model:single refuses networks that do not fit as a whole); or the path of
+    a .toml file that describes such a machine (README: Your own device)."""
     threads: int = 1
     """Of the device's runtime."""
     train: int = 200
@@ -86,15 +92,19 @@ class ProfileConfig:
     test: int = 50
     """Drawn uniformly; only ever reported."""
     rounds: int = 3
-    """Every subnet is measured once in each round, and the fastest counts: a machine's slow phases outlast one measurement."""
+    """Every subnet is measured once in each round, and the fastest counts: a machine's slow phases
+    outlast one measurement."""
     more_rounds: int = 6
-    """A network whose two fastest rounds differ by more than 3 % is measured again, in up to so many more rounds."""
+    """A network whose two fastest rounds differ by more than 3 % is measured again, in up to so
+    many more rounds."""
     until: float | None = None
-    """Measure batch after batch, until fresh subnets are predicted with at most this mean relative error (0.03: `--until 3%`) or the front
-    no longer changes, and train + validation + test subnets at the most; the three are then told apart on the way. Test subnets
-    neither choose what is measured nor end it."""
+    """Measure batch after batch, until fresh subnets are predicted with at most this mean relative
+    error (0.03: `--until 3%`) or the front no longer changes, and train + validation + test subnets
+    at the most; the three are then told apart on the way. Test subnets neither choose what is
+    measured nor end it."""
     seconds: float = 0.1
-    """Time spent on each measurement. One whose two halves differ by more than 10 % is made again, and after five times refused."""
+    """Time spent on each measurement. One whose two halves differ by more than 10 % is made again,
+    and after five times refused."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,8 @@ class SearchConfig:
     """The multi-objective search and its evaluation."""
 
     algorithm: str = "nsga2"
-    """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each), evolution (regularized), elitist, local, random, or
-    evosax:NAME, any of evosax's."""
+    """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
+    evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
@@ -127,18 +137,23 @@ class SearchConfig:
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
     memory_gib: float | None = None
-    """What the activations of networks evaluated side by side may take of a device's memory, by default half of it (on a CPU 4 GiB)."""
+    """What the activations of networks evaluated side by side may take of a device's memory, by
+    default half of it (on a CPU 4 GiB)."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
     also: tuple[str, ...] = ()
-    """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the device models it), mmacs and mparams
-    (millions), peak_kib (the most that activations take at once, as float32, with norm and activation computed in place; a runtime
-    that gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and weights come on top)."""
+    """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the
+    device models it), mmacs and mparams (millions), peak_kib (the most that activations take at
+    once, as float32, with norm and activation computed in place; a runtime that gives each ONNX
+    operator's result memory of its own takes up to 2.3 times as much for swish, and weights come on
+    top)."""
     limits: tuple[str, ...] = ()
-    """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but random prefers candidates within all
-    limits to those beyond, and networks are chosen from within. latency_limit_ms is one of them."""
+    """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but
+    random prefers candidates within all limits to those beyond, and networks are chosen from
+    within. latency_limit_ms is one of them."""
     look_ups: int = 0
-    """Candidates that the search may send to the device: those whose predicted intervals leave open whether they are on the front, 15 at
-    a time. After each batch the predictor is fitted again, and the search repeated; a network's error is evaluated once."""
+    """Candidates that the search may send to the device: those whose predicted intervals leave open
+    whether they are on the front, 15 at a time. After each batch the predictor is fitted again, and
+    the search repeated; a network's error is evaluated once."""
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -153,13 +168,18 @@ class SearchConfig:
             name, _, value = text.partition("=")
             choose("objective to limit", name, dict.fromkeys(self.objectives))
             if name in found:
-                raise UserError(f"search.limits and latency_limit_ms set two limits of {name}: leave one out")
+                raise UserError(
+                    f"search.limits and latency_limit_ms set two limits of {name}: leave one out"
+                )
             try:
                 found[name] = float(value)
             except ValueError:
                 found[name] = math.nan
             if not 0 < found[name] < math.inf:
-                raise UserError(f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20")
+                raise UserError(
+                    f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write "
+                    f"{name}=20"
+                )
         return tuple(map(found.get, self.objectives)) if found else ()
 
 
@@ -168,12 +188,14 @@ class ExportConfig:
     """What the networks are exported for."""
 
     target: str = "onnxruntime"
-    """onnxruntime, generic or hailo8l: what it would refuse stops the export, and says which layer and why."""
+    """onnxruntime, generic or hailo8l: what it would refuse stops the export, and says which layer
+    and why."""
     precision: str = "float32"
-    """float32 or int8: as what the search evaluates networks and the device measures them. With the target onnxruntime both are
-    exported, and tested at the end."""
+    """float32 or int8: as what the search evaluates networks and the device measures them. With the
+    target onnxruntime both are exported, and tested at the end."""
     calibration_images: int = 256
-    """Training images that activations are quantised by, at most; also written as .npy, for other quantisers."""
+    """Training images that activations are quantised by, at most; also written as .npy, for other
+    quantisers."""
 
     @property
     def int8_files(self) -> bool:
@@ -188,19 +210,23 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: str = "tiny"
-    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions), cifar (8 to 66), cifar_hailo,
-    attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and
-    mobilenet_v2_cifar (widths of every row; mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions),
+    cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
+    ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
+    every row; mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that
     describes one (README: Your own space)."""
     weights: str | None = None
-    """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which come with jaxnas for the spaces tiny
-    and residual; the supernet.npz of another run in the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space
-    attentive_nas, of Once-for-All for ofa_mobilenet_v3. A classifier for other classes, or another number of them, is replaced by a
-    fresh one. With --train.epochs 0 the weights are used as they are, which a fresh classifier forbids unless search.hybrid trains."""
+    """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
+    come with jaxnas for the spaces tiny and residual; the supernet.npz of another run in the same
+    space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas, of
+    Once-for-All for ofa_mobilenet_v3. A classifier for other classes, or another number of them, is
+    replaced by a fresh one. With --train.epochs 0 the weights are used as they are, which a fresh
+    classifier forbids unless search.hybrid trains."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None
-    """The most that a network may be predicted to take: a limit of the search, and the first network chosen is the most accurate within."""
+    """The most that a network may be predicted to take: a limit of the search, and the first
+    network chosen is the most accurate within."""
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
@@ -214,7 +240,9 @@ class Config:
         """The settings of the search, latency_limit_ms among its limits."""
         if self.latency_limit_ms is None:
             return self.search
-        return replace(self.search, limits=(*self.search.limits, f"latency_ms={self.latency_limit_ms!r}"))
+        return replace(
+            self.search, limits=(*self.search.limits, f"latency_ms={self.latency_limit_ms!r}")
+        )
 
 
 # Known by name. A space is built for the image size, channels and classes of a data set.
@@ -225,9 +253,13 @@ SPACES: dict[str, Callable[..., Space]] = {
     "cifar_hailo": lambda size, channels, classes: published.cifar_hailo(channels, classes),
     "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),
     "attentive_nas_cifar": published.attentive_nas_cifar,
-    "ofa_mobilenet_v3": lambda size, channels, classes: published.ofa_mobilenet_v3(channels, classes),
+    "ofa_mobilenet_v3": lambda size, channels, classes: published.ofa_mobilenet_v3(
+        channels, classes
+    ),
     "ofa_mobilenet_v3_cifar": published.ofa_mobilenet_v3_cifar,
-    "mobilenet_v2": lambda size, channels, classes, **scaled: mobilenet_v2.mobilenet_v2(channels, classes, **scaled),
+    "mobilenet_v2": lambda size, channels, classes, **scaled: mobilenet_v2.mobilenet_v2(
+        channels, classes, **scaled
+    ),
     "mobilenet_v2_cifar": mobilenet_v2.mobilenet_v2_cifar,
     "raptor": lambda size, channels, classes: raptor.raptor(channels, classes),
     "raptor_cifar": raptor.raptor_cifar,
@@ -236,18 +268,36 @@ SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multipli
 # How a space's structure becomes a supernet.
 SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
-    "nsga2": lambda settings: NSGA2(settings.population, _variation(settings), **_objectives(settings)),
-    "islands": lambda settings: Islands(NSGA2(_island(settings.population), _variation(settings), **_objectives(settings))),
-    "nsga3": lambda settings: NSGA3(settings.population, _variation(settings), **_objectives(settings)),
+    "nsga2": lambda settings: NSGA2(
+        settings.population, _variation(settings), **_objectives(settings)
+    ),
+    "islands": lambda settings: Islands(
+        NSGA2(_island(settings.population), _variation(settings), **_objectives(settings))
+    ),
+    "nsga3": lambda settings: NSGA3(
+        settings.population, _variation(settings), **_objectives(settings)
+    ),
     "moead": lambda settings: MOEAD(
-        settings.population, _variation(settings), neighbours=min(20, settings.population), **_objectives(settings)
+        settings.population,
+        _variation(settings),
+        neighbours=min(20, settings.population),
+        **_objectives(settings),
     ),
     "evolution": lambda settings: RegularizedEvolution(
-        settings.population, _variation(settings), members=max(100, settings.population), **_objectives(settings)
+        settings.population,
+        _variation(settings),
+        members=max(100, settings.population),
+        **_objectives(settings),
     ),
-    "elitist": lambda settings: Elitist(settings.population, _variation(settings), **_objectives(settings)),
+    "elitist": lambda settings: Elitist(
+        settings.population, _variation(settings), **_objectives(settings)
+    ),
     "local": lambda settings: LocalSearch(settings.population, **_objectives(settings)),
-    "evosax": lambda settings: Evosax(settings.algorithm.partition(":")[2] or Evosax.name, settings.population, **_objectives(settings)),
+    "evosax": lambda settings: Evosax(
+        settings.algorithm.partition(":")[2] or Evosax.name,
+        settings.population,
+        **_objectives(settings),
+    ),
     "random": lambda settings: RandomSearch(settings.population),  # knows no limits
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
@@ -258,9 +308,15 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "hailo8l_model:single": lambda settings: Modelled(SingleContext(HAILO_8L)),
     "raptor": lambda settings: Modelled(RAPTOR),
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
-    "ssh": lambda settings: RemoteDevice(*_place(settings.device), settings.threads, settings.seconds),
+    "ssh": lambda settings: RemoteDevice(
+        *_place(settings.device), settings.threads, settings.seconds
+    ),
 }
-DATASETS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, "tfds": tfds.load, "npz": npz.load}
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "digits": digits.load,
+    "tfds": tfds.load,
+    "npz": npz.load,
+}
 
 
 def make_algorithm(settings: SearchConfig) -> Algorithm:
@@ -270,7 +326,9 @@ def make_algorithm(settings: SearchConfig) -> Algorithm:
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:
-    """What builds the space of this name, or of a .toml file, for a size of images, channels and classes.
+    """What builds the space of this name, or of a .toml file.
+
+    It takes a size of images, channels and classes.
 
     A number after a colon is a width multiplier: `mobilenet_v2:0.5`.
     """
@@ -278,33 +336,48 @@ def make_space(name: str) -> Callable[[int, int, int], Space]:
         return partial(toml.load, name)
     known, colon, multiplier = name.partition(":")
     if known not in SPACES or (colon and known not in SCALED):
-        raise UserError(f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any .toml file that describes one")
+        raise UserError(
+            f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any "
+            ".toml file that describes one"
+        )
     if not colon:
         return SPACES[known]
     try:
         return partial(SPACES[known], multipliers=mobilenet_v2.uniform(float(multiplier)))
     except ValueError:
-        raise UserError(f"a space's width multiplier must be a number, got {name!r}: write {known}:0.5") from None
+        raise UserError(
+            f"a space's width multiplier must be a number, got {name!r}: write {known}:0.5"
+        ) from None
 
 
 def make_device(settings: ProfileConfig) -> Device:
-    """The device that `settings.device` names, or a .toml file describes; what follows `ssh:` is for that device to read."""
+    """The device that `settings.device` names, or a .toml file describes.
+
+    What follows `ssh:` is for that device to read.
+    """
     if settings.device.endswith(".toml"):
         return Modelled(npu_memory.load(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
     if name not in DEVICES:
         known = ", ".join(sorted(other.replace("ssh", "ssh:HOST") for other in DEVICES))
-        raise UserError(f"unknown device {name!r}; known: {known}, and the path of any .toml file that describes one")
+        raise UserError(
+            f"unknown device {name!r}; known: {known}, and the path of any .toml file that "
+            "describes one"
+        )
     return DEVICES[name](settings)
 
 
 def make_memory_chip(device: str) -> MemoryBoundChip:
-    """The chip of this name or file, which must be one that runs layer by layer from a local memory."""
+    """The chip of this name or file.
+
+    It must be one that runs layer by layer from a local memory.
+    """
     found = make_device(ProfileConfig(device=device))
     chip = found.model if isinstance(found, Modelled) else None
     if not isinstance(chip, MemoryBoundChip):
         raise UserError(
-            f"{device} gives no account layer by layer, of memory and energy: name raptor, raptor_small, or a .toml file of such a chip"
+            f"{device} gives no account layer by layer, of memory and energy: name raptor, "
+            "raptor_small, or a .toml file of such a chip"
         )
     return chip
 
@@ -323,14 +396,18 @@ def _objectives(settings: SearchConfig) -> dict[str, Any]:
 
 
 def _island(population: int) -> int:
-    """A quarter of the population; a `UserError` where there is none, or where it holds no more than the migrants."""
+    """A quarter of the population.
+
+    A `UserError` where there is none, or where it holds no more than the migrants.
+    """
     step = Islands.count
     least = Islands.count * (Islands.migrants + 1)
     below = max(population // step * step, least)
     if population != below:
         nearest = f"{below} and {below + step}" if below < population else f"{below}"
         raise UserError(
-            f"search.population must be a multiple of {step} from {least} on for the islands, got {population}: the nearest are {nearest}"
+            f"search.population must be a multiple of {step} from {least} on for the islands, got "
+            f"{population}: the nearest are {nearest}"
         )
     return population // step
 

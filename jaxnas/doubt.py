@@ -60,27 +60,34 @@ def search_with_doubt(
     budget: int,
     batch: int,
 ) -> Found:
-    """Measure `start`, then in turn: fit, search, and measure up to `batch` candidates whose place is in doubt.
+    """Measure `start`, then the candidates whose place is in doubt.
 
-    `search` returns the genomes that a search under a predictor has come across; `evaluate` their other objective, `measure` ms
-    on the device, NaN for a failure. It ends when `budget` networks are measured, or none is in doubt; what is measured is not
-    measured again. The last fit and search know all measurements.
+    In turn: fit, search, and measure up to `batch` of them.
+
+    `search` returns the genomes that a search under a predictor has come across; `evaluate` their
+    other objective, `measure` ms on the device, NaN for a failure. It ends when `budget` networks
+    are measured, or none is in doubt; what is measured is not measured again. The last fit and
+    search know all measurements.
 
     Raises:
-        UserError: the budget does not cover the start, or fewer than two networks could be measured.
+        UserError: the budget does not cover the start, or fewer than two networks could be
+            measured.
     """
     known = _distinct(space, np.asarray(start, np.int32))
     if not 2 <= len(known) <= budget or batch < 1:
         raise UserError(
-            f"a search with doubt starts from 2 to {budget} different networks, its budget, and measures 1 or more at a time, "
-            f"got {len(known)} and {batch}"
+            f"a search with doubt starts from 2 to {budget} different networks, its budget, and "
+            f"measures 1 or more at a time, got {len(known)} and {batch}"
         )
     fit_key, search_key = jax.random.split(key)
     latency = np.asarray(measure(known), np.float32)
     for turn in range(budget):
         good = np.isfinite(latency)
         if good.sum() < 2:
-            raise UserError(f"only {good.sum()} of {len(known)} networks could be measured: mend the device and start again")
+            raise UserError(
+                f"only {good.sum()} of {len(known)} networks could be measured: mend the device "
+                "and start again"
+            )
         model = predictor.fit(jax.random.fold_in(fit_key, turn), space, known[good], latency[good])
         candidates = np.asarray(search(jax.random.fold_in(search_key, turn), model), np.int32)
         found = _joined(space, known, latency, candidates, evaluate, model, turn + 1)
@@ -93,9 +100,13 @@ def search_with_doubt(
 
 
 def possible_front(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
-    """Which candidates may be on the front: none that is at least as good is faster for certain, interval below interval.
+    """Which candidates may be on the front.
 
-    >>> possible_front(np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 0.5]), np.array([1.5, 3.0, 4.0])).tolist()
+    None that is at least as good is faster for certain, interval below interval.
+
+    >>> possible_front(
+    ...     np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 0.5]), np.array([1.5, 3.0, 4.0])
+    ... ).tolist()
     [True, False, True]
     """
     error = np.where(np.isnan(error), np.inf, error)
@@ -106,7 +117,10 @@ def possible_front(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.nd
 
 
 def in_doubt(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
-    """Which candidates may be on the front and overlap with another such: which of the two is faster is open."""
+    """Which candidates may be on the front and overlap with another such.
+
+    Which of the two is faster is open.
+    """
     possible = np.flatnonzero(possible_front(error, low_ms, high_ms))
     low = low_ms[possible]
     high = high_ms[possible]
@@ -119,7 +133,9 @@ def in_doubt(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray,
 def _bounds(found: Found) -> tuple[Values, Values, Values]:
     """Latency and interval of each candidate: no width where measured, infinite where it failed."""
     measured = np.where(np.isnan(found.measured_ms), np.inf, found.measured_ms)
-    mean, low, high = (np.where(found.measured, measured, np.asarray(column)) for column in found.predicted)
+    mean, low, high = (
+        np.where(found.measured, measured, np.asarray(column)) for column in found.predicted
+    )
     return mean, low, high
 
 
@@ -129,26 +145,45 @@ def _doubtful(found: Found) -> Bool[np.ndarray, "n"]:
 
 
 def _asked(found: Found, most: int) -> Rows:
-    """The doubtful candidates that are most likely on the front: how far behind it, in half widths of their intervals."""
+    """The doubtful candidates that are most likely on the front.
+
+    By how far they are behind it, in half widths of their intervals.
+    """
     doubtful = _doubtful(found)
     (mean, low, _) = _bounds(found)
     order = np.argsort(np.where(np.isnan(found.error), np.inf, found.error), kind="stable")
     best = np.empty(len(mean))
     best[order] = np.append(np.inf, np.minimum.accumulate(mean[order])[:-1])
     rows = np.flatnonzero(doubtful)
-    behind = (np.log(mean[rows]) - np.log(best[rows])) / np.maximum(np.log(mean[rows]) - np.log(low[rows]), 1e-6)
+    behind = (np.log(mean[rows]) - np.log(best[rows])) / np.maximum(
+        np.log(mean[rows]) - np.log(low[rows]), 1e-6
+    )
     return found.genomes[rows[np.argsort(behind, kind="stable")[:most]]]
 
 
 def _joined(
-    space: Space, known: Rows, latency: Values, candidates: Int32[np.ndarray, "m genes"], evaluate: Callable, model: Model, rounds: int
+    space: Space,
+    known: Rows,
+    latency: Values,
+    candidates: Int32[np.ndarray, "m genes"],
+    evaluate: Callable,
+    model: Model,
+    rounds: int,
 ) -> Found:
     """All measured networks, then the candidates that are not."""
     genomes = _distinct(space, np.concatenate([known, candidates]))
     measured = np.arange(len(genomes)) < len(known)
     measured_ms = np.full(len(genomes), np.nan, np.float32)
     measured_ms[measured] = latency
-    found = Found(genomes, np.asarray(evaluate(genomes)), model.predict(genomes), measured_ms, measured, rounds, 0)
+    found = Found(
+        genomes,
+        np.asarray(evaluate(genomes)),
+        model.predict(genomes),
+        measured_ms,
+        measured,
+        rounds,
+        0,
+    )
     return found._replace(doubtful=int(_doubtful(found).sum()))
 
 
@@ -159,5 +194,7 @@ def _distinct(space: Space, genomes: Rows) -> Int32[np.ndarray, "m genes"]:
 
 
 def _front(error: Values, latency_ms: Values) -> Bool[np.ndarray, "n"]:
-    fitness = jnp.stack([jnp.asarray(error, jnp.float32), jnp.asarray(latency_ms, jnp.float32)], axis=1)
+    fitness = jnp.stack(
+        [jnp.asarray(error, jnp.float32), jnp.asarray(latency_ms, jnp.float32)], axis=1
+    )
     return np.asarray(jax.jit(pareto.front)(fitness))

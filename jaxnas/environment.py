@@ -8,7 +8,17 @@ import jax
 
 from jaxnas.hardware.machine import processor
 
-PACKAGES = ("jaxnas", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "onnx", "onnxruntime")
+PACKAGES = (
+    "jaxnas",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+)
 
 
 def environment() -> dict[str, str]:

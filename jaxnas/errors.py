@@ -12,14 +12,19 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):
-    """A mistake or a state that the user can mend: what was expected, what came, what to do, in one line.
+    """A mistake or a state that the user can mend.
+
+    What was expected, what came, what to do, in one line.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 def printable(text: str) -> str:
-    """A text that may hold what strangers wrote, as one line that no terminal obeys: spaces where letters are not printable."""
+    """A text that may hold what strangers wrote, as one line that no terminal obeys.
+
+    Spaces where letters are not printable.
+    """
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
@@ -42,7 +47,10 @@ def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError:
-    """The error of a file that the system refuses: `cannot write PATH: No space left on device; free some space, ...`."""
+    """The error of a file that the system refuses.
+
+    `cannot write PATH: No space left on device; free some space, ...`.
+    """
     advice = "check the path and the disk"
     if error.errno in FULL:
         advice = "free some space"
@@ -50,7 +58,10 @@ def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError
         advice = "check its permissions"
     elif error.errno == errno.ELOOP:
         advice = "it is a link: remove it"
-    return UserError(f"cannot {verb} {os.fspath(path)}: {error.strerror}; {advice}, then run the same command again")
+    return UserError(
+        f"cannot {verb} {os.fspath(path)}: {error.strerror}; {advice}, then run the same command "
+        "again"
+    )
 
 
 def how_to_install(extra: str) -> str:
@@ -59,7 +70,10 @@ def how_to_install(extra: str) -> str:
 
 
 def check_path(what: str, path: str) -> None:
-    """Refuses what no file can be named: nothing, NUL, bytes that are not UTF-8, too long a name."""
+    """Refuses what no file can be named.
+
+    Nothing, NUL, bytes that are not UTF-8, too long a name.
+    """
     try:
         if path:
             path.encode()

@@ -1,4 +1,7 @@
-"""How lines and cells of a run's files are spelled and read: JSON values, and tables and records that grow line by line."""
+"""How lines and cells of a run's files are spelled and read.
+
+JSON values, and tables and records that grow line by line.
+"""
 
 import csv
 import io
@@ -85,7 +88,10 @@ def csv_line(cells: Sequence[Any]) -> str:
 def cells(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> list[Any]:
     """A row's cells in the order of the columns."""
     if set(columns) != set(row):
-        raise UserError(f"{path} has the columns {', '.join(columns)}, got {', '.join(row)}; delete the file to redo this stage")
+        raise UserError(
+            f"{path} has the columns {', '.join(columns)}, got {', '.join(row)}; delete the file "
+            "to redo this stage"
+        )
     return [_cell(path, column, row[column]) for column in columns]
 
 
@@ -96,4 +102,6 @@ def _cell(path: Path, column: str, value: Any) -> str | int | float | None:
         return " ".join(value.splitlines())
     if value is None or isinstance(value, int | float):
         return value
-    raise TypeError(f"{path}: cell {column!r} must be a string, a number or None, got {type(value).__name__}")
+    raise TypeError(
+        f"{path}: cell {column!r} must be a string, a number or None, got {type(value).__name__}"
+    )

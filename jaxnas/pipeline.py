@@ -1,4 +1,7 @@
-"""The main job: nine stages in order, each of which reads what the earlier ones left in the run directory."""
+"""The main job.
+
+Nine stages in order, each of which reads what the earlier ones left in the run directory.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -55,10 +58,12 @@ LEAVES = {  # what is there once a stage is done
 
 
 def run_stages(names: Sequence[str], config: Config, out: str) -> None:
-    """Run stages in the run directory `out`, which nobody else may use meanwhile; their times go to metrics.jsonl.
+    """Run stages in the run directory `out`, which nobody else may use meanwhile.
 
-    What is wrong with the settings, the data or the files that they name is found before anything is written. The report
-    alone needs none of these files.
+    Their times go to metrics.jsonl.
+
+    What is wrong with the settings, the data or the files that they name is found before anything
+    is written. The report alone needs none of these files.
     """
     run = RunDirectory(out)
     if list(names) == ["report"]:
@@ -83,7 +88,14 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
             if not STAGES[name](job):
                 log(f"{name}: done before")
             elif name != "report":  # which shows these times, and is drawn anew every time
-                run.append_jsonl("metrics.jsonl", {"stage": name, "event": "done", "seconds": round(time.perf_counter() - start, 1)})
+                run.append_jsonl(
+                    "metrics.jsonl",
+                    {
+                        "stage": name,
+                        "event": "done",
+                        "seconds": round(time.perf_counter() - start, 1),
+                    },
+                )
 
 
 def _draw_report(run: RunDirectory, config: Config) -> None:
@@ -101,4 +113,7 @@ def _check_earlier(first: str, run: RunDirectory) -> None:
         if name == first:
             break
         if not run.exists(file):
-            raise UserError(f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {first}`, or `jaxnas run` for all of it")
+            raise UserError(
+                f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {first}`, or "
+                "`jaxnas run` for all of it"
+            )

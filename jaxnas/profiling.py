@@ -28,19 +28,27 @@ LOSS = 0.005  # what it may cost to have chosen by the predictor before
 
 
 def covering_sample(key: PRNGKey, space: Space, n: int) -> Genomes:
-    """`n` different genomes that reach the whole range from the smallest to the largest, which are the first two rows.
+    """`n` different genomes that reach the whole range from the smallest to the largest.
 
-    Uniform draws almost never come near the corners: the sum of thirty genes is close to its mean. So each genome draws
-    its own tilt, uniform, and then each gene a choice with probability proportional to exp(tilt * position), position 0
-    for the smallest and 1 for the largest choice. Static genes are not tilted; their choices are dealt out evenly.
-    Genomes are canonical. Raises a `UserError` where the space does not have `n`.
+    These are the first two rows.
+
+    Uniform draws almost never come near the corners: the sum of thirty genes is close to its mean.
+    So each genome draws its own tilt, uniform, and then each gene a choice with probability
+    proportional to exp(tilt * position), position 0 for the smallest and 1 for the largest choice.
+    Static genes are not tilted; their choices are dealt out evenly. Genomes are canonical. Raises
+    a `UserError` where the space does not have `n`.
     """
     corners = np.stack([space.smallest, space.largest])
     return _distinct(key, space, n, corners, corners[:0], _tilted)
 
 
-def uniform_sample(key: PRNGKey, space: Space, n: int, exclude: Int[Array | np.ndarray, "taken genes"]) -> Genomes:
-    """`n` different genomes drawn uniformly, none of them in `exclude`; canonical, and errors as `covering_sample`."""
+def uniform_sample(
+    key: PRNGKey, space: Space, n: int, exclude: Int[Array | np.ndarray, "taken genes"]
+) -> Genomes:
+    """`n` different genomes drawn uniformly, none of them in `exclude`.
+
+    Canonical, and errors as `covering_sample`.
+    """
     return _distinct(key, space, n, space.smallest[None][:0], exclude, _uniform)
 
 
@@ -61,12 +69,24 @@ def _tilted(key: PRNGKey, space: Space, n: int) -> Genomes:
     for i, gene in enumerate(space.genes):
         if gene.static:
             even = jnp.arange(n, dtype=jnp.int32) % len(gene.choices)
-            genomes = genomes.at[:, i].set(jax.random.permutation(jax.random.fold_in(static_key, i), even))
+            genomes = genomes.at[:, i].set(
+                jax.random.permutation(jax.random.fold_in(static_key, i), even)
+            )
     return genomes
 
 
-def _distinct(key: PRNGKey, space: Space, n: int, start, exclude, draw: Callable[[PRNGKey, Space, int], Genomes]) -> Genomes:
-    """The first `n` different canonical genomes of `start`, then of rounds of `draw`, that are not in `exclude`."""
+def _distinct(
+    key: PRNGKey,
+    space: Space,
+    n: int,
+    start,
+    exclude,
+    draw: Callable[[PRNGKey, Space, int], Genomes],
+) -> Genomes:
+    """The first `n` different canonical genomes of `start`, then of rounds of `draw`.
+
+    None is in `exclude`.
+    """
 
     def canonical_rows(genomes) -> np.ndarray:
         return np.asarray(_canonical(space, jnp.asarray(genomes, jnp.int32)))
@@ -83,8 +103,8 @@ def _distinct(key: PRNGKey, space: Space, n: int, start, exclude, draw: Callable
         if len(rows) == n:
             return jnp.asarray(np.array(rows, np.int32).reshape(n, len(space.genes)))
     raise UserError(
-        f"cannot draw {n} different subnets from space {space.name}: it has {space.size()} genomes, "
-        f"{excluded} of them already taken; measure fewer subnets"
+        f"cannot draw {n} different subnets from space {space.name}: it has {space.size()} "
+        f"genomes, {excluded} of them already taken; measure fewer subnets"
     )
 
 
@@ -106,11 +126,13 @@ class Step(NamedTuple):
 class Sitting:
     """A device's latency in one sitting: subnets are measured until strangers are predicted well.
 
-    First come 40 subnets that cover the space (half of `most`, if that is less), then batches of 20: half are fresh, drawn
-    uniformly, half informative, those that an ensemble's members disagree on most, each among 50 of its own. It is over when the
-    mean relative error on the fresh ones, each predicted by the members that have not seen it, is at most `until`; or when the front of
-    predicted latency against MACs, which stand in for accuracy, no longer changes: whoever had chosen it a batch earlier would lose
-    0.5 % of latency at most, in the mean; or after `most` subnets.
+    First come 40 subnets that cover the space (half of `most`, if that is less), then batches of
+    20: half are fresh, drawn uniformly, half informative, those that an ensemble's members disagree
+    on most, each among 50 of its own. It is over when the mean relative error on the fresh ones,
+    each predicted by the members that have not seen it, is at most `until`; or when the front of
+    predicted latency against MACs, which stand in for accuracy, no longer changes: whoever had
+    chosen it a batch earlier would lose 0.5 % of latency at most, in the mean; or after `most`
+    subnets.
     """
 
     space: Space
@@ -120,7 +142,10 @@ class Sitting:
 
     def __post_init__(self):
         if not 0 < self.until < 1:
-            raise UserError(f"the error to measure until must be a share above 0 and below 1, got {self.until}: 0.03 is 3 %")
+            raise UserError(
+                "the error to measure until must be a share above 0 and below 1, got "
+                f"{self.until}: 0.03 is 3 %"
+            )
 
     def step(
         self,
@@ -129,9 +154,12 @@ class Sitting:
         latency_ms: Float[np.ndarray, "n"],
         fresh: Bool[np.ndarray, "n"],
     ) -> Step:
-        """What to measure after `genomes`, in the order in which they were measured; NaN latencies failed.
+        """What to measure after `genomes`, in the order in which they were measured.
 
-        A function of its arguments alone: a batch that was cut off is planned again from what came before it, and the rest returned.
+        NaN latencies failed.
+
+        A function of its arguments alone: a batch that was cut off is planned again from what came
+        before it, and the rest returned.
         """
         keys = [jax.random.fold_in(key, i) for i in range(4)]
         n = len(genomes)
@@ -143,17 +171,33 @@ class Sitting:
         model = self._fit(keys[1], genomes[:known], latency_ms[:known])
         strangers = fresh[:known][np.isfinite(latency_ms[:known])]
         error = float(model.errors()[strangers].mean()) if strangers.sum() >= FRESH else np.nan
-        reason = self._reason(keys, model, error, genomes[:known], latency_ms[:known]) if known == n else ""
+        reason = (
+            self._reason(keys, model, error, genomes[:known], latency_ms[:known])
+            if known == n
+            else ""
+        )
         if reason:
             return Step(genomes[:0], np.zeros(0, bool), error, reason)
-        planned, marks = self._batch(jax.random.fold_in(keys[2], known), model, genomes[:known], min(BATCH, self.most - known))
+        planned, marks = self._batch(
+            jax.random.fold_in(keys[2], known),
+            model,
+            genomes[:known],
+            min(BATCH, self.most - known),
+        )
         return self._rest(planned, marks, genomes, known + len(planned), error)
 
     def _fit(self, key: PRNGKey, genomes: np.ndarray, latency_ms: np.ndarray) -> Calibrated:
         good = np.isfinite(latency_ms)
-        return self.predictor.fit(jax.random.fold_in(key, len(genomes)), self.space, genomes[good], latency_ms[good].astype(np.float32))
+        return self.predictor.fit(
+            jax.random.fold_in(key, len(genomes)),
+            self.space,
+            genomes[good],
+            latency_ms[good].astype(np.float32),
+        )
 
-    def _reason(self, keys, model: Calibrated, error: float, genomes: np.ndarray, latency_ms: np.ndarray) -> str:
+    def _reason(
+        self, keys, model: Calibrated, error: float, genomes: np.ndarray, latency_ms: np.ndarray
+    ) -> str:
         n = len(genomes)
         if error <= self.until:
             return f"the error on fresh subnets is {error:.1%}, at most {self.until:.1%}"
@@ -167,24 +211,34 @@ class Sitting:
                 return "the front of latency against MACs no longer changes"
         return ""
 
-    def _batch(self, key: PRNGKey, model: Calibrated, known: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def _batch(
+        self, key: PRNGKey, model: Calibrated, known: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Fresh and informative subnets in turn, so that a drift of the device hits them alike."""
         fresh_key, draw_key = jax.random.split(key)
         half = (size + 1) // 2
-        fresh = np.asarray(_distinct(fresh_key, self.space, half, known[:0], known, partial(_rounded, _uniform)))
+        fresh = np.asarray(
+            _distinct(fresh_key, self.space, half, known[:0], known, partial(_rounded, _uniform))
+        )
         taken = np.concatenate([known, fresh])
         drawn = min(GROUP * (size - half), self.space.size() - len(taken))
-        candidates = np.asarray(_distinct(draw_key, self.space, drawn, known[:0], taken, partial(_rounded, _tilted)))
+        candidates = np.asarray(
+            _distinct(draw_key, self.space, drawn, known[:0], taken, partial(_rounded, _tilted))
+        )
         groups = np.array_split(np.arange(drawn), size - half) if size > half else []
         unsure = np.asarray(model.disagreement(candidates))
-        informative = candidates[[group[unsure[group].argmax()] for group in groups]].reshape(-1, known.shape[1])
+        informative = candidates[[group[unsure[group].argmax()] for group in groups]].reshape(
+            -1, known.shape[1]
+        )
         marks = np.arange(size) % 2 == 0
         planned = np.empty((size, known.shape[1]), np.int32)
         planned[marks] = fresh
         planned[~marks] = informative
         return planned, marks
 
-    def _rest(self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float) -> Step:
+    def _rest(
+        self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float
+    ) -> Step:
         """What is left of a batch, after which `until` subnets are measured."""
         seen = {genome.tobytes() for genome in genomes.astype(np.int32)}
         left = np.array([genome.tobytes() not in seen for genome in planned])
@@ -192,18 +246,27 @@ class Sitting:
         return Step(planned[left][:room], marks[left][:room], float(error), "")
 
 
-def _rounded(draw: Callable[[PRNGKey, Space, int], Genomes], key: PRNGKey, space: Space, n: int) -> Genomes:
+def _rounded(
+    draw: Callable[[PRNGKey, Space, int], Genomes], key: PRNGKey, space: Space, n: int
+) -> Genomes:
     """`n` draws or more: of few sizes, for few compiled programs."""
     return draw(key, space, -(-n // 512) * 512)
 
 
-def _loss(macs: Float[np.ndarray, "n"], before_ms: Float[np.ndarray, "n"], now_ms: Float[np.ndarray, "n"]) -> float:
-    """How much slower, by the predictor of now, the front of before is than that of now, with as many MACs; mean over the latter.
+def _loss(
+    macs: Float[np.ndarray, "n"], before_ms: Float[np.ndarray, "n"], now_ms: Float[np.ndarray, "n"]
+) -> float:
+    """How much slower, by the predictor of now, the front of before is than that of now.
+
+    With as many MACs; mean over the latter.
 
     >>> _loss(np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.2, 2.0]))
     0.05
     """
-    old, new = (np.flatnonzero(_front(jnp.stack([-jnp.asarray(macs), jnp.asarray(ms)], axis=1))) for ms in (before_ms, now_ms))
+    old, new = (
+        np.flatnonzero(_front(jnp.stack([-jnp.asarray(macs), jnp.asarray(ms)], axis=1)))
+        for ms in (before_ms, now_ms)
+    )
     enough = macs[old][None] >= macs[new][:, None]
     return float(np.mean(np.where(enough, now_ms[old][None], np.inf).min(axis=1) / now_ms[new] - 1))
 

@@ -1,4 +1,7 @@
-"""What the user sees while a stage runs: a bar on a terminal, a line now and then in a log. All of it on stderr."""
+"""What the user sees while a stage runs: a bar on a terminal, a line now and then in a log.
+
+All of it on stderr.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +22,10 @@ _WAIT_SECONDS = 30.0  # between lines while the first step is awaited
 
 
 def log(message: str) -> None:
-    """Print one plain line; above the bar, where there is one. Elsewhere than on a terminal it begins with date and time."""
+    """Print one plain line; above the bar, where there is one.
+
+    Elsewhere than on a terminal it begins with date and time.
+    """
     stamp = "" if sys.stderr.isatty() else strftime("%Y-%m-%d %H:%M:%S ")
     try:
         print(stamp + printable(message), file=sys.stderr, flush=True)
@@ -28,12 +34,17 @@ def log(message: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int, start: int = 0, first: str = "compiling") -> Iterator[Callable[..., None]]:
-    """Show how far a loop of `total` steps is; yields `advance(n=1, **figures)`, to be called after every step.
+def progress(
+    description: str, total: int, start: int = 0, first: str = "compiling"
+) -> Iterator[Callable[..., None]]:
+    """Show how far a loop of `total` steps is.
 
-    Figures are numbers or strings; the latest are shown. They are looked at only when shown, so a JAX scalar makes
-    the loop wait for the device no more than a few times a second. A loop that was resumed begins at `start`. Rates
-    leave out the first call, which compiles; until it is there, `first` says so, with a clock.
+    Yields `advance(n=1, **figures)`, to be called after every step.
+
+    Figures are numbers or strings; the latest are shown. They are looked at only when shown, so a
+    JAX scalar makes the loop wait for the device no more than a few times a second. A loop that was
+    resumed begins at `start`. Rates leave out the first call, which compiles; until it is
+    there, `first` says so, with a clock.
     """
     count = _Count(total, start, first)
     with (_bar if sys.stderr.isatty() else _lines)(description, count) as show:
@@ -64,7 +75,8 @@ class _Count:
         self.done = start
         self.waiting = waiting
         self.begun: float | None = None  # time at which the first call was awaited
-        self.first: tuple[int, float] | None = None  # steps done and time at the end of the first call
+        # Steps done and time at the end of the first call.
+        self.first: tuple[int, float] | None = None
         self.figures: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -87,12 +99,20 @@ class _Count:
             parts.append(f"{self.waiting} {_clock(monotonic() - self.begun)}")
         if self.first is not None and self.done > self.first[0]:
             rate = (self.done - self.first[0]) / max(monotonic() - self.first[1], 1e-9)
-            parts += [f"{rate:.3g}/s" if rate < 100 else f"{rate:.0f}/s", f"ETA {_clock((self.total - self.done) / rate)}"]
-        return "  ".join(parts + [f"{name}={_figure(value)}" for name, value in self.figures.items()])
+            parts += [
+                f"{rate:.3g}/s" if rate < 100 else f"{rate:.0f}/s",
+                f"ETA {_clock((self.total - self.done) / rate)}",
+            ]
+        return "  ".join(
+            parts + [f"{name}={_figure(value)}" for name, value in self.figures.items()]
+        )
 
 
 class _Status(ProgressColumn):
-    """How far the loop is; redrawn by the bar's own thread, so that a clock runs while the first step is awaited."""
+    """How far the loop is.
+
+    Redrawn by the bar's own thread, so that a clock runs while the first step is awaited.
+    """
 
     def __init__(self, count: _Count):
         super().__init__()

@@ -16,7 +16,15 @@ from jaxnas.search.nsga2 import NSGA2
 from jaxnas.search.pareto import front, rank
 from jaxnas.search.random_search import RandomSearch
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, residual, tiny
+from jaxnas.spaces.published import (
+    attentive_nas,
+    attentive_nas_cifar,
+    cifar,
+    ofa_mobilenet_v3,
+    ofa_mobilenet_v3_cifar,
+    residual,
+    tiny,
+)
 from jaxnas.spaces.space import Gene, Space
 from jaxnas.supernets.mobilenet import build as build_supernet
 from jaxnas.supernets.subnet import Subnet

@@ -1,7 +1,8 @@
 """The only writer and reader of a run's files.
 
-Files are written whole or not at all. Two kinds grow line by line (`append_jsonl`, `append_csv`): a last line that a
-killed process left unfinished is dropped when read, and cut off before the next line is added.
+Files are written whole or not at all. Two kinds grow line by line (`append_jsonl`, `append_csv`): a
+last line that a killed process left unfinished is dropped when read, and cut off before the next
+line is added.
 """
 
 import io
@@ -16,23 +17,36 @@ import numpy as np
 
 from jaxnas.errors import UserError, cannot
 from jaxnas.line_files import cells, corrupt, csv_line, csv_lines, jsonl_lines, plain
-from jaxnas.run_folder import LOCK, local_folder, locked, made_folders, partial_of, refuse_foreign, refuse_links, remove_partials, take_back
+from jaxnas.run_folder import (
+    LOCK,
+    local_folder,
+    locked,
+    made_folders,
+    partial_of,
+    refuse_foreign,
+    refuse_links,
+    remove_partials,
+    take_back,
+)
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
 
 class RunDirectory:
-    """One run's folder. Who writes holds its lock (`with RunDirectory(path) as run:`); who only reads needs no lock.
+    """One run's folder.
 
-    The kernel releases the lock when the process ends, however it ends. Files are named by their path inside the
-    folder: `models/net.onnx`.
+    Who writes holds its lock (`with RunDirectory(path) as run:`); who only reads needs no lock.
+
+    The kernel releases the lock when the process ends, however it ends. Files are named by their
+    path inside the folder: `models/net.onnx`.
     """
 
     def __init__(self, root: str | os.PathLike[str]):
         self.root = local_folder(root)
         self._lock: int | None = None
         self._made: list[Path] | None = None  # folders, if the lock's file is new, too
-        self._grown: dict[str, tuple[int, list[str]]] = {}  # name: (size after our last append, columns)
+        # name: (size after our last append, columns).
+        self._grown: dict[str, tuple[int, list[str]]] = {}
 
     def __enter__(self) -> "RunDirectory":
         refuse_foreign(self.root)
@@ -51,15 +65,23 @@ class RunDirectory:
         self._made = None
 
     def clean(self) -> None:
-        """Delete what a killed process left half written; to be called once it is certain that this is the run meant."""
+        """Delete what a killed process left half written.
+
+        To be called once it is certain that this is the run meant.
+        """
         remove_partials(self.root)
 
     def path(self, name: str) -> Path:
-        """Where a file lies; names that lead out of the folder are an error, and so are folders that are links."""
+        """Where a file lies.
+
+        Names that lead out of the folder are an error, and so are folders that are links.
+        """
         pure = PurePosixPath(name)
         inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts
         if not inside or not _can_be_named(name):
-            raise UserError(f"a file of {self.root} must be named by its path inside it, got {name!r}")
+            raise UserError(
+                f"a file of {self.root} must be named by its path inside it, got {name!r}"
+            )
         path = self.root / pure
         refuse_links(self.root, path)
         return path
@@ -92,7 +114,8 @@ class RunDirectory:
         return _read(self.path(name))
 
     def write_text(self, name: str, text: str) -> None:
-        self.write_bytes(name, text.encode(errors="backslashreplace"))  # names of files that are not UTF-8
+        # Names of files that are not UTF-8.
+        self.write_bytes(name, text.encode(errors="backslashreplace"))
 
     def read_text(self, name: str) -> str:
         try:
@@ -101,8 +124,13 @@ class RunDirectory:
             raise corrupt(self.path(name)) from error
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write nested dicts, lists and numbers; NaN and infinities become null, arrays and tuples become lists."""
-        self.write_text(name, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        """Write nested dicts, lists and numbers.
+
+        NaN and infinities become null, arrays and tuples become lists.
+        """
+        self.write_text(
+            name, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        )
 
     def read_json(self, name: str) -> Any:
         try:
@@ -115,7 +143,9 @@ class RunDirectory:
         held = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
         for key, array in held.items():
             if array.dtype.kind not in "biufcSU":
-                raise TypeError(f"{name}: array {key!r} has dtype {array.dtype}, which an npz file cannot hold")
+                raise TypeError(
+                    f"{name}: array {key!r} has dtype {array.dtype}, which an npz file cannot hold"
+                )
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **held)
         self.write_bytes(name, buffer.getvalue())
@@ -125,7 +155,8 @@ class RunDirectory:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in arrays.files}
-        except Exception as error:  # a damaged zip fails in a dozen ways, none of them more telling than this
+        except Exception as error:
+            # A damaged zip fails in a dozen ways, none of them more telling than this.
             raise corrupt(self.path(name)) from error
 
     def write_npy(self, name: str, array: np.ndarray) -> None:
@@ -138,7 +169,9 @@ class RunDirectory:
         """Write a table whose columns are those of the first row; cells as in `append_csv`."""
         columns = list(rows[0]) if rows else []
         lines = [csv_line(columns)] if rows else []
-        self.write_text(name, "".join(lines + [csv_line(cells(self.path(name), columns, row)) for row in rows]))
+        self.write_text(
+            name, "".join(lines + [csv_line(cells(self.path(name), columns, row)) for row in rows])
+        )
 
     def read_csv(self, name: str) -> list[dict[str, str]]:
         """The rows of a table as strings; a last line cut off by a killed process is dropped."""
@@ -148,10 +181,15 @@ class RunDirectory:
     # Files that grow
 
     def append_jsonl(self, name: str, record: Mapping[str, Any]) -> None:
-        """Add one record as a line, in the kernel's hands on return; NaN and infinities become null."""
+        """Add one record as a line, in the kernel's hands on return.
+
+        NaN and infinities become null.
+        """
         path = self.path(name)
         self._repair(name, lambda data: ([], jsonl_lines(path, data)[1]))
-        self._append(name, json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n", [])
+        self._append(
+            name, json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n", []
+        )
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
         """The records; a last line cut off by a killed process is dropped."""
@@ -160,8 +198,9 @@ class RunDirectory:
     def append_csv(self, name: str, row: Mapping[str, Any]) -> None:
         """Add one row (and before the first the header), in the kernel's hands on return.
 
-        Cells are strings, numbers or None (an empty cell); floats keep every digit, NaN is `nan`, line breaks in a
-        string become spaces. The row must have the columns of the header, in any order.
+        Cells are strings, numbers or None (an empty cell); floats keep every digit, NaN is `nan`,
+        line breaks in a string become spaces. The row must have the columns of the header, in any
+        order.
         """
         path = self.path(name)
 
@@ -175,7 +214,10 @@ class RunDirectory:
         self._append(name, line if known else csv_line(columns) + line, columns)
 
     def _repair(self, name: str, parse: Callable[[bytes], tuple[list[str], int]]) -> list[str]:
-        """Cut off an unfinished last line, unless the file is as our last append left it; returns its columns."""
+        """Cut off an unfinished last line, unless the file is as our last append left it.
+
+        Returns its columns.
+        """
         path = self.path(name)
         size = path.stat().st_size if path.exists() else 0
         if name not in self._grown or self._grown[name][0] != size:

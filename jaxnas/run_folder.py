@@ -1,4 +1,7 @@
-"""The folder of a run: whether it may be one, its lock, links in it, and what a killed process left behind."""
+"""The folder of a run.
+
+Whether it may be one, its lock, links in it, and what a killed process left behind.
+"""
 
 import fcntl
 import os
@@ -10,18 +13,27 @@ from jaxnas.errors import UserError, cannot
 
 LOCK = ".lock"
 WRITTEN_FIRST = ("config.json", "space.json")  # by which a run is known
-FOLDERS = ("", "models", "compare", "compare/searches")  # of a run; those of checkpoints are orbax's
+# Of a run; those of checkpoints are orbax's.
+FOLDERS = ("", "models", "compare", "compare/searches")
 PARTIAL = re.compile(r"\.(.+\.(?:json|jsonl|csv|npz|npy|onnx|html|png))\.\d+\.partial")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def local_folder(root: str | os.PathLike[str]) -> Path:
-    """`root` as a path on this machine; a URL, an empty name and one that no file can have are a `UserError`."""
+    """`root` as a path on this machine.
+
+    A URL, an empty name and one that no file can have are a `UserError`.
+    """
     name = os.fspath(root)
     if _SCHEME.match(name):
-        raise UserError(f"a run directory must be a local folder, got {name!r}: write there, and copy it when the run is finished")
+        raise UserError(
+            f"a run directory must be a local folder, got {name!r}: write there, and copy it when "
+            "the run is finished"
+        )
     if not name or "\0" in name:
-        raise UserError(f"a run directory must be named, got {name!r}: give --out the name of a folder")
+        raise UserError(
+            f"a run directory must be named, got {name!r}: give --out the name of a folder"
+        )
     return Path(name)
 
 
@@ -41,7 +53,8 @@ def refuse_foreign(root: Path) -> None:
     others = [name for name in names if name != LOCK and not PARTIAL.fullmatch(name)]
     if others and not set(WRITTEN_FIRST) & set(others):
         raise UserError(
-            f"{root} is not empty and holds no run: expected {' or '.join(WRITTEN_FIRST)}, found {min(others)!r}; use another --out"
+            f"{root} is not empty and holds no run: expected {' or '.join(WRITTEN_FIRST)}, found "
+            f"{min(others)!r}; use another --out"
         )
 
 
@@ -58,7 +71,10 @@ def made_folders(root: Path) -> list[Path]:
 
 
 def locked(root: Path) -> int:
-    """Take the lock of a run; the descriptor that holds it until it is closed, or the process ends."""
+    """Take the lock of a run.
+
+    The descriptor that holds it until it is closed, or the process ends.
+    """
     path = root / LOCK
     while True:
         try:
@@ -73,7 +89,9 @@ def locked(root: Path) -> int:
             pass
         except BlockingIOError:
             os.close(lock)
-            raise UserError(f"{root} is in use by another process; wait until it ends, or use another --out") from None
+            raise UserError(
+                f"{root} is in use by another process; wait until it ends, or use another --out"
+            ) from None
         except OSError as error:
             os.close(lock)
             raise cannot("lock", root, error) from error
@@ -105,4 +123,7 @@ def refuse_links(root: Path, path: Path) -> None:
         if place == root:
             return
         if place.is_symlink() and (place != path or place.is_dir()):
-            raise UserError(f"{place} is a link, and a run's folders must lie in it: put the folder itself there, or use another --out")
+            raise UserError(
+                f"{place} is a link, and a run's folders must lie in it: put the folder itself "
+                "there, or use another --out"
+            )

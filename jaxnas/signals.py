@@ -1,7 +1,10 @@
-"""Ctrl-C and SIGTERM: a loop that trains saves first, everything else ends at once, and nothing is lost.
+"""Ctrl-C and SIGTERM.
 
-Python tells the main thread of a signal between two of its steps only, and one of them may compile for minutes. So a thread
-listens as well: it ends a command that does not answer, and one that is told twice.
+A loop that trains saves first, everything else ends at once, and nothing is lost.
+
+Python tells the main thread of a signal between two of its steps only, and one of them may compile
+for minutes. So a thread listens as well: it ends a command that does not answer, and one that is
+told twice.
 """
 
 import os
@@ -44,7 +47,9 @@ class _Command:
         first = _next(pipe)
         patience_s = None
         if first is not None and self.unsaved:
-            print("jaxnas: saving first; a second signal ends it at once", file=sys.stderr, flush=True)
+            print(
+                "jaxnas: saving first; a second signal ends it at once", file=sys.stderr, flush=True
+            )
         elif first is not None:
             if not self.answered.wait(ANSWER_S):
                 leave(first)
@@ -59,7 +64,10 @@ class _Command:
 
 
 def _next(pipe: int, timeout_s: float | None = None) -> int | None:
-    """The next signal that ends a command, for programs may handle others; None when the command is over."""
+    """The next signal that ends a command, for programs may handle others.
+
+    None when the command is over.
+    """
     while True:
         if not select.select([pipe], [], [], timeout_s)[0]:
             raise TimeoutError
@@ -73,9 +81,12 @@ _command = _Command()
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """While a command runs, its signals become `KeyboardInterrupt` and `Terminated`, after a loop under `Saving` has saved.
+    """While a command runs, its signals become `KeyboardInterrupt` and `Terminated`.
 
-    A signal that the process is told to ignore (nohup) stays ignored. Only the main thread can listen.
+    After a loop under `Saving` has saved.
+
+    A signal that the process is told to ignore (nohup) stays ignored. Only the main thread can
+    listen.
     """
     global _command
     before = {number: signal.getsignal(number) for number in WORDS}
@@ -103,7 +114,10 @@ def listening() -> Iterator[None]:
 
 
 def _ending_if_swallowed(before: Callable[[Any], object]) -> Callable[[Any], object]:
-    """The hook of exceptions that a library's callback swallows; a signal's ends the process there."""
+    """The hook of exceptions that a library's callback swallows.
+
+    A signal's ends the process there.
+    """
 
     def hook(unraisable: Any) -> None:
         error = unraisable.exc_value
@@ -114,11 +128,15 @@ def _ending_if_swallowed(before: Callable[[Any], object]) -> Callable[[Any], obj
     return hook
 
 
-os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a child's signals are not its parent's
+# A child's signals are not its parent's.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
 class Saving:
-    """When a loop saves: when a step is due, every so many minutes, and before a signal ends the loop."""
+    """When a loop saves.
+
+    When a step is due, every so many minutes, and before a signal ends the loop.
+    """
 
     def __init__(self, minutes: float):
         self._seconds = 60 * minutes
@@ -150,7 +168,10 @@ def ending(number: int) -> str:
 
 
 def leave(number: int) -> None:
-    """End the process now, as a signal asks for: files are whole at every moment, and threads of libraries cannot fail on the way out."""
+    """End the process now, as a signal asks for.
+
+    Files are whole at every moment, and threads of libraries cannot fail on the way out.
+    """
     if sys.stderr.isatty():
         print("\x1b[?25h", file=sys.stderr)  # a bar hides the cursor
     print(ending(number), file=sys.stderr)
@@ -158,7 +179,10 @@ def leave(number: int) -> None:
 
 
 def end(code: int) -> None:
-    """Leave with this exit code, without taking the interpreter apart: a thread that still computes then ends with SIGSEGV."""
+    """Leave with this exit code, without taking the interpreter apart.
+
+    A thread that still computes then ends with SIGSEGV.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more
             stream.flush()

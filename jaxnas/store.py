@@ -1,8 +1,10 @@
-"""Evaluations shared between runs: the fitness of genomes on disk, under the hash of all that decides it.
+"""Evaluations shared between runs.
 
-One file per context in the folder `evaluations` of jaxnas's cache. It holds records of one size: a genome, its fitness, a
-checksum. Who writes holds the file's lock, so several processes can share it; a record that is cut off or damaged is an
-evaluation to be made again, never an error.
+The fitness of genomes on disk, under the hash of all that decides it.
+
+One file per context in the folder `evaluations` of jaxnas's cache. It holds records of one size: a
+genome, its fitness, a checksum. Who writes holds the file's lock, so several processes can share
+it; a record that is cut off or damaged is an evaluation to be made again, never an error.
 """
 
 import errno
@@ -38,11 +40,17 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "jaxnas"
     except RuntimeError as error:  # a container's user without a name
-        raise UserError("there is no home folder for the cache: set JAXNAS_CACHE to a folder that can be written") from error
+        raise UserError(
+            "there is no home folder for the cache: set JAXNAS_CACHE to a folder that can be "
+            "written"
+        ) from error
 
 
 def made_cache_folder(name: str) -> Path | None:
-    """A folder of the cache, which is there now and can be written; None, after one warning, where it cannot be."""
+    """A folder of the cache, which is there now and can be written.
+
+    None, after one warning, where it cannot be.
+    """
     try:
         folder = cache_folder() / name
     except UserError as error:
@@ -60,7 +68,10 @@ def made_cache_folder(name: str) -> Path | None:
 
 def warn_of_cache(error: OSError) -> None:
     """Say, once, that the cache cannot be used: a run without it takes longer, and is as right."""
-    _warn(f"cannot use {cache_folder()} ({error.strerror}): mend it, or set JAXNAS_CACHE to another folder")
+    _warn(
+        f"cannot use {cache_folder()} ({error.strerror}): mend it, or set JAXNAS_CACHE to another "
+        "folder"
+    )
 
 
 @cache
@@ -69,7 +80,10 @@ def _warn(what: str) -> None:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of nested dicts, lists, strings, numbers and arrays (type, shape and values); equal values give equal text."""
+    """SHA-256 of nested dicts, lists, strings, numbers and arrays (type, shape and values).
+
+    Equal values give equal text.
+    """
     if isinstance(value, Mapping):
         value = {str(key): digest(item) for key, item in value.items()}
     elif isinstance(value, list | tuple):
@@ -82,35 +96,59 @@ def digest(value: Any) -> str:
 
 @cache
 def source_digest(*names: str) -> str:
-    """SHA-256 of the Python files of this package that are named, or lie in the folders named: the version of the code."""
-    paths = [path for name in names for path in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))]
-    return digest({path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths})
+    """SHA-256 of the Python files of this package that are named, or lie in the folders named.
+
+    The version of the code.
+    """
+    paths = [
+        path
+        for name in names
+        for path in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
+    ]
+    return digest(
+        {
+            path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+        }
+    )
 
 
 class Store:
     """Evaluations of one context: the `digest` of all that decides a fitness but the genome.
 
-    Genomes are to be canonical, so that those which mean the same network share an evaluation. What was stored first stays.
-    Where the cache cannot be read or written, evaluations last as long as this object.
+    Genomes are to be canonical, so that those which mean the same network share an evaluation. What
+    was stored first stays. Where the cache cannot be read or written, evaluations last as long as
+    this object.
     """
 
     def __init__(self, context: str, genes: int, objectives: int):
         folder = made_cache_folder("evaluations")
         self.path = (folder or Path()) / context
         self._kept = folder is not None  # whether the file is used
-        self._record = np.dtype([("genome", "<i4", (genes,)), ("fitness", "<f4", (objectives,)), ("checksum", "<u4")])
+        self._record = np.dtype(
+            [("genome", "<i4", (genes,)), ("fitness", "<f4", (objectives,)), ("checksum", "<u4")]
+        )
         self._known: dict[bytes, np.ndarray] = {}
         self._read = 0  # bytes of the file that are in `_known`
 
-    def get(self, genomes: Int32[np.ndarray, "n genes"]) -> tuple[Float32[np.ndarray, "n objectives"], Bool[np.ndarray, "n"]]:
-        """The fitness of each genome, NaN where it is not known, and whether it is; sees what other processes have stored."""
+    def get(
+        self, genomes: Int32[np.ndarray, "n genes"]
+    ) -> tuple[Float32[np.ndarray, "n objectives"], Bool[np.ndarray, "n"]]:
+        """The fitness of each genome, NaN where it is not known, and whether it is.
+
+        Sees what other processes have stored.
+        """
         self._read_on()
         found = [self._known.get(genome.tobytes()) for genome in genomes.astype("<i4")]
         unknown = np.full(self._record["fitness"].shape, np.nan, np.float32)
         fitness = np.array([unknown if row is None else row for row in found], np.float32)
-        return fitness.reshape(len(genomes), len(unknown)), np.array([row is not None for row in found], bool)
+        return fitness.reshape(len(genomes), len(unknown)), np.array(
+            [row is not None for row in found], bool
+        )
 
-    def put(self, genomes: Int32[np.ndarray, "n genes"], fitness: Float32[np.ndarray, "n objectives"]) -> None:
+    def put(
+        self, genomes: Int32[np.ndarray, "n genes"], fitness: Float32[np.ndarray, "n objectives"]
+    ) -> None:
         """Store evaluations; those that failed (NaN) are left out, for another attempt."""
         kept = ~np.isnan(fitness).any(axis=1)
         if not kept.any():
@@ -141,7 +179,8 @@ class Store:
         if not self._kept:
             return
         try:
-            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would wait for ever
+            # A pipe would wait for ever.
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 if os.fstat(file.fileno()).st_size < self._read:
                     self._read = 0  # somebody has emptied the cache
                 file.seek(self._read)
@@ -173,4 +212,7 @@ class Store:
 
 
 def _checksums(records: np.ndarray) -> list[int]:
-    return [zlib.crc32(record["fitness"].tobytes(), zlib.crc32(record["genome"].tobytes())) for record in records]
+    return [
+        zlib.crc32(record["fitness"].tobytes(), zlib.crc32(record["genome"].tobytes()))
+        for record in records
+    ]

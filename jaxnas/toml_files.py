@@ -7,7 +7,13 @@ from typing import Any, TypeVar
 
 from jaxnas.errors import UserError
 
-EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", tuple[int, ...]: "a list of whole numbers"}
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    tuple[int, ...]: "a list of whole numbers",
+}
 T = TypeVar("T")
 
 
@@ -17,22 +23,34 @@ def read(path: str, what: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise UserError(f"cannot read the {what} {path}: {error.strerror}; name a .toml file") from error
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
+        raise UserError(
+            f"cannot read the {what} {path}: {error.strerror}; name a .toml file"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # Numbers of thousands of digits, thousands of brackets.
         raise UserError(f"{path} is no TOML file: {error}") from error
 
 
 def made(kind: type[T], where: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> T:
-    """A dataclass from a file's settings, each of the type of its field, and from what is given beside them.
+    """A dataclass from a file's settings, each of the type of its field.
+
+    And from what is given beside them.
 
     A `UserError` begins with `where`, and names the setting and what was expected.
     """
     known: dict[str, Any] = {field.name: field for field in fields(kind) if field.name not in given}  # pyright: ignore[reportArgumentType]
     if unknown := [name for name in settings if name not in known]:
         raise UserError(f"{where}: unknown setting {unknown[0]}; known: {', '.join(known)}")
-    if missing := [field for field in known.values() if field.name not in settings and field.default is MISSING]:
-        raise UserError(f"{where}: {missing[0].name} is missing, expected {EXPECTED[missing[0].type]}")
-    values = {name: _value(f"{where}: {name}", known[name].type, value) for name, value in settings.items()}
+    if missing := [
+        field for field in known.values() if field.name not in settings and field.default is MISSING
+    ]:
+        raise UserError(
+            f"{where}: {missing[0].name} is missing, expected {EXPECTED[missing[0].type]}"
+        )
+    values = {
+        name: _value(f"{where}: {name}", known[name].type, value)
+        for name, value in settings.items()
+    }
     try:
         return kind(**values, **given)
     except UserError as error:

@@ -1,4 +1,7 @@
-"""What a network costs to run: `Op`, one layer of one network, and `Layers`, the traced cost table of many."""
+"""What a network costs to run.
+
+`Op`, one layer of one network, and `Layers`, the traced cost table of many.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +14,29 @@ from jaxtyping import Array, Int
 from jaxnas.errors import UserError
 
 CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)
-KINDS = ("conv", "linear", "pool", "avgpool2", "mul", "add", "maxpool2", "select", "concat", "identity")
+KINDS = (
+    "conv",
+    "linear",
+    "pool",
+    "avgpool2",
+    "mul",
+    "add",
+    "maxpool2",
+    "select",
+    "concat",
+    "identity",
+)
 
 
 @dataclass(frozen=True)
 class Op:
     """One operator of a network, in order of execution; convolution, norm and activation are one.
 
-    `kind` is one of `KINDS`: `pool` is the global average (N, H, W, C -> N, 1, 1, C), `avgpool2` halves height and
-    width (odd sizes round up), `mul` broadcasts its second input, `linear` sees N, 1, 1, C and returns N, C.
-    `maxpool2` halves them too (an odd size's last row is dropped), `select` takes every `stride`-th pixel of the channels from
-    `start` on, zeros where the input has none, `concat` joins its inputs' channels, `identity` is a norm by itself.
+    `kind` is one of `KINDS`: `pool` is the global average (N, H, W, C -> N, 1, 1, C), `avgpool2`
+    halves height and width (odd sizes round up), `mul` broadcasts its second input, `linear` sees
+    N, 1, 1, C and returns N, C. `maxpool2` halves them too (an odd size's last row is
+    dropped), `select` takes every `stride`-th pixel of the channels from `start` on, zeros where
+    the input has none, `concat` joins its inputs' channels, `identity` is a norm by itself.
     Convolutions pad by kernel // 2 on every side. Sizes are those of the output.
     """
 
@@ -43,13 +58,17 @@ class Op:
     def __post_init__(self):
         if self.groups < 1 or self.c_in % self.groups or self.c_out % self.groups:
             raise UserError(
-                f"{self.path or self.kind}: groups must divide the channels in and out, got {self.groups} groups of "
-                f"{self.c_in} channels in and {self.c_out} out: choose a divisor of both"
+                f"{self.path or self.kind}: groups must divide the channels in and out, got "
+                f"{self.groups} groups of {self.c_in} channels in and {self.c_out} out: choose a "
+                "divisor of both"
             )
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of convolutions and linear layers, counted once; the rest count 0, as the papers do."""
+        """Multiply-adds of convolutions and linear layers, counted once.
+
+        The rest count 0, as the papers do.
+        """
         if self.kind not in ("conv", "linear"):
             return 0
         return self.height * self.width * self.c_out * (self.c_in // self.groups) * self.kernel**2
@@ -63,7 +82,9 @@ class Op:
 
 
 class Layers(NamedTuple):
-    """Costs of a network as a struct of arrays, one entry an operator, in order; traced, so a million genomes are one `vmap`.
+    """Costs of a network as a struct of arrays, one entry an operator, in order.
+
+    Traced, so a million genomes are one `vmap`.
 
     `repeat` is 0 for an operator that the network skips. Sizes are those of the output.
     """
@@ -76,9 +97,11 @@ class Layers(NamedTuple):
     kernel: Int[Array, "*n layers"]
     stride: Int[Array, "*n layers"]
     groups: Int[Array, "*n layers"]
-    extras: Int[Array, "*n layers"]  # numbers stored per output channel beside the weights: bias 1, norm 2
+    # Numbers stored per output channel beside the weights: bias 1, norm 2.
+    extras: Int[Array, "*n layers"]
     reads: Int[Array, "*n layers"]  # activations of its inputs
-    live: Int[Array, "*n layers"]  # activations held while it runs: its inputs, its output, and what is kept for later
+    # Activations held while it runs: its inputs, its output, and what is kept for later.
+    live: Int[Array, "*n layers"]
     repeat: Int[Array, "*n layers"]
 
 
@@ -97,7 +120,16 @@ def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
     for op, live in zip(ops, _live(ops, sizes), strict=True):
         extras = op.bias + 2 * op.norm
         sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
-        rows.append((KINDS.index(op.kind), *sides, extras, sum(sizes[before] for before in op.inputs), live, 1))
+        rows.append(
+            (
+                KINDS.index(op.kind),
+                *sides,
+                extras,
+                sum(sizes[before] for before in op.inputs),
+                live,
+                1,
+            )
+        )
     return Layers(*jnp.asarray(np.array(rows, np.int32).T))
 
 
@@ -108,17 +140,24 @@ def peak_of(ops: Sequence[Op], height: int, width: int) -> int:
 
 def _sizes(ops: Sequence[Op], height: int, width: int) -> dict[int, int]:
     """Activations of each operator's result, by position; of the image at -1."""
-    return {-1: height * width * ops[0].c_in} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
+    return {-1: height * width * ops[0].c_in} | {
+        i: op.height * op.width * op.c_out for i, op in enumerate(ops)
+    }
 
 
 def _live(ops: Sequence[Op], sizes: dict[int, int]) -> list[int]:
     """Activations held while each operator runs."""
     last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
-    return [sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))]
+    return [
+        sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))
+    ]
 
 
 def layer_costs(layers: Layers) -> Costs:
-    """Costs of each layer by itself, 0 where it is skipped; for ints, NumPy and traced columns alike."""
+    """Costs of each layer by itself, 0 where it is skipped.
+
+    For ints, NumPy and traced columns alike.
+    """
     weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
     runs = layers.repeat > 0
     weights = weighted * layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2
@@ -142,8 +181,9 @@ def params(layers: Layers) -> Int[Array, "*n"]:
 def peak_activations(layers: Layers) -> Int[Array, "*n"]:
     """The most activations held at once, over the operators in order of execution.
 
-    While an operator runs, its inputs, its output, and every earlier result that a later operator reads are held; the
-    image until its last use. No operator writes over its input; norm and activation are part of their convolution.
+    While an operator runs, its inputs, its output, and every earlier result that a later operator
+    reads are held; the image until its last use. No operator writes over its input; norm and
+    activation are part of their convolution.
     """
     return jnp.max(layer_costs(layers).peak_activations, axis=-1)
 

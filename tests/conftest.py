@@ -1,6 +1,9 @@
-"""Strict for every test: a key used twice is an error, shapes and types are checked, warnings are errors (pyproject.toml).
+"""Strict for every test.
 
-Set in the environment, so that programs started by a test inherit it; the hook must be in place before jaxnas is imported.
+A key used twice is an error, shapes and types are checked, warnings are errors (pyproject.toml).
+
+Set in the environment, so that programs started by a test inherit it; the hook must be in place
+before jaxnas is imported.
 """
 
 import fcntl
@@ -20,7 +23,8 @@ from jaxtyping import install_import_hook
 CACHE = Path(__file__).parents[1] / ".pytest_cache"
 FLAGS = ["--xla_backend_optimization_level=0"]  # compiles in two thirds of the time
 if version("jaxlib").startswith("0.10."):
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")  # and then in half; XLA stops at a flag that it does not know
+    # And then in half; XLA stops at a flag that it does not know.
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
@@ -35,10 +39,16 @@ install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_p
 
 @pytest.fixture(scope="session")
 def small_mobilenet():
-    """Builds a space of two stages, which compiles fast: `small_mobilenet(resolutions, channels, classes)`."""
+    """Builds a space of two stages, which compiles fast.
+
+    `small_mobilenet(resolutions, channels, classes)`.
+    """
     from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 
-    stages = (Stage((8, 16), (1,), (3, 5), (1,), 1, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
+    stages = (
+        Stage((8, 16), (1,), (3, 5), (1,), 1, False),
+        Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True),
+    )
     return lambda resolutions, channels, classes: mobilenet_space(
         "small", MobileNet(resolutions, (8, 16), 2, stages, (16, 24), channels, classes)
     )
@@ -48,8 +58,8 @@ def small_mobilenet():
 def randomised():
     """Weights for a supernet: random norms and biases too, and logits of deviation 1 or more.
 
-    With the published initialisation, whose last scale of a block is 0, all subnets give nearly the same logits. Put on the
-    device as they are: `jnp.asarray` compiles a program for each shape.
+    With the published initialisation, whose last scale of a block is 0, all subnets give nearly the
+    same logits. Put on the device as they are: `jnp.asarray` compiles a program for each shape.
     """
     import jax
 
@@ -59,12 +69,21 @@ def randomised():
         noise = np.random.default_rng(zlib.crc32(where.encode())).normal(size=leaf.shape)
         if name == "kernel":
             *window, c_in, _ = leaf.shape
-            noise = 4 * noise if "classifier" in where else noise * np.sqrt(2 / (np.prod(window) * c_in))
+            noise = (
+                4 * noise
+                if "classifier" in where
+                else noise * np.sqrt(2 / (np.prod(window) * c_in))
+            )
         if name.startswith("transform"):
             return np.asarray(np.eye(len(noise)) + noise / np.sqrt(len(noise)), np.float32)
-        return np.asarray(np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise, np.float32)
+        return np.asarray(
+            np.exp(0.3 * noise) if name == "scale" else noise if name == "kernel" else 0.3 * noise,
+            np.float32,
+        )
 
-    return lambda net: jax.device_put(jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0))))
+    return lambda net: jax.device_put(
+        jax.tree.map_with_path(draw, jax.eval_shape(net.init, jax.random.key(0)))
+    )
 
 
 def without_times(log: str) -> str:
@@ -79,9 +98,13 @@ from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
 
-STAGES = (Stage((8, 16), (1,), (3, 5), (1,), 2, False), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
+STAGES = (
+    Stage((8, 16), (1,), (3, 5), (1,), 2, False),
+    Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True),
+)
 def micro(size, channels, classes):
-    return mobilenet_space("micro", MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes))
+    structure = MobileNet((size,), (8,), 2, STAGES, (16, 32), channels, classes)
+    return mobilenet_space("micro", structure)
 SPACES["micro"] = micro
 config = Config(
     name="micro",
@@ -95,10 +118,12 @@ config = Config(
 )
 """
 
-# The command as a user has it. Types and shapes are not checked: that takes 5 s a process, and `cli` below does it.
+# The command as a user has it. Types and shapes are not checked: that takes 5 s a process, and
+# `cli` below does it.
 COMMAND = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to Ctrl-C
+# What a shell starts in the background is deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from jaxnas.cli import main
 sys.exit(main())
 """
@@ -119,7 +144,14 @@ def start():
     def start(*arguments, **options) -> subprocess.Popen:
         environment = {**os.environ, "JAXNAS_CACHE": str(CACHE / "jaxnas")}
         command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
 
     return start
 
@@ -127,7 +159,11 @@ def start():
 @pytest.fixture(scope="session")
 def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
     """A finished run, made once for all workers: to be read, not written."""
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    shared = (
+        tmp_path_factory.getbasetemp()
+        if worker_id == "master"
+        else tmp_path_factory.getbasetemp().parent
+    )
     with open(shared / "finished.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         out = shared / "finished"
@@ -143,16 +179,22 @@ def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
 
 @pytest.fixture(scope="session")
 def changed_run(finished_run, micro, start, tmp_path_factory):
-    """A copy of the finished run that has some stages run anew with other settings, and what the stages said.
+    """A copy of the finished run that has some stages run anew with other settings.
 
-    As if it had been started so, but trained already: `changed_run(["predict"], "--predict.steps", 9)`. `without` names more files
-    that are not there yet.
+    And what the stages said.
+
+    As if it had been started so, but trained already: `changed_run(["predict"], "--predict.steps",
+    9)`. `without` names more files that are not there yet.
     """
 
     def change(stages: list[str], *settings, without: tuple[str, ...] = ()) -> tuple[Path, str]:
         run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run"))
         said = ""
-        for file in ["config.json", *without, *(["predictor.npz", "measurements.csv"] if "profile" in stages else [])]:
+        for file in [
+            "config.json",
+            *without,
+            *(["predictor.npz", "measurements.csv"] if "profile" in stages else []),
+        ]:
             (run / file).unlink()
         for file in ["chosen.json", "exported.csv", "verified.csv", "report.html"]:
             (run / file).unlink()
@@ -191,7 +233,10 @@ def run_copy(finished_run, tmp_path) -> Path:
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
-    """Calls the command in this process, in an empty directory; returns the exit code and the lines on stderr."""
+    """Calls the command in this process, in an empty directory.
+
+    Returns the exit code and the lines on stderr.
+    """
     import jax
 
     from jaxnas import cli, config

@@ -19,7 +19,13 @@ from jaxnas.errors import UserError
 
 def _tree(seed):
     rng = np.random.default_rng(seed)
-    params = {f"layer{i}": {"kernel": jnp.asarray(rng.normal(size=(3, 3, i)), jnp.float32), "scale": jnp.ones(i)} for i in range(4)}
+    params = {
+        f"layer{i}": {
+            "kernel": jnp.asarray(rng.normal(size=(3, 3, i)), jnp.float32),
+            "scale": jnp.ones(i),
+        }
+        for i in range(4)
+    }
     return {
         "params": params,
         "optimiser": optax.sgd(0.1, momentum=0.9).init(params),
@@ -66,7 +72,9 @@ def test_shapes_alone_are_target_enough(tmp_path):
 
 def test_trees_without_numbers(tmp_path):
     save(tmp_path, 1, {"a": np.zeros((0, 3)), "b": {}})
-    _assert_identical(restore(tmp_path, {"a": np.ones((0, 3)), "b": {}}), {"a": np.zeros((0, 3)), "b": {}})
+    _assert_identical(
+        restore(tmp_path, {"a": np.ones((0, 3)), "b": {}}), {"a": np.zeros((0, 3)), "b": {}}
+    )
     save(tmp_path, 2, {})
     assert restore(tmp_path, {}) == {}
 
@@ -78,7 +86,9 @@ def test_the_newest_steps_are_kept(tmp_path):
         assert latest_step(tmp_path) == step
     assert sorted(os.listdir(tmp_path)) == ["10", "200"]
     for step in (200, 5):
-        with pytest.raises(ValueError, match="checkpoint of step 200 already, so step must be above it"):
+        with pytest.raises(
+            ValueError, match="checkpoint of step 200 already, so step must be above it"
+        ):
             save(tmp_path, step, {"x": 0})
     assert restore(tmp_path, {"x": 0}) == {"x": 200}
     save(tmp_path, 201, {"x": 201})
@@ -99,15 +109,23 @@ def test_unfinished_checkpoints_are_ignored_and_cleared_away(tmp_path):
 
 
 def test_nothing_to_restore(tmp_path):
-    with pytest.raises(UserError, match=r"there is no checkpoint in .*; run the training stage first"):
+    with pytest.raises(
+        UserError, match=r"there is no checkpoint in .*; run the training stage first"
+    ):
         restore(tmp_path, {})
 
 
 OTHERS = [
-    ({"a": {"b": np.zeros(4, np.float32)}, "n": 1}, r"a/b should be float32\[4\], found float32\[3\]"),
+    (
+        {"a": {"b": np.zeros(4, np.float32)}, "n": 1},
+        r"a/b should be float32\[4\], found float32\[3\]",
+    ),
     ({"a": {"b": np.zeros(3, np.int32)}, "n": 1}, r"a/b should be int32\[3\], found float32\[3\]"),
     ({"a": {"b": np.zeros(3, np.float32)}, "n": 1.0}, r"n should be float64\[\], found int64\[\]"),
-    ({"a": {"a": 1, "b": np.zeros(3, np.float32)}, "n": 1}, r"a/a should be int64\[\], found absent"),
+    (
+        {"a": {"a": 1, "b": np.zeros(3, np.float32)}, "n": 1},
+        r"a/a should be int64\[\], found absent",
+    ),
     ({"n": 1}, r"a/b should be absent, found float32\[3\]"),
     ([{"b": np.zeros(3, np.float32)}, 1], r"0/b should be float32\[3\], found absent"),
 ]
@@ -116,7 +134,9 @@ OTHERS = [
 @pytest.mark.parametrize("target, message", OTHERS)
 def test_a_checkpoint_of_another_space_names_the_first_differing_leaf(tmp_path, target, message):
     save(tmp_path, 5, {"a": {"b": np.zeros(3, np.float32)}, "n": 1})
-    with pytest.raises(UserError, match=f"5 is a checkpoint of another network: {message}; use another --out") as caught:
+    with pytest.raises(
+        UserError, match=f"5 is a checkpoint of another network: {message}; use another --out"
+    ) as caught:
         restore(tmp_path, target)
     assert "\n" not in str(caught.value)
 
@@ -151,7 +171,10 @@ def test_damage_is_a_user_error_or_harmless_never_other_numbers(tmp_path, damage
 
 
 def test_the_checksum_is_needed(tmp_path):
-    """A flipped bit among the numbers is seen by the checksum alone: orbax reads it as if nothing were wrong."""
+    """A flipped bit among the numbers is seen by the checksum alone.
+
+    orbax reads it as if nothing were wrong.
+    """
     tree = {"x": np.random.default_rng(0).integers(0, 255, 100_000).astype(np.uint8)}
     save(tmp_path, 1, tree)
     largest = max(_files(tmp_path), key=lambda path: path.stat().st_size)
@@ -180,9 +203,13 @@ print(restore(sys.argv[1], {"x": np.ones(10)})["x"].sum())
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
-    result = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=False
+    )
     message, restored = result.stdout.splitlines()
-    assert message.startswith(f"cannot write checkpoint {tmp_path}/2: ") and message.endswith("; free some space, then run again")
+    assert message.startswith(f"cannot write checkpoint {tmp_path}/2: ") and message.endswith(
+        "; free some space, then run again"
+    )
     assert restored == "0.0" and latest_step(tmp_path) == 1
     assert result.stderr == "" and [path.name for path in tmp_path.iterdir()] == ["1"]
 
@@ -226,10 +253,15 @@ for line in sys.stdin:
 
 
 def _first_broken(folder, how, check, kills, longest):
-    """The kill, by SIGKILL at a random moment, after which what lies in `folder` fails the check; None if all pass."""
+    """The kill, by SIGKILL at a random moment, after which what lies in `folder` fails the check.
+
+    None if all pass.
+    """
     chance = random.Random(0)
     command = [sys.executable, "-W", "ignore", "-c", SAVERS, str(folder), how]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         for kill in range(kills):
             assert process.stdout is not None
             print(file=process.stdin, flush=True)

@@ -89,7 +89,13 @@ def refused(result, *parts):
 def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
     here = tmp_path / "here"
     (here / "empty").mkdir()
-    texts = {"text.txt": "", "syntax.py": "config = (", "fails.py": "1 / 0", "nothing.py": "", "number.py": "config = 1"}
+    texts = {
+        "text.txt": "",
+        "syntax.py": "config = (",
+        "fails.py": "1 / 0",
+        "nothing.py": "",
+        "number.py": "config = 1",
+    }
     for name, text in texts.items():
         (here / name).write_text(text)
     before = sorted(here.rglob("*"))
@@ -100,26 +106,68 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
 @pytest.mark.parametrize(
     "overrides, parts",
     [
-        ("--train.epoch 3", ["--train.epoch", "perhaps you meant --train.epochs", "--help lists all settings"]),
+        (
+            "--train.epoch 3",
+            ["--train.epoch", "perhaps you meant --train.epochs", "--help lists all settings"],
+        ),
         ("--train.epochs three", ["--train.epochs", "'three'", "--help"]),
         ("--train.epochs", ["Missing value", "--train.epochs"]),
         ("more", ["more"]),
-        ("--space huge", ["unknown space 'huge'; known: attentive_nas, ", "tiny, and the path of any .toml file"]),
+        (
+            "--space huge",
+            [
+                "unknown space 'huge'; known: attentive_nas, ",
+                "tiny, and the path of any .toml file",
+            ],
+        ),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),
-        ("--search.algorithm sgd", ["unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, moead, nsga2, nsga3"]),
-        ("--search.algorithm islands --search.population 30", ["must be a multiple of 4", "got 30: the nearest are 28 and 32"]),
-        ("--search.limits mmacs=5", ["unknown objective to limit 'mmacs'; known: error, latency_ms"]),
+        (
+            "--search.algorithm sgd",
+            [
+                (
+                    "unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, "
+                    "moead, nsga2, nsga3"
+                )
+            ],
+        ),
+        (
+            "--search.algorithm islands --search.population 30",
+            ["must be a multiple of 4", "got 30: the nearest are 28 and 32"],
+        ),
+        (
+            "--search.limits mmacs=5",
+            ["unknown objective to limit 'mmacs'; known: error, latency_ms"],
+        ),
         ("--search.algorithm nsga2:PSO", ["unknown algorithm 'nsga2:PSO'; known: elitist"]),
-        ("--search.limits latency_ms=fast", ["search.limits must be NAME=NUMBER", "got latency_ms=fast"]),
-        ("--search.limits latency_ms=-1", ["search.limits must be NAME=NUMBER, a number above 0, got latency_ms=-1"]),
-        ("--search.limits latency_ms=5 --latency-limit-ms 4", ["search.limits", "two limits of latency_ms"]),
+        (
+            "--search.limits latency_ms=fast",
+            ["search.limits must be NAME=NUMBER", "got latency_ms=fast"],
+        ),
+        (
+            "--search.limits latency_ms=-1",
+            ["search.limits must be NAME=NUMBER, a number above 0, got latency_ms=-1"],
+        ),
+        (
+            "--search.limits latency_ms=5 --latency-limit-ms 4",
+            ["search.limits", "two limits of latency_ms"],
+        ),
         (
             "--profile.device tpu",
-            ["unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, onnxruntime, openvino, raptor, raptor_small, ssh"],
+            [
+                (
+                    "unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, "
+                    "onnxruntime, openvino, raptor, raptor_small, ssh"
+                )
+            ],
         ),
         (
             "--profile.device hailo8l_model:whole",
-            ["unknown device 'hailo8l_model:whole'; known: hailo8l, hailo8l_model, hailo8l_model:single"],
+            [
+                (
+                    "unknown device 'hailo8l_model:whole'; known: hailo8l, hailo8l_model, "
+                    "hailo8l_model:single"
+                )
+            ],
         ),
         ("--profile.threads 0", ["profile.threads must be at least 1, got 0"]),
         ("--profile.rounds 0", ["profile.rounds must be at least 1, got 0"]),
@@ -131,18 +179,29 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ("--search.images 0", ["search.images must be at least 1"]),
         ("--train.epochs -1", ["train.epochs must be at least 0, got -1"]),
         ("--train.checkpoint-every 0", ["train.checkpoint_every must be at least 1"]),
-        ("--train.batch-size 5000", ["train.batch_size must be at most the 1338 training images, got 5000"]),
-        ("--finetune.batch-size 5000", ["finetune.batch_size must be at most the 1338 training images"]),
+        (
+            "--train.batch-size 5000",
+            ["train.batch_size must be at most the 1338 training images, got 5000"],
+        ),
+        (
+            "--finetune.batch-size 5000",
+            ["finetune.batch_size must be at most the 1338 training images"],
+        ),
         ("--data.augmentation.crop 16", ["data.augmentation.crop must be", "got 16"]),
         ("--data.search-images 900", ["data.search_images must be"]),
-        ("--search.algorithm evosax:PGPE --search.population 3", ["evosax's PGPE refuses a population of 3"]),
+        (
+            "--search.algorithm evosax:PGPE --search.population 3",
+            ["evosax's PGPE refuses a population of 3"],
+        ),
         ("--latency-limit-ms 0", ["latency_limit_ms must be above 0"]),
         ("--latency-limit-ms nan", ["latency_limit_ms must be above 0"]),
         ("--data.source npz:missing.npz", ["npz:missing.npz: no such file"]),
         ("--data.source tfds:cifar10 --data-dir missing", ["tfds:cifar10", "missing"]),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_is_written(cli, micro, tmp_path, overrides, parts):
+def test_wrong_settings_are_refused_before_anything_is_written(
+    cli, micro, tmp_path, overrides, parts
+):
     refused(cli("run", micro, *overrides.split()), *parts)
     assert list((tmp_path / "here").iterdir()) == []
 
@@ -150,14 +209,25 @@ def test_wrong_settings_are_refused_before_anything_is_written(cli, micro, tmp_p
 @pytest.mark.parametrize(
     "change, part",
     [
-        ({"train_labels": np.arange(-1, 9)}, "labels are -1..8, 10 different ones: number the classes from 0"),
+        (
+            {"train_labels": np.arange(-1, 9)},
+            "labels are -1..8, 10 different ones: number the classes from 0",
+        ),
         ({"train_images": np.zeros((10, 8, 8), np.float32)}, "images must be uint8"),
-        ({"test_images": np.zeros((10, 9, 9), np.uint8)}, "images must have the shape of those of train"),
-        ({"val_images": np.zeros((0, 8, 8), np.uint8), "val_labels": np.zeros(0, np.int64)}, "every split needs some"),
+        (
+            {"test_images": np.zeros((10, 9, 9), np.uint8)},
+            "images must have the shape of those of train",
+        ),
+        (
+            {"val_images": np.zeros((0, 8, 8), np.uint8), "val_labels": np.zeros(0, np.int64)},
+            "every split needs some",
+        ),
     ],
 )
 def test_wrong_data_are_refused_before_anything_is_written(cli, micro, tmp_path, change, part):
-    arrays = {f"{split}_images": np.zeros((10, 8, 8), np.uint8) for split in ("train", "val", "test")}
+    arrays = {
+        f"{split}_images": np.zeros((10, 8, 8), np.uint8) for split in ("train", "val", "test")
+    }
     arrays |= {f"{split}_labels": np.arange(10) % 4 for split in ("train", "val", "test")}
     np.savez(tmp_path / "data.npz", **(arrays | change))
     refused(cli("run", micro, "--data.source", f"npz:{tmp_path}/data.npz"), part)
@@ -172,15 +242,29 @@ def test_a_device_that_is_not_there_is_found_before_the_training(cli, micro, tmp
     out = tmp_path / "run"
     code, errors = cli("run", micro, "--out", out, "--device", "ssh:pi")
     assert code == 2 and not out.exists()
-    assert "the device ssh:pi cannot measure (ConnectionError: cannot reach pi: ssh: no route to host): `ssh pi` must" in errors[-1]
-    assert cli("data", micro, "--out", out, "--profile.device", "ssh:pi")[0] == 0  # which measures nothing
+    assert (
+        "the device ssh:pi cannot measure (ConnectionError: cannot reach pi: ssh: no route to "
+        "host): `ssh pi` must"
+    ) in errors[-1]
+    # Which measures nothing.
+    assert cli("data", micro, "--out", out, "--profile.device", "ssh:pi")[0] == 0
 
 
 def test_a_run_goes_into_runs_and_its_name_by_default(cli, micro, tmp_path):
     code, lines = cli("data", micro, "--name", "mine")
-    assert code == 0 and lines[0].startswith("data: digits, 10 classes, 16x16x1; images: 1338 train, 50 search, 50 selection, 359 test")
+    assert code == 0 and lines[0].startswith(
+        "data: digits, 10 classes, 16x16x1; images: 1338 train, 50 search, 50 selection, 359 test"
+    )
     files = {path.name for path in (tmp_path / "here/runs/mine").iterdir()}
-    assert files == {".lock", "config.json", "inputs.json", "data.json", "environment.json", "metrics.jsonl", "space.json"}
+    assert files == {
+        ".lock",
+        "config.json",
+        "inputs.json",
+        "data.json",
+        "environment.json",
+        "metrics.jsonl",
+        "space.json",
+    }
     assert cli("data", micro, "--name", "mine") == (0, ["data: done before"])
 
 
@@ -191,7 +275,18 @@ def test_other_settings_are_refused_by_name(cli, micro, tmp_path):
     cli("data", micro, "--out", tmp_path / "run")
     before = (tmp_path / "run/config.json").read_bytes()
     refused(
-        cli("data", micro, "--out", tmp_path / "run", "--train.epochs", 3, "--data.search-images", 50), "train.epochs 1 -> 3", "100 -> 50"
+        cli(
+            "data",
+            micro,
+            "--out",
+            tmp_path / "run",
+            "--train.epochs",
+            3,
+            "--data.search-images",
+            50,
+        ),
+        "train.epochs 1 -> 3",
+        "100 -> 50",
     )
     assert (tmp_path / "run/config.json").read_bytes() == before
 
@@ -206,7 +301,11 @@ def test_other_images_are_refused(cli, micro, tmp_path):
     cli("data", micro, "--out", tmp_path / "run")
     data = json.loads((tmp_path / "run/data.json").read_text())
     (tmp_path / "run/data.json").write_text(json.dumps({**data, "fingerprint": "other"}))
-    refused(cli("train", micro, "--out", tmp_path / "run"), "the images of digits are not those", "--out")
+    refused(
+        cli("train", micro, "--out", tmp_path / "run"),
+        "the images of digits are not those",
+        "--out",
+    )
 
 
 def test_a_run_directory_stands_for_its_experiment(cli, run_copy):
@@ -221,7 +320,15 @@ def test_the_settings_of_a_run_directory_are_those_of_its_experiment(cli, finish
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"name": "x", "train": 5}', '{"name": "x", "sead": 1}', '{"name": "x", "train": {"epoch": 1}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"name": "x", "train": 5}',
+        '{"name": "x", "sead": 1}',
+        '{"name": "x", "train": {"epoch": 1}}',
+    ],
 )
 def test_a_damaged_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
@@ -239,9 +346,22 @@ def test_ctrl_c_is_one_line_and_130(cli, micro, monkeypatch):
 
 def test_libraries_are_silent(finished_run):
     """What a whole run shows is its own lines, and nothing else."""
-    stages = {"data:", "train", "profile", "predict:", "search:", "finetune", "finetune:", "export:", "verify:", "report:"}
+    stages = {
+        "data:",
+        "train",
+        "profile",
+        "predict:",
+        "search:",
+        "finetune",
+        "finetune:",
+        "export:",
+        "verify:",
+        "report:",
+    }
     words = {*stages, "nsga2", "random", "rank"}
-    assert {line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()} == words
+    assert {
+        line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()
+    } == words
 
 
 # Without JAX, before JAX, and of other people's files
@@ -250,29 +370,57 @@ def test_libraries_are_silent(finished_run):
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_and_version_load_no_jax(arguments):
     program = (
-        f"import sys; from jaxnas.cli import main\ntry: main({arguments})\nfinally: print(sorted({{'jax', 'numpy'}} & set(sys.modules)))"
+        "import sys; from jaxnas.cli import main\n"
+        f"try: main({arguments})\n"
+        f"finally: print(sorted({{'jax', 'numpy'}} & set(sys.modules)))"
     )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert process.stdout.splitlines()[-1] == "[]" and process.stdout.startswith(("usage: jaxnas", f"jaxnas {version('jaxnas')}"))
+    assert process.stdout.splitlines()[-1] == "[]" and process.stdout.startswith(
+        ("usage: jaxnas", f"jaxnas {version('jaxnas')}")
+    )
 
 
 def test_a_disk_that_is_full_of_what_is_printed_is_one_line(monkeypatch, capsys):
     with open("/dev/full", "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert told(lambda: print("a table") or 0) == 2
-    assert capsys.readouterr().err == "jaxnas: cannot print: No space left on device; free some space, then run the same command again\n"
+    assert capsys.readouterr().err == (
+        "jaxnas: cannot print: No space left on device; free some space, then run the same "
+        "command again\n"
+    )
 
 
 @pytest.mark.parametrize(
     "variable, value, said",
     [
-        ("JAX_PLATFORMS", "nonesuch", "JAX finds no platform nonesuch: unset JAX_PLATFORMS, or run `pip install -e '.[gpu]'`"),
-        ("JAX_ENABLE_X64", "maybe", "JAX cannot start (invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'): mend or unset"),
+        (
+            "JAX_PLATFORMS",
+            "nonesuch",
+            "JAX finds no platform nonesuch: unset JAX_PLATFORMS, or run `pip install -e '.[gpu]'`",
+        ),
+        (
+            "JAX_ENABLE_X64",
+            "maybe",
+            (
+                "JAX cannot start (invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'): "
+                "mend or unset"
+            ),
+        ),
     ],
 )
 def test_a_variable_that_jax_cannot_obey_is_one_line(micro, tmp_path, variable, value, said):
-    command = [sys.executable, "-m", "jaxnas.cli", "data", str(micro), "--out", str(tmp_path / "run")]
-    process = subprocess.run(command, env=os.environ | {variable: value}, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "jaxnas.cli",
+        "data",
+        str(micro),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.run(
+        command, env=os.environ | {variable: value}, capture_output=True, text=True
+    )
     assert process.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = process.stderr.splitlines()
     assert line.startswith(f"jaxnas: {said}")
@@ -281,10 +429,18 @@ def test_a_variable_that_jax_cannot_obey_is_one_line(micro, tmp_path, variable, 
 def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
     """Python without UTF-8 as its default: what one command writes the next one reads."""
     command = [sys.executable, "-X", "utf8=0", "-m", "jaxnas.cli", "data"]
-    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
-    (tmp_path / "other.py").write_text(micro.read_text().replace('name="micro"', 'name="größe"'), encoding="utf-8")
+    environment = os.environ | {
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    (tmp_path / "other.py").write_text(
+        micro.read_text().replace('name="micro"', 'name="größe"'), encoding="utf-8"
+    )
     for experiment in (["other.py", "--out", "run", "--space", "tiny"], ["run"]):
-        process = subprocess.run(command + experiment, env=environment, cwd=tmp_path, capture_output=True)
+        process = subprocess.run(
+            command + experiment, env=environment, cwd=tmp_path, capture_output=True
+        )
         assert process.returncode == 0, process.stderr
     assert json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))["name"] == "größe"
 
@@ -295,14 +451,23 @@ def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
         (["data", "x" * 5000], "an experiment must be a path, got 'xxx"),
         (["data", "a\0b.py"], "an experiment must be a path"),
         (["data", "micro.py", "--out", ""], "--out must be a path, got '' (it is empty)"),
-        (["data", "micro.py", "--out", "a\0b"], "--out must be a path, got 'a\\x00b' (it holds a NUL)"),
-        (["data", "micro.py", "--out", "\udcff"], "--out must be a path, got '\\udcff' (it is not UTF-8)"),
+        (
+            ["data", "micro.py", "--out", "a\0b"],
+            "--out must be a path, got 'a\\x00b' (it holds a NUL)",
+        ),
+        (
+            ["data", "micro.py", "--out", "\udcff"],
+            "--out must be a path, got '\\udcff' (it is not UTF-8)",
+        ),
         (["data", "micro.py", "--out", "y/" * 2500], "(File name too long)"),
         (["run", "micro.py", "--until", "٣%"], "--until must be a percentage"),
         (["data", "micro.py", "--name", "../../x"], "name must be the name of a folder in runs"),
         (["data", "micro.py", "--name", ""], "name must be the name of a folder in runs"),
         (["data", "micro.py", "--name", "a\nb"], "name must be the name of a folder in runs"),
-        (["data", "micro.py", "--data.source", "npz:\udcff.npz"], "data.source must be text in UTF-8"),
+        (
+            ["data", "micro.py", "--data.source", "npz:\udcff.npz"],
+            "data.source must be text in UTF-8",
+        ),
         (["data", "micro.py", "--seed", "-1"], "seed must be at least 0, got -1"),
         (["data", "micro.py", "--seed", str(2**32)], "seed must be at most 4294967295"),
         (
@@ -310,16 +475,27 @@ def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
             "must be at most 10000000, got 1000000 x 11",
         ),
         (["inspect", "9999999999999"], "a genome is smallest, largest, or "),
-        (["inspect", "largest", "--classes", "9" * 20], "--classes: must be a whole number from 1 to 100000"),
-        (["inspect", "largest", "--resolution", "0"], "--resolution: must be a whole number from 1 to 8192"),
+        (
+            ["inspect", "largest", "--classes", "9" * 20],
+            "--classes: must be a whole number from 1 to 100000",
+        ),
+        (
+            ["inspect", "largest", "--resolution", "0"],
+            "--resolution: must be a whole number from 1 to 8192",
+        ),
         (["scale", "mobilenet_v2", "--limit-ms", "nan"], "--limit-ms: must be a number above 0"),
-        (["compare", "micro.py", "--seeds", "999999999999"], "--seeds: must be a whole number from 1 to 10000"),
+        (
+            ["compare", "micro.py", "--seeds", "999999999999"],
+            "--seeds: must be a whole number from 1 to 10000",
+        ),
     ],
 )
 def test_names_and_numbers_that_nobody_can_use(cli, micro, tmp_path, arguments, part):
     shutil.copy(micro, "micro.py")
     refused(cli(*arguments), part)
-    assert [path.name for path in (tmp_path / "here").iterdir() if path.name != "__pycache__"] == ["micro.py"]
+    assert [path.name for path in (tmp_path / "here").iterdir() if path.name != "__pycache__"] == [
+        "micro.py"
+    ]
     assert not (tmp_path / "x").exists()
 
 
@@ -329,7 +505,10 @@ def test_names_and_numbers_that_nobody_can_use(cli, micro, tmp_path, arguments, 
         ("import sys; sys.exit(0)", "does not run: SystemExit: 0"),
         ("import sys; sys.exit(3)", "does not run: SystemExit: 3"),
         ("class E(BaseException): pass\nraise E()", "does not run: E:"),
-        ("from jaxnas.config import Config\nclass C(Config): pass\nconfig = C(name='x')", "a jaxnas.config.Config, got C"),
+        (
+            "from jaxnas.config import Config\nclass C(Config): pass\nconfig = C(name='x')",
+            "a jaxnas.config.Config, got C",
+        ),
     ],
 )
 def test_an_experiment_that_does_something_else_is_refused(cli, tmp_path, text, part):

@@ -1,4 +1,7 @@
-"""Search with doubt: which candidates are doubtful, by definition, and what asking the device is worth."""
+"""Search with doubt.
+
+Which candidates are doubtful, by definition, and what asking the device is worth.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +18,8 @@ from jaxnas.spaces.space import Gene, Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (1, 2, 3)) for i in range(6)))
 EVERY = np.array(list(np.ndindex(*[3] * 6)), np.int32)  # 729
-ERROR = np.random.default_rng(0).permutation(729) / 729 - EVERY.sum(axis=1) / 12  # large networks are better, roughly
+# Large networks are better, roughly.
+ERROR = np.random.default_rng(0).permutation(729) / 729 - EVERY.sum(axis=1) / 12
 PLACE = 3 ** np.arange(6)[::-1]
 
 
@@ -24,7 +28,10 @@ def error(genomes):
 
 
 class Device:
-    """Additive but for neighbours that are alike, which tables do not know; remembers what it was asked."""
+    """Additive but for neighbours that are alike, which tables do not know.
+
+    Remembers what it was asked.
+    """
 
     def __init__(self, failing=()):
         self.asked = []
@@ -32,7 +39,9 @@ class Device:
 
     def exact(self, genomes):
         alike = (genomes[:, 1:] == genomes[:, :-1]).sum(axis=1)
-        return ((1 + genomes @ np.array([0.2, 0.1, 0.4, 0.3, 0.5, 0.1])) * 0.9**alike).astype(np.float32)
+        return ((1 + genomes @ np.array([0.2, 0.1, 0.4, 0.3, 0.5, 0.1])) * 0.9**alike).astype(
+            np.float32
+        )
 
     def __call__(self, genomes):
         self.asked += [tuple(genome) for genome in genomes.tolist()]
@@ -46,12 +55,24 @@ def start(n):
 
 def found(device, budget, first=30, batch=8, seed=0):
     return search_with_doubt(
-        jax.random.key(seed), SPACE, Ensemble(Lookup(), deals=1), start(first), lambda key, model: EVERY, error, device, budget, batch
+        jax.random.key(seed),
+        SPACE,
+        Ensemble(Lookup(), deals=1),
+        start(first),
+        lambda key, model: EVERY,
+        error,
+        device,
+        budget,
+        batch,
     )
 
 
 def true_front():
-    return np.asarray(pareto.front(jnp.stack([jnp.asarray(error(EVERY)), jnp.asarray(Device().exact(EVERY))], axis=1)))
+    return np.asarray(
+        pareto.front(
+            jnp.stack([jnp.asarray(error(EVERY)), jnp.asarray(Device().exact(EVERY))], axis=1)
+        )
+    )
 
 
 def recall(answer):
@@ -68,9 +89,17 @@ def test_possible_and_doubtful_by_definition():
         error[draw.random(n) < 0.1] = np.nan
         high = low + draw.integers(0, 3, n)
         valid = ~np.isnan(error)
-        possible = [valid[c] and not any(valid[b] and error[b] <= error[c] and high[b] < low[c] for b in range(n)) for c in range(n)]
+        possible = [
+            valid[c]
+            and not any(valid[b] and error[b] <= error[c] and high[b] < low[c] for b in range(n))
+            for c in range(n)
+        ]
         doubtful = [
-            possible[c] and any(b != c and possible[b] and low[b] <= high[c] and low[c] <= high[b] for b in range(n)) for c in range(n)
+            possible[c]
+            and any(
+                b != c and possible[b] and low[b] <= high[c] and low[c] <= high[b] for b in range(n)
+            )
+            for c in range(n)
         ]
         assert possible_front(error, low, high).tolist() == possible
         assert in_doubt(error, low, high).tolist() == doubtful
@@ -93,7 +122,9 @@ def test_nothing_is_measured_twice_and_the_budget_is_kept():
     assert len(device.asked) == len(set(device.asked)) == 57 == answer.measured.sum()
     assert device.asked[:30] == [tuple(genome) for genome in np.asarray(start(30)).tolist()]
     assert answer.rounds == 1 + 4 and answer.doubtful > 0
-    np.testing.assert_array_equal(answer.measured_ms[answer.measured], Device().exact(answer.genomes[answer.measured]))
+    np.testing.assert_array_equal(
+        answer.measured_ms[answer.measured], Device().exact(answer.genomes[answer.measured])
+    )
     assert np.isnan(answer.measured_ms[~answer.measured]).all()
 
 
@@ -113,7 +144,9 @@ def test_equal_keys_give_equal_answers():
     other = found(Device(), 60)
     np.testing.assert_array_equal(one.genomes, other.genomes)
     np.testing.assert_array_equal(one.predicted.high_ms, other.predicted.high_ms)
-    assert not np.array_equal(one.genomes[: one.measured.sum()], found(Device(), 60, seed=1).genomes[: one.measured.sum()])
+    assert not np.array_equal(
+        one.genomes[: one.measured.sum()], found(Device(), 60, seed=1).genomes[: one.measured.sum()]
+    )
 
 
 def test_networks_that_fail_on_the_device_are_asked_once_and_not_answered():
@@ -132,17 +165,27 @@ def test_three_fronts():
     fitness = np.stack([error(answer.genomes), answer.latency_ms()], axis=1)
 
     def dominated(c, rows):
-        return any((fitness[b] <= fitness[c]).all() and (fitness[b] < fitness[c]).any() for b in rows)
+        return any(
+            (fitness[b] <= fitness[c]).all() and (fitness[b] < fitness[c]).any() for b in rows
+        )
 
     everyone = np.arange(len(fitness))
     measured = np.flatnonzero(answer.measured)
-    assert np.flatnonzero(answer.front()).tolist() == [c for c in everyone if not dominated(c, everyone)]
-    assert np.flatnonzero(answer.measured_front()).tolist() == [c for c in measured if not dominated(c, measured)]
-    assert answer.predicted_front().any() and not np.array_equal(answer.predicted_front(), answer.front())
+    assert np.flatnonzero(answer.front()).tolist() == [
+        c for c in everyone if not dominated(c, everyone)
+    ]
+    assert np.flatnonzero(answer.measured_front()).tolist() == [
+        c for c in measured if not dominated(c, measured)
+    ]
+    assert answer.predicted_front().any() and not np.array_equal(
+        answer.predicted_front(), answer.front()
+    )
 
 
 def test_a_budget_below_the_start():
-    with pytest.raises(UserError, match=r"from 2 to 20 different networks, its budget.* got 30 and 8"):
+    with pytest.raises(
+        UserError, match=r"from 2 to 20 different networks, its budget.* got 30 and 8"
+    ):
         found(Device(), 20)
 
 

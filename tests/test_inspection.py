@@ -1,4 +1,7 @@
-"""`jaxnas inspect` and `jaxnas scale`: tables that add up, pictures, and one line for every mistake."""
+"""`jaxnas inspect` and `jaxnas scale`: tables that add up, pictures.
+
+And one line for every mistake.
+"""
 
 import re
 
@@ -29,21 +32,36 @@ def command(tmp_path, monkeypatch, capsys):
 def test_blocks_add_up_to_the_network():
     space = mobilenet_v2(multipliers=uniform(1.0))
     blocks, whole = account(RAPTOR, build(space).ops(space.largest), 224)
-    assert [blocks[0].name, blocks[1].name, blocks[-2].name, blocks[-1].name] == ["first_conv", "mb1/block0", "last_conv", "classifier"]
+    assert [blocks[0].name, blocks[1].name, blocks[-2].name, blocks[-1].name] == [
+        "first_conv",
+        "mb1/block0",
+        "last_conv",
+        "classifier",
+    ]
     assert len(blocks) == 1 + 17 + 2
-    np.testing.assert_allclose(sum(block.npu_cycles for block in blocks), whole.npu_cycles, rtol=1e-5)
-    np.testing.assert_allclose(sum(block.system_cycles for block in blocks), whole.system_cycles, rtol=1e-5)
+    np.testing.assert_allclose(
+        sum(block.npu_cycles for block in blocks), whole.npu_cycles, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        sum(block.system_cycles for block in blocks), whole.system_cycles, rtol=1e-5
+    )
     assert sum(block.macs for block in blocks) == pytest.approx(300.774272)
 
 
 def test_weights_are_late_and_activations_early_as_published():
-    """Figure 1 of the paper: most weights in the last six blocks, whose activations are a quarter or less; 1280 x 320 does not fit."""
+    """Figure 1 of the paper.
+
+    Most weights in the last six blocks, whose activations are a quarter or less; 1280 x 320 does
+    not fit.
+    """
     space = mobilenet_v2(multipliers=uniform(1.0))
     blocks, _ = account(RAPTOR, build(space).ops(space.largest), 224)
     body = blocks[:-1]
     weights = np.array([block.weight_bytes for block in body])
     assert weights[-6:].sum() > 0.5 * weights.sum()
-    assert min(block.activation_bytes for block in body[1:5]) > 4 * max(block.activation_bytes for block in body[-4:])
+    assert min(block.activation_bytes for block in body[1:5]) > 4 * max(
+        block.activation_bytes for block in body[-4:]
+    )
     assert body[-1].spills == ("expand",)
 
 
@@ -57,14 +75,29 @@ def test_inspect_prints_and_draws(command):
 
 
 def test_inspect_another_space_and_resolution(command, tmp_path):
-    options = ("--space", "raptor_cifar", "--resolution", "28", "--classes", "10", "--device", "raptor_small", "--out", "a.svg")
+    options = (
+        "--space",
+        "raptor_cifar",
+        "--resolution",
+        "28",
+        "--classes",
+        "10",
+        "--device",
+        "raptor_small",
+        "--out",
+        "a.svg",
+    )
     code, lines, _ = command("inspect", "smallest", *options)
-    assert code == 0 and lines[0].startswith("raptor_cifar at 28 pixels on raptor_small (no machine at all")
+    assert code == 0 and lines[0].startswith(
+        "raptor_cifar at 28 pixels on raptor_small (no machine at all"
+    )
     assert (tmp_path / "a.svg").read_text().count("<svg") == 1
 
 
 def test_scale_prints_the_front(command):
-    code, lines, _ = command("scale", "mobilenet_v2:0.5", "--resolution", "160", "--out", "front.svg")
+    code, lines, _ = command(
+        "scale", "mobilenet_v2:0.5", "--resolution", "160", "--out", "front.svg"
+    )
     assert code == 0 and lines[0].startswith("1 networks of mobilenet_v2 at 160 pixels")
     assert re.match(r" +54\.5 +0\.117 +84\.9  2 0 0", lines[3]) and lines[-1] == "front.svg"
 
@@ -72,13 +105,22 @@ def test_scale_prints_the_front(command):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("inspect", "largest", "--device", "hailo8l_model"), "hailo8l_model gives no account layer by layer"),
+        (
+            ("inspect", "largest", "--device", "hailo8l_model"),
+            "hailo8l_model gives no account layer by layer",
+        ),
         (("inspect", "large"), "a genome is smallest, largest, or 31 numbers"),
         (("inspect", "0 1 2"), "a genome of mobilenet_v2 has"),
-        (("inspect", "largest", "--resolution", "100"), "mobilenet_v2 has the resolutions 96, 128, 160, 192, 224, got 100"),
+        (
+            ("inspect", "largest", "--resolution", "100"),
+            "mobilenet_v2 has the resolutions 96, 128, 160, 192, 224, got 100",
+        ),
         (("inspect", "largest", "--depth", "3"), "unknown option --depth"),
         (("inspect", "largest", "--out", "no/where.svg"), "cannot write no/where.svg"),
-        (("scale", "mobilenet_v2:0.5", "--limit-ms", "1"), "no network of mobilenet_v2 is as fast as 1 ms: the fastest takes 84.9 ms"),
+        (
+            ("scale", "mobilenet_v2:0.5", "--limit-ms", "1"),
+            "no network of mobilenet_v2 is as fast as 1 ms: the fastest takes 84.9 ms",
+        ),
         (("scale", "raptor"), "too many to try them all"),
     ],
 )
@@ -90,4 +132,8 @@ def test_a_mistake_is_one_line(command, arguments, message):
 def test_a_genome_is_written_as_in_a_report():
     space = tiny()
     text = " ".join(map(str, space.largest))
-    assert genome_of(space, text).tolist() == genome_of(space, text.replace(" ", ", ")).tolist() == space.largest.tolist()
+    assert (
+        genome_of(space, text).tolist()
+        == genome_of(space, text.replace(" ", ", ")).tolist()
+        == space.largest.tolist()
+    )

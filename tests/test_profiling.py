@@ -15,7 +15,10 @@ N = 200
 
 def make(sizes, static=(), needs=()):
     """A space of genes g0, g1, ...; `needs` is {position: what the gene needs}."""
-    genes = (Gene(f"g{i}", tuple(range(1, size + 1)), i in static, dict(needs).get(i)) for i, size in enumerate(sizes))
+    genes = (
+        Gene(f"g{i}", tuple(range(1, size + 1)), i in static, dict(needs).get(i))
+        for i, size in enumerate(sizes)
+    )
     return Space("toy", tuple(genes))
 
 
@@ -26,7 +29,10 @@ def space():
 
 
 def position(space, genomes):
-    """Sum of the genes that are not static, 0 for the smallest genome and 1 for the largest: as MACs behave."""
+    """Sum of the genes that are not static, 0 for the smallest genome and 1 for the largest.
+
+    As MACs behave.
+    """
     free = np.array([not gene.static for gene in space.genes])
     return np.asarray(genomes)[:, free].sum(1) / space.largest[free].sum()
 
@@ -62,7 +68,10 @@ def test_the_corners_come_first(space, covering):
 
 
 def test_the_whole_range_is_covered(space, covering, uniform):
-    """Without its two corners, the sample still spans 95 % of the range, and every tenth of the range gets its share."""
+    """Without its two corners, the sample still spans 95 % of the range.
+
+    And every tenth of the range gets its share.
+    """
     inner = position(space, covering[2:])
     flat = position(space, uniform)
     assert np.ptp(inner) > 0.9
@@ -80,7 +89,9 @@ def test_genes_vary_at_every_size(space, covering):
     """Within the middle half of the range no gene is tied to the size."""
     size = position(space, covering)
     middle = covering[(size > 0.25) & (size < 0.75)]
-    assert all(len(np.unique(column)) > 1 for column, n in zip(middle.T, space.sizes, strict=True) if n > 1)
+    assert all(
+        len(np.unique(column)) > 1 for column, n in zip(middle.T, space.sizes, strict=True) if n > 1
+    )
 
 
 def test_static_genes_are_dealt_out_evenly(space, covering):
@@ -99,7 +110,9 @@ def test_two_static_genes_are_independent():
 
 def test_uniform_draws_are_uniform():
     space = make((2, 3, 5, *[4] * 10))
-    genomes = np.asarray(uniform_sample(jax.random.key(0), space, 2000, exclude=np.zeros((0, 13), np.int32)))
+    genomes = np.asarray(
+        uniform_sample(jax.random.key(0), space, 2000, exclude=np.zeros((0, 13), np.int32))
+    )
     for column, size in zip(genomes.T, space.sizes, strict=True):
         np.testing.assert_allclose(np.bincount(column) / 2000, 1 / size, atol=0.05)
 
@@ -117,7 +130,9 @@ def test_more_than_the_space_has():
     with pytest.raises(UserError, match="7 different subnets from space toy: it has 6 genomes"):
         covering_sample(jax.random.key(0), space, 7)
     with pytest.raises(UserError, match="6 genomes, 4 of them already taken"):
-        uniform_sample(jax.random.key(0), space, 3, exclude=covering_sample(jax.random.key(1), space, 4))
+        uniform_sample(
+            jax.random.key(0), space, 3, exclude=covering_sample(jax.random.key(1), space, 4)
+        )
 
 
 def test_nothing_to_draw(space, covering):
@@ -133,7 +148,9 @@ def test_genomes_of_the_same_network_are_duplicates():
     with pytest.raises(UserError, match="it has 8 genomes"):
         covering_sample(jax.random.key(0), space, 9)
     excluded = np.array([[0, 2, 0], [0, 1, 1]], np.int32)
-    assert (np.asarray(uniform_sample(jax.random.key(0), space, 6, exclude=excluded))[:, 0] == 1).all()
+    assert (
+        np.asarray(uniform_sample(jax.random.key(0), space, 6, exclude=excluded))[:, 0] == 1
+    ).all()
 
 
 def test_equal_keys_give_equal_samples(space, covering):
@@ -151,12 +168,20 @@ def latency(genomes, noise=0.0):
     """Additive, in ms; the noise of a network is always the same."""
     prices = np.random.default_rng(1).uniform(0.1, 1, (31, 6))
     exact = 1 + np.cumsum(prices, axis=1)[np.arange(31), genomes].sum(axis=1)
-    drawn = [np.random.default_rng(zlib.crc32(genome.astype(np.int32).tobytes())).normal() for genome in genomes]
+    drawn = [
+        np.random.default_rng(zlib.crc32(genome.astype(np.int32).tobytes())).normal()
+        for genome in genomes
+    ]
     return exact * np.exp(noise * np.array(drawn))
 
 
-def sit(sitting, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes), bool), stop=10**9):
-    """Measures until the sitting is over, one after another; returns the rows, and the last step."""
+def sit(
+    sitting, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes), bool), stop=10**9
+):
+    """Measures until the sitting is over, one after another.
+
+    Returns the rows, and the last step.
+    """
     genomes, ms, fresh = rows or (np.zeros((0, 31), np.int32), np.zeros(0), np.zeros(0, bool))
     while True:
         step = sitting.step(jax.random.key(0), genomes, ms, fresh)
@@ -184,7 +209,11 @@ def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
     """What it says of strangers holds for two hundred others, measured afterwards."""
     (genomes, ms, fresh), step = over
     assert step.error <= 0.03 and step.reason.startswith("the error on fresh subnets is ")
-    assert 80 <= len(genomes) < 300 and (len(genomes) - 40) % 20 == 0 and distinct(genomes) == len(genomes)
+    assert (
+        80 <= len(genomes) < 300
+        and (len(genomes) - 40) % 20 == 0
+        and distinct(genomes) == len(genomes)
+    )
     model = PREDICTOR.fit(jax.random.key(1), BIG, genomes, ms.astype(np.float32))
     others = np.asarray(uniform_sample(jax.random.key(2), BIG, 200, genomes))
     true = np.abs(np.asarray(model(others)) / latency(others, 0.01) - 1).mean()
@@ -197,7 +226,11 @@ def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
 def test_the_error_is_that_of_the_fresh_ones(sitting, over):
     (genomes, ms, fresh), step = over
     errors = sitting._fit(jax.random.fold_in(jax.random.key(0), 1), genomes, ms).errors()
-    assert step.error == pytest.approx(errors[fresh].mean(), rel=1e-5) != pytest.approx(errors[~fresh].mean(), rel=1e-2)
+    assert (
+        step.error
+        == pytest.approx(errors[fresh].mean(), rel=1e-5)
+        != pytest.approx(errors[~fresh].mean(), rel=1e-2)
+    )
 
 
 def test_half_of_what_follows_the_cover_is_fresh(over):
@@ -211,7 +244,11 @@ def test_half_of_what_follows_the_cover_is_fresh(over):
 
 def test_a_bound_out_of_reach_ends_at_the_most():
     (genomes, _, _), step = sit(Sitting(BIG, 0.001, 95, PREDICTOR), 0.05)
-    assert len(genomes) == 95 and step.reason == "95 subnets are measured, which is the most" and step.error > 0.02
+    assert (
+        len(genomes) == 95
+        and step.reason == "95 subnets are measured, which is the most"
+        and step.error > 0.02
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 17, 40, 53, 60])
@@ -248,7 +285,11 @@ def test_the_whole_space_may_be_measured():
     genomes = np.zeros((0, 4), np.int32)
     fresh = np.zeros(0, bool)
     sitting = Sitting(space, 0.001, 48, PREDICTOR)
-    while len((step := sitting.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)).genomes):
+    while len(
+        (
+            step := sitting.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)
+        ).genomes
+    ):
         genomes = np.concatenate([genomes, step.genomes])
         fresh = np.append(fresh, step.fresh)
     assert distinct(genomes) == 48

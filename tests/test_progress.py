@@ -27,7 +27,9 @@ STAMP = "2026-11-29 21:12:20 "
 @pytest.fixture(autouse=True)
 def stamp(monkeypatch):
     """The time of day stands still."""
-    monkeypatch.setattr(module, "strftime", lambda form: strftime(form, (2026, 11, 29, 21, 12, 20, 0, 0, 0)))
+    monkeypatch.setattr(
+        module, "strftime", lambda form: strftime(form, (2026, 11, 29, 21, 12, 20, 0, 0, 0))
+    )
 
 
 @pytest.fixture
@@ -68,7 +70,10 @@ def test_slow_steps_text_figures_and_steps_of_more_than_one(clock, capsys):
             advance(50, device="cpu", front=front)
         advance()
     lines = lines_of(capsys.readouterr())
-    assert lines[1:3] == ["measure  50/300  device=cpu  front=7", "measure  100/300  2.5/s  ETA 1:20  device=cpu  front=12345678"]
+    assert lines[1:3] == [
+        "measure  50/300  device=cpu  front=7",
+        "measure  100/300  2.5/s  ETA 1:20  device=cpu  front=12345678",
+    ]
     assert lines[3:] == ["measure  101/300  2.55/s  ETA 1:18  device=cpu  front=12345678"]
 
 
@@ -101,7 +106,10 @@ def test_what_is_awaited_has_a_name_of_its_own(clock, monkeypatch, capsys):
     monkeypatch.setattr(module, "_WAIT_SECONDS", 0.02)
     with progress("profile", 300, 100, "measuring"):
         time.sleep(0.1)
-    assert set(lines_of(capsys.readouterr())) == {"profile  100/300", "profile  100/300  measuring 0:00"}
+    assert set(lines_of(capsys.readouterr())) == {
+        "profile  100/300",
+        "profile  100/300  measuring 0:00",
+    }
 
 
 def test_log_is_one_line_on_stderr(capsys):
@@ -126,7 +134,12 @@ with progress("train [a]", 40, start=10) as advance:
 def test_a_terminal_gets_a_bar():
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"}
-    with subprocess.Popen([sys.executable, "-c", ON_A_TERMINAL], stderr=theirs, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL],
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as process:
         os.close(theirs)
         shown = b""
         while True:
@@ -173,5 +186,10 @@ with open(sys.argv[1], "w") as file:
     file.write(str(file.fileno()))
 """
     command = 'exec "$@" <&- >&- 2>&-'
-    assert subprocess.run(["sh", "-c", command, "sh", sys.executable, "-c", program, tmp_path / "file"]).returncode == 0
+    assert (
+        subprocess.run(
+            ["sh", "-c", command, "sh", sys.executable, "-c", program, tmp_path / "file"]
+        ).returncode
+        == 0
+    )
     assert int((tmp_path / "file").read_text()) > 2

@@ -39,7 +39,10 @@ def test_public_names_hide_no_module():
     assert len(set(jaxnas.__all__)) == len(jaxnas.__all__)
     modules = {module.name for module in pkgutil.iter_modules(jaxnas.__path__)}
     assert not modules & set(jaxnas.__all__)
-    assert all(getattr(jaxnas, name) is sys.modules[f"jaxnas.{name}"] for name in modules & set(vars(jaxnas)))
+    assert all(
+        getattr(jaxnas, name) is sys.modules[f"jaxnas.{name}"]
+        for name in modules & set(vars(jaxnas))
+    )
 
 
 def test_readme_names_stages_and_files_as_the_command_does():
@@ -52,7 +55,9 @@ def test_readme_names_stages_and_files_as_the_command_does():
 
 
 def test_readme_paths_exist():
-    paths = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r"^\| `([\w/]+/)` \|", README, re.MULTILINE)
+    paths = re.findall(r"\]\(([^)]+)\)", README) + re.findall(
+        r"^\| `([\w/]+/)` \|", README, re.MULTILINE
+    )
     paths += re.findall(r"jaxnas run (\S+\.py)", README)
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
@@ -63,7 +68,11 @@ def test_experiment_opens_with_its_question_and_command(path):
     text = path.read_text()
     assert text.startswith('"""Question: ')
     assert f"\n## {path.stem}\n" in (ROOT / "experiments/README.md").read_text()
-    names = ["config"] if "\nconfig = " in text else re.findall(r"^(\w+) = (?:Config|replace)\(", text, re.MULTILINE)
+    names = (
+        ["config"]
+        if "\nconfig = " in text
+        else re.findall(r"^(\w+) = (?:Config|replace)\(", text, re.MULTILINE)
+    )
     for name in names:
         config = load_config(f"{path}:{name}")
         assert config.name == (path.stem if name == "config" else name)
@@ -102,31 +111,68 @@ def test_readme_describes_a_device_of_its_own(tmp_path, capsys, monkeypatch):
 
 def _noise() -> jaxnas.Dataset:
     split = (np.zeros((48, 16, 16, 3), np.uint8), np.arange(48) % 3)
-    return make_dataset("noise", ("ant", "bee", "cow"), train=split, search=split, test=split, calibration_images=48, seed=0)
+    return make_dataset(
+        "noise",
+        ("ant", "bee", "cow"),
+        train=split,
+        search=split,
+        test=split,
+        calibration_images=48,
+        seed=0,
+    )
 
 
 @pytest.fixture(params=[1, 3], ids=["grey", "RGB"])
 def exported(request, tmp_path, monkeypatch):
-    """The job of random images, each of a colour of its own, and a small network, exported where README has it."""
+    """The job of random images, each of a colour of its own, and a small network.
+
+    Exported where README has it.
+    """
     channels = request.param
     draw = np.random.default_rng(channels)
-    images = draw.integers(0, 256, (48, 1, 1, channels)) // 2 + draw.integers(0, 128, (48, 16, 16, channels))
+    images = draw.integers(0, 256, (48, 1, 1, channels)) // 2 + draw.integers(
+        0, 128, (48, 16, 16, channels)
+    )
     split = (images.astype(np.uint8), np.arange(48) % 3)
-    data = make_dataset("noise", ("ant", "bee", "cow"), train=split, search=split, test=split, calibration_images=48, seed=0)
+    data = make_dataset(
+        "noise",
+        ("ant", "bee", "cow"),
+        train=split,
+        search=split,
+        test=split,
+        calibration_images=48,
+        seed=0,
+    )
     monkeypatch.chdir(tmp_path)
     space = jaxnas.tiny(16, channels, 3)
-    job = Job(jaxnas.RunDirectory("runs/quickstart"), jaxnas.Config("quickstart"), data, space, jaxnas.build_supernet(space))
+    job = Job(
+        jaxnas.RunDirectory("runs/quickstart"),
+        jaxnas.Config("quickstart"),
+        data,
+        space,
+        jaxnas.build_supernet(space),
+    )
     subnet = recalibrated(_random_subnet(job, draw), job.examples(data.calibration, 16).calibration)
-    chosen = {"genome": space.smallest, "network": space.decode(space.smallest), "finetuned_search_accuracy": 0.5, **costs(subnet.ops)}
+    chosen = {
+        "genome": space.smallest,
+        "network": space.decode(space.smallest),
+        "finetuned_search_accuracy": 0.5,
+        **costs(subnet.ops),
+    }
     model = jaxnas.export_onnx(subnet, 16, 16, channels, _properties(job, chosen))
     job.run.write_bytes("models/most_accurate.onnx", model)
     return job, subnet
 
 
 def _random_subnet(job: Job, draw: np.random.Generator) -> jaxnas.Subnet:
-    """The smallest network with every weight drawn anew, so that logits differ and norms that start at 0 count."""
+    """The smallest network with every weight drawn anew.
+
+    So that logits differ and norms that start at 0 count.
+    """
     shapes = jax.eval_shape(job.net.init, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), shapes)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), shapes
+    )
     return job.net.extract(params, job.space.smallest, {})
 
 
@@ -140,32 +186,54 @@ def test_readme_classifies_a_picture_as_jax_does(exported, capsys):
         assert np.abs(names["logits"] - logits).max() < 1e-4 * np.abs(logits).max()
         assert capsys.readouterr().out.strip() == job.data.class_names[logits.argmax()]
         exec(CLASSIFY.replace(" - mean", ""), wrong := {})
-        assert np.abs(wrong["logits"] - logits).max() > 1e-2 * np.abs(logits).max()  # a planted bug is seen
+        # A planted bug is seen.
+        assert np.abs(wrong["logits"] - logits).max() > 1e-2 * np.abs(logits).max()
         capsys.readouterr()
 
 
 @pytest.mark.parametrize("resizing", ["antialiased", "bilinear", "bicubic"])
 def test_readme_prepares_pictures_as_jaxnas_does(resizing):
-    """A thousand digits of 32 pixels at three resolutions: the same numbers, and the same top class."""
-    pixels = (np.kron(load_digits(return_X_y=True)[0][:1000].reshape(-1, 8, 8), np.ones((1, 4, 4))) * 15).astype(np.uint8)
+    """A thousand digits of 32 pixels at three resolutions.
+
+    The same numbers, and the same top class.
+    """
+    pixels = (
+        np.kron(load_digits(return_X_y=True)[0][:1000].reshape(-1, 8, 8), np.ones((1, 4, 4))) * 15
+    ).astype(np.uint8)
     mean = np.array([0.3], np.float32)
     deviation = np.array([0.4], np.float32)
     lines = CLASSIFY.splitlines()
     (how,) = (i for i, line in enumerate(lines) if line.startswith("how = "))
     bands = BICUBIC if resizing == "bicubic" else "\n".join(lines[how : how + 2])
     prepare = compile(f"{bands}\n{lines[how + 2]}", "README.md", "exec")
-    given = {"np": np, "Image": Image, "about": {"interpolation": resizing}, "image_size": 32, "mean": mean, "deviation": deviation}
+    given = {
+        "np": np,
+        "Image": Image,
+        "about": {"interpolation": resizing},
+        "image_size": 32,
+        "mean": mean,
+        "deviation": deviation,
+    }
     for size in (24, 32, 40):
 
         def prepared(one, names):
             exec(prepare, names)
             return names["image"]
 
-        images = np.stack([prepared(one, {**given, "size": size, "picture": Image.fromarray(one)}) for one in pixels])
-        expected = np.asarray(resized(normalise(pixels[..., None], mean, deviation), size, resizing))
+        images = np.stack(
+            [
+                prepared(one, {**given, "size": size, "picture": Image.fromarray(one)})
+                for one in pixels
+            ]
+        )
+        expected = np.asarray(
+            resized(normalise(pixels[..., None], mean, deviation), size, resizing)
+        )
         np.testing.assert_allclose(images, expected, atol=1e-5)
         classify = np.random.default_rng(0).normal(size=(size * size, 10))  # any network
-        np.testing.assert_array_equal(*((some.reshape(1000, -1) @ classify).argmax(1) for some in (images, expected)))
+        np.testing.assert_array_equal(
+            *((some.reshape(1000, -1) @ classify).argmax(1) for some in (images, expected))
+        )
 
 
 def test_readme_resizes_a_large_picture(exported, capsys):

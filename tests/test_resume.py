@@ -33,7 +33,10 @@ def exists(name):
 
 @pytest.fixture
 def stop(start, micro):
-    """Runs the command until the run directory shows a moment, then sends a signal; returns the exit code and the lines on stderr."""
+    """Runs the command until the run directory shows a moment, then sends a signal.
+
+    Returns the exit code and the lines on stderr.
+    """
 
     def stop(run, moment, sent=signal.SIGKILL):
         assert not moment(run)
@@ -58,7 +61,9 @@ def finish(start, micro):
     return finish
 
 
-def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, finished_run, tmp_path):
+def test_a_run_stopped_five_times_ends_as_if_it_never_was(
+    cli, stop, finish, finished_run, tmp_path
+):
     """While training (twice), measuring, searching and fine-tuning."""
     run = tmp_path / "run"
     code, lines = stop(run, begun, signal.SIGINT)
@@ -85,7 +90,9 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, fin
     whole = kept[: kept.rindex(b"\n", 0, -1) + 1]
     rows = RunDirectory(run).read_csv("measurements.csv")
     assert (run / "measurements.csv").read_bytes().startswith(whole) and len(rows) == 24
-    assert [row["genome"] for row in rows] == [row["genome"] for row in RunDirectory(finished_run).read_csv("measurements.csv")]
+    assert [row["genome"] for row in rows] == [
+        row["genome"] for row in RunDirectory(finished_run).read_csv("measurements.csv")
+    ]
 
     # From here on all follows from the measurements: those of the run that was never stopped.
     shutil.copy(finished_run / "measurements.csv", run)
@@ -96,7 +103,12 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(cli, stop, finish, fin
     assert not (run / "chosen.json").exists()
     finish(run)
     assert not (run / "checkpoints/most_accurate/begun").exists()
-    for name in (*SEARCHES, "predictor.npz", "chosen.json", *(f"models/{path.name}" for path in (finished_run / "models").iterdir())):
+    for name in (
+        *SEARCHES,
+        "predictor.npz",
+        "chosen.json",
+        *(f"models/{path.name}" for path in (finished_run / "models").iterdir()),
+    ):
         assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
 
 
@@ -125,7 +137,9 @@ def test_a_run_killed_at_every_stage_follows_from_its_own_measurements(stop, fin
     for moment in moments:
         if not moment(run):
             assert stop(run, moment)[0] == KILLED
-        now = (run / "measurements.csv").read_bytes() if (run / "measurements.csv").exists() else b""
+        now = (
+            (run / "measurements.csv").read_bytes() if (run / "measurements.csv").exists() else b""
+        )
         assert now.startswith(measurements)
         measurements = now[: now.rindex(b"\n") + 1] if now else b""
     finish(run)

@@ -29,7 +29,12 @@ def _output(process: subprocess.Popen) -> IO[str]:
 
 
 def _python(code, *arguments, **options):
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 # The lock
@@ -52,7 +57,9 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         assert _output(first).readline() == "locked\n"
         with _python(LOCKER, tmp_path) as second:
             refusal = _output(second).read()
-        assert refusal == f"{tmp_path} is in use by another process; wait until it ends, or use another --out\n"
+        assert refusal == (
+            f"{tmp_path} is in use by another process; wait until it ends, or use another --out\n"
+        )
         first.kill()
     with RunDirectory(tmp_path) as run:
         run.write_json("config.json", {})
@@ -67,9 +74,21 @@ def _names(root):
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-def test_only_what_a_run_left_half_written_is_deleted_and_only_when_it_is_known_to_be_meant(tmp_path):
-    ours = [".config.json.7.partial", "models/.net.onnx.7.partial", "compare/searches/.nsga2-0-ab.npz.7.partial"]
-    others = [".film.mkv.partial", ".film.mkv.7.partial", "download/.data.json.7.partial", "models/net.partial", "models/.hidden"]
+def test_only_what_a_run_left_half_written_is_deleted_and_only_when_it_is_known_to_be_meant(
+    tmp_path,
+):
+    ours = [
+        ".config.json.7.partial",
+        "models/.net.onnx.7.partial",
+        "compare/searches/.nsga2-0-ab.npz.7.partial",
+    ]
+    others = [
+        ".film.mkv.partial",
+        ".film.mkv.7.partial",
+        "download/.data.json.7.partial",
+        "models/net.partial",
+        "models/.hidden",
+    ]
     for name in (*ours, *others, "config.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -79,13 +98,19 @@ def test_only_what_a_run_left_half_written_is_deleted_and_only_when_it_is_known_
         assert not set(ours) & set(_names(tmp_path)) and set(others) <= set(_names(tmp_path))
 
 
-@pytest.mark.parametrize("there", ["notes.txt", "inner/config.json", "models/net.onnx", ".film.mkv.7.partial"])
+@pytest.mark.parametrize(
+    "there", ["notes.txt", "inner/config.json", "models/net.onnx", ".film.mkv.7.partial"]
+)
 def test_a_folder_of_other_things_is_no_run(tmp_path, there):
     (tmp_path / there).parent.mkdir(exist_ok=True)
     (tmp_path / there).write_text("mine")
     before = _names(tmp_path)
     with pytest.raises(
-        UserError, match=r"is not empty and holds no run: expected config\.json or space\.json, found .*; use another --out"
+        UserError,
+        match=(
+            r"is not empty and holds no run: expected config\.json or space\.json, found .*; use "
+            r"another --out"
+        ),
     ):
         RunDirectory(tmp_path).__enter__()
     assert _names(tmp_path) == before
@@ -105,7 +130,13 @@ def test_what_a_refused_command_made_is_taken_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, part", [("gs://bucket/run", "a local folder"), ("file:///run", "a local folder"), ("", "named"), ("a\0b", "named")]
+    "name, part",
+    [
+        ("gs://bucket/run", "a local folder"),
+        ("file:///run", "a local folder"),
+        ("", "named"),
+        ("a\0b", "named"),
+    ],
 )
 def test_what_is_no_local_folder_is_refused(monkeypatch, tmp_path, name, part):
     monkeypatch.chdir(tmp_path)
@@ -161,7 +192,10 @@ def test_names_of_files_that_are_not_utf8_are_kept(run):
 
 def test_a_folder_that_is_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write in .*file: .*run the same command again$"), RunDirectory(tmp_path / "file"):
+    with (
+        pytest.raises(UserError, match=r"cannot write in .*file: .*run the same command again$"),
+        RunDirectory(tmp_path / "file"),
+    ):
         pass
 
 
@@ -180,7 +214,10 @@ def test_json_round_trip(run):
     value = {"a": [1, 2.5, None, True, "é"], "b": {"c": {}}, "d": []}
     run.write_json("a.json", value)
     assert run.read_json("a.json") == value
-    run.write_json("b.json", {1: (float("nan"), np.float32("inf"), np.int32(3)), "x": jnp.arange(2), "p": run.root})
+    run.write_json(
+        "b.json",
+        {1: (float("nan"), np.float32("inf"), np.int32(3)), "x": jnp.arange(2), "p": run.root},
+    )
     assert run.read_json("b.json") == {"1": [None, None, 3], "x": [0, 1], "p": str(run.root)}
     assert "NaN" not in run.read_text("b.json")
 
@@ -196,7 +233,13 @@ def test_npz_round_trip_is_exact_and_deterministic(run, monkeypatch):
     }
     run.write_npz("a.npz", **arrays)
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    run.write_npz("b.npz", **{name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in reversed(arrays)})
+    run.write_npz(
+        "b.npz",
+        **{
+            name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape)
+            for name in reversed(arrays)
+        },
+    )
     assert run.read_bytes("a.npz") == run.read_bytes("b.npz")
     read = run.read_npz("a.npz")
     assert set(read) == set(arrays)
@@ -228,7 +271,9 @@ def test_damaged_files_are_user_errors(run):
         whole = read(name)
         for length in [0, 1] + [chance.randrange(len(data) - 2) for _ in range(40)]:
             run.path(name).write_bytes(data[:length])
-            with pytest.raises(UserError, match=f"corrupt: .*{name}; delete the file to redo this stage$"):
+            with pytest.raises(
+                UserError, match=f"corrupt: .*{name}; delete the file to redo this stage$"
+            ):
                 read(name)
         run.write_bytes(name, data)
         assert str(read(name)) == str(whole)
@@ -260,7 +305,14 @@ def test_missing_files_are_user_errors(run):
             read("x")
 
 
-@pytest.mark.parametrize("code, advice", [(errno.ENOSPC, "free some space"), (errno.EACCES, "check its permissions"), (errno.EIO, "disk")])
+@pytest.mark.parametrize(
+    "code, advice",
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EACCES, "check its permissions"),
+        (errno.EIO, "disk"),
+    ],
+)
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(run, monkeypatch, code, advice):
     run.write_json("a.json", 1)
 
@@ -271,7 +323,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(run, monkeypatch, c
     for function in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(run_directory.os, function, fail)
-            with pytest.raises(UserError, match=f"cannot write .*a.json: {os.strerror(code)}; .*{advice}") as caught:
+            with pytest.raises(
+                UserError, match=f"cannot write .*a.json: {os.strerror(code)}; .*{advice}"
+            ) as caught:
                 run.write_json("a.json", 2)
         assert "\n" not in str(caught.value)
         assert run.read_json("a.json") == 1 and sorted(os.listdir(run.root)) == before
@@ -302,7 +356,10 @@ def test_a_disk_that_really_refuses(tmp_path):
     with _python(FILLER, tmp_path) as process:
         output = _output(process).read().splitlines()
     assert process.returncode == 0
-    assert output[-1] == f"cannot write {tmp_path}/a.txt: File too large; free some space, then run the same command again"
+    assert output[-1] == (
+        f"cannot write {tmp_path}/a.txt: File too large; free some space, then run the same "
+        "command again"
+    )
     assert len(output) == 12, "one line and ten rows do not fit, nor does the text"
     run = RunDirectory(tmp_path)
     assert run.read_text("a.txt") == "small"
@@ -336,7 +393,9 @@ def test_csv_columns_must_agree(run):
     run.append_csv("a.csv", {"x": 1, "y": 2})
     for row in ({"x": 1}, {"x": 1, "z": 2}, {"x": 1, "y": 2, "z": 3}):
         for again in (run, RunDirectory(run.root)):
-            with pytest.raises(UserError, match=r"a.csv has the columns x, y, got x.*; delete the file"):
+            with pytest.raises(
+                UserError, match=r"a.csv has the columns x, y, got x.*; delete the file"
+            ):
                 again.append_csv("a.csv", row)
         with pytest.raises(UserError):
             run.write_csv("b.csv", [{"x": 1, "y": 2}, row])
@@ -366,7 +425,8 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_grows_on(run, name):
         run.path(name).write_bytes(data[:length])
         whole = max(data[:length].count(b"\n") - name.endswith("csv"), 0)
         assert _grown(run, name) == ROWS[:whole]
-        for again in (run, RunDirectory(run.root)):  # this process, which has seen the file longer, and a new one
+        # This process, which has seen the file longer, and a new one.
+        for again in (run, RunDirectory(run.root)):
             run.path(name).write_bytes(data[:length])
             _grow(again, name, ROWS[0])
             _grow(again, name, ROWS[1])
@@ -386,7 +446,10 @@ def test_a_broken_line_is_dropped_at_the_end_and_refused_elsewhere(run, name):
         run.path(name).write_bytes(data + b'"broken\n' + tail)
         line = len(data.splitlines()) + 1
         for touch in (lambda: _grown(run, name), lambda: _grow(run, name, ROWS[0])):
-            with pytest.raises(UserError, match=f"corrupt: line {line} of .*{name}; delete the file to redo this stage$"):
+            with pytest.raises(
+                UserError,
+                match=f"corrupt: line {line} of .*{name}; delete the file to redo this stage$",
+            ):
                 touch()
     run.path(name).write_bytes(b'"broken\n' + data)
     with pytest.raises(UserError, match="corrupt: line 1 of"):
@@ -431,7 +494,10 @@ with RunDirectory(sys.argv[1]) as run:
 
 
 def _first_broken(folder, how, kills):
-    """The kill, by SIGKILL at a random moment, that leaves inconsistent files; None if none does."""
+    """The kill, by SIGKILL at a random moment, that leaves inconsistent files.
+
+    None if none does.
+    """
     chance = random.Random(0)
     run = RunDirectory(folder)
     numbers: list[int] = []

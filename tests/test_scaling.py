@@ -1,4 +1,7 @@
-"""Every network of a space on a chip, as sums of tables: against the chip asked of each, and the front against all pairs."""
+"""Every network of a space on a chip, as sums of tables.
+
+Against the chip asked of each, and the front against all pairs.
+"""
 
 import jax
 import numpy as np
@@ -11,12 +14,18 @@ from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.published import attentive_nas
 from jaxnas.spaces.stage import MobileNet, Stage
 
-STAGES = (Stage((8, 16), (1, 2), (3,), (1,), 1), Stage((16, 24, 32), (1, 2), (3, 5), (2, 3), 2, squeeze_excite=True))
+STAGES = (
+    Stage((8, 16), (1, 2), (3,), (1,), 1),
+    Stage((16, 24, 32), (1, 2), (3, 5), (2, 3), 2, squeeze_excite=True),
+)
 
 
 @pytest.fixture(scope="module")
 def space():
-    return mobilenet_space("small", MobileNet((24, 32), (8, 16), 2, STAGES, (32, 64), 3, 10, shortcut="identity", head="v2"))
+    return mobilenet_space(
+        "small",
+        MobileNet((24, 32), (8, 16), 2, STAGES, (32, 64), 3, 10, shortcut="identity", head="v2"),
+    )
 
 
 @pytest.mark.parametrize("choice", [0, 1])
@@ -35,7 +44,11 @@ def brute_force(grid: Grid, limit_ms: float):
     """The front, by comparing all pairs."""
     rows = [i for i in range(len(grid.mu)) if grid.latency_ms[i] <= limit_ms]
     ours = [(grid.operations[i], grid.mu[i]) for i in rows]
-    return {point for point in ours if not any(a >= point[0] and b >= point[1] and (a, b) != point for a, b in ours)}
+    return {
+        point
+        for point in ours
+        if not any(a >= point[0] and b >= point[1] and (a, b) != point for a, b in ours)
+    }
 
 
 def test_the_front_is_that_of_all_pairs():

@@ -10,12 +10,14 @@ from jaxnas import signals
 PROGRAM = """
 import hashlib, signal, sys
 signal.signal(signal.SIGALRM, lambda *_: None)  # another's, which means nothing here
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to Ctrl-C
+# What a shell starts in the background is deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from jaxnas.cli import told
 from jaxnas.signals import Saving, end
 
 def busy():
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # as a compilation: minutes in which Python runs no handler
+    # As a compilation: minutes in which Python runs no handler.
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 def train():
     with Saving(minutes=60) as saving:
@@ -40,7 +42,12 @@ def started():
     processes = []
 
     def start(mode):
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, mode], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, mode],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         processes.append(process)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(0.2)
@@ -70,7 +77,10 @@ def test_signals_save_first_and_end_what_does_not_answer(started):
     compiles.send_signal(signal.SIGINT)
     assert compiles.stderr.readline() == "jaxnas: saving first; a second signal ends it at once\n"
     compiles.send_signal(signal.SIGTERM)
-    assert compiles.communicate() == ("", "jaxnas: terminated; the same command goes on from here\n")
+    assert compiles.communicate() == (
+        "",
+        "jaxnas: terminated; the same command goes on from here\n",
+    )
     assert compiles.returncode == 143
 
 
@@ -87,7 +97,9 @@ def test_a_training_saves_by_time(monkeypatch):
     assert saved == [5, 7, 12]
 
 
-@pytest.mark.parametrize("error, number", [(KeyboardInterrupt, signal.SIGINT), (signals.Terminated, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "error, number", [(KeyboardInterrupt, signal.SIGINT), (signals.Terminated, signal.SIGTERM)]
+)
 def test_a_signal_that_a_callback_swallows_ends_the_command(monkeypatch, error, number):
     class Swallows:
         def __del__(self):

@@ -21,18 +21,29 @@ def cache(monkeypatch, tmp_path):
 
 
 def genomes(n, seed=0):
-    return np.random.default_rng(seed).permutation(5**GENES)[:n, None].astype(np.int32) // 5 ** np.arange(GENES, dtype=np.int32) % 5
+    return (
+        np.random.default_rng(seed).permutation(5**GENES)[:n, None].astype(np.int32)
+        // 5 ** np.arange(GENES, dtype=np.int32)
+        % 5
+    )
 
 
 def fitness(genomes):
     """Two figures that name the genome."""
-    return np.stack([genomes @ 5.0 ** np.arange(GENES), genomes.sum(axis=1) / 3], axis=1).astype(np.float32)
+    return np.stack([genomes @ 5.0 ** np.arange(GENES), genomes.sum(axis=1) / 3], axis=1).astype(
+        np.float32
+    )
 
 
 def test_what_is_put_is_found_by_others_and_by_name():
     rows = genomes(40)
     found, known = Store("a", GENES, 2).get(rows)
-    assert np.isnan(found).all() and not known.any() and found.dtype == np.float32 and found.shape == (40, 2)
+    assert (
+        np.isnan(found).all()
+        and not known.any()
+        and found.dtype == np.float32
+        and found.shape == (40, 2)
+    )
     first = Store("a", GENES, 2)
     first.put(rows[:25], fitness(rows[:25]))
     for one in (first, Store("a", GENES, 2)):
@@ -143,16 +154,24 @@ def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     warning = capsys.readouterr().err
-    assert warning.count("\n") == 1 and "going on without a cache: cannot use" in warning and "File too large" in warning
+    assert (
+        warning.count("\n") == 1
+        and "going on without a cache: cannot use" in warning
+        and "File too large" in warning
+    )
     np.testing.assert_array_equal(one.get(rows)[0], fitness(rows))
     other = Store("a", GENES, 2)
     assert other.path.read_bytes() == before and other.get(rows)[1].sum() == 10
 
 
 @pytest.mark.parametrize("how", ["file", "below", "null", "entry", "pipe"])
-def test_a_cache_that_cannot_be_used_is_said_once_and_loses_nothing(capsys, monkeypatch, tmp_path, how):
+def test_a_cache_that_cannot_be_used_is_said_once_and_loses_nothing(
+    capsys, monkeypatch, tmp_path, how
+):
     rows = genomes(4)
-    place = {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(how, tmp_path)
+    place = {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(
+        how, tmp_path
+    )
     (tmp_path / "file").write_text("mine")
     (tmp_path / "evaluations").mkdir()
     if how == "entry":
@@ -183,7 +202,10 @@ def test_an_empty_name_is_no_name_and_a_home_is_not_needed(capsys, monkeypatch, 
     one = Store("a", GENES, 2)
     rows = genomes(4)
     one.put(rows, fitness(rows))
-    assert one.get(rows)[1].all() and "no home folder for the cache: set JAXNAS_CACHE" in capsys.readouterr().err
+    assert (
+        one.get(rows)[1].all()
+        and "no home folder for the cache: set JAXNAS_CACHE" in capsys.readouterr().err
+    )
     monkeypatch.setenv("JAXNAS_CACHE", str(tmp_path / "cache"))
     assert store.cache_folder() == tmp_path / "cache"
 
@@ -205,7 +227,11 @@ def test_each_network_is_asked_for_once_and_failures_again(small_mobilenet):
         wanted = asked[:, space.static] >= 0
         calls.append(asked[wanted].tolist())
         assert asked.shape == draw.shape
-        values = np.where((asked == np.asarray(space.canonical(failing))).all(axis=1), np.nan, asked @ np.arange(len(space.genes)) + 1.0)
+        values = np.where(
+            (asked == np.asarray(space.canonical(failing))).all(axis=1),
+            np.nan,
+            asked @ np.arange(len(space.genes)) + 1.0,
+        )
         return np.where(wanted, values, np.nan)[:, None].astype(np.float32)
 
     canonical = np.asarray(space.canonical(draw))
@@ -215,7 +241,9 @@ def test_each_network_is_asked_for_once_and_failures_again(small_mobilenet):
         calls.clear()
         through = stored(Store("a", len(space.genes), 1), space, evaluate)
         for rows in (draw[::-1], draw):
-            np.testing.assert_array_equal(through(rows), expected[::-1] if rows is not draw else expected)
+            np.testing.assert_array_equal(
+                through(rows), expected[::-1] if rows is not draw else expected
+            )
     assert calls == [[space.canonical(failing).tolist()]] * 2 and len(distinct) < 12
 
 

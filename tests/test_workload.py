@@ -50,17 +50,32 @@ def test_a_table_sums_its_layers_and_leaves_out_the_skipped():
     convolution = (CONV, 5, 6, 8, 12, 3, 2, 1, 2)
     linear = (LINEAR, 1, 1, 12, 10, 1, 1, 1, 1)
     pool = (POOL, 1, 1, 12, 12, 1, 1, 1, 0)
-    layers = table([(*convolution, 40, 400, 1), (*pool, 12, 700, 1), (*linear, 12, 22, 1), (*convolution, 40, 1000, 0)])
+    layers = table(
+        [
+            (*convolution, 40, 400, 1),
+            (*pool, 12, 700, 1),
+            (*linear, 12, 22, 1),
+            (*convolution, 40, 1000, 0),
+        ]
+    )
     assert int(macs(layers)) == CONVOLUTION.macs + 120
     assert int(params(layers)) == CONVOLUTION.params + 24 + 130
-    assert int(macs(layers._replace(repeat=jnp.array([1, 1, 1, 2], jnp.int32)))) == 3 * CONVOLUTION.macs + 120
+    assert (
+        int(macs(layers._replace(repeat=jnp.array([1, 1, 1, 2], jnp.int32))))
+        == 3 * CONVOLUTION.macs + 120
+    )
     assert int(peak_activations(layers)) == 700  # the most of those that run
-    assert (int(weight_bytes(layers, 2)), int(peak_activation_bytes(layers, 2))) == (2 * int(params(layers)), 1400)
+    assert (int(weight_bytes(layers, 2)), int(peak_activation_bytes(layers, 2))) == (
+        2 * int(params(layers)),
+        1400,
+    )
 
 
 def test_a_population_of_tables_is_one_program():
     layers = table([(CONV, 4, 4, 3, 8, 3, 2, 1, 2, 0, 0, 1)])
-    many = jax.tree.map(lambda column: jnp.broadcast_to(column, (5, 1)), layers)._replace(c_out=8 * jnp.arange(5, dtype=jnp.int32)[:, None])
+    many = jax.tree.map(lambda column: jnp.broadcast_to(column, (5, 1)), layers)._replace(
+        c_out=8 * jnp.arange(5, dtype=jnp.int32)[:, None]
+    )
     assert jax.jit(macs)(many).tolist() == [16 * 3 * 8 * i * 9 for i in range(5)]
     assert jax.vmap(params)(many).tolist() == [8 * i * (27 + 2) for i in range(5)]
 

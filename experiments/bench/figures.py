@@ -1,4 +1,7 @@
-"""What benches share: contenders timed in interleaved rounds, medians with their spread, bars, and how all of it is shown."""
+"""What benches share.
+
+Contenders timed in interleaved rounds, medians with their spread, bars, and how all of it is shown.
+"""
 
 import json
 import sys
@@ -69,30 +72,55 @@ class Report:
     def text(self) -> str:
         """For a person: notes, a line a figure, a line a bar."""
         wide = max((len(figure.name) for figure in self.figures), default=0)
-        lines = [f"{name}: {note}" for name, note in self.notes.items()] + ["", "Median of the rounds (least to most)"]
+        lines = [f"{name}: {note}" for name, note in self.notes.items()] + [
+            "",
+            "Median of the rounds (least to most)",
+        ]
         for figure in self.figures:
-            spread = f" ({_short(min(figure.rounds))} to {_short(max(figure.rounds))})" if len(figure.rounds) > 1 else ""
+            spread = (
+                f" ({_short(min(figure.rounds))} to {_short(max(figure.rounds))})"
+                if len(figure.rounds) > 1
+                else ""
+            )
             lines.append(f"{figure.name:{wide}}  {_short(figure.median):>9} {figure.unit}{spread}")
         lines += ["", "Bars"] if self.bars else []
         for bar, value, met in self.judged():
             got = "not measured" if value is None else _short(value)
-            lines.append(f"{'met   ' if met else 'MISSED'}  {bar.figure}: at least {bar.at_least:,g}, got {got}")
+            lines.append(
+                f"{'met   ' if met else 'MISSED'}  {bar.figure}: at least {bar.at_least:,g}, got "
+                f"{got}"
+            )
         return "\n".join(lines)
 
     def json(self) -> str:
         """The same figures for a program, with the machine and the versions."""
         figures = [
-            {**asdict(figure), "median": figure.median, "least": min(figure.rounds), "most": max(figure.rounds)} for figure in self.figures
+            {
+                **asdict(figure),
+                "median": figure.median,
+                "least": min(figure.rounds),
+                "most": max(figure.rounds),
+            }
+            for figure in self.figures
         ]
         bars = [{**asdict(bar), "median": value, "met": met} for bar, value, met in self.judged()]
-        report = {"bench": self.bench, "environment": environment(), "notes": self.notes, "figures": figures, "bars": bars}
+        report = {
+            "bench": self.bench,
+            "environment": environment(),
+            "notes": self.notes,
+            "figures": figures,
+            "bars": bars,
+        }
         return json.dumps(report, indent=2) + "\n"
 
 
-def race(description: str, contenders: Sequence[Contender], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+def race(
+    description: str, contenders: Sequence[Contender], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Seconds of every contender in every round, and what each found last.
 
-    The contenders take turns, and each round another one begins, so that a machine's slow phases hit all alike.
+    The contenders take turns, and each round another one begins, so that a machine's slow phases
+    hit all alike.
     """
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     found = {}
@@ -118,12 +146,27 @@ def _short(value: float) -> str:
     >>> _short(0.51234), _short(12.3456), _short(5123456.0)
     ('0.512', '12.3', '5,120,000')
     """
-    return f"{float(f'{value:.3g}'):,g}" if not abs(value) >= 1e6 else f"{int(float(f'{value:.3g}')):,}"
+    return (
+        f"{float(f'{value:.3g}'):,g}"
+        if not abs(value) >= 1e6
+        else f"{int(float(f'{value:.3g}')):,}"
+    )
 
 
-def run_bench(name: str, description: str, settings: type, bench: Callable[[Any], Report], arguments: Sequence[str] | None) -> int:
-    """Measure as the arguments say, show the report and, where `--json` names a file, write it; returns the exit code."""
-    chosen = tyro.cli(settings, args=arguments, prog=f"jaxnas bench {name}", description=description)
+def run_bench(
+    name: str,
+    description: str,
+    settings: type,
+    bench: Callable[[Any], Report],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Measure as the arguments say, show the report and, where `--json` names a file, write it.
+
+    Returns the exit code.
+    """
+    chosen = tyro.cli(
+        settings, args=arguments, prog=f"jaxnas bench {name}", description=description
+    )
     try:
         report = bench(chosen)
     except UserError as error:

@@ -1,6 +1,8 @@
-"""Question: how much faster is NSGA-II as one compiled program than pymoo, evox and DEAP, and does it find as much?
+"""Question: how much faster is NSGA-II as one compiled program than pymoo, evox and DEAP, and does
+it find as much?
 
-Command: jaxnas bench search   (or python experiments/bench/search.py), about 16 minutes on two cores
+Command: jaxnas bench search   (or python experiments/bench/search.py), about 16 minutes on two
+         cores
 
 A figure "jaxnas / X" is how many times faster jaxnas is than X. Exit code 1 if a bar is missed.
 """
@@ -47,7 +49,15 @@ class Sizes:
     reference: float  # of hypervolumes, in every objective
 
 
-FULL = Sizes((Pace(28, 500, 5), Pace(1000, 20, 5), Pace(10_000, 5, 3, evox=False)), 100, 250, 5, 15, 10_000, 1.1)
+FULL = Sizes(
+    (Pace(28, 500, 5), Pace(1000, 20, 5), Pace(10_000, 5, 3, evox=False)),
+    100,
+    250,
+    5,
+    15,
+    10_000,
+    1.1,
+)
 QUICK = Sizes((Pace(8, 5, 2), Pace(12, 3, 1, evox=False)), 12, 6, 2, 3, 100, 10.0)
 
 TOLERANCES = {ZDT1: 0.1, ZDT2: 0.1, ZDT3: 0.1, DTLZ2: 0.5}  # percent of pymoo's median hypervolume
@@ -62,7 +72,11 @@ LIMITS = {1: 0.1, 30: 1.0}  # seeds: seconds that a search by predictors alone m
 PREDICTED = "predicted search, seeds {}"
 UNDER = "predicted search, seeds {}: {:g} s / jaxnas"
 BARS = (
-    *(Bar(PACE.format(population, how), least) for how, bars in LEAST.items() for population, least in bars.items()),
+    *(
+        Bar(PACE.format(population, how), least)
+        for how, bars in LEAST.items()
+        for population, least in bars.items()
+    ),
     Bar(RANK, 1 / 1.5),
     Bar(SAME, 1.0),
     *(Bar(UNDER.format(seeds, limit), 1.0) for seeds, limit in LIMITS.items()),
@@ -108,7 +122,10 @@ def _peers() -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "evox", "deap", "pymoo", "moocore"):
             raise
-        raise UserError(f"bench search compares with {error.name}, which is not installed: {how_to_install('bench')}") from None
+        raise UserError(
+            f"bench search compares with {error.name}, which is not installed: "
+            f"{how_to_install('bench')}"
+        ) from None
     return search_peers
 
 
@@ -119,8 +136,14 @@ def rank(report: Report, sizes: Sizes, peers: Any) -> None:
     on_device = jax.device_put(points)
     doubles = points.astype(np.float64)
     same = np.array_equal(ranked(on_device), peers.pareto_rank(doubles))
-    ours = Contender("jaxnas", lambda: [jax.block_until_ready(ranked(on_device)) for _ in range(10)])
-    seconds, _ = race("rank", [ours, Contender("moocore", lambda: [peers.pareto_rank(doubles) for _ in range(10)])], 4 * sizes.rounds)
+    ours = Contender(
+        "jaxnas", lambda: [jax.block_until_ready(ranked(on_device)) for _ in range(10)]
+    )
+    seconds, _ = race(
+        "rank",
+        [ours, Contender("moocore", lambda: [peers.pareto_rank(doubles) for _ in range(10)])],
+        4 * sizes.rounds,
+    )
     for name, taken in seconds.items():
         report.add(f"rank: {name}", "ms", *(100 * np.array(taken)))
     report.add(RANK, "x", *(np.array(seconds["moocore"]) / seconds["jaxnas"]))
@@ -135,10 +158,18 @@ def generation(report: Report, pace: Pace, peers: Any) -> None:
     for name, taken in seconds.items():
         report.add(f"{title}: {name}", "ms per generation", *(1000 / pace.generations * taken))
     for how in (KEPT, UNIQUE):
-        report.add(PACE.format(pace.population, how), "x", *(seconds[f"pymoo, {how}"] / seconds[f"jaxnas, {how}"]))
+        report.add(
+            PACE.format(pace.population, how),
+            "x",
+            *(seconds[f"pymoo, {how}"] / seconds[f"jaxnas, {how}"]),
+        )
     for name in ("DEAP", "evox", "evox compiled"):
         if name in seconds:
-            report.add(f"{title}: jaxnas, {KEPT} / {name}", "x", *(seconds[name] / seconds[f"jaxnas, {KEPT}"]))
+            report.add(
+                f"{title}: jaxnas, {KEPT} / {name}",
+                "x",
+                *(seconds[name] / seconds[f"jaxnas, {KEPT}"]),
+            )
 
 
 def whole_run(report: Report, sizes: Sizes, peers: Any) -> None:
@@ -151,8 +182,16 @@ def whole_run(report: Report, sizes: Sizes, peers: Any) -> None:
     for name, taken in seconds.items():
         report.add(f"whole run: {name}", "s", *taken)
     for how in (KEPT, UNIQUE):
-        report.add(f"whole run, {how}: jaxnas / pymoo", "x", *(seconds[f"pymoo, {how}"] / seconds[f"jaxnas, {how}"]))
-    report.add(f"whole run, {sizes.seeds} seeds: jaxnas / pymoo", "x", *(sizes.seeds * seconds[f"pymoo, {UNIQUE}"] / seconds[together]))
+        report.add(
+            f"whole run, {how}: jaxnas / pymoo",
+            "x",
+            *(seconds[f"pymoo, {how}"] / seconds[f"jaxnas, {how}"]),
+        )
+    report.add(
+        f"whole run, {sizes.seeds} seeds: jaxnas / pymoo",
+        "x",
+        *(sizes.seeds * seconds[f"pymoo, {UNIQUE}"] / seconds[together]),
+    )
 
 
 def predicted_search(report: Report, sizes: Sizes) -> None:
@@ -160,7 +199,11 @@ def predicted_search(report: Report, sizes: Sizes) -> None:
     search = make_predicted_search(28, 50)
     entries = {PREDICTED.format(seeds): partial(search, _keys(seeds)) for seeds in LIMITS}
     first = {name: timed(run)[0] for name, run in entries.items()}
-    seconds, _ = race("predicted search", [Contender(name, run) for name, run in entries.items()], 4 * sizes.rounds)
+    seconds, _ = race(
+        "predicted search",
+        [Contender(name, run) for name, run in entries.items()],
+        4 * sizes.rounds,
+    )
     for seeds, limit in LIMITS.items():
         name = PREDICTED.format(seeds)
         report.add(f"{name}, first call", "s", first[name])
@@ -171,8 +214,15 @@ def predicted_search(report: Report, sizes: Sizes) -> None:
 def quality(report: Report, problem: Problem, sizes: Sizes, peers: Any) -> None:
     """Hypervolume of the last population over the seeds."""
     size = problem, sizes.population, sizes.generations
-    found: dict[str, Any] = {f"jaxnas, {how}": last_populations(*size, _keys(sizes.seeds), how == UNIQUE) for how in (UNIQUE, KEPT)}
-    runs = {"pymoo": peers.pymoo(*size, unique=True), "evox": peers.evox(*size, compiled=False), "DEAP": peers.deap(*size)}
+    found: dict[str, Any] = {
+        f"jaxnas, {how}": last_populations(*size, _keys(sizes.seeds), how == UNIQUE)
+        for how in (UNIQUE, KEPT)
+    }
+    runs = {
+        "pymoo": peers.pymoo(*size, unique=True),
+        "evox": peers.evox(*size, compiled=False),
+        "DEAP": peers.deap(*size),
+    }
     with progress(f"hypervolume of {problem.name}", sizes.seeds * len(runs)) as advance:
         for name, run in runs.items():
             found[name] = []
@@ -180,7 +230,10 @@ def quality(report: Report, problem: Problem, sizes: Sizes, peers: Any) -> None:
                 found[name].append(run(seed))
                 advance()
     reference = [sizes.reference] * problem.objectives
-    volumes = {name: [peers.hypervolume(np.asarray(last, np.float64), ref=reference) for last in each] for name, each in found.items()}
+    volumes = {
+        name: [peers.hypervolume(np.asarray(last, np.float64), ref=reference) for last in each]
+        for name, each in found.items()
+    }
     for name, each in volumes.items():
         report.add(f"{problem.name}: hypervolume, {name}", "", *each)
     ours = volumes[f"jaxnas, {UNIQUE}"]
@@ -188,10 +241,16 @@ def quality(report: Report, problem: Problem, sizes: Sizes, peers: Any) -> None:
     report.add(WIN.format(problem.name), "%", 100 * (np.median(ours) / np.median(theirs) - 1))
     for name, each in volumes.items():
         if name != "pymoo":
-            report.add(f"{problem.name}: Mann-Whitney p, {name} and pymoo", "", mannwhitneyu(each, theirs).pvalue)
+            report.add(
+                f"{problem.name}: Mann-Whitney p, {name} and pymoo",
+                "",
+                mannwhitneyu(each, theirs).pvalue,
+            )
 
 
-def _contenders(problem: Problem, population: int, generations: int, peers: Any, evox: bool) -> dict[str, Callable[[int], Any]]:
+def _contenders(
+    problem: Problem, population: int, generations: int, peers: Any, evox: bool
+) -> dict[str, Callable[[int], Any]]:
     """Runs by name, each called with a seed."""
     size = problem, population, generations
     entries = {}
@@ -200,7 +259,10 @@ def _contenders(problem: Problem, population: int, generations: int, peers: Any,
         entries[f"pymoo, {how}"] = peers.pymoo(*size, unique=how == UNIQUE)
     entries["DEAP"] = peers.deap(*size)
     if evox:
-        entries |= {"evox": peers.evox(*size, compiled=False), "evox compiled": peers.evox(*size, compiled=True)}
+        entries |= {
+            "evox": peers.evox(*size, compiled=False),
+            "evox compiled": peers.evox(*size, compiled=True),
+        }
     return entries
 
 
@@ -212,10 +274,21 @@ def _keys(seeds: int) -> jax.Array:
     return jax.vmap(jax.random.key)(np.arange(seeds))
 
 
-def _raced(report: Report, title: str, entries: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of whole runs; what the first call of those that compile takes longer is reported apart."""
-    first = {name: timed(partial(run, 0))[0] for name, run in entries.items() if name.startswith("jaxnas") or name == "evox compiled"}
-    seconds, _ = race(title, [Contender(name, partial(run, 0)) for name, run in entries.items()], rounds)
+def _raced(
+    report: Report, title: str, entries: dict[str, Callable[[int], Any]], rounds: int
+) -> dict[str, np.ndarray]:
+    """Seconds of whole runs.
+
+    What the first call of those that compile takes longer is reported apart.
+    """
+    first = {
+        name: timed(partial(run, 0))[0]
+        for name, run in entries.items()
+        if name.startswith("jaxnas") or name == "evox compiled"
+    }
+    seconds, _ = race(
+        title, [Contender(name, partial(run, 0)) for name, run in entries.items()], rounds
+    )
     for name, taken in first.items():
         report.add(f"{title}: {name}, first call", "s", taken)
         report.add(f"{title}: {name}, compile", "s", taken - float(np.median(seconds[name])))
@@ -223,14 +296,24 @@ def _raced(report: Report, title: str, entries: dict[str, Callable[[int], Any]],
 
 
 def _notes(sizes: Sizes, peers: Any) -> dict[str, str]:
-    paces = ", ".join(f"{pace.generations} generations at population {pace.population}" for pace in sizes.paces)
+    paces = ", ".join(
+        f"{pace.generations} generations at population {pace.population}" for pace in sizes.paces
+    )
     return {
-        "time per generation": f"whole runs of int31 over their generations, the initial one included, as many on every side: {paces}",
-        "operators on int31": "jaxnas uniform crossover and harmonic mutation; pymoo SBX and polynomial mutation, rounded; evox the same, "
-        "rounded where evaluated; DEAP uniform crossover and reset: they differ",
+        "time per generation": (
+            "whole runs of int31 over their generations, the initial one included, as many on "
+            f"every side: {paces}"
+        ),
+        "operators on int31": (
+            "jaxnas uniform crossover and harmonic mutation; pymoo SBX and polynomial mutation, "
+            "rounded; evox the same, rounded where evaluated; DEAP uniform crossover and reset: "
+            "they differ"
+        ),
         "duplicates": "pymoo refills, jaxnas mutates again; evox and DEAP keep theirs",
-        "whole run": f"zdt1, population {sizes.population}, {sizes.generations} generations; pymoo takes {sizes.seeds} times as long for "
-        f"{sizes.seeds} seeds as for one",
+        "whole run": (
+            f"zdt1, population {sizes.population}, {sizes.generations} generations; pymoo takes "
+            f"{sizes.seeds} times as long for {sizes.seeds} seeds as for one"
+        ),
         "hypervolume": f"below {sizes.reference:g}, of the last population, {sizes.seeds} seeds; "
         f"{sizes.population * sizes.generations} evaluations; "
         "SBX index 15 and mutation index 20, but evox's defaults 20 and 20",

@@ -1,7 +1,8 @@
 """The peers of `search.py`: NSGA-II of pymoo, evox and DEAP, each as its own documentation runs it.
 
-Every function makes a run: seed to the fitness of the last population (population, objectives), the initial population
-being the first of `generations`. Each peer evaluates a whole population in one call, with the same function.
+Every function makes a run: seed to the fitness of the last population (population, objectives), the
+initial population being the first of `generations`. Each peer evaluates a whole population in one
+call, with the same function.
 """
 
 import random
@@ -49,16 +50,25 @@ class _Pymoo(PymooProblem):
 
 
 def pymoo(problem: Problem, population: int, generations: int, unique: bool) -> Run:
-    """pymoo's defaults; whole numbers by its operators for real ones, rounded, as its manual advises."""
+    """pymoo's defaults.
+
+    Whole numbers by its operators for real ones, rounded, as its manual advises.
+    """
     posed = _Pymoo(problem)
     options = {}
     if problem.integer:
         operators = {"prob": 1.0, "eta": 3.0, "vtype": float, "repair": RoundingRepair()}
-        options = {"sampling": IntegerRandomSampling(), "crossover": SBX(**operators), "mutation": PM(**operators)}
+        options = {
+            "sampling": IntegerRandomSampling(),
+            "crossover": SBX(**operators),
+            "mutation": PM(**operators),
+        }
 
     def run(seed: int) -> np.ndarray:
         algorithm = PymooNSGA2(pop_size=population, eliminate_duplicates=unique, **options)
-        result: Any = minimize(posed, algorithm, ("n_gen", generations), seed=seed, copy_algorithm=False)
+        result: Any = minimize(
+            posed, algorithm, ("n_gen", generations), seed=seed, copy_algorithm=False
+        )
         return result.pop.get("F")
 
     return run
@@ -75,15 +85,21 @@ class _Evox(EvoxProblem):
 
 
 def evox(problem: Problem, population: int, generations: int, compiled: bool) -> Run:
-    """evox's defaults, eager or with its step compiled; whole numbers are rounded where they are evaluated."""
+    """evox's defaults, eager or with its step compiled.
+
+    Whole numbers are rounded where they are evaluated.
+    """
     low = torch.tensor(problem.low)
     high = torch.tensor(problem.high)
-    workflow = _any(StdWorkflow)(EvoxNSGA2(population, problem.objectives, low, high), _Evox(problem))
+    workflow = _any(StdWorkflow)(
+        EvoxNSGA2(population, problem.objectives, low, high), _Evox(problem)
+    )
     step = _any(evox_compile(workflow.step) if compiled else workflow.step)
 
     def run(seed: int) -> np.ndarray:
         torch.manual_seed(seed)
-        workflow.algorithm.pop = low + (high - low) * torch.rand(population, len(low))  # a new workflow would compile anew
+        # A new workflow would compile anew.
+        workflow.algorithm.pop = low + (high - low) * torch.rand(population, len(low))
         workflow.init_step()
         for _ in range(generations - 1):
             step()
@@ -112,21 +128,32 @@ class _Individual(list):
 
 
 def deap(problem: Problem, population: int, generations: int) -> Run:
-    """The NSGA-II example of DEAP with its faster sort and pymoo's settings; whole numbers by uniform crossover and reset."""
+    """The NSGA-II example of DEAP with its faster sort and pymoo's settings.
+
+    Whole numbers by uniform crossover and reset.
+    """
     toolbox = _any(base.Toolbox())
     genes = len(problem.low)
     fitness = {2: _Two, 3: _Three}[problem.objectives]
-    low, high = _any([[int(x) if problem.integer else x for x in bound] for bound in (problem.low, problem.high)])
+    low, high = _any(
+        [[int(x) if problem.integer else x for x in bound] for bound in (problem.low, problem.high)]
+    )
 
     def mate(one, other):
-        tools.cxUniform(one, other, 0.5) if problem.integer else tools.cxSimulatedBinaryBounded(one, other, 15.0, low, high)
+        tools.cxUniform(one, other, 0.5) if problem.integer else tools.cxSimulatedBinaryBounded(
+            one, other, 15.0, low, high
+        )
 
     def mutate(one):
         odds = 1 / genes
-        tools.mutUniformInt(one, low, high, odds) if problem.integer else tools.mutPolynomialBounded(one, 20.0, low, high, odds)
+        tools.mutUniformInt(
+            one, low, high, odds
+        ) if problem.integer else tools.mutPolynomialBounded(one, 20.0, low, high, odds)
 
     def evaluate(individuals):
-        for individual, values in zip(individuals, problem.function(np.array(individuals), np).tolist(), strict=True):
+        for individual, values in zip(
+            individuals, problem.function(np.array(individuals), np).tolist(), strict=True
+        ):
             individual.fitness.values = values
 
     def run(seed: int) -> np.ndarray:
@@ -136,7 +163,9 @@ def deap(problem: Problem, population: int, generations: int) -> Run:
         evaluate(members)
         members = tools.selNSGA2(members, population, nd="log")
         for _ in range(generations - 1):
-            children = [toolbox.clone(member) for member in tools.selTournamentDCD(members, population)]
+            children = [
+                toolbox.clone(member) for member in tools.selTournamentDCD(members, population)
+            ]
             for one, other in zip(children[::2], children[1::2], strict=True):
                 if random.random() <= 0.9:
                     mate(one, other)

@@ -1,9 +1,11 @@
-"""The problems that `search.py` gives to every side, each written once: `xp` is numpy, jax.numpy or torch.
+"""The problems that `search.py` gives to every side, each written once.
 
-ZDT1-3: Zitzler, Deb & Thiele, Comparison of multiobjective evolutionary algorithms, 2000. DTLZ2: Deb, Thiele, Laumanns &
-Zitzler, Scalable multi-objective optimization test problems, 2002. INT31 is a made-up architecture search: 31 genes of
-2 to 5 choices, of which every larger one costs more and, with diminishing returns, lowers an error, less so beside a
-neighbour of another size.
+`xp` is numpy, jax.numpy or torch.
+
+ZDT1-3: Zitzler, Deb & Thiele, Comparison of multiobjective evolutionary algorithms, 2000. DTLZ2:
+Deb, Thiele, Laumanns & Zitzler, Scalable multi-objective optimization test problems, 2002. INT31 is
+a made-up architecture search: 31 genes of 2 to 5 choices, of which every larger one costs more and,
+with diminishing returns, lowers an error, less so beside a neighbour of another size.
 """
 
 from collections.abc import Callable
@@ -38,7 +40,10 @@ class Problem:
     def space(self) -> Space | Box:
         if not self.integer:
             return Box(self.name, self.low, self.high)
-        return Space(self.name, tuple(Gene(f"g{i}", tuple(range(int(high) + 1))) for i, high in enumerate(self.high)))
+        return Space(
+            self.name,
+            tuple(Gene(f"g{i}", tuple(range(int(high) + 1))) for i, high in enumerate(self.high)),
+        )
 
     @property
     def variation(self) -> Variation:
@@ -74,7 +79,8 @@ def zdt3(x: Any, xp: Any) -> Any:
 def dtlz2(x: Any, xp: Any) -> Any:
     """Three objectives: an eighth of a sphere.
 
-    Cosines as sines from the other end: cos(pi / 2) is below 0 in float32, so that there a point farther away would be better.
+    Cosines as sines from the other end: cos(pi / 2) is below 0 in float32, so that there a point
+    farther away would be better.
     """
     sin, cos = (xp.sin(angles * (PI / 2)) for angles in (x[:, :2].T, 1 - x[:, :2].T))
     radius = 1 + ((x[:, 2:] - 0.5) ** 2).sum(1)
@@ -91,4 +97,6 @@ def int31(x: Any, xp: Any) -> Any:
 
 ZDT1, ZDT2, ZDT3 = (Problem(f.__name__, f, (0.0,) * 30, (1.0,) * 30) for f in (zdt1, zdt2, zdt3))
 DTLZ2 = Problem("dtlz2", dtlz2, (0.0,) * 12, (1.0,) * 12, objectives=3)
-INT31 = Problem("int31", int31, (0.0,) * 31, tuple(float(1 + i % 4) for i in range(31)), integer=True)
+INT31 = Problem(
+    "int31", int31, (0.0,) * 31, tuple(float(1 + i % 4) for i in range(31)), integer=True
+)

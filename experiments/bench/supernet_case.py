@@ -1,4 +1,7 @@
-"""The work that `supernet.py` gives to both sides: a supernet with random weights, genomes, images and labels."""
+"""The work that `supernet.py` gives to both sides.
+
+A supernet with random weights, genomes, images and labels.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,8 +37,12 @@ class Sizes:
     architectures: int  # whose analytic objectives one call computes
 
 
-FULL = Sizes(cifar, 32, genomes=32, calibration=512, evaluation=2048, batch=64, steps=3, architectures=2**20)
-QUICK = Sizes(tiny, 16, genomes=8, calibration=64, evaluation=256, batch=16, steps=2, architectures=2**10)
+FULL = Sizes(
+    cifar, 32, genomes=32, calibration=512, evaluation=2048, batch=64, steps=3, architectures=2**20
+)
+QUICK = Sizes(
+    tiny, 16, genomes=8, calibration=64, evaluation=256, batch=16, steps=2, architectures=2**10
+)
 
 
 class Work(NamedTuple):
@@ -65,24 +72,36 @@ class Case(NamedTuple):
 
 
 def make_case(sizes: Sizes, images: Path | None) -> Case:
-    """Labels are what the largest network says, so that accuracies differ between subnets although nothing was trained."""
+    """Labels are what the largest network says.
+
+    So that accuracies differ between subnets although nothing was trained.
+    """
     pixels = _pixels(sizes, images)
     net = build_supernet(sizes.space(sizes.image_size, pixels.shape[-1], 10))
     init_key, random_key, genome_key = jax.random.split(jax.random.key(0), 3)
     params = random_norms(jax.jit(net.init)(init_key), random_key)
-    mean, deviation = (np.asarray(moment((0, 1, 2)) / 255, np.float32) for moment in (pixels.mean, pixels.std))
-    case = Case(sizes, net, params, _genomes(net, genome_key, sizes.genomes), {}, pixels, mean, deviation)
+    mean, deviation = (
+        np.asarray(moment((0, 1, 2)) / 255, np.float32) for moment in (pixels.mean, pixels.std)
+    )
+    case = Case(
+        sizes, net, params, _genomes(net, genome_key, sizes.genomes), {}, pixels, mean, deviation
+    )
     normalised = normalise(pixels, case.mean, case.deviation)
     for choice, resolution in enumerate(net.space.resolutions):
         inputs = resized(normalised, resolution)
         calibration = inputs[: sizes.calibration]
         evaluation = inputs[sizes.calibration :]
-        case.work[resolution] = Work(evaluation, _labels(case, choice, evaluation, calibration), calibration)
+        case.work[resolution] = Work(
+            evaluation, _labels(case, choice, evaluation, calibration), calibration
+        )
     return case
 
 
 def random_norms(params: Params, key: jax.Array) -> Params:
-    """Weights in which every norm and bias counts and logits spread: as initialised, all subnets would give the same logits."""
+    """Weights in which every norm and bias counts and logits spread.
+
+    As initialised, all subnets would give the same logits.
+    """
 
     def drawn(path, leaf, key):
         names = [part.key for part in path]
@@ -109,10 +128,17 @@ def _pixels(sizes: Sizes, path: Path | None) -> np.ndarray:
     if path is None:
         draw = np.random.default_rng(0)
         smooth = jax.image.resize(draw.normal(size=(n, 4, 4, 3)), (n, size, size, 3), "cubic")
-        return np.clip(128 + 40 * np.asarray(smooth) + 10 * draw.normal(size=(n, size, size, 3)), 0, 255).astype(np.uint8)
-    pixels = npz.load(str(path), data_dir=None, search_images=0, calibration_images=n, seed=0).calibration.images
+        return np.clip(
+            128 + 40 * np.asarray(smooth) + 10 * draw.normal(size=(n, size, size, 3)), 0, 255
+        ).astype(np.uint8)
+    pixels = npz.load(
+        str(path), data_dir=None, search_images=0, calibration_images=n, seed=0
+    ).calibration.images
     if len(pixels) < n or pixels.shape[1:3] != (size, size):
-        raise UserError(f"--images needs {n} training images of {size} x {size} pixels, got {pixels.shape}: take another archive")
+        raise UserError(
+            f"--images needs {n} training images of {size} x {size} pixels, got {pixels.shape}: "
+            "take another archive"
+        )
     return pixels
 
 
@@ -122,4 +148,6 @@ def _labels(case: Case, choice: int, images: jax.Array, calibration: jax.Array) 
     genome[case.static] = choice
     subnet = recalibrated(case.net.extract(case.params, genome, {}), calibration)
     predict = jax.jit(lambda subnet, images: jnp.argmax(subnet(images), -1))
-    return np.concatenate([np.asarray(predict(subnet, images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)])
+    return np.concatenate(
+        [np.asarray(predict(subnet, images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)]
+    )

@@ -1,4 +1,7 @@
-"""What `supernet.py` times: jaxnas and the peer at the same work; each call of a contender returns when its work is done."""
+"""What `supernet.py` times: jaxnas and the peer at the same work.
+
+Each call of a contender returns when its work is done.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,13 +26,18 @@ TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
 def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
     """jaxnas's population evaluation: rows of the case's genomes to accuracies."""
     mesh = all_devices()
-    params, data = on_each(mesh, (case.params, [Examples(*map(jnp.asarray, work)) for work in case.work.values()]))
-    evidence = [Evidence(params, None, jnp.int32(choice), examples) for choice, examples in enumerate(data)]
+    params, data = on_each(
+        mesh, (case.params, [Examples(*map(jnp.asarray, work)) for work in case.work.values()])
+    )
+    evidence = [
+        Evidence(params, None, jnp.int32(choice), examples) for choice, examples in enumerate(data)
+    ]
     errors = fitness(case.net.space, [classification_error(case.net, mesh)], evidence, mesh)
 
     def run(rows: np.ndarray) -> np.ndarray:
         asked = case.genomes.copy()
-        asked[~np.isin(np.arange(len(asked)), rows), case.static] = -1  # not of any resolution: skipped
+        # Not of any resolution: skipped.
+        asked[~np.isin(np.arange(len(asked)), rows), case.static] = -1
         return 1 - errors(asked)[rows, 0]
 
     return run
@@ -42,21 +50,30 @@ def jaxnas_steps(case: Case) -> Callable[[], None]:
     settings = replace(TEACHING, batch_size=case.sizes.batch)
     step = make_step(case.net, settings, Augmentation(), 1000)
     state = init_state(case.net, settings, 1000, key)
-    images = Images(*map(jnp.asarray, (case.pixels, np.arange(len(case.pixels)) % 10, case.mean, case.deviation)))
+    images = Images(
+        *map(
+            jnp.asarray, (case.pixels, np.arange(len(case.pixels)) % 10, case.mean, case.deviation)
+        )
+    )
     rows = jnp.arange(sizes.batch)
     done = count()
 
     def run() -> None:
         nonlocal state
         for _ in range(sizes.steps):
-            state, _ = step(state, jax.random.fold_in(key, next(done)), images, rows, resolution=max(case.work))
+            state, _ = step(
+                state, jax.random.fold_in(key, next(done)), images, rows, resolution=max(case.work)
+            )
         jax.block_until_ready(state)
 
     return run
 
 
 def jaxnas_objectives(case: Case) -> Callable[[], None]:
-    """jaxnas's analytic objectives (MACs, parameters, peak activations) of random genomes: each call computes all of them."""
+    """jaxnas's analytic objectives (MACs, parameters, peak activations) of random genomes.
+
+    Each call computes all of them.
+    """
     genomes = case.net.space.sample(jax.random.key(0), case.sizes.architectures)
 
     def run() -> None:
@@ -70,17 +87,30 @@ def torch_accuracies(case: Case, peer: Any, setting: Any) -> Callable[[np.ndarra
     shared = peer.shared_weights(case.params, setting)
     data = [peer.examples(*work, setting) for work in case.work.values()]
     subnets = [(case.net.ops(genome), data[genome[case.static]]) for genome in case.genomes]
-    return lambda rows: np.array([peer.accuracy(subnets[row][0], shared, subnets[row][1], setting) for row in rows])
+    return lambda rows: np.array(
+        [peer.accuracy(subnets[row][0], shared, subnets[row][1], setting) for row in rows]
+    )
 
 
 def torch_steps(case: Case, peer: Any, setting: Any) -> Callable[[], None]:
     """The peer's training: each call takes some steps."""
     sizes = case.sizes
     taught = cycle(_random_subnets(case, 64))
-    trainer = peer.Trainer(peer.shared_weights(case.params, setting), setting, 0.01, TEACHING.weight_decay, TEACHING.label_smoothing)
-    batch, *_ = peer.examples(*(array[: sizes.batch] for array in case.work[max(case.work)]), setting)
+    trainer = peer.Trainer(
+        peer.shared_weights(case.params, setting),
+        setting,
+        0.01,
+        TEACHING.weight_decay,
+        TEACHING.label_smoothing,
+    )
+    batch, *_ = peer.examples(
+        *(array[: sizes.batch] for array in case.work[max(case.work)]), setting
+    )
     labels = peer.label_tensor(np.arange(sizes.batch) % 10)
-    largest, smallest = (case.net.ops(at_largest_resolution(case, genome)) for genome in (case.net.space.largest, case.net.space.smallest))
+    largest, smallest = (
+        case.net.ops(at_largest_resolution(case, genome))
+        for genome in (case.net.space.largest, case.net.space.smallest)
+    )
 
     def run() -> None:
         for _ in range(sizes.steps):

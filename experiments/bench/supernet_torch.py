@@ -1,9 +1,13 @@
-"""The peer of `supernet.py`: subnets evaluated and a supernet trained as OFA and AttentiveNAS do it, in plain eager PyTorch.
+"""The peer of `supernet.py`.
 
-Evaluation, one subnet after another: copy its share of the shared weights into tensors of its own, recalibrate batch norm in a
-train-mode forward pass, classify the images in eval mode. Training: the sandwich rule with in-place distillation, every subnet a slice
-of the shared weights inside autograd. Written to be fast: one kernel per operator, values freed after their last use, in-place where
-PyTorch allows it, `inference_mode`, a fused optimizer; the list of operators is worked out beforehand and costs nothing here.
+Subnets evaluated and a supernet trained as OFA and AttentiveNAS do it, in plain eager PyTorch.
+
+Evaluation, one subnet after another: copy its share of the shared weights into tensors of its own,
+recalibrate batch norm in a train-mode forward pass, classify the images in eval mode. Training: the
+sandwich rule with in-place distillation, every subnet a slice of the shared weights inside
+autograd. Written to be fast: one kernel per operator, values freed after their last use, in-place
+where PyTorch allows it, `inference_mode`, a fused optimizer; the list of operators is worked out
+beforehand and costs nothing here.
 """
 
 import os
@@ -22,7 +26,8 @@ from jaxnas.supernets.norm import EPSILON
 from jaxnas.workload import Op
 
 Ops = tuple[Op, ...]
-Arrays = dict[str, dict[str, Tensor]]  # {path: {name: tensor}}; kernels are (c_out, c_in // groups, k, k) and (classes, c_in)
+# {path: {name: tensor}}; kernels are (c_out, c_in // groups, k, k) and (classes, c_in).
+Arrays = dict[str, dict[str, Tensor]]
 Stats = dict[str, tuple[Tensor, Tensor]]  # {path: (mean, variance)}
 
 CORES = len(os.sched_getaffinity(0))
@@ -37,17 +42,23 @@ class Setting:
     layout: str = "NCHW"  # or channels-last
     batch: int = 256
     threads: int = field(default_factory=lambda: CORES)
-    joint_calibration: bool = True  # else cumulative averages over batches, as published: other statistics
+    # Else cumulative averages over batches, as published: other statistics.
+    joint_calibration: bool = True
     autocast: bool = False  # half precision where PyTorch thinks it safe
 
     def __str__(self) -> str:
         threads = "" if DEVICE == "cuda" else f", {self.threads} thread{'s' * (self.threads > 1)}"
         calibration = "" if self.joint_calibration else ", calibrated batch by batch"
-        return f"{self.layout}, batch {self.batch}{threads}{', autocast' * self.autocast}{calibration}"
+        return (
+            f"{self.layout}, batch {self.batch}{threads}{', autocast' * self.autocast}{calibration}"
+        )
 
 
 class Examples(NamedTuple):
-    """Normalised images (n, c, h, w) of one resolution, their labels, and images to calibrate on."""
+    """Normalised images (n, c, h, w) of one resolution, their labels.
+
+    And images to calibrate on.
+    """
 
     images: Tensor
     labels: Tensor
@@ -56,7 +67,9 @@ class Examples(NamedTuple):
 
 def examples(images: Any, labels: Any, calibration: Any, setting: Setting) -> Examples:
     """Those of jaxnas (NHWC) in the layout of a setting."""
-    return Examples(image_tensor(images, setting), label_tensor(labels), image_tensor(calibration, setting))
+    return Examples(
+        image_tensor(images, setting), label_tensor(labels), image_tensor(calibration, setting)
+    )
 
 
 def label_tensor(labels: Any) -> Tensor:
@@ -70,7 +83,10 @@ def image_tensor(images: Any, setting: Setting) -> Tensor:
 
 
 def shared_weights(params: dict[str, Any], setting: Setting, path: str = "") -> Arrays:
-    """A supernet's weights (nested dict of jaxnas) as tensors by path, in the layout of a setting."""
+    """A supernet's weights (nested dict of jaxnas) as tensors by path.
+
+    In the layout of a setting.
+    """
     arrays = {}
     found = {}
     for name, value in params.items():
@@ -82,17 +98,37 @@ def shared_weights(params: dict[str, Any], setting: Setting, path: str = "") -> 
 
 
 def take(weights: Arrays, ops: Ops) -> Arrays:
-    """The operators' shares of the shared weights: first channels, central taps; views, through which gradients flow."""
-    return {op.path: {name: _share(name, tensor, op) for name, tensor in weights[op.path].items()} for op in ops if op.path}
+    """The operators' shares of the shared weights: first channels, central taps.
+
+    Views, through which gradients flow.
+    """
+    return {
+        op.path: {name: _share(name, tensor, op) for name, tensor in weights[op.path].items()}
+        for op in ops
+        if op.path
+    }
 
 
 def extract(weights: Arrays, ops: Ops, setting: Setting) -> Arrays:
     """The operators' shares, copied into tensors of their own."""
-    return {path: {name: _copy(tensor, setting) for name, tensor in arrays.items()} for path, arrays in take(weights, ops).items()}
+    return {
+        path: {name: _copy(tensor, setting) for name, tensor in arrays.items()}
+        for path, arrays in take(weights, ops).items()
+    }
 
 
-def forward(ops: Ops, weights: Arrays, images: Tensor, stats: Stats | None = None, momentum: float | None = None) -> Tensor:
-    """Logits; with `stats` alone in eval mode, with `momentum` also updating them (1 = to this batch's), without in training mode."""
+def forward(
+    ops: Ops,
+    weights: Arrays,
+    images: Tensor,
+    stats: Stats | None = None,
+    momentum: float | None = None,
+) -> Tensor:
+    """Logits.
+
+    With `stats` alone in eval mode, with `momentum` also updating them (1 = to this batch's),
+    without in training mode.
+    """
     last_use = {i: n for n, op in enumerate(ops) for i in op.inputs}
     values = {-1: images}
     for n, op in enumerate(ops):
@@ -103,7 +139,9 @@ def forward(ops: Ops, weights: Arrays, images: Tensor, stats: Stats | None = Non
         if op.norm:
             mean, var = stats[op.path] if stats is not None else (None, None)
             train = stats is None or momentum is not None
-            x = F.batch_norm(x, mean, var, arrays["scale"], arrays["shift"], train, momentum or 0.0, EPSILON)
+            x = F.batch_norm(
+                x, mean, var, arrays["scale"], arrays["shift"], train, momentum or 0.0, EPSILON
+            )
         values[n] = _ACTIVATIONS[op.act](x) if op.act else x
     return values[len(ops) - 1]
 
@@ -111,9 +149,12 @@ def forward(ops: Ops, weights: Arrays, images: Tensor, stats: Stats | None = Non
 def recalibrated(ops: Ops, weights: Arrays, images: Tensor, batch: int) -> Stats:
     """Statistics of the images in eval mode's terms; over several batches their cumulative average.
 
-    Variances are biased, as jaxnas has them; PyTorch's own, unbiased, differ by a factor of 1 + 1 / (images * height * width).
+    Variances are biased, as jaxnas has them; PyTorch's own, unbiased, differ by a factor of 1 + 1 /
+    (images * height * width).
     """
-    stats = {op.path: (images.new_zeros(op.c_out), images.new_ones(op.c_out)) for op in ops if op.norm}
+    stats = {
+        op.path: (images.new_zeros(op.c_out), images.new_ones(op.c_out)) for op in ops if op.norm
+    }
     for i, part in enumerate(images.split(batch)):
         forward(ops, weights, part, stats, momentum=1 / (i + 1))
     for op in ops:
@@ -127,9 +168,16 @@ def accuracy(ops: Ops, shared: Arrays, data: Examples, setting: Setting) -> floa
     """Top-1 accuracy of one subnet of the shared weights: extracted, recalibrated, evaluated."""
     with running(setting):
         weights = extract(shared, ops, setting)
-        stats = recalibrated(ops, weights, data.calibration, len(data.calibration) if setting.joint_calibration else setting.batch)
+        stats = recalibrated(
+            ops,
+            weights,
+            data.calibration,
+            len(data.calibration) if setting.joint_calibration else setting.batch,
+        )
         correct = torch.zeros((), dtype=torch.int64, device=DEVICE)
-        for images, labels in zip(data.images.split(setting.batch), data.labels.split(setting.batch), strict=True):
+        for images, labels in zip(
+            data.images.split(setting.batch), data.labels.split(setting.batch), strict=True
+        ):
             correct += (forward(ops, weights, images, stats).argmax(1) == labels).sum()
         return correct.item() / len(data.labels)
 
@@ -145,27 +193,50 @@ def running(setting: Setting) -> Iterator[None]:
 def sgd(leaves: Sequence[tuple[str, Tensor]], learning_rate: float, weight_decay: float) -> Any:
     """The optimizer of jaxnas, but for its clipping: named tensors, of which kernels decay."""
     groups = [
-        {"params": [tensor for name, tensor in leaves if name == "kernel"], "weight_decay": weight_decay},
+        {
+            "params": [tensor for name, tensor in leaves if name == "kernel"],
+            "weight_decay": weight_decay,
+        },
         {"params": [tensor for name, tensor in leaves if name != "kernel"], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, fused=True)
 
 
 class Trainer:
-    """The shared weights under SGD: sandwich rule, in-place distillation, gradients clipped by value."""
+    """The shared weights under SGD.
 
-    def __init__(self, shared: Arrays, setting: Setting, learning_rate: float, weight_decay: float, label_smoothing: float):
-        self.weights = {path: {name: t.clone().requires_grad_() for name, t in arrays.items()} for path, arrays in shared.items()}
+    Sandwich rule, in-place distillation, gradients clipped by value.
+    """
+
+    def __init__(
+        self,
+        shared: Arrays,
+        setting: Setting,
+        learning_rate: float,
+        weight_decay: float,
+        label_smoothing: float,
+    ):
+        self.weights = {
+            path: {name: t.clone().requires_grad_() for name, t in arrays.items()}
+            for path, arrays in shared.items()
+        }
         self.setting = setting
         self.label_smoothing = label_smoothing
-        leaves = [(name, tensor) for arrays in self.weights.values() for name, tensor in arrays.items()]
+        leaves = [
+            (name, tensor) for arrays in self.weights.values() for name, tensor in arrays.items()
+        ]
         self.leaves = [tensor for _, tensor in leaves]
-        for leaf in self.leaves:  # the fused optimizer wants a gradient of every weight, also of those that no subnet has used yet
+        # The fused optimizer wants a gradient of every weight, also of those that no subnet has
+        # used yet.
+        for leaf in self.leaves:
             leaf.grad = torch.zeros_like(leaf)
         self.optimizer = sgd(leaves, learning_rate, weight_decay)
 
     def step(self, sandwich: Sequence[Ops], images: Tensor, labels: Tensor) -> list[float]:
-        """One step of networks of which the first, the largest, teaches the others; returns their losses."""
+        """One step of networks of which the first, the largest, teaches the others.
+
+        Returns their losses.
+        """
         with running(self.setting):
             self.optimizer.zero_grad(set_to_none=False)
             losses = self.backward(sandwich, images, labels)
@@ -189,7 +260,8 @@ class Trainer:
         return losses
 
 
-_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}  # from (k, k, c_in // groups, c_out) to (c_out, c_in // groups, k, k)
+# From (k, k, c_in // groups, c_out) to (c_out, c_in // groups, k, k).
+_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
 
 def _tensor(array: Any) -> Tensor:
@@ -197,7 +269,9 @@ def _tensor(array: Any) -> Tensor:
 
 
 def _copy(tensor: Tensor, setting: Setting) -> Tensor:
-    return tensor.clone(memory_format=FORMATS[setting.layout] if tensor.ndim == 4 else torch.contiguous_format)
+    return tensor.clone(
+        memory_format=FORMATS[setting.layout] if tensor.ndim == 4 else torch.contiguous_format
+    )
 
 
 def _share(name: str, tensor: Tensor, op: Op) -> Tensor:
@@ -208,11 +282,15 @@ def _share(name: str, tensor: Tensor, op: Op) -> Tensor:
     if op.kind == "linear":
         return tensor[:, : op.c_in]
     edge = (tensor.shape[-1] - op.kernel) // 2
-    return tensor[: op.c_out, : op.c_in // op.groups, edge : edge + op.kernel, edge : edge + op.kernel]
+    return tensor[
+        : op.c_out, : op.c_in // op.groups, edge : edge + op.kernel, edge : edge + op.kernel
+    ]
 
 
 def _conv(op: Op, arrays: dict[str, Tensor], x: Tensor) -> Tensor:
-    return F.conv2d(x, arrays["kernel"], arrays.get("bias"), op.stride, op.kernel // 2, groups=op.groups)
+    return F.conv2d(
+        x, arrays["kernel"], arrays.get("bias"), op.stride, op.kernel // 2, groups=op.groups
+    )
 
 
 def _gate(op: Op, arrays: dict[str, Tensor], x: Tensor, gate: Tensor) -> Tensor:

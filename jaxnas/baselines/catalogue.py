@@ -1,4 +1,7 @@
-"""The hand-designed networks by name, as github.com/chenyaofo/pytorch-cifar-models names them, and fresh weights for them."""
+"""The hand-designed networks by name, and fresh weights for them.
+
+Names are those of github.com/chenyaofo/pytorch-cifar-models.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,11 +33,19 @@ BASELINES: dict[str, Callable[[int], tuple[Op, ...]]] = {
 
 
 def init(key: PRNGKey, ops: tuple[Op, ...]) -> Subnet:
-    """Fresh weights: He et al. (2015), a last linear layer of deviation 0.01, norms that begin as they find the batch."""
+    """Fresh weights.
+
+    He et al. (2015), a last linear layer of deviation 0.01, norms that begin as they find the
+    batch.
+    """
     with_path = [op for op in ops if op.path]
     keys = jax.random.split(key, len(with_path))
     weights: Arrays = {op.path: _fresh(key, op) for key, op in zip(keys, with_path, strict=True)}
-    stats: Arrays = {op.path: {"mean": jnp.zeros(op.c_out, jnp.float32), "var": jnp.ones(op.c_out, jnp.float32)} for op in ops if op.norm}
+    stats: Arrays = {
+        op.path: {"mean": jnp.zeros(op.c_out, jnp.float32), "var": jnp.ones(op.c_out, jnp.float32)}
+        for op in ops
+        if op.norm
+    }
     return Subnet(ops, weights, stats)
 
 
@@ -42,12 +53,19 @@ def _fresh(key: PRNGKey, op: Op) -> dict[str, Leaf]:
     arrays: dict[str, Leaf] = {}
     if op.kind == "linear":
         arrays["kernel"] = (
-            kaiming(key, (1, 1, op.c_in, op.c_out))[0, 0] if op.act else 0.01 * jax.random.normal(key, (op.c_in, op.c_out), jnp.float32)
+            kaiming(key, (1, 1, op.c_in, op.c_out))[0, 0]
+            if op.act
+            else 0.01 * jax.random.normal(key, (op.c_in, op.c_out), jnp.float32)
         )
     elif op.kind == "conv":
-        arrays["kernel"] = kaiming(key, (op.kernel, op.kernel, op.c_in // op.groups, op.c_out), op.groups)
+        arrays["kernel"] = kaiming(
+            key, (op.kernel, op.kernel, op.c_in // op.groups, op.c_out), op.groups
+        )
     if op.bias:
         arrays["bias"] = jnp.zeros(op.c_out, jnp.float32)
     if op.norm:
-        arrays |= {"scale": jnp.ones(op.c_out, jnp.float32), "shift": jnp.zeros(op.c_out, jnp.float32)}
+        arrays |= {
+            "scale": jnp.ones(op.c_out, jnp.float32),
+            "shift": jnp.zeros(op.c_out, jnp.float32),
+        }
     return arrays

@@ -1,4 +1,7 @@
-"""MobileNetV2 (Sandler et al., 2018, table 2) for CIFAR: the first two of its five strides are 1."""
+"""MobileNetV2 (Sandler et al., 2018, table 2) for CIFAR.
+
+The first two of its five strides are 1.
+"""
 
 from jaxnas.baselines.operators import append, append_classifier, append_conv, append_depthwise
 from jaxnas.spaces.mobilenet_v2 import FIRST, LAST, ROWS
@@ -14,7 +17,13 @@ def operators(width: float, classes: int) -> tuple[Op, ...]:
     append_conv(ops, "first_conv", _scaled(FIRST, width), 3, act="relu6")
     for stage, (expand, channels, blocks, stride) in enumerate(STAGES, 1):
         for block in range(blocks):
-            _block(ops, f"mb{stage}/block{block}", expand, _scaled(channels, width), 1 if block else stride)
+            _block(
+                ops,
+                f"mb{stage}/block{block}",
+                expand,
+                _scaled(channels, width),
+                1 if block else stride,
+            )
     append_conv(ops, "last_conv", _scaled(LAST, max(1.0, width)), 1, act="relu6")
     append_classifier(ops, "classifier", classes)
     return tuple(ops)

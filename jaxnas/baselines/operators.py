@@ -1,4 +1,7 @@
-"""Lists of operators written one after the other: sizes and input channels follow from what an operator reads."""
+"""Lists of operators written one after the other.
+
+Sizes and input channels follow from what an operator reads.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +15,18 @@ SIZE = 32
 CHANNELS = 3
 
 
-def append(ops: list[Op], kind: str, c_out: int = 0, path: str = "", inputs: tuple[int, ...] = (), stride: int = 1, **rest) -> int:
-    """Appends an operator, which follows the one before it unless `inputs` are given, and keeps its width without `c_out`.
+def append(
+    ops: list[Op],
+    kind: str,
+    c_out: int = 0,
+    path: str = "",
+    inputs: tuple[int, ...] = (),
+    stride: int = 1,
+    **rest,
+) -> int:
+    """Appends an operator.
+
+    It follows the one before it unless `inputs` are given, and keeps its width without `c_out`.
 
     Returns its position.
     """
@@ -36,7 +49,8 @@ def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
     """The same network, weights and all, for square images of another size.
 
     Raises:
-        UserError: its classifier sees the last map's one pixel, as VGG's does, and there would be more.
+        UserError: its classifier sees the last map's one pixel, as VGG's does, and there would be
+            more.
     """
     sized: list[Op] = []
     for op in ops:
@@ -44,23 +58,37 @@ def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
         size = _size(op.kind, before, op.stride)
         if op.kind == "linear" and size > 1:
             raise UserError(
-                f"{op.path} reads one pixel, got {size} x {size} from images of {pixels}: a network that ends in a pool takes them"
+                f"{op.path} reads one pixel, got {size} x {size} from images of {pixels}: a "
+                "network that ends in a pool takes them"
             )
         sized.append(replace(op, height=size, width=size))
     return tuple(sized)
 
 
 def append_conv(
-    ops: list[Op], path: str, c_out: int, kernel: int, stride: int = 1, act: str = "relu", inputs: tuple[int, ...] = (), bias: bool = False
+    ops: list[Op],
+    path: str,
+    c_out: int,
+    kernel: int,
+    stride: int = 1,
+    act: str = "relu",
+    inputs: tuple[int, ...] = (),
+    bias: bool = False,
 ) -> int:
     """Convolution, norm and activation."""
-    return append(ops, "conv", c_out, path, inputs, stride, kernel=kernel, norm=True, act=act, bias=bias)
+    return append(
+        ops, "conv", c_out, path, inputs, stride, kernel=kernel, norm=True, act=act, bias=bias
+    )
 
 
-def append_depthwise(ops: list[Op], path: str, stride: int, act: str = "", inputs: tuple[int, ...] = ()) -> int:
+def append_depthwise(
+    ops: list[Op], path: str, stride: int, act: str = "", inputs: tuple[int, ...] = ()
+) -> int:
     """Depthwise 3x3 convolution, norm and activation."""
     channels = ops[inputs[0] if inputs else -1].c_out
-    return append(ops, "conv", channels, path, inputs, stride, kernel=3, groups=channels, norm=True, act=act)
+    return append(
+        ops, "conv", channels, path, inputs, stride, kernel=3, groups=channels, norm=True, act=act
+    )
 
 
 def append_classifier(ops: list[Op], path: str, classes: int) -> int:

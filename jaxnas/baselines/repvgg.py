@@ -13,13 +13,20 @@ from jaxnas.workload import Op
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = (2, 4, 14, 1)
 STRIDES = (1, 2, 2, 2)
-MULTIPLIERS = {"a0": (0.75, 2.5), "a1": (1.0, 2.5), "a2": (1.5, 2.75)}  # of the first three stages and of the last
+# Of the first three stages and of the last.
+MULTIPLIERS = {"a0": (0.75, 2.5), "a1": (1.0, 2.5), "a2": (1.5, 2.75)}
 
 
 def operators(size: str, classes: int) -> tuple[Op, ...]:
-    """RepVGG-A0, A1 or A2 as it is trained, each block of two or three branches; `reparameterised` gives the deployed form."""
+    """RepVGG-A0, A1 or A2 as it is trained, each block of two or three branches.
+
+    `reparameterised` gives the deployed form.
+    """
     narrow, wide = choose("RepVGG", size, MULTIPLIERS)
-    widths = [int(width * times) for width, times in zip(WIDTHS, (narrow, narrow, narrow, wide), strict=True)]
+    widths = [
+        int(width * times)
+        for width, times in zip(WIDTHS, (narrow, narrow, narrow, wide), strict=True)
+    ]
     ops: list[Op] = []
     _block(ops, "stage0/0", min(WIDTHS[0], widths[0]), 1)
     for stage, (width, blocks, stride) in enumerate(zip(widths, BLOCKS, STRIDES, strict=True), 1):
@@ -30,7 +37,10 @@ def operators(size: str, classes: int) -> tuple[Op, ...]:
 
 
 def _block(ops: list[Op], path: str, width: int, stride: int) -> None:
-    """3x3 and 1x1 convolution and, where nothing changes its shape, the input itself, each with a norm of its own."""
+    """3x3 and 1x1 convolution and, where nothing changes its shape, the input itself.
+
+    Each has a norm of its own.
+    """
     source = len(ops) - 1
     same = source >= 0 and stride == 1 and ops[source].c_out == width
     dense = append_conv(ops, f"{path}/dense", width, 3, stride, "", (source,))
@@ -42,7 +52,10 @@ def _block(ops: list[Op], path: str, width: int, stride: int) -> None:
 
 
 def reparameterised(subnet: Subnet) -> Subnet:
-    """The same function with one 3x3 convolution in the place of each block's branches and norms (the paper's section 3.3)."""
+    """The same function with one 3x3 convolution in the place of each block's branches and norms.
+
+    The paper's section 3.3.
+    """
     folded = fold(subnet)
     ops: list[Op] = []
     weights: Arrays = {}
@@ -54,13 +67,23 @@ def reparameterised(subnet: Subnet) -> Subnet:
         elif op.kind in ("pool", "linear"):
             ops.append(replace(op, inputs=(len(ops) - 1,)))
     if not weights:
-        raise UserError("expected a RepVGG as it is trained, got a network without its branches: it may be reparameterised already")
+        raise UserError(
+            "expected a RepVGG as it is trained, got a network without its branches: it may be "
+            "reparameterised already"
+        )
     return Subnet(tuple(ops), weights | {"classifier": folded.weights["classifier"]}, {})
 
 
 def _merged(weights: Arrays, block: str) -> dict[str, Leaf]:
-    """The sum of a block's folded branches: 1x1 kernels and the identity are the middle of a 3x3."""
-    dense, *others = (path for name in ("dense", "pointwise", "identity") if (path := f"{block}/{name}") in weights)
+    """The sum of a block's folded branches.
+
+    1x1 kernels and the identity are the middle of a 3x3.
+    """
+    dense, *others = (
+        path
+        for name in ("dense", "pointwise", "identity")
+        if (path := f"{block}/{name}") in weights
+    )
     kernel = jnp.asarray(weights[dense]["kernel"])
     bias = jnp.asarray(weights[dense]["bias"])
     for path in others:

@@ -1,11 +1,14 @@
-"""ShuffleNetV2 (Ma et al., 2018, table 5) for CIFAR: the first convolution has stride 1 and no pooling follows it.
+"""ShuffleNetV2 (Ma et al., 2018, table 5) for CIFAR.
 
-A unit hands half of its channels on as they are, puts its branch's results beside them and shuffles: the two take turns. So a
-channel's place doubles with every unit until it lies in the upper half, which the next branch reads. Here nothing is shuffled:
-each branch's results are cut once into the runs that the following units read, and a unit's branch reads the runs that are due.
-That is the shuffled network, with the input channels of some convolutions in another order: no Transpose, and 3 to 8 % faster in
-ONNX Runtime than with one. (The paper has the same picture: what a unit reads of an earlier one decays geometrically with their
-distance.)
+The first convolution has stride 1 and no pooling follows it.
+
+A unit hands half of its channels on as they are, puts its branch's results beside them and
+shuffles: the two take turns. So a channel's place doubles with every unit until it lies in the
+upper half, which the next branch reads. Here nothing is shuffled: each branch's results are cut
+once into the runs that the following units read, and a unit's branch reads the runs that are due.
+That is the shuffled network, with the input channels of some convolutions in another order: no
+Transpose, and 3 to 8 % faster in ONNX Runtime than with one. (The paper has the same picture: what
+a unit reads of an earlier one decays geometrically with their distance.)
 """
 
 from jaxnas.baselines.operators import append, append_classifier, append_conv, append_depthwise
@@ -14,7 +17,12 @@ from jaxnas.workload import Op
 
 FIRST = 24
 UNITS = (4, 8, 4)
-WIDTHS = {"0.5": (48, 96, 192, 1024), "1.0": (116, 232, 464, 1024), "1.5": (176, 352, 704, 1024), "2.0": (244, 488, 976, 2048)}
+WIDTHS = {
+    "0.5": (48, 96, 192, 1024),
+    "1.0": (116, 232, 464, 1024),
+    "1.5": (176, 352, 704, 1024),
+    "2.0": (244, 488, 976, 2048),
+}
 
 
 def operators(width: float, classes: int) -> tuple[Op, ...]:
@@ -30,8 +38,12 @@ def operators(width: float, classes: int) -> tuple[Op, ...]:
 
 
 def _stage(ops: list[Op], path: str, units: int, half: int) -> None:
-    """Units whose branches have `half` of the channels; the first halves the map and has two, the one in the place of what is handed on."""
-    due: list[list[int]] = [[] for _ in range(units)]  # the runs that each following unit reads; at the end, those of the output
+    """Units whose branches have `half` of the channels.
+
+    The first halves the map and has two, the one in the place of what is handed on.
+    """
+    # The runs that each following unit reads; at the end, those of the output.
+    due: list[list[int]] = [[] for _ in range(units)]
     source = len(ops) - 1
     append_depthwise(ops, f"{path}/0/around/depthwise", 2)
     _deal(ops, append_conv(ops, f"{path}/0/around/project", half, 1), due, odd=0)
@@ -45,16 +57,26 @@ def _stage(ops: list[Op], path: str, units: int, half: int) -> None:
 
 
 def _deal(ops: list[Op], branch: int, due: list[list[int]], odd: int) -> None:
-    """Cuts a branch's results for the units that follow and the stage's output; shuffled, they have the even or the odd places."""
+    """Cuts a branch's results for the units that follow and the stage's output.
+
+    Shuffled, they have the even or the odd places.
+    """
     half = ops[branch].c_out
     for passed, runs in enumerate(due):
         start = 0 if runs is due[-1] else _handed_on(half, passed + 1, odd)
         stop = _handed_on(half, passed, odd)
         if start < stop:
             whole = stop - start == half
-            runs.append(branch if whole else append(ops, "select", stop - start, inputs=(branch,), start=start))
+            runs.append(
+                branch
+                if whole
+                else append(ops, "select", stop - start, inputs=(branch,), start=start)
+            )
 
 
 def _handed_on(half: int, units: int, odd: int) -> int:
-    """How many of a branch's channels that many following units hand on: the first ones, as a place doubles with each unit."""
+    """How many of a branch's channels that many following units hand on.
+
+    The first ones, as a place doubles with each unit.
+    """
     return sum((2 * channel + odd) << units < 2 * half for channel in range(half))

@@ -1,4 +1,7 @@
-"""Arrays of .npz archives that strangers wrote: shapes and types are known before any number is read, nothing is unpickled."""
+"""Arrays of .npz archives that strangers wrote.
+
+Shapes and types are known before any number is read, nothing is unpickled.
+"""
 
 import math
 import stat
@@ -35,13 +38,19 @@ class Archive:
 
     def __init__(self, file: zipfile.ZipFile):
         self._file = file
-        self.names = tuple(name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy"))
+        self.names = tuple(
+            name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")
+        )
 
     def header(self, name: str) -> Header:
         """The shape and type of an array, for which the file has just as many bytes."""
         with _reasons(), self._file.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             shape, _, dtype = read(file)
             found = Header(shape, dtype)
             if dtype.hasobject:
@@ -66,7 +75,8 @@ def opened(path: Path) -> Iterator[Archive]:
 
     Raises:
         FileNotFoundError: there is none.
-        ArchiveError: it is another kind of file; a device or a pipe may have no end, and is not opened.
+        ArchiveError: it is another kind of file; a device or a pipe may have no end, and is not
+            opened.
     """
     with _reasons():
         if not stat.S_ISREG(path.stat().st_mode):

@@ -31,10 +31,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Train fits weights, search guides the search, test is used once, at the end; made by `make_dataset`.
+    """Train fits weights, search guides the search, test is used once, at the end.
 
-    `calibration` is a fixed part of train, for the statistics of batch norm. The rows of `search` are ordered such that
-    its first k hold the classes nearly in proportion, for every k.
+    Made by `make_dataset`.
+
+    `calibration` is a fixed part of train, for the statistics of batch norm. The rows of `search`
+    are ordered such that its first k hold the classes nearly in proportion, for every k.
     """
 
     name: str  # as the user wrote it: "npz:PATH"
@@ -65,7 +67,10 @@ class Dataset:
         return tuple(np.setdiff1d(np.arange(self.classes), self.train.labels).tolist())
 
     def fingerprint(self) -> str:
-        """SHA-256 of all images, labels and class names, so that a resumed run notices other data (not: another path)."""
+        """SHA-256 of all images, labels and class names.
+
+        So a resumed run notices other data (not: another path).
+        """
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
         for split in (self.train, self.search, self.test, self.calibration):
             digest.update(repr(split.images.shape).encode())
@@ -75,18 +80,24 @@ class Dataset:
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """A random order of the rows in which every prefix holds the classes nearly in proportion (Webster's method)."""
+    """A random order of the rows in which every prefix holds the classes nearly in proportion.
+
+    Webster's method.
+    """
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     _, classes, sizes = np.unique(labels[shuffled], return_inverse=True, return_counts=True)
     rank = np.empty(len(labels), np.int64)  # of a row among those of its class
-    rank[np.argsort(classes, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank[np.argsort(classes, kind="stable")] = np.arange(len(labels)) - np.repeat(
+        np.cumsum(sizes) - sizes, sizes
+    )
     return shuffled[np.argsort((rank + 0.5) / sizes[classes], kind="stable")]
 
 
 def take_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
     """The rest in its old order, and `count` rows taken out of it, stratified by class.
 
-    The rest moves together in the memory of `images`, which are used up: a copy of all would double what loading takes.
+    The rest moves together in the memory of `images`, which are used up: a copy of all would double
+    what loading takes.
     """
     taken = stratified_order(labels, seed)[:count]
     rest = np.delete(np.arange(len(labels)), taken)
@@ -97,11 +108,14 @@ def take_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> t
 
 
 def hold_out(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[Pair, Pair]:
-    """Train without the search split, and a search split of `count` images, stratified by class; `images` are used up, see `take_out`."""
+    """Train without the search split, and a search split of `count` images, stratified by class.
+
+    `images` are used up, see `take_out`.
+    """
     if not 1 <= count < len(labels) / 2:
         raise UserError(
-            f"data.search_images must be at least 1 and below half of the {len(labels)} training images, got {count}: "
-            f"choose at most {max((len(labels) - 1) // 2, 0)}"
+            f"data.search_images must be at least 1 and below half of the {len(labels)} training "
+            f"images, got {count}: choose at most {max((len(labels) - 1) // 2, 0)}"
         )
     return take_out(images, labels, count, seed)
 
@@ -118,17 +132,23 @@ def make_dataset(
 ) -> Dataset:
     """The only way to make a `Dataset`: checks everything that a source can get wrong.
 
-    Images are square, uint8 (n, height, width, channels), the same shape in all splits; labels are integers below the
-    number of classes, at least two. The calibration images are drawn from train, stratified, no fewer than there are classes;
-    all of it if there are fewer.
+    Images are square, uint8 (n, height, width, channels), the same shape in all splits; labels are
+    integers below the number of classes, at least two. The calibration images are drawn from train,
+    stratified, no fewer than there are classes; all of it if there are fewer.
     """
     if calibration_images < 1:
-        raise UserError(f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or more is advised")
+        raise UserError(
+            f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or "
+            "more is advised"
+        )
     for split, pair in (("train", train), ("search", search), ("test", test)):
         check_images(f"{name}: {split}", pair[0].shape, pair[0].dtype, train[0].shape)
         _check_labels(f"{name}: {split}", pair[1], len(pair[0]), len(class_names))
     if len(class_names) < 2:
-        raise UserError(f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): add labelled images")
+        raise UserError(
+            f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): "
+            "add labelled images"
+        )
     mean, deviation = _moments(train[0])
     calibration = stratified_order(train[1], seed)[: max(calibration_images, len(class_names))]
     order = stratified_order(search[1], seed)
@@ -155,18 +175,30 @@ def _split(images: np.ndarray, labels: np.ndarray) -> Split:
     return Split(images, labels.astype(np.int32))
 
 
-def check_images(where: str, shape: tuple[int, ...], dtype: np.dtype, train_shape: tuple[int, ...]) -> None:
+def check_images(
+    where: str, shape: tuple[int, ...], dtype: np.dtype, train_shape: tuple[int, ...]
+) -> None:
     """Refuses images of a shape or type that no split may have."""
     if dtype != np.uint8:
-        raise UserError(f"{where} images must be uint8 in 0..255, got {dtype}: scale and convert them")
+        raise UserError(
+            f"{where} images must be uint8 in 0..255, got {dtype}: scale and convert them"
+        )
     if len(shape) != 4:
-        raise UserError(f"{where} images must be (n, height, width, channels), got {shape}: add or drop axes")
+        raise UserError(
+            f"{where} images must be (n, height, width, channels), got {shape}: add or drop axes"
+        )
     if 0 in shape:
         raise UserError(f"{where} has no images, got {shape}: every split needs some")
     if shape[1] != shape[2]:
-        raise UserError(f"{where} images must be square, height == width, got {shape[1]}x{shape[2]}: crop or resize them")
+        raise UserError(
+            f"{where} images must be square, height == width, got {shape[1]}x{shape[2]}: crop or "
+            "resize them"
+        )
     if shape[1:] != train_shape[1:]:
-        raise UserError(f"{where} images must have the shape of those of train, {train_shape[1:]}, got {shape[1:]}: resize them")
+        raise UserError(
+            f"{where} images must have the shape of those of train, {train_shape[1:]}, got "
+            f"{shape[1:]}: resize them"
+        )
 
 
 def check_label_shape(where: str, shape: tuple[int, ...], dtype: np.dtype, count: int) -> None:
@@ -174,20 +206,26 @@ def check_label_shape(where: str, shape: tuple[int, ...], dtype: np.dtype, count
     if dtype.kind not in "iu":
         raise UserError(f"{where} labels must be integers, got {dtype}: number the classes from 0")
     if shape != (count,):
-        raise UserError(f"{where} labels must be one per image, ({count},), got {shape}: give each image one class")
+        raise UserError(
+            f"{where} labels must be one per image, ({count},), got {shape}: give each image one "
+            "class"
+        )
 
 
 def _check_labels(where: str, labels: np.ndarray, count: int, classes: int) -> None:
     check_label_shape(where, labels.shape, labels.dtype, count)
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(
-            f"{where} labels must be in 0..{classes - 1} for {classes} classes, got {labels.min()}..{labels.max()}: "
-            "number the classes from 0 or name the missing ones"
+            f"{where} labels must be in 0..{classes - 1} for {classes} classes, got "
+            f"{labels.min()}..{labels.max()}: number the classes from 0 or name the missing ones"
         )
 
 
 def _moments(images: np.ndarray) -> Pair:
-    """Mean and standard deviation per channel, from exact integer sums: the same on every machine."""
+    """Mean and standard deviation per channel, from exact integer sums.
+
+    The same on every machine.
+    """
     channels = images.shape[-1]
     sums = np.zeros(channels, np.int64)
     squares = np.zeros(channels, np.int64)

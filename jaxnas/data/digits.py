@@ -1,4 +1,7 @@
-"""Handwritten digits that come with scikit-learn: 1,797 grey images, no download, trains in minutes on two cores."""
+"""Handwritten digits that come with scikit-learn.
+
+1,797 grey images, no download, trains in minutes on two cores.
+"""
 
 from typing import Any, cast
 
@@ -9,7 +12,9 @@ from jaxnas.data.dataset import Dataset, hold_out, make_dataset, take_out
 from jaxnas.errors import UserError
 
 
-def load(argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int) -> Dataset:
+def load(
+    argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int
+) -> Dataset:
     """The digits at 16x16x1; a fifth is the test split, the same for every seed."""
     del data_dir
     if argument:
@@ -22,11 +27,22 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
     rest, test = take_out(images, labels, len(labels) // 5, seed=0)
     train, search = hold_out(*rest, search_images, seed)
     names = tuple(str(name) for name in digits.target_names)
-    return make_dataset("digits", names, train=train, search=search, test=test, calibration_images=calibration_images, seed=seed)
+    return make_dataset(
+        "digits",
+        names,
+        train=train,
+        search=search,
+        test=test,
+        calibration_images=calibration_images,
+        seed=seed,
+    )
 
 
 def _upscale(images: np.ndarray) -> np.ndarray:
     """Grey 0..16 (n, 8, 8) to uint8 (n, 16, 16, 1), bilinear between pixel centres."""
-    # Twice the size bilinearly means sixteenths: whole numbers, so that rounding is the same on every machine.
-    sixteenths = np.asarray(ndimage.zoom(16 * images, (1, 2, 2), order=1, mode="nearest", grid_mode=True))
+    # Twice the size bilinearly means sixteenths: whole numbers, so that rounding is the same on
+    # every machine.
+    sixteenths = np.asarray(
+        ndimage.zoom(16 * images, (1, 2, 2), order=1, mode="nearest", grid_mode=True)
+    )
     return ((np.rint(sixteenths).astype(np.int32) * 255 + 128) // 256).astype(np.uint8)[..., None]

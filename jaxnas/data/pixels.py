@@ -1,4 +1,7 @@
-"""Images that are kept as they come, one byte a value, and become a network's input a batch at a time."""
+"""Images that are kept as they come, one byte a value.
+
+They become a network's input a batch at a time.
+"""
 
 from dataclasses import dataclass, field
 
@@ -11,9 +14,12 @@ from jaxnas.data.augment import normalise, resized
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Pixels:
-    """A split on the device, in the place of its images as a network sees them, which take 4 times the memory and more.
+    """A split on the device.
 
-    `shape` is that of those; rows of it are those. A pytree: pass it to a compiled program as an argument.
+    It is in the place of its images as a network sees them, which take 4 times the memory and more.
+
+    `shape` is that of those; rows of it are those. A pytree: pass it to a compiled program as an
+    argument.
     """
 
     images: UInt8[Array, "n height width c"]

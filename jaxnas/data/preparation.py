@@ -1,4 +1,7 @@
-"""How weights were trained to see images: how these are resized, and varied where statistics are recalibrated."""
+"""How weights were trained to see images.
+
+How these are resized, and varied where statistics are recalibrated.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +31,8 @@ class Preparation:
     resizing: str = "antialiased"
     """A name of `RESIZINGS`."""
     recalibration: str = "plain"
-    """How images are varied on which batch norm's statistics are taken anew: a name of `RECALIBRATIONS`."""
+    """How images are varied on which batch norm's statistics are taken anew: a name
+    of `RECALIBRATIONS`."""
 
     def __post_init__(self):
         choose("resizing", self.resizing, RESIZINGS)
@@ -57,18 +61,23 @@ def calibration_images(
         images = shifted(key, jnp.asarray(images), size // 8, flip=True, padded=True)
     normalised = normalise(images, mean, deviation)
     if prepared.recalibration == "resized_crop":
-        inside = prepared.resizing == "bicubic"  # the network itself resizes, from the size of the crops
+        # The network itself resizes, from the size of the crops.
+        inside = prepared.resizing == "bicubic"
         method = "linear" if prepared.resizing == "bilinear" else "cubic"
         normalised = resized_crops(key, normalised, size if inside else resolution, method)
     return resized(normalised, resolution, prepared.resizing)
 
 
 @partial(jax.jit, static_argnames=("size", "method"))
-def resized_crops(key: PRNGKey, images: Float[Array, "n h w c"], size: int, method: str = "linear") -> Float[Array, "n s s c"]:
-    """A random part of each image, `size` pixels large, half of them mirrored: torchvision's RandomResizedCrop.
+def resized_crops(
+    key: PRNGKey, images: Float[Array, "n h w c"], size: int, method: str = "linear"
+) -> Float[Array, "n s s c"]:
+    """A random part of each image, `size` pixels large, half of them mirrored.
 
-    Its area is uniform over `LEAST_AREA` of the image to all of it, the logarithm of its shape over `WIDEST`; what is wider or
-    higher than the image is cut to it (where torchvision draws again).
+    As torchvision's RandomResizedCrop.
+
+    Its area is uniform over `LEAST_AREA` of the image to all of it, the logarithm of its shape over
+    `WIDEST`; what is wider or higher than the image is cut to it (where torchvision draws again).
     """
     n, height, width, channels = images.shape
     keys = jax.random.split(key, 5)
@@ -82,8 +91,12 @@ def resized_crops(key: PRNGKey, images: Float[Array, "n h w c"], size: int, meth
     def one(row):
         image, sizes, start = row
         scale = size / sizes
-        return jax.image.scale_and_translate(image, (size, size, channels), (0, 1), scale, -start * scale, method, antialias=True)
+        return jax.image.scale_and_translate(
+            image, (size, size, channels), (0, 1), scale, -start * scale, method, antialias=True
+        )
 
-    crops = jax.lax.map(one, (images, jnp.stack([high, wide], 1), jnp.stack([top, left], 1)), batch_size=32)
+    crops = jax.lax.map(
+        one, (images, jnp.stack([high, wide], 1), jnp.stack([top, left], 1)), batch_size=32
+    )
     mirrored = jax.random.bernoulli(keys[4], jnp.float32(0.5), (n, 1, 1, 1))
     return jnp.where(mirrored, crops[:, :, ::-1], crops)

@@ -1,4 +1,7 @@
-"""TensorFlow Datasets, prepared as array_record: read without TensorFlow, never downloaded from here."""
+"""TensorFlow Datasets, prepared as array_record.
+
+Read without TensorFlow, never downloaded from here.
+"""
 
 import math
 import os
@@ -13,17 +16,20 @@ from jaxnas.errors import UserError, how_to_install
 CHUNK = 1000  # images decoded per read; threads would not help, most of it is Python
 
 
-def load(argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int) -> Dataset:
+def load(
+    argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int
+) -> Dataset:
     """The data set `argument`, as `tfds.data_source` names it: "cifar10", "name/config:1.0.0".
 
-    Its splits are train and test; its validation split is the search split, else that is held out of train.
-    Features are a fixed-size uint8 `image` and a class `label`.
+    Its splits are train and test; its validation split is the search split, else that is held out
+    of train. Features are a fixed-size uint8 `image` and a class `label`.
     """
     name = f"tfds:{argument}"
     sources = _open(name, argument, data_dir)
     if missing := [split for split in ("train", "test") if split not in sources]:
         raise UserError(
-            f"{name} must have the splits train and test, lacks {missing[0]}, has {', '.join(sources)}: choose another data set"
+            f"{name} must have the splits train and test, lacks {missing[0]}, has "
+            f"{', '.join(sources)}: choose another data set"
         )
     class_names = _class_names(name, sources["train"].dataset_info.features)
     _check_memory(name, sources)
@@ -32,7 +38,15 @@ def load(argument: str, *, data_dir: str | None, search_images: int, calibration
         search = _read(name, "validation", sources["validation"])
     else:
         train, search = hold_out(*train, search_images, seed)
-    return make_dataset(name, class_names, train=train, search=search, test=test, calibration_images=calibration_images, seed=seed)
+    return make_dataset(
+        name,
+        class_names,
+        train=train,
+        search=search,
+        test=test,
+        calibration_images=calibration_images,
+        seed=seed,
+    )
 
 
 def _open(name: str, argument: str, data_dir: str | None) -> dict[str, Any]:
@@ -46,35 +60,57 @@ def _open(name: str, argument: str, data_dir: str | None) -> dict[str, Any]:
         folder = os.path.expanduser(data_dir or str(constants.DATA_DIR))
         return _prepared(tfds, name, argument, folder)
     except ImportError as error:
-        raise UserError(f"{name} needs TensorFlow Datasets with array_record ({error}): {how_to_install('tfds')}") from error
+        raise UserError(
+            f"{name} needs TensorFlow Datasets with array_record ({error}): "
+            f"{how_to_install('tfds')}"
+        ) from error
 
 
 def _prepared(tfds: Any, name: str, argument: str, folder: str) -> dict[str, Any]:
     try:
         return dict(tfds.data_source(argument, split=None, data_dir=folder, download=False))
-    except NotImplementedError:  # tfds knows the name, but the data is not there, or in a format for TensorFlow
-        how = f"tfds.builder({argument!r}, data_dir={folder!r}, file_format='array_record').download_and_prepare()"
+    except NotImplementedError:
+        # tfds knows the name, but the data is not there, or in a format for TensorFlow.
+        how = (
+            f"tfds.builder({argument!r}, data_dir={folder!r}, "
+            "file_format='array_record').download_and_prepare()"
+        )
         raise UserError(
-            f"{name} is not prepared as array_record in {folder}: run {how} once, where TensorFlow is installed, or set data.data_dir"
+            f"{name} is not prepared as array_record in {folder}: run {how} once, where TensorFlow "
+            "is installed, or set data.data_dir"
         ) from None
-    except (AssertionError, OSError, RuntimeError, ValueError) as error:  # wrong names, versions, files
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        # Wrong names, versions, files.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name} cannot be opened in {folder} ({reason}): check its name, and data.data_dir") from error
+        raise UserError(
+            f"{name} cannot be opened in {folder} ({reason}): check its name, and data.data_dir"
+        ) from error
 
 
 def _class_names(name: str, features: Any) -> tuple[str, ...]:
     if missing := [key for key in ("image", "label") if key not in features]:
-        raise UserError(f"{name} must have the features image and label, lacks {missing[0]}, has {', '.join(sorted(features))}")
+        raise UserError(
+            f"{name} must have the features image and label, lacks {missing[0]}, has "
+            f"{', '.join(sorted(features))}"
+        )
     if not hasattr(features["label"], "names"):
-        raise UserError(f"{name}: the feature label must be a class, got {type(features['label']).__name__}: choose a classification task")
+        raise UserError(
+            f"{name}: the feature label must be a class, got {type(features['label']).__name__}: "
+            "choose a classification task"
+        )
     return tuple(features["label"].names)
 
 
 def _check_memory(name: str, sources: dict[str, Any]) -> None:
-    """Refuses more than fits, where the data set says how large its images are; else `_read` does so, split by split."""
+    """Refuses more than fits, where the data set says how large its images are.
+
+    Else `_read` does so, split by split.
+    """
     shape = sources["train"].dataset_info.features["image"].shape
     if shape is not None and None not in shape:
-        images = sum(len(sources[split]) for split in ("train", "validation", "test") if split in sources)
+        images = sum(
+            len(sources[split]) for split in ("train", "validation", "test") if split in sources
+        )
         require_memory(name, images * math.prod(shape), available_memory())
 
 
@@ -86,7 +122,8 @@ def _read(name: str, split: str, source: Any) -> Pair:
     labels = np.empty(len(source), np.int64)
     try:
         for start in range(0, len(source), CHUNK):
-            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))  # source[i] is twice as slow
+            # source[i] is twice as slow.
+            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
             if start == 0:
                 first = chunk[0]["image"]
                 require_memory(f"{name}: {split}", len(source) * first.nbytes, available_memory())
@@ -97,10 +134,15 @@ def _read(name: str, split: str, source: Any) -> Pair:
                 labels[row] = example["label"]
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name}: {split} cannot be read ({reason}): prepare the data set again") from error
+        raise UserError(
+            f"{name}: {split} cannot be read ({reason}): prepare the data set again"
+        ) from error
     return images, labels
 
 
 def _check_shape(where: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if shape != expected:
-        raise UserError(f"{where} images must all have one size, got {expected} and {shape}: resize them or choose another data set")
+        raise UserError(
+            f"{where} images must all have one size, got {expected} and {shape}: resize them or "
+            "choose another data set"
+        )

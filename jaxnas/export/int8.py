@@ -1,4 +1,7 @@
-"""An exported network as an int8 network of ONNX Runtime: static quantisation, weights per channel."""
+"""An exported network as an int8 network of ONNX Runtime.
+
+Static quantisation, weights per channel.
+"""
 
 import logging
 import tempfile
@@ -9,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 from jaxtyping import Array, Float
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import EXACT_INT8
@@ -18,11 +27,14 @@ Images = Float[Array | np.ndarray, "n h w c"]
 
 
 def quantise(model: bytes, calibration: Images) -> bytes:
-    """The int8 twin of an ONNX file that `emit` wrote, calibrated on normalised images (NHWC, the model's size).
+    """The int8 twin of an ONNX file that `emit` wrote.
 
-    Quantise-dequantise pairs around every operator; weights int8 per output channel, symmetric; activations uint8 per tensor, from the
-    least to the most that they are on the images. Metadata are kept, with `precision` int8 and `without_vnni`, the session option
-    that x86-64 processors without VNNI need for the accuracy stated.
+    It is calibrated on normalised images (NHWC, the model's size).
+
+    Quantise-dequantise pairs around every operator; weights int8 per output channel, symmetric;
+    activations uint8 per tensor, from the least to the most that they are on the images. Metadata
+    are kept, with `precision` int8 and `without_vnni`, the session option that x86-64 processors
+    without VNNI need for the accuracy stated.
     """
     if len(calibration) == 0:
         raise UserError("quantisation needs at least one calibration image, got none")
@@ -49,7 +61,9 @@ class _Reader(CalibrationDataReader):
     """The images one by one, as the model takes them."""
 
     def __init__(self, images: Images):
-        self.batches = iter(np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))[:, None])
+        self.batches = iter(
+            np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))[:, None]
+        )
 
     def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
         image = next(self.batches, None)
@@ -58,7 +72,10 @@ class _Reader(CalibrationDataReader):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser advises to optimise the model first, on the root logger: `emit` writes no operator to be optimised away."""
+    """The quantiser advises to optimise the model first, on the root logger.
+
+    `emit` writes no operator to be optimised away.
+    """
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

@@ -1,4 +1,7 @@
-"""Proof that an exported model computes what the subnet computes: ONNX Runtime against JAX, image by image."""
+"""Proof that an exported model computes what the subnet computes.
+
+ONNX Runtime against JAX, image by image.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,8 +16,9 @@ from jaxnas.errors import UserError
 from jaxnas.hardware.machine import int8_saturates
 from jaxnas.supernets.subnet import Subnet
 
-# Without it int8 sums of 16 bits saturate on x86-64 processors that lack VNNI, and top-1 is another machine's luck. It costs time,
-# and where there is VNNI it changes nothing, so latency is never measured with it.
+# Without it int8 sums of 16 bits saturate on x86-64 processors that lack VNNI, and top-1 is another
+# machine's luck. It costs time, and where there is VNNI it changes nothing, so latency is never
+# measured with it.
 EXACT_INT8 = ("session.x64quantprecision", "1")
 
 BATCH = 256  # images that are turned into a runtime's input together
@@ -28,10 +32,13 @@ class Proof:
     largest_logit: float  # of JAX, its magnitude
     top1_agreement: float  # share of images with the same top class
     images: int
-    largest_margin: float = 0.0  # where the top classes differ: by how much JAX prefers its own; small is a tie
+    # Where the top classes differ: by how much JAX prefers its own; small is a tie.
+    largest_margin: float = 0.0
 
 
-def prove(model: bytes, subnet: Subnet, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"]) -> Proof:
+def prove(
+    model: bytes, subnet: Subnet, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"]
+) -> Proof:
     """Run an ONNX file and its subnet on the same normalised float32 images, one by one."""
     if len(images) == 0:
         raise UserError("a proof needs at least one image, got none")
@@ -50,18 +57,24 @@ def prove(model: bytes, subnet: Subnet, images: Float[Array, "n h w c"] | Float[
 
 
 def require(proof: Proof, tolerance: float = 1e-4) -> None:
-    """Raise `UserError` unless the logits differ by at most `tolerance` of the largest (or of 1), and top classes only in ties."""
+    """Raise `UserError` unless the logits differ by at most `tolerance` of the largest (or of 1).
+
+    Top classes may differ only in ties.
+    """
     limit = tolerance * max(1.0, proof.largest_logit)
     finite = math.isfinite(proof.largest_difference) and math.isfinite(proof.largest_logit)
     if not finite or proof.largest_difference > limit or proof.largest_margin > limit:
         raise UserError(
-            f"the exported model must agree with JAX to {limit:.2g}, but over {proof.images} images the largest difference is "
-            f"{proof.largest_difference:.2g} (largest logit {proof.largest_logit:.3g}) and top-1 agreement {proof.top1_agreement:.2%}; "
-            "export again, and report it if it persists"
+            f"the exported model must agree with JAX to {limit:.2g}, but over {proof.images} "
+            f"images the largest difference is {proof.largest_difference:.2g} (largest logit "
+            f"{proof.largest_logit:.3g}) and top-1 agreement {proof.top1_agreement:.2%}; export "
+            "again, and report it if it persists"
         )
 
 
-def jax_logits(subnet: Subnet, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n classes"]:
+def jax_logits(
+    subnet: Subnet, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"]
+) -> Float[np.ndarray, "n classes"]:
     """Logits by JAX in full float32 (accelerators round the inputs of products by default)."""
     with jax.default_matmul_precision("highest"):
         return np.asarray(_one_by_one(subnet, images))
@@ -72,8 +85,13 @@ def _one_by_one(subnet: Subnet, images: Float[Array, "n h w c"]) -> Float[Array,
     return jax.lax.map(lambda image: subnet(image[None])[0], images)
 
 
-def onnx_logits(model: bytes, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"] | Pixels) -> Float[np.ndarray, "n classes"]:
-    """Logits by ONNX Runtime on the CPU; of an int8 network, the same on every processor. Of `Pixels` a batch at a time is prepared."""
+def onnx_logits(
+    model: bytes, images: Float[Array, "n h w c"] | Float[np.ndarray, "n h w c"] | Pixels
+) -> Float[np.ndarray, "n classes"]:
+    """Logits by ONNX Runtime on the CPU; of an int8 network, the same on every processor.
+
+    Of `Pixels` a batch at a time is prepared.
+    """
     options = onnxruntime.SessionOptions()
     if int8_saturates():
         options.add_session_config_entry(*EXACT_INT8)
@@ -81,5 +99,8 @@ def onnx_logits(model: bytes, images: Float[Array, "n h w c"] | Float[np.ndarray
     found = []
     for start in range(0, len(images), BATCH):
         some = np.asarray(images[start : start + BATCH], np.float32).transpose(0, 3, 1, 2)
-        found += [np.asarray(session.run(["logits"], {"image": image})[0]) for image in np.ascontiguousarray(some)[:, None]]
+        found += [
+            np.asarray(session.run(["logits"], {"image": image})[0])
+            for image in np.ascontiguousarray(some)[:, None]
+        ]
     return np.concatenate(found)

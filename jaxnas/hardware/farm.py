@@ -16,16 +16,20 @@ LOSSES = 2  # in a row, after which a device is asked no more
 class Farm:
     """Like devices that share out networks among them, one network per device at a time.
 
-    All must have different names, and their measurements one runtime, processor and number of threads, so that figures of
-    unlike devices are never mixed; each figure names the device that it is from. A network whose device is lost
-    (`Measurement.lost`) is given to another, three times at most, and so is one whose failure may be the device's. A device that is
-    lost twice in a row is asked no more.
+    All must have different names, and their measurements one runtime, processor and number of
+    threads, so that figures of unlike devices are never mixed; each figure names the device that it
+    is from. A network whose device is lost (`Measurement.lost`) is given to another, three times at
+    most, and so is one whose failure may be the device's. A device that is lost twice in a row is
+    asked no more.
     """
 
     def __init__(self, devices: Sequence[Device]):
         names = [device.name for device in devices]
         if not names or len(set(names)) < len(names):
-            raise UserError(f"a farm needs one or more devices of different names, got {', '.join(names) or 'none'}: name each once")
+            raise UserError(
+                "a farm needs one or more devices of different names, got "
+                f"{', '.join(names) or 'none'}: name each once"
+            )
         self.devices = tuple(devices)
         self._free = deque(self.devices)
         self._alive = set(names)
@@ -34,20 +38,28 @@ class Farm:
         self._changed = Condition()
 
     def measure(self, models: Iterable[ExportedModel]) -> Iterator[Measurement]:
-        """A measurement of each model, in their order; failed where the model does not run or no device is left.
+        """A measurement of each model, in their order.
+
+        Failed where the model does not run or no device is left.
 
         Models are taken up as devices come free, so they may be made one by one.
 
         Raises:
             UserError: two devices are not of one kind; their figures are not to be mixed.
         """
-        stored = [device for device in self.devices if isinstance(device, Stored) and device.identity() is not None]
+        stored = [
+            device
+            for device in self.devices
+            if isinstance(device, Stored) and device.identity() is not None
+        ]
         waiting: deque[Measurement | Future[Measurement]] = deque()
         with ThreadPoolExecutor(len(self.devices)) as pool:
             try:
                 for model in models:
                     found = next((one for device in stored if (one := device.find(model))), None)
-                    waiting.append(pool.submit(self._measure, model) if found is None else self._alike(found))
+                    waiting.append(
+                        pool.submit(self._measure, model) if found is None else self._alike(found)
+                    )
                     while len(waiting) > 2 * len(self.devices):
                         yield _result(waiting.popleft())
                 while waiting:
@@ -62,7 +74,9 @@ class Farm:
         while len(tried) < ATTEMPTS and (device := self._take(tried)) is not None:
             tried.append(device.name)
             measurement = self._use(device, model)
-            if not measurement.lost and not (measurement.doubtful and len(tried) < len(self.devices)):
+            if not measurement.lost and not (
+                measurement.doubtful and len(tried) < len(self.devices)
+            ):
                 return self._alike(measurement)
         return measurement
 
@@ -76,7 +90,10 @@ class Farm:
             self._give_back(device, lost)
 
     def _take(self, tried: list[str]) -> Device | None:
-        """The next free device, one that has not been tried if there is such a one; None where none is left."""
+        """The next free device, one that has not been tried if there is such a one.
+
+        None where none is left.
+        """
         with self._changed:
             while self._alive:
                 wanted = self._alive.difference(tried) or self._alive
@@ -103,8 +120,14 @@ class Farm:
                 self._first = self._first or measurement
                 first = self._first
             if _kind(measurement) != _kind(first):
-                kinds = " and ".join(f"{one.device} ({', '.join(map(str, _kind(one)))})" for one in (first, measurement))
-                raise UserError(f"a farm must be of like devices, got {kinds}: measure each kind in a farm of its own")
+                kinds = " and ".join(
+                    f"{one.device} ({', '.join(map(str, _kind(one)))})"
+                    for one in (first, measurement)
+                )
+                raise UserError(
+                    f"a farm must be of like devices, got {kinds}: measure each kind in a farm of "
+                    "its own"
+                )
         return measurement
 
 

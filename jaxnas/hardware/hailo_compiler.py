@@ -1,7 +1,10 @@
-"""From ONNX to a program for a Hailo chip (HEF), by Hailo's Dataflow Compiler in an interpreter of its own.
+"""From ONNX to a program for a Hailo chip (HEF).
 
-The compiler pins Python packages that no current JAX can share, so it is driven through scripts of tools/export and files. A compile
-that fails is a result with its reason: networks that do not fit the chip are an ordinary outcome of a search.
+By Hailo's Dataflow Compiler in an interpreter of its own.
+
+The compiler pins Python packages that no current JAX can share, so it is driven through scripts of
+tools/export and files. A compile that fails is a result with its reason: networks that do not fit
+the chip are an ordinary outcome of a search.
 """
 
 import io
@@ -24,12 +27,14 @@ from jaxnas.hardware.remote import tool
 from jaxnas.hardware.ssh import last_line
 
 GET_IT = (
-    "the Dataflow Compiler 3.x is a wheel from Hailo's developer zone (free, after registration) for x86-64 Linux: install it into "
-    "an environment of its own (tools/export/README.md) and set HAILO_DFC_PYTHON to that environment's python"
+    "the Dataflow Compiler 3.x is a wheel from Hailo's developer zone (free, after registration) "
+    "for x86-64 Linux: install it into an environment of its own (tools/export/README.md) and set "
+    "HAILO_DFC_PYTHON to that environment's python"
 )
 SCRIPTS = ("hailo_compile.py", "hailo_emulate.py", "hailo_failures.py")
 CHECK_SECONDS = 300.0  # the compiler loads TensorFlow
-KEPT = (*RESULTS, "model.onnx", "model.alls", "log.txt", "compilation.json")  # the files of a compilation
+# The files of a compilation.
+KEPT = (*RESULTS, "model.onnx", "model.alls", "log.txt", "compilation.json")
 SIMULATED = b"simulated"  # what a HEF begins with that no compiler made
 
 
@@ -41,10 +46,14 @@ def model_script(
     images: int = 64,
     seed: int = 0,
 ) -> str:
-    """The compiler's model script: (x - mean) / deviation on chip (of pixels 0 to 255), no 4-bit weights, effort, calibration, seed.
+    """The compiler's model script.
 
-    `optimization_level` is that of quantisation, -100 or 0 to 4; from 2 it wants 1024 images and a GPU, or is lowered to 0.
-    `performance` is the search for a fast mapping: "0", "1" or "max", which takes minutes to hours.
+    (x - mean) / deviation on chip (of pixels 0 to 255), no 4-bit weights, effort, calibration,
+    seed.
+
+    `optimization_level` is that of quantisation, -100 or 0 to 4; from 2 it wants 1024 images and a
+    GPU, or is lowered to 0. `performance` is the search for a fast mapping: "0", "1" or "max",
+    which takes minutes to hours.
 
     >>> print(model_script([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
     normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
@@ -54,15 +63,34 @@ def model_script(
     set_seed(seed=0)
     """
     if optimization_level not in (-100, 0, 1, 2, 3, 4):
-        raise UserError(f"the optimisation level must be -100 or 0 to 4, got {optimization_level}: choose one of them")
+        raise UserError(
+            f"the optimisation level must be -100 or 0 to 4, got {optimization_level}: choose one "
+            "of them"
+        )
     if performance not in ("0", "1", "max"):
-        raise UserError(f"the performance level must be '0', '1' or 'max', got {performance!r}: choose one of them")
-    if len(mean) != len(deviation) or not all(map(math.isfinite, [*mean, *deviation])) or not all(value > 0 for value in deviation):
-        raise UserError(f"a mean and a deviation above 0 are needed for each channel, got {list(mean)} and {list(deviation)}")
+        raise UserError(
+            f"the performance level must be '0', '1' or 'max', got {performance!r}: choose one of "
+            "them"
+        )
+    if (
+        len(mean) != len(deviation)
+        or not all(map(math.isfinite, [*mean, *deviation]))
+        or not all(value > 0 for value in deviation)
+    ):
+        raise UserError(
+            f"a mean and a deviation above 0 are needed for each channel, got {list(mean)} and "
+            f"{list(deviation)}"
+        )
     return "\n".join(
         [
-            f"normalization1 = normalization({[round(float(m), 6) for m in mean]}, {[round(float(d), 6) for d in deviation]})",
-            f"model_optimization_flavor(optimization_level={optimization_level}, compression_level=0)",
+            (
+                f"normalization1 = normalization({[round(float(m), 6) for m in mean]}, "
+                f"{[round(float(d), 6) for d in deviation]})"
+            ),
+            (
+                f"model_optimization_flavor(optimization_level={optimization_level}, "
+                "compression_level=0)"
+            ),
             f"model_optimization_config(calibration, batch_size=8, calibset_size={images})",
             f"performance_param(compiler_optimization_level={performance})",
             f"set_seed(seed={seed})",
@@ -75,7 +103,8 @@ class Compilation:
     """What came of compiling one network; all its files are in `folder`."""
 
     folder: Path  # model.onnx, model.alls, parsed.har, quantised.har, model.hef, log.txt
-    failure: str  # "allocator: BackendAllocatorException: ...", one line; empty where there is a HEF
+    # "allocator: BackendAllocatorException: ...", one line; empty where there is a HEF.
+    failure: str
     version: str  # of the compiler, "3.33.0"; empty where it did not get as far as to say
     seconds: float
     log: CompilerLog
@@ -100,7 +129,10 @@ class Compilation:
 
 @dataclass(frozen=True)
 class Compiler:
-    """The Dataflow Compiler behind `python`, a path or HOST:PATH; a compile that takes longer than `seconds` is stopped."""
+    """The Dataflow Compiler behind `python`, a path or HOST:PATH.
+
+    A compile that takes longer than `seconds` is stopped.
+    """
 
     python: str
     hw_arch: str = "hailo8l"
@@ -112,40 +144,82 @@ class Compiler:
         try:
             ended = run(self.python, ["-c", program], {}, CHECK_SECONDS)
         except OSError as error:
-            raise UserError(f"HAILO_DFC_PYTHON={self.python} cannot be run ({error}); {GET_IT}") from error
+            raise UserError(
+                f"HAILO_DFC_PYTHON={self.python} cannot be run ({error}); {GET_IT}"
+            ) from error
         found = last_line(ended.output)
         if ended.code != 0 or not re.fullmatch(r"[\w.+-]{1,40}", found, re.ASCII):
-            raise UserError(f"HAILO_DFC_PYTHON={self.python} has no Dataflow Compiler ({found or _how(ended)}); {GET_IT}")
+            raise UserError(
+                f"HAILO_DFC_PYTHON={self.python} has no Dataflow Compiler "
+                f"({found or _how(ended)}); {GET_IT}"
+            )
         return found
 
-    def compile(self, model: bytes, script: str, calibration: Num[np.ndarray, "n h w c"], folder: Path) -> Compilation:
-        """Compile an ONNX file, with raw calibration images; `folder` gets the files. Raises `OSError` where it cannot."""
-        files = {"model.onnx": model, "calibration.npy": _npy(calibration), "model.alls": script.encode()}
+    def compile(
+        self, model: bytes, script: str, calibration: Num[np.ndarray, "n h w c"], folder: Path
+    ) -> Compilation:
+        """Compile an ONNX file, with raw calibration images; `folder` gets the files.
+
+        Raises `OSError` where it cannot.
+        """
+        files = {
+            "model.onnx": model,
+            "calibration.npy": _npy(calibration),
+            "model.alls": script.encode(),
+        }
         command = ["hailo_compile.py", *files, "out", "--name", "subnet", "--hw-arch", self.hw_arch]
         ended = run(self.python, command, files | _scripts(), self.seconds)
         result = _result(ended)
         del files["calibration.npy"]
         outcome = json.dumps({**result, "failure": _failure(result, ended)}).encode()
-        _write(folder, {**files, **ended.files, "log.txt": ended.output.encode(), "compilation.json": outcome})
+        _write(
+            folder,
+            {**files, **ended.files, "log.txt": ended.output.encode(), "compilation.json": outcome},
+        )
         return read_compilation(folder)
 
-    def emulate(self, compilation: Compilation, images: Num[np.ndarray, "n h w c"], seconds: float = 600.0) -> "Emulation":
-        """What the quantised network computes from raw images, by the compiler's emulator, if it has one."""
+    def emulate(
+        self, compilation: Compilation, images: Num[np.ndarray, "n h w c"], seconds: float = 600.0
+    ) -> "Emulation":
+        """What the quantised network computes from raw images.
+
+        By the compiler's emulator, if it has one.
+        """
         try:
-            files = {"quantised.har": (compilation.folder / "quantised.har").read_bytes(), "images.npy": _npy(images)}
-            ended = run(self.python, ["hailo_emulate.py", *files, "out"], files | _scripts(), seconds)
+            files = {
+                "quantised.har": (compilation.folder / "quantised.har").read_bytes(),
+                "images.npy": _npy(images),
+            }
+            ended = run(
+                self.python, ["hailo_emulate.py", *files, "out"], files | _scripts(), seconds
+            )
             failure = _failure(_result(ended), ended)
-            logits = None if failure else np.load(io.BytesIO(ended.files["logits.npy"]), allow_pickle=False)
+            logits = (
+                None
+                if failure
+                else np.load(io.BytesIO(ended.files["logits.npy"]), allow_pickle=False)
+            )
         except Exception as error:  # NumPy has several for files that are none
             return Emulation(None, describe(error))
-        if logits is not None and (logits.ndim != 2 or len(logits) != len(images) or logits.dtype.kind != "f"):
-            return Emulation(None, f"emulator: logits must be floats ({len(images)}, classes), got {logits.dtype} {logits.shape}")
+        if logits is not None and (
+            logits.ndim != 2 or len(logits) != len(images) or logits.dtype.kind != "f"
+        ):
+            return Emulation(
+                None,
+                (
+                    f"emulator: logits must be floats ({len(images)}, classes), got {logits.dtype} "
+                    f"{logits.shape}"
+                ),
+            )
         return Emulation(logits, failure)
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """Logits of a quantised network; None where they could not be computed, for the reason in `failure`."""
+    """Logits of a quantised network.
+
+    None where they could not be computed, for the reason in `failure`.
+    """
 
     logits: Float32[np.ndarray, "n classes"] | None
     failure: str = ""
@@ -156,15 +230,28 @@ class Emulation:
 
 
 def read_compilation(folder: Path) -> Compilation:
-    """A compilation from its folder. Raises `OSError` or `ValueError` where there is none, or it is damaged."""
+    """A compilation from its folder.
+
+    Raises `OSError` or `ValueError` where there is none, or it is damaged.
+    """
     result = _parsed((folder / "compilation.json").read_bytes())
     log = parse_log((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
     failure = result.get("failure")
     version = result.get("version", "")
     seconds = result.get("seconds")
-    if not isinstance(failure, str) or not isinstance(version, str) or not (seconds is None or _is_duration(seconds)):
+    if (
+        not isinstance(failure, str)
+        or not isinstance(version, str)
+        or not (seconds is None or _is_duration(seconds))
+    ):
         raise ValueError(f"{folder}/compilation.json is damaged: delete the folder")
-    return Compilation(folder, one_line(failure), one_line(version), math.nan if seconds is None else float(seconds), log)
+    return Compilation(
+        folder,
+        one_line(failure),
+        one_line(version),
+        math.nan if seconds is None else float(seconds),
+        log,
+    )
 
 
 def _parsed(data: bytes) -> dict:
@@ -205,7 +292,11 @@ def _result(ended: Ended) -> dict:
         result = _parsed(ended.files["result.json"])
     except (KeyError, ValueError):
         return {}
-    texts = {name: one_line(value) for name in ("stage", "failure", "reason", "version") if isinstance(value := result.get(name), str)}
+    texts = {
+        name: one_line(value)
+        for name in ("stage", "failure", "reason", "version")
+        if isinstance(value := result.get(name), str)
+    }
     seconds = result.get("seconds")
     return texts | ({"seconds": seconds} if _is_duration(seconds) else {})
 
@@ -231,4 +322,8 @@ def _how(ended: Ended) -> str:
     >>> _how(Ended(-11, "", {})), _how(Ended(1, "", {}))
     ('killed by signal 11', 'exit code 1')
     """
-    return f"killed by signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
+    return (
+        f"killed by signal {-ended.code}"
+        if ended.code is not None and ended.code < 0
+        else f"exit code {ended.code}"
+    )

@@ -1,6 +1,9 @@
-"""What the log of Hailo's Dataflow Compiler says: contexts, utilisation, warnings. Utilisation stands nowhere else.
+"""What the log of Hailo's Dataflow Compiler says: contexts, utilisation, warnings.
 
-The lines are those of public logs of versions 3.29 to 3.34; what a log does not say is None or NaN, never zero.
+Utilisation stands nowhere else.
+
+The lines are those of public logs of versions 3.29 to 3.34; what a log does not say is None or NaN,
+never zero.
 """
 
 import math
@@ -16,7 +19,9 @@ _SNR = re.compile(r"SNR:\s*(-?[\d.,]+)\s*dB")
 _TIME = re.compile(r"\((allocation|compilation) time: ([^)]*)\)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 WARNINGS = {
-    "Reducing optimization level to 0": "the optimisation level was lowered to 0: fewer than 1024 images, or no GPU",
+    "Reducing optimization level to 0": (
+        "the optimisation level was lowered to 0: fewer than 1024 images, or no GPU"
+    ),
     "calibration set seems to not be normalized": "the calibration set seems not to be normalised",
 }
 
@@ -42,26 +47,37 @@ class CompilerLog:
     warnings: tuple[str, ...]
 
     def highest(self) -> Utilisation:
-        """The highest share of any context, resource by resource; NaN where the log has no table."""
-        columns = [[getattr(one, name) for one in self.utilisation] for name in ("control", "compute", "memory")]
+        """The highest share of any context, resource by resource.
+
+        NaN where the log has no table.
+        """
+        columns = [
+            [getattr(one, name) for one in self.utilisation]
+            for name in ("control", "compute", "memory")
+        ]
         return Utilisation(*(max(column, default=math.nan) for column in columns))
 
 
 def parse_log(text: str) -> CompilerLog:
     """Read what a compiler printed, also one that was killed.
 
-    >>> log = parse_log("[info] Using Single-context flow\\n[info] | Total     | 59.4%  | 55,9% | 33.5%  |\\n"
+    >>> log = parse_log("[info] Using Single-context flow\\n"
+    ...                 "[info] | Total     | 59.4%  | 55,9% | 33.5%  |\\n"
     ...                 "[info] Successful Mapping (allocation time: 4m 25s)\\n")
     >>> log.contexts, log.utilisation, log.allocation_seconds
     (1, (Utilisation(control=0.594, compute=0.559, memory=0.335),), 265.0)
     """
     text = _COLOUR.sub("", text)
     contexts = _contexts(text)
-    totals = [Utilisation(*(round(_number(cell) / 100, 6) for cell in row)) for row in _TOTAL.findall(text)]
+    totals = [
+        Utilisation(*(round(_number(cell) / 100, 6) for cell in row))
+        for row in _TOTAL.findall(text)
+    ]
     times = {what: _seconds(time) for what, time in _TIME.findall(text)}
     return CompilerLog(
         contexts=contexts,
-        utilisation=tuple(totals[-contexts:] if contexts else totals),  # those before are of attempts
+        # Those before are of attempts.
+        utilisation=tuple(totals[-contexts:] if contexts else totals),
         snr_db=min(map(_number, _SNR.findall(text)), default=math.nan),
         allocation_seconds=times.get("allocation", math.nan),
         compilation_seconds=times.get("compilation", math.nan),
@@ -70,7 +86,10 @@ def parse_log(text: str) -> CompilerLog:
 
 
 def _contexts(text: str) -> int | None:
-    """The flow that was used last; of several contexts, the last partition, whose number grows during the search."""
+    """The flow that was used last.
+
+    Of several contexts, the last partition, whose number grows during the search.
+    """
     flows = _FLOW.findall(text)
     if flows and flows[-1] == "Single":
         return 1

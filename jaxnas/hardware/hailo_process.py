@@ -1,7 +1,10 @@
-"""Runs a program of another interpreter in a scratch folder, here or over SSH, and leaves nothing behind.
+"""Runs a program of another interpreter in a scratch folder, here or over SSH.
 
-However the program ends, its process group is killed and the folder removed. Should this process die first, without a chance to
-clean up, its watcher does it: this file, run as a script, which is why it imports nothing but the standard library at the top.
+Leaves nothing behind.
+
+However the program ends, its process group is killed and the folder removed. Should this process
+die first, without a chance to clean up, its watcher does it: this file, run as a script, which is
+why it imports nothing but the standard library at the top.
 """
 
 import os
@@ -17,29 +20,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OUT = "out"  # the folder inside the scratch folder whose files are handed back
-RESULTS = ("result.json", "parsed.har", "quantised.har", "model.hef", "logits.npy")  # all that may lie there; see tools/export
+# All that may lie there; see tools/export.
+RESULTS = ("result.json", "parsed.har", "quantised.har", "model.hef", "logits.npy")
 LOG = "printed.txt"
 _POLL = 0.1  # seconds between two looks at whether we are alive
-_FOREIGN = ("PYTHON", "JAX_", "XLA_")  # settings for our interpreter and its JAX, which break another
+# Settings for our interpreter and its JAX, which break another.
+_FOREIGN = ("PYTHON", "JAX_", "XLA_")
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a program ended."""
 
-    code: int | None  # minus the signal that killed it; None: it had to be stopped, having run out of time
+    # Minus the signal that killed it; None: it had to be stopped, having run out of time.
+    code: int | None
     output: str  # what it printed, both streams
     files: dict[str, bytes]  # what it left in its folder `out`, by name, of RESULTS
 
 
-def run(interpreter: str, arguments: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
+def run(
+    interpreter: str, arguments: list[str], files: Mapping[str, bytes], seconds: float
+) -> Ended:
     """Run `interpreter` on `arguments` in a folder that holds `files`, for `seconds` at most.
 
-    `interpreter` is the path of a Python, or HOST:PATH for one that `ssh` reaches. The folder has a folder `out` for results.
+    `interpreter` is the path of a Python, or HOST:PATH for one that `ssh` reaches. The folder has a
+    folder `out` for results.
 
     Raises:
-        OSError: files cannot be written, or there are results of other names; ConnectionError: the interpreter cannot be started, or
-            the host is not there.
+        OSError: files cannot be written, or there are results of other names; ConnectionError: the
+            interpreter cannot be started, or the host is not there.
     """
     host, _, python = interpreter.rpartition(":")
     if host:
@@ -61,19 +70,34 @@ def _run_here(command: list[str], files: Mapping[str, bytes], seconds: float) ->
 
 
 def _results(names: list[str]) -> list[str]:
-    """The names of results, which another machine may have chosen; refuses all that a script of ours does not write."""
-    strange = sorted(set(names) - {*RESULTS, "result.json.partial"})  # the last is what a script that is killed leaves
+    """The names of results, which another machine may have chosen.
+
+    Refuses all that a script of ours does not write.
+    """
+    # The last is what a script that is killed leaves.
+    strange = sorted(set(names) - {*RESULTS, "result.json.partial"})
     if strange:
         raise OSError(f"the results may be {', '.join(RESULTS)}, got {strange[0][:80]!r}")
     return sorted(set(names) & set(RESULTS))
 
 
 def _run_guarded(command: list[str], folder: Path, log, seconds: float) -> int | None:
-    """The exit code, None after `seconds`; whatever happens, no process of the program's group is left."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    """The exit code, None after `seconds`.
+
+    Whatever happens, no process of the program's group is left.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
+    }
     try:
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
         )
     except OSError as error:  # it was there when the run began
         raise ConnectionError(f"cannot start {command[0]}: {error.strerror}") from error
@@ -92,7 +116,9 @@ def _watcher(group: int, folder: Path) -> Iterator[None]:
     """While this holds, our death is the group's death and the folder's end."""
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(group), str(folder)]
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+    )
     try:
         yield
     finally:
@@ -135,7 +161,9 @@ def _run_there(host: str, command: list[str], files: Mapping[str, bytes], second
             code = None
             output = f"{error}\n"
         results = {}
-        for name in _results(_asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split("\n")[:-1]):
+        for name in _results(
+            _asked(remote.run(["ls", f"{there}/{OUT}"], BRIEF_S)).split("\n")[:-1]
+        ):
             remote.fetch(f"{there}/{OUT}/{name}", Path(here, "fetched"))
             results[name] = Path(here, "fetched").read_bytes()
     return Ended(code, output, results)
@@ -144,7 +172,10 @@ def _run_there(host: str, command: list[str], files: Mapping[str, bytes], second
 def _asked(done: subprocess.CompletedProcess[str]) -> str:
     """What a command printed that had to succeed."""
     if done.returncode:
-        raise OSError(f"{done.args[-1]}: exit code {done.returncode}: {' '.join((done.stderr or done.stdout).split())}")
+        raise OSError(
+            f"{done.args[-1]}: exit code {done.returncode}: "
+            f"{' '.join((done.stderr or done.stdout).split())}"
+        )
     return done.stdout
 
 

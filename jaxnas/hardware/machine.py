@@ -13,14 +13,19 @@ def processor() -> str:
     """The model of processor, or of board."""
     with suppress(OSError):
         names = [
-            line.split(":", 1)[1].strip() for line in CPUINFO.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+            line.split(":", 1)[1].strip()
+            for line in CPUINFO.read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
         ]
         return names[0] if names else BOARD.read_text(encoding="utf-8").strip("\0\n ")
     return platform.processor() or platform.machine()
 
 
 def int8_saturates() -> bool:
-    """Whether ONNX Runtime's int8 sums, 16 bits wide, overflow here by default: on x86-64 without VNNI, or where it is not known."""
+    """Whether ONNX Runtime's int8 sums, 16 bits wide, overflow here by default.
+
+    On x86-64 without VNNI, or where it is not known.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     with suppress(OSError):
@@ -35,5 +40,9 @@ def clock() -> str:
         with suppress(OSError, ValueError):
             mhz.append(float(path.read_text(encoding="utf-8")) / 1000)
     with suppress(OSError, ValueError):
-        mhz += [float(line.split(":", 1)[1]) for line in CPUINFO.read_text(encoding="utf-8").splitlines() if line.startswith("cpu MHz")]
+        mhz += [
+            float(line.split(":", 1)[1])
+            for line in CPUINFO.read_text(encoding="utf-8").splitlines()
+            if line.startswith("cpu MHz")
+        ]
     return f"{max(mhz):.0f} MHz" if max(mhz) else ""

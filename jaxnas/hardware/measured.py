@@ -1,8 +1,9 @@
 """Measurements that are kept and used again, under the hash of all that decides them.
 
-One JSON file for each, in the folder `measurements` of jaxnas's cache: the network's SHA-256, the device's `identity` (machine,
-versions, threads, ...) and the `Measurement`. A file is written whole or not at all, so processes can share the folder; one
-that is damaged is a measurement to be made again, never an error.
+One JSON file for each, in the folder `measurements` of jaxnas's cache: the network's SHA-256, the
+device's `identity` (machine, versions, threads, ...) and the `Measurement`. A file is written whole
+or not at all, so processes can share the folder; one that is damaged is a measurement to be made
+again, never an error.
 """
 
 import hashlib
@@ -19,9 +20,12 @@ from jaxnas.store import digest, made_cache_folder, warn_of_cache
 
 @dataclass(frozen=True)
 class Stored:
-    """A device that makes each measurement once: what it, or an equal one, has measured before is `reused`.
+    """A device that makes each measurement once.
 
-    Failures are not kept, for another attempt. Neither is anything of a device that cannot say what decides its figures.
+    What it, or an equal one, has measured before is `reused`.
+
+    Failures are not kept, for another attempt. Neither is anything of a device that cannot say what
+    decides its figures.
     """
 
     device: Device
@@ -31,7 +35,10 @@ class Stored:
         return self.device.name
 
     def measure(self, model: ExportedModel) -> Measurement:
-        """The stored measurement, or else a new one, which is stored where the cache can be written."""
+        """The stored measurement, or else a new one.
+
+        That is stored where the cache can be written.
+        """
         found = self.find(model)
         if found is not None:
             return found
@@ -72,19 +79,27 @@ def _read(path: Path | None) -> Measurement | None:
         return None
     try:
         record = json.loads(path.read_bytes())
-        return Measurement(**record["measurement"]) if record.pop("checksum") == digest(record) else None
+        return (
+            Measurement(**record["measurement"])
+            if record.pop("checksum") == digest(record)
+            else None
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _write(path: Path | None, origin: dict[str, str | int | float], measurement: Measurement) -> None:
+def _write(
+    path: Path | None, origin: dict[str, str | int | float], measurement: Measurement
+) -> None:
     if path is None:
         return
     record = {"origin": origin, "measurement": asdict(measurement)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**record, "checksum": digest(record)}) + "\n", encoding="utf-8")
+        partial.write_text(
+            json.dumps({**record, "checksum": digest(record)}) + "\n", encoding="utf-8"
+        )
         os.replace(partial, path)
     except OSError as error:
         warn_of_cache(error)

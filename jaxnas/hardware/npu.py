@@ -1,7 +1,10 @@
-"""Analytic accelerators: pure functions from a cost table to a latency, with their error on their face.
+"""Analytic accelerators: pure functions from a cost table to a latency.
 
-They model, they do not measure: whatever shows their figures must show `CostModel.error` beside them. The chips themselves are
-npu_dataflow.py (the Hailo-8L) and npu_memory.py (Raptor, and whatever a user describes in a file).
+With their error on their face.
+
+They model, they do not measure: whatever shows their figures must show `CostModel.error` beside
+them. The chips themselves are npu_dataflow.py (the Hailo-8L) and npu_memory.py (Raptor, and
+whatever a user describes in a file).
 """
 
 import math
@@ -44,7 +47,10 @@ class CostModel(Protocol):
 
 @dataclass(frozen=True)
 class Modelled:
-    """An analytic device in the place of a measured one: its latencies come of a network's cost table, and its runtime says how far off."""
+    """An analytic device in the place of a measured one.
+
+    Its latencies come of a network's cost table, and its runtime says how far off.
+    """
 
     model: CostModel
 
@@ -59,12 +65,32 @@ class Modelled:
         estimate = self.model(model.layers)
         latency_ms = float(estimate.latency_ms)
         if math.isnan(latency_ms):
-            return replace(failed(self.name, 1, self.model.error, ValueError("the network does not fit as a whole")), simulated=True)
-        same = Summary(*[latency_ms] * len(Summary._fields))._asdict()  # a model has one figure, however often it is asked
-        told = Measurement(self.name, **same, repeats=1, threads=1, runtime=self.model.error, noise_floor=0.0, simulated=True)
+            return replace(
+                failed(
+                    self.name,
+                    1,
+                    self.model.error,
+                    ValueError("the network does not fit as a whole"),
+                ),
+                simulated=True,
+            )
+        # A model has one figure, however often it is asked.
+        same = Summary(*[latency_ms] * len(Summary._fields))._asdict()
+        told = Measurement(
+            self.name,
+            **same,
+            repeats=1,
+            threads=1,
+            runtime=self.model.error,
+            noise_floor=0.0,
+            simulated=True,
+        )
         return replace(told, warning=doubts(estimate))
 
 
 def doubts(estimate: Estimate) -> str:
-    """What a chip that knows where its model ends says of one network: see `npu_dataflow.Estimate`."""
+    """What a chip that knows where its model ends says of one network.
+
+    See `npu_dataflow.Estimate`.
+    """
     return "; ".join(words for name, words in DOUBTS.items() if getattr(estimate, name, False))

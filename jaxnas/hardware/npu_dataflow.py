@@ -17,16 +17,21 @@ Numbers = Float[Array | np.ndarray, "*n"]
 class Estimate(NamedTuple):
     """What a model says of networks, float32 and bool, one entry a network."""
 
-    latency_ms: Float[Array, "*n"]  # of one image, from its first byte on the chip to its last off it
+    # Of one image, from its first byte on the chip to its last off it.
+    latency_ms: Float[Array, "*n"]
     period_ms: Float[Array, "*n"]  # from image to image at batch 1: 1 / FPS
     occupancy: Float[Array, "*n"]  # share of the chip that the whole network would take
-    several: Bool[Array, "*n"]  # it does not fit as a whole: the chip is loaded anew, part after part, for every image
+    # It does not fit as a whole: the chip is loaded anew, part after part, for every image.
+    several: Bool[Array, "*n"]
     uncertain: Bool[Array, "*n"]  # whether it fits is a toss-up
     extrapolated: Bool[Array, "*n"]  # unlike all that the model was fitted to
 
 
 class Workload(NamedTuple):
-    """What a dataflow chip sees of networks, float32, one entry a network; the counts in millions. Fits use numpy's float64."""
+    """What a dataflow chip sees of networks, float32, one entry a network; the counts in millions.
+
+    Fits use numpy's float64.
+    """
 
     pixels: Numbers  # of the input image
     dense: Numbers  # multiply-adds, but the depthwise ones
@@ -34,7 +39,8 @@ class Workload(NamedTuple):
     elementwise: Numbers  # outputs of additions, multiplications and poolings, but the global ones
     params: Numbers
     lines: Numbers  # activations in the rows of its input that each layer holds
-    fill: Numbers  # share of an image that passes before each layer can start, summed over the layers
+    # Share of an image that passes before each layer can start, summed over the layers.
+    fill: Numbers
     gates: Numbers  # squeeze-excites, a number
 
 
@@ -63,17 +69,23 @@ def workload(layers: Layers) -> Workload:
         elementwise=millions(jnp.where(weighted | ~spatial, 0, outputs)),
         params=millions(weights + weighted * runs * layers.c_out * layers.extras),
         lines=millions(jnp.where(spatial, runs * kernel * stride * layers.width * layers.c_in, 0)),
-        fill=(runs * (((layers.kind == CONV) & (layers.height > 1)) | pooled) * kernel / layers.height + gates).sum(axis=-1),
+        fill=(
+            runs * (((layers.kind == CONV) & (layers.height > 1)) | pooled) * kernel / layers.height
+            + gates
+        ).sum(axis=-1),
         gates=gates.sum(axis=-1),
     )
 
 
 @dataclass(frozen=True)
 class DataflowChip:
-    """A chip on which all layers of a network run at once, each on its own share, as a pipeline of rows.
+    """A chip on which all layers of a network run at once.
 
-    A network that fits takes, per image, whichever is more (with a soft corner): the time to take the image in, or that of its
-    work spread over the chip. One that does not fit is cut into parts, which are loaded in turn for every image.
+    Each on its own share, as a pipeline of rows.
+
+    A network that fits takes, per image, whichever is more (with a soft corner): the time to take
+    the image in, or that of its work spread over the chip. One that does not fit is cut into parts,
+    which are loaded in turn for every image.
     """
 
     name: str
@@ -84,22 +96,29 @@ class DataflowChip:
     dense: float  # times the peak's time that a dense multiply-add takes
     depthwise: float
     elementwise: float  # the same, an output of an addition or pooling
-    load_params_ms: float  # per million parameters: to load the parts of a network that does not fit
+    # Per million parameters: to load the parts of a network that does not fit.
+    load_params_ms: float
     load_lines_ms: float  # per million activations in the layers' rows
     parts_slower: float  # than the same network in one piece, the loading aside
     params_capacity: float  # millions of parameters that fill the chip
     lines_capacity: float  # millions of activations in rows that fill it
-    pipeline: float = 0.505  # of its window that a layer waits for; from three measurements of two networks, untested
-    parts_latency: float = 0.8  # latency over period of a network in several parts: 0.72 to 0.95 over eight networks
+    # Of its window that a layer waits for; from three measurements of two networks, untested.
+    pipeline: float = 0.505
+    # Latency over period of a network in several parts: 0.72 to 0.95 over eight networks.
+    parts_latency: float = 0.8
     shortest_ms: float = 0.09  # no published network is faster
-    doubt: tuple[float, float] = (0.65, 1.05)  # occupancies at which networks were found on either side
-    fitted: tuple[tuple[str, float, float], ...] = ()  # quantity of the workload, least and most among the fitted networks
+    # Occupancies at which networks were found on either side.
+    doubt: tuple[float, float] = (0.65, 1.05)
+    # Quantity of the workload, least and most among the fitted networks.
+    fitted: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not 0 <= value < math.inf:
-                raise UserError(f"{field.name} must be at least 0 and finite, got {value}: check the unit")
+                raise UserError(
+                    f"{field.name} must be at least 0 and finite, got {value}: check the unit"
+                )
 
     def __call__(self, layers: Layers) -> Estimate:
         return self.estimate(workload(layers))
@@ -108,23 +127,40 @@ class DataflowChip:
         """Of networks' workloads."""
         whole_ms = self.whole_ms(work)
         loading_ms = self.loading_ms(work)
-        occupancy = jnp.asarray(work.params / self.params_capacity + work.lines / self.lines_capacity)
+        occupancy = jnp.asarray(
+            work.params / self.params_capacity + work.lines / self.lines_capacity
+        )
         several = (occupancy > 1) | jnp.asarray(work.gates > 0)
-        period_ms = jnp.where(several, loading_ms + self.parts_slower * whole_ms, jnp.maximum(whole_ms, self.shortest_ms))
-        outside = jnp.stack([(getattr(work, name) < least) | (getattr(work, name) > most) for name, least, most in self.fitted])
+        period_ms = jnp.where(
+            several,
+            loading_ms + self.parts_slower * whole_ms,
+            jnp.maximum(whole_ms, self.shortest_ms),
+        )
+        outside = jnp.stack(
+            [
+                (getattr(work, name) < least) | (getattr(work, name) > most)
+                for name, least, most in self.fitted
+            ]
+        )
         return Estimate(
-            latency_ms=period_ms * jnp.where(several, self.parts_latency, 1 + self.pipeline * work.fill),
+            latency_ms=period_ms
+            * jnp.where(several, self.parts_latency, 1 + self.pipeline * work.fill),
             period_ms=period_ms,
             occupancy=occupancy,
             several=several,
-            uncertain=jnp.asarray(work.gates > 0) | ((occupancy > self.doubt[0]) & (occupancy < self.doubt[1])),
+            uncertain=jnp.asarray(work.gates > 0)
+            | ((occupancy > self.doubt[0]) & (occupancy < self.doubt[1])),
             extrapolated=outside.any(axis=0) | (work.gates > 0),
         )
 
     def whole_ms(self, work: Workload) -> Numbers:
         """Milliseconds per image of a network in one piece."""
         taken_in = self.pixel_cycles * work.pixels * 1e3 / self.clock_mhz
-        spread = self.dense * work.dense + self.depthwise * work.depthwise + self.elementwise * work.elementwise
+        spread = (
+            self.dense * work.dense
+            + self.depthwise * work.depthwise
+            + self.elementwise * work.elementwise
+        )
         return (taken_in**4 + (spread / self.macs_per_ms) ** 4) ** 0.25
 
     def loading_ms(self, work: Workload) -> Numbers:
@@ -134,9 +170,12 @@ class DataflowChip:
 
 HAILO_8L = DataflowChip(
     name="hailo8l_model",
-    error="simulated Hailo-8L: analytic, fitted to the published throughput of 28 networks of 120 to 300 pixels. Asked for each "
-    "without having seen it: median error 12 %, and one in twenty beyond a factor of 1.5; of one network in 28 it is wrong "
-    "whether it fits as a whole, which is a factor of 5",
+    error=(
+        "simulated Hailo-8L: analytic, fitted to the published throughput of 28 networks of 120 to "
+        "300 pixels. Asked for each without having seen it: median error 12 %, and one in twenty "
+        "beyond a factor of 1.5; of one network in 28 it is wrong whether it fits as a whole, "
+        "which is a factor of 5"
+    ),
     macs_per_ms=6500.0,  # 13 TOPS: 16,250 multiply-adds a cycle at 400 MHz, in millions
     clock_mhz=400.0,
     pixel_cycles=2.235,
@@ -157,14 +196,17 @@ HAILO_8L = DataflowChip(
         ("lines", 0.102, 2.5),
     ),
 )
-"""Squeeze-excites count as not fitting (no published network with them does) and as extrapolation. Unseen too, but not shown by
-the cost table, are swish and hard-swish. Frame times are of compilations with high effort. Fitted and tested by
-experiments/hailo8l_model.py."""
+"""Squeeze-excites count as not fitting (no published network with them does) and as extrapolation.
+Unseen too, but not shown by the cost table, are swish and hard-swish. Frame times are of
+compilations with high effort. Fitted and tested by experiments/hailo8l_model.py."""
 
 
 @dataclass(frozen=True)
 class SingleContext:
-    """The same chip for networks that fit as a whole; one that does not has no latency, as if it had failed."""
+    """The same chip for networks that fit as a whole.
+
+    One that does not has no latency, as if it had failed.
+    """
 
     chip: DataflowChip
 
@@ -178,4 +220,6 @@ class SingleContext:
 
     def __call__(self, layers: Layers) -> Estimate:
         estimate = self.chip(layers)
-        return estimate._replace(latency_ms=jnp.where(estimate.several, jnp.nan, estimate.latency_ms))
+        return estimate._replace(
+            latency_ms=jnp.where(estimate.several, jnp.nan, estimate.latency_ms)
+        )

@@ -1,7 +1,10 @@
-"""Chips that run a network layer by layer from a small local memory: what does not fit there passes through the system's.
+"""Chips that run a network layer by layer from a small local memory.
 
-The cycle model and its constants for TinyRAPTOR were fitted to the thirteen published figures of Castagnetti et al. ("Neural
-architecture search under hardware constraints for a memory-constrained embedded accelerator"): experiments/raptor_table1.py.
+What does not fit there passes through the system's.
+
+The cycle model and its constants for TinyRAPTOR were fitted to the thirteen published figures of
+Castagnetti et al. ("Neural architecture search under hardware constraints for a memory-constrained
+embedded accelerator"): experiments/raptor_table1.py.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -38,8 +41,10 @@ class MemoryEstimate(NamedTuple):
     energy_uj: Float[Array, "*n"]
     npu_cycles: Float[Array, "*n"]
     system_cycles: Float[Array, "*n"]
-    operations: Float[Array, "*n"]  # multiply-adds, and what the chip's authors count for moving activations
-    peak_bytes: Float[Array, "*n"]  # of the layer with the most: its inputs, its output and its weights
+    # Multiply-adds, and what the chip's authors count for moving activations.
+    operations: Float[Array, "*n"]
+    # Of the layer with the most: its inputs, its output and its weights.
+    peak_bytes: Float[Array, "*n"]
 
     @property
     def mu(self) -> Float[Array, "*n"]:
@@ -51,8 +56,9 @@ class MemoryEstimate(NamedTuple):
 class MemoryBoundChip:
     """An accelerator of int8 networks, one byte a weight or activation.
 
-    A layer computes for `dense` or `depthwise` cycles a multiply-add and lane, while the system moves its bytes; whichever takes
-    longer is the network's time. Activations of a layer that does not fit cost `spilled_cycles` a byte more.
+    A layer computes for `dense` or `depthwise` cycles a multiply-add and lane, while the system
+    moves its bytes; whichever takes longer is the network's time. Activations of a layer that does
+    not fit cost `spilled_cycles` a byte more.
     """
 
     name: str
@@ -60,7 +66,8 @@ class MemoryBoundChip:
     clock_mhz: float
     macs_per_cycle: float  # lanes
     memory_bytes: int  # local; a layer's inputs, output and weights share it
-    activation_cycles: float  # of the system, to read or write a byte: 1 / bandwidth in bytes a cycle
+    # Of the system, to read or write a byte: 1 / bandwidth in bytes a cycle.
+    activation_cycles: float
     spilled_cycles: float
     weight_cycles: float
     power_mw: float
@@ -69,7 +76,8 @@ class MemoryBoundChip:
     weight_memory_bytes: int = 0  # a local memory of the weights' own; 0: they share the other
     pj_per_mac: float = 0.0  # energy beyond power x latency
     pj_per_byte: float = 0.0
-    operations_per_byte: float = 0.0  # counted beside the multiply-adds, for every byte of activation moved
+    # Counted beside the multiply-adds, for every byte of activation moved.
+    operations_per_byte: float = 0.0
 
     def __post_init__(self):
         for field in fields(self):
@@ -80,23 +88,39 @@ class MemoryBoundChip:
                     raise UserError(f"{field.name} must be a text, got none")
                 continue
             if value < 0 or (positive and value == 0):
-                raise UserError(f"{field.name} must be {'above' if positive else 'at least'} 0, got {value}")
+                raise UserError(
+                    f"{field.name} must be {'above' if positive else 'at least'} 0, got {value}"
+                )
             if not value <= LARGEST:
                 raise UserError(f"{field.name} must be at most {LARGEST:g}, got {value:g}")
 
     def __call__(self, layers: Layers) -> MemoryEstimate:
         each = self.layer_by_layer(layers)
-        npu, system, macs, moved = (x.sum(-1) for x in (each.npu_cycles, each.system_cycles, each.macs, each.activation_bytes))
+        npu, system, macs, moved = (
+            x.sum(-1)
+            for x in (each.npu_cycles, each.system_cycles, each.macs, each.activation_bytes)
+        )
         latency_ms = self.latency_ms(npu, system)
-        own_uj = (self.pj_per_mac * macs + self.pj_per_byte * (moved + each.weight_bytes.sum(-1))) / 1e6
+        own_uj = (
+            self.pj_per_mac * macs + self.pj_per_byte * (moved + each.weight_bytes.sum(-1))
+        ) / 1e6
         peak = (each.weight_bytes + each.activation_bytes).max(-1)
-        return MemoryEstimate(latency_ms, self.power_mw * latency_ms + own_uj, npu, system, self.operations(macs, moved), peak)
+        return MemoryEstimate(
+            latency_ms,
+            self.power_mw * latency_ms + own_uj,
+            npu,
+            system,
+            self.operations(macs, moved),
+            peak,
+        )
 
     def latency_ms(self, npu_cycles: Numbers, system_cycles: Numbers) -> Float[Array, "*n"]:
         """Of networks of so many cycles: accelerator and system work side by side."""
         return jnp.maximum(npu_cycles, system_cycles) / (1e3 * self.clock_mhz)
 
-    def operations(self, macs: Float[Array, "*n"], activation_bytes: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    def operations(
+        self, macs: Float[Array, "*n"], activation_bytes: Float[Array, "*n"]
+    ) -> Float[Array, "*n"]:
         """Multiply-adds, and what the chip's authors count for moving activations."""
         return macs + self.operations_per_byte * activation_bytes
 
@@ -105,20 +129,34 @@ class MemoryBoundChip:
         runs = layers.repeat > 0
         weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
         depthwise = (layers.groups > 1) & (layers.groups == layers.c_in)
-        weights = jnp.where(runs & weighted, layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2, 0).astype(jnp.float32)
+        weights = jnp.where(
+            runs & weighted, layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2, 0
+        ).astype(jnp.float32)
         macs = weights * layers.height * layers.width
-        moved = jnp.where(runs, layers.reads + layers.height * layers.width * layers.c_out, 0).astype(jnp.float32)
-        held, own = (moved, weights > self.weight_memory_bytes) if self.weight_memory_bytes else (moved + weights, False)
+        moved = jnp.where(
+            runs, layers.reads + layers.height * layers.width * layers.c_out, 0
+        ).astype(jnp.float32)
+        held, own = (
+            (moved, weights > self.weight_memory_bytes)
+            if self.weight_memory_bytes
+            else (moved + weights, False)
+        )
         spills = (held > self.memory_bytes) | own
         npu = macs * jnp.where(depthwise, self.depthwise, self.dense) / self.macs_per_cycle
-        system = moved * (self.activation_cycles + self.spilled_cycles * spills) + self.weight_cycles * weights
+        system = (
+            moved * (self.activation_cycles + self.spilled_cycles * spills)
+            + self.weight_cycles * weights
+        )
         return LayerCosts(macs, weights, moved, spills, npu, system)
 
 
 RAPTOR = MemoryBoundChip(
     name="raptor",
-    error="simulated TinyRAPTOR: an analytic model, six numbers fitted to thirteen published figures of MobileNetV2. Of these it misses "
-    "the nine efficiencies by 5.8 % on average and 14 % at worst, the two latencies by 3 %; nobody has measured it on anything else",
+    error=(
+        "simulated TinyRAPTOR: an analytic model, six numbers fitted to thirteen published figures "
+        "of MobileNetV2. Of these it misses the nine efficiencies by 5.8 % on average and 14 % at "
+        "worst, the two latencies by 3 %; nobody has measured it on anything else"
+    ),
     clock_mhz=200.0,
     macs_per_cycle=128.0,
     memory_bytes=256_000,
@@ -130,23 +168,31 @@ RAPTOR = MemoryBoundChip(
     depthwise=19.889,
     operations_per_byte=1.087,
 )
-"""200 MHz, 128 processing elements; the size of its memory is not published, but deduced. Latencies of networks unlike MobileNetV2,
-and accuracies of other data, are beyond what the model was fitted to."""
+"""200 MHz, 128 processing elements; the size of its memory is not published, but deduced. Latencies
+of networks unlike MobileNetV2, and accuracies of other data, are beyond what the model was fitted
+to."""
 
 RAPTOR_SMALL = replace(
     RAPTOR,
     name="raptor_small",
-    error="no machine at all: the simulated TinyRAPTOR, the memory of its activations scaled to 0.16, so that at 32 pixels those "
-    "blocks spill that spill at 160",
+    error=(
+        "no machine at all: the simulated TinyRAPTOR, the memory of its activations scaled to "
+        "0.16, so that at 32 pixels those blocks spill that spill at 160"
+    ),
     memory_bytes=40_960,
     weight_memory_bytes=256_000,
 )
-"""At 32 pixels maps have 0.16 of their area at 160. Weights are as large as ever, and keep a memory of the old size."""
+"""At 32 pixels maps have 0.16 of their area at 160. Weights are as large as ever, and keep a memory
+of the old size."""
 
 
 def load(path: str) -> MemoryBoundChip:
-    """The chip that a TOML file describes, named after the file; its settings are the fields of `MemoryBoundChip`.
+    """The chip that a TOML file describes, named after the file.
+
+    Its settings are the fields of `MemoryBoundChip`.
 
     A `UserError` names the file, the setting, and what was expected.
     """
-    return toml_files.made(MemoryBoundChip, path, toml_files.read(path, "device"), {"name": Path(path).stem})
+    return toml_files.made(
+        MemoryBoundChip, path, toml_files.read(path, "device"), {"name": Path(path).stem}
+    )

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from jaxnas.hardware.device import ExportedModel, Measurement, check_effort, failed, measured, time_runs
+from jaxnas.hardware.device import (
+    ExportedModel,
+    Measurement,
+    check_effort,
+    failed,
+    measured,
+    time_runs,
+)
 from jaxnas.hardware.machine import clock, processor
 from jaxnas.store import source_digest
 
@@ -18,11 +25,14 @@ RUNTIME = f"onnxruntime {onnxruntime.__version__}"
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """The processor of this machine: one image at a time, `threads` threads, about `seconds` per network.
+    """The processor of this machine.
 
-    Sessions are the default ones, as users make them; tools/export/measure_onnxruntime.py has the same for another machine.
-    The image is random, float32, of the model's input shape, which must be static. A model that does not load or run
-    is a measurement with a failure, and so is one on a machine that is too noisy.
+    One image at a time, `threads` threads, about `seconds` per network.
+
+    Sessions are the default ones, as users make them; tools/export/measure_onnxruntime.py has the
+    same for another machine. The image is random, float32, of the model's input shape, which must
+    be static. A model that does not load or run is a measurement with a failure, and so is one on a
+    machine that is too noisy.
     """
 
     threads: int = 1
@@ -45,14 +55,20 @@ class OnnxRuntime:
         """Load the model, run it on one image for about `seconds`, and say how long a run takes."""
         try:
             run = _prepare(model.model, self.threads)
-            measurement = measured(self.name, self.threads, RUNTIME, lambda: time_runs(run, self.seconds))
-        except Exception as error:  # whatever the runtime raises on a network is that network's result
+            measurement = measured(
+                self.name, self.threads, RUNTIME, lambda: time_runs(run, self.seconds)
+            )
+        except Exception as error:
+            # Whatever the runtime raises on a network is that network's result.
             measurement = failed(self.name, self.threads, RUNTIME, error)
         return replace(measurement, clock=clock(), processor=processor())
 
 
 def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:
-    """One run of the model as a call without arguments; inputs and outputs are bound, which saves 3 us a run."""
+    """One run of the model as a call without arguments.
+
+    Inputs and outputs are bound, which saves 3 us a run.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,7 +80,9 @@ def _prepare(model: Path | bytes, threads: int) -> Callable[[], None]:
     (image,) = session.get_inputs()
     if not all(isinstance(size, int) for size in image.shape):
         raise ValueError(f"the input {image.name} must have a static shape, got {image.shape}")
-    binding.bind_cpu_input(image.name, np.random.default_rng(0).standard_normal(image.shape, np.float32))
+    binding.bind_cpu_input(
+        image.name, np.random.default_rng(0).standard_normal(image.shape, np.float32)
+    )
     for output in session.get_outputs():
         binding.bind_output(output.name, "cpu")
     return lambda: session.run_with_iobinding(binding)

@@ -13,7 +13,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import MIN_RUNS, ExportedModel, Measurement, check_effort, failed, measured
+from jaxnas.hardware.device import (
+    MIN_RUNS,
+    ExportedModel,
+    Measurement,
+    check_effort,
+    failed,
+    measured,
+)
 from jaxnas.hardware.failures import DeviceError, describe, one_line
 from jaxnas.hardware.ssh import Remote, last_line
 from jaxnas.store import source_digest
@@ -25,17 +32,27 @@ CHECK_S = 30.0  # to say what the machine is
 
 
 def tool(name: str) -> Path:
-    """A script of tools/export, which runs in another interpreter: in a checkout, or where a wheel puts it."""
+    """A script of tools/export, which runs in another interpreter.
+
+    In a checkout, or where a wheel puts it.
+    """
     package = Path(__file__).parents[1]
-    return next(path for path in (package / "tools/export" / name, package.parent / "tools/export" / name) if path.exists())
+    return next(
+        path
+        for path in (package / "tools/export" / name, package.parent / "tools/export" / name)
+        if path.exists()
+    )
 
 
 @dataclass(frozen=True)
 class RemoteDevice:
-    """The processor of another machine, a Raspberry Pi say, through its own ONNX Runtime; figures as `OnnxRuntime` makes them.
+    """The processor of another machine, a Raspberry Pi say, through its own ONNX Runtime.
 
-    `python` is an interpreter there that has onnxruntime and numpy. A model that takes longer than `timeout` seconds, and than three
-    times `seconds`, has failed. All that is read from there is checked: texts, times, their number.
+    Figures as `OnnxRuntime` makes them.
+
+    `python` is an interpreter there that has onnxruntime and numpy. A model that takes longer than
+    `timeout` seconds, and than three times `seconds`, has failed. All that is read from there is
+    checked: texts, times, their number.
     """
 
     host: str
@@ -65,18 +82,32 @@ class RemoteDevice:
         try:
             _ = self._about
         except (OSError, DeviceError) as error:
-            wanted = f"`ssh {self.host}` must work without a password, and {self.python} there must have onnxruntime and numpy"
-            raise UserError(f"the device {self.name} cannot measure ({describe(error)}): {wanted}") from error
+            wanted = (
+                f"`ssh {self.host}` must work without a password, and {self.python} there must "
+                "have onnxruntime and numpy"
+            )
+            raise UserError(
+                f"the device {self.name} cannot measure ({describe(error)}): {wanted}"
+            ) from error
 
     def identity(self) -> dict[str, str | int | float] | None:
-        """What that machine says of itself, asked once; threads, seconds, and the code that measures."""
+        """What that machine says of itself, asked once.
+
+        Threads, seconds, and the code that measures.
+        """
         try:
             about = self._about
         except (OSError, DeviceError):  # the measurement will say it better
             return None
         script = hashlib.sha256(tool("measure_onnxruntime.py").read_bytes()).hexdigest()
         settings = {"threads": self.threads, "seconds": self.seconds}
-        return {"device": self.name, **about, **settings, "code": source_digest("hardware/device.py"), "script": script}
+        return {
+            "device": self.name,
+            **about,
+            **settings,
+            "code": source_digest("hardware/device.py"),
+            "script": script,
+        }
 
     def measure(self, model: ExportedModel) -> Measurement:
         """Send the model, time it there, and remove it again."""
@@ -87,7 +118,13 @@ class RemoteDevice:
             with self._uploaded(data) as path:
 
                 def runs() -> Float64[np.ndarray, "runs"]:
-                    answer = self._script(max(self.timeout, 3 * self.seconds), path, sha256, str(self.threads), f"{self.seconds:g}")
+                    answer = self._script(
+                        max(self.timeout, 3 * self.seconds),
+                        path,
+                        sha256,
+                        str(self.threads),
+                        f"{self.seconds:g}",
+                    )
                     about.update(_texts(answer, self.host, "runtime", "processor", "clock"))
                     return _times_ms(answer, self.host)
 
@@ -105,7 +142,9 @@ class RemoteDevice:
             yield f"{folder}/model.onnx"
 
     def _script(self, timeout: float, *arguments: str) -> dict[str, object]:
-        """What tools/export/measure_onnxruntime.py answers there; it is sent through ssh's standard input.
+        """What tools/export/measure_onnxruntime.py answers there.
+
+        It is sent through ssh's standard input.
 
         Raises:
             DeviceError: Python or ONNX Runtime is missing there, crashes, or answers nonsense.
@@ -132,7 +171,9 @@ def _parsed(text: str, host: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise DeviceError(f"answer: the answer of {host} is cut off or no JSON: {one_line(line)[:60]!r}")
+        raise DeviceError(
+            f"answer: the answer of {host} is cut off or no JSON: {one_line(line)[:60]!r}"
+        )
     return answer
 
 
@@ -140,12 +181,22 @@ def _texts(answer: dict[str, object], host: str, *names: str) -> dict[str, str]:
     """Some values of an answer, each a line of text."""
     texts = {name: value for name in names if isinstance(value := answer.get(name), str)}
     if len(texts) < len(names):
-        raise DeviceError(f"answer: the answer of {host} must have the texts {', '.join(names)}, got {', '.join(answer)}")
+        raise DeviceError(
+            f"answer: the answer of {host} must have the texts {', '.join(names)}, got "
+            f"{', '.join(answer)}"
+        )
     return {name: one_line(text) for name, text in texts.items()}
 
 
 def _times_ms(answer: dict[str, object], host: str) -> Float64[np.ndarray, "runs"]:
     times = answer.get("times_ns")
-    if not isinstance(times, list) or len(times) < MIN_RUNS or not all(type(time) is int and 0 < time < DAY_NS for time in times):
-        raise DeviceError(f"answer: the answer of {host} must have times_ns, {MIN_RUNS} or more whole numbers above 0, below a day")
+    if (
+        not isinstance(times, list)
+        or len(times) < MIN_RUNS
+        or not all(type(time) is int and 0 < time < DAY_NS for time in times)
+    ):
+        raise DeviceError(
+            f"answer: the answer of {host} must have times_ns, {MIN_RUNS} or more whole numbers "
+            "above 0, below a day"
+        )
     return np.array(times, np.float64) / 1e6

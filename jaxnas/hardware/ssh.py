@@ -1,8 +1,9 @@
 """Another machine through SSH: run a command there, send a file, fetch one.
 
-It uses this machine's `ssh` and `scp` with the user's own keys and `~/.ssh/config`, and never asks a question: a host that
-wants a password, or whose key is not known yet, is one that cannot be reached. There it needs Linux and Python. All calls to
-a host share one connection, which ends a minute after the last. What comes from there is limited in size.
+It uses this machine's `ssh` and `scp` with the user's own keys and `~/.ssh/config`, and never asks
+a question: a host that wants a password, or whose key is not known yet, is one that cannot be
+reached. There it needs Linux and Python. All calls to a host share one connection, which ends a
+minute after the last. What comes from there is limited in size.
 """
 
 import atexit
@@ -24,13 +25,25 @@ from subprocess import CompletedProcess
 from jaxnas.errors import UserError
 from jaxnas.hardware.failures import one_line
 
-OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+OPTIONS = (
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=5",
+    "-o",
+    "ServerAliveCountMax=3",
+)
 SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60")
-LONGEST_SOCKET = 80  # characters of a control socket's path: the kernel takes 107, of which ssh needs 17 for a moment
+# Characters of a control socket's path: the kernel takes 107, of which ssh needs 17 for a moment.
+LONGEST_SOCKET = 80
 HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-PATH = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~-]*", re.ASCII)  # the same to every shell and every version of scp
+# The same to every shell and every version of scp.
+PATH = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~-]*", re.ASCII)
 CONNECTION_FAILED = 255  # what ssh exits with, and a recent scp
-CUT_OFF = re.compile("lost connection|connection (closed|reset)", re.IGNORECASE)  # what an older scp says of it
+# What an older scp says of it.
+CUT_OFF = re.compile("lost connection|connection (closed|reset)", re.IGNORECASE)
 OUT_OF_TIME = 124  # what `timeout` exits with
 KILLED = 137
 GRACE_S = 20.0  # beyond a command's own time: to connect, and for the far side to end it
@@ -38,25 +51,39 @@ BRIEF_S = 60.0  # for what takes a moment: a folder made or removed, a question 
 TRANSFER_S = 300.0
 PRINTED_MIB = 64  # that a command may print
 FETCHED_MIB = 512  # that a file may have
-LIMITED = 'ulimit -f "$1" && shift && exec "$@"'  # in blocks of 512 bytes: a longer file ends the program with SIGXFSZ
+# In blocks of 512 bytes: a longer file ends the program with SIGXFSZ.
+LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A machine that `ssh HOST` reaches. `host` is a name, an address or an alias of ~/.ssh/config, with USER@ if need be."""
+    """A machine that `ssh HOST` reaches.
+
+    `host` is a name, an address or an alias of ~/.ssh/config, with USER@ if need be.
+    """
 
     host: str
 
     def __post_init__(self) -> None:
         if not HOST.fullmatch(self.host):
-            expected = "a host must be NAME or USER@NAME of letters, digits, dots, - and _, not beginning with -"
-            raise UserError(f"{expected}, got {self.host!r}: give anything else an alias in ~/.ssh/config")
+            expected = (
+                "a host must be NAME or USER@NAME of letters, digits, dots, - and _, not beginning "
+                "with -"
+            )
+            raise UserError(
+                f"{expected}, got {self.host!r}: give anything else an alias in ~/.ssh/config"
+            )
         missing = [name for name in ("ssh", "scp") if shutil.which(name) is None]
         if missing:
-            raise UserError(f"a device behind SSH needs {' and '.join(missing)} on this machine: install an OpenSSH client")
+            raise UserError(
+                f"a device behind SSH needs {' and '.join(missing)} on this machine: install an "
+                "OpenSSH client"
+            )
 
     def run(self, argv: Sequence[str], timeout: float, stdin: str = "") -> CompletedProcess[str]:
-        """Run a command there and wait for it; it is ended after `timeout` seconds. Whatever it exits with is a result.
+        """Run a command there and wait for it; it is ended after `timeout` seconds.
+
+        Whatever it exits with is a result.
 
         Raises:
             ConnectionError: the machine cannot be reached, or has stopped answering.
@@ -64,8 +91,14 @@ class Remote:
             OSError: the command prints more than 64 MiB.
         """
         limited = shlex.join(["timeout", "-k", "5", f"{timeout:g}", *argv])
-        command = shlex.join(["sh", "-c", f"{limited}; exit $?"])  # without a shell around it, a crash is 255 to ssh
-        done = self._call(["ssh", *OPTIONS, *_shared(self.host), "--", self.host, command], timeout + GRACE_S, PRINTED_MIB, stdin)
+        # Without a shell around it, a crash is 255 to ssh.
+        command = shlex.join(["sh", "-c", f"{limited}; exit $?"])
+        done = self._call(
+            ["ssh", *OPTIONS, *_shared(self.host), "--", self.host, command],
+            timeout + GRACE_S,
+            PRINTED_MIB,
+            stdin,
+        )
         if done.returncode == CONNECTION_FAILED:
             raise ConnectionError(f"cannot reach {self.host}: {last_line(done.stderr)}")
         program = f"{PurePosixPath(argv[0]).name} on {self.host}"
@@ -75,11 +108,15 @@ class Remote:
             raise TimeoutError(f"{program} was killed, out of time or memory")
         return done
 
-    def upload(self, local: str | os.PathLike[str], remote: str, timeout: float = TRANSFER_S) -> None:
+    def upload(
+        self, local: str | os.PathLike[str], remote: str, timeout: float = TRANSFER_S
+    ) -> None:
         """Copy a file there. Raises as `fetch`."""
         self._copy(str(Path(local).absolute()), self._there(remote), timeout)
 
-    def fetch(self, remote: str, local: str | os.PathLike[str], timeout: float = TRANSFER_S) -> None:
+    def fetch(
+        self, remote: str, local: str | os.PathLike[str], timeout: float = TRANSFER_S
+    ) -> None:
         """Copy a file of 512 MiB at most from there.
 
         Raises:
@@ -90,11 +127,17 @@ class Remote:
 
     @contextmanager
     def folder(self) -> Iterator[str]:
-        """The path of a new temporary folder there, which is removed afterwards unless the connection is gone."""
+        """The path of a new temporary folder there.
+
+        It is removed afterwards unless the connection is gone.
+        """
         made = self.run(["mktemp", "-d", "/tmp/jaxnas.XXXXXXXXXX"], BRIEF_S)
         path = last_line(made.stdout)
         if made.returncode or not re.fullmatch(r"/tmp/jaxnas\.[A-Za-z0-9]{10}", path):
-            raise OSError(f"cannot make a temporary folder on {self.host}: {last_line(made.stderr) or repr(path)}")
+            raise OSError(
+                f"cannot make a temporary folder on {self.host}: "
+                f"{last_line(made.stderr) or repr(path)}"
+            )
         try:
             yield path
         finally:
@@ -103,33 +146,52 @@ class Remote:
 
     def _there(self, path: str) -> str:
         if not PATH.fullmatch(path):
-            raise UserError(f"a path on {self.host} must be of letters, digits and ._/~-, not beginning with -, got {path!r}: rename it")
+            raise UserError(
+                f"a path on {self.host} must be of letters, digits and ._/~-, not beginning with "
+                f"-, got {path!r}: rename it"
+            )
         return f"{self.host}:{path}"
 
     def _copy(self, source: str, target: str, timeout: float) -> None:
-        done = self._call(["scp", *OPTIONS, *_shared(self.host), "--", source, target], timeout, FETCHED_MIB)
-        if done.returncode == CONNECTION_FAILED or (done.returncode and CUT_OFF.search(done.stderr)):
+        done = self._call(
+            ["scp", *OPTIONS, *_shared(self.host), "--", source, target], timeout, FETCHED_MIB
+        )
+        if done.returncode == CONNECTION_FAILED or (
+            done.returncode and CUT_OFF.search(done.stderr)
+        ):
             raise ConnectionError(f"cannot reach {self.host}: {one_line(done.stderr)}")
         if done.returncode:
             raise OSError(f"cannot copy to or from {self.host}: {last_line(done.stderr)}")
 
-    def _call(self, argv: list[str], timeout: float, most_mib: int, stdin: str = "") -> CompletedProcess[str]:
-        """Run a local command in a process group of its own, of which nothing is left where it does not end by itself.
+    def _call(
+        self, argv: list[str], timeout: float, most_mib: int, stdin: str = ""
+    ) -> CompletedProcess[str]:
+        """Run a local command in a process group of its own.
 
-        It prints to files, for a shared connection that stays behind may hold a pipe open; no file that it writes may be larger
-        than `most_mib`.
+        Nothing of it is left where it does not end by itself.
+
+        It prints to files, for a shared connection that stays behind may hold a pipe open; no file
+        that it writes may be larger than `most_mib`.
         """
         limited = ["sh", "-c", LIMITED, "sh", str(most_mib * 2048), *argv]
-        with tempfile.TemporaryFile() as typed, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with (
+            tempfile.TemporaryFile() as typed,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
             typed.write(stdin.encode())
             typed.seek(0)
-            with subprocess.Popen(limited, stdin=typed, stdout=out, stderr=err, start_new_session=True) as process:
+            with subprocess.Popen(
+                limited, stdin=typed, stdout=out, stderr=err, start_new_session=True
+            ) as process:
                 try:
                     code = process.wait(timeout)
                 except BaseException as error:
                     os.killpg(process.pid, signal.SIGKILL)
                     if isinstance(error, subprocess.TimeoutExpired):
-                        raise ConnectionError(f"{self.host} has not answered within {timeout:g} s") from None
+                        raise ConnectionError(
+                            f"{self.host} has not answered within {timeout:g} s"
+                        ) from None
                     raise
             printed = [_text(file) for file in (out, err)]
         if -code == signal.SIGXFSZ or max(map(len, printed)) >= most_mib << 20:
@@ -148,14 +210,24 @@ def _text(file) -> str:
 
 
 def _shared(host: str) -> list[str]:
-    """Options by which all calls to a host use one connection; none where its socket would lie too deep, or in an odd folder."""
+    """Options by which all calls to a host use one connection.
+
+    None where its socket would lie too deep, or in an odd folder.
+    """
     socket = f"{_sockets()}/{hashlib.sha256(host.encode()).hexdigest()[:12]}"
-    return [*SHARED, "-o", f"ControlPath={socket}"] if len(socket) <= LONGEST_SOCKET and PATH.fullmatch(socket) else []
+    return (
+        [*SHARED, "-o", f"ControlPath={socket}"]
+        if len(socket) <= LONGEST_SOCKET and PATH.fullmatch(socket)
+        else []
+    )
 
 
 @cache
 def _sockets() -> str:
-    """A private folder for control sockets; at the end of this process the connections are closed and it is removed."""
+    """A private folder for control sockets.
+
+    At the end of this process the connections are closed and it is removed.
+    """
     folder = tempfile.mkdtemp(prefix="jaxnas-ssh-")
     atexit.register(_close, folder, os.getpid())
     return folder

@@ -1,7 +1,8 @@
 """A device of which only the networks' own failures are recorded.
 
-A board that was unplugged, a driver that was upgraded or a host that hangs fails every network from then on, and none of these
-failures is the network's. So the equipment's failures end the run, which the same command continues once it is mended.
+A board that was unplugged, a driver that was upgraded or a host that hangs fails every network from
+then on, and none of these failures is the network's. So the equipment's failures end the run, which
+the same command continues once it is mended.
 """
 
 import math
@@ -18,15 +19,19 @@ DOUBTS = 3  # failures of either's doing, since a network last ran, before the r
 
 
 class Undecided(UserError):
-    """A failure that may be the device's: no network has run on it yet that could tell. Nothing is to be recorded."""
+    """A failure that may be the device's: no network has run on it yet that could tell.
+
+    Nothing is to be recorded.
+    """
 
 
 @dataclass
 class Watched:
     """A device that fails only where the network is to blame.
 
-    A lost device (`Measurement.lost`) is asked three times. After a failure of either's doing (`Measurement.doubtful`) the device is given
-    a network that it has run before, `proven` or the last that ran: if it runs, the failure was the other network's.
+    A lost device (`Measurement.lost`) is asked three times. After a failure of either's doing
+    (`Measurement.doubtful`) the device is given a network that it has run before, `proven` or the
+    last that ran: if it runs, the failure was the other network's.
     """
 
     device: Device
@@ -81,10 +86,16 @@ class Watched:
         self._doubts += 1
         if self._doubts >= DOUBTS:
             raise self._stopped(f"has not run any of {DOUBTS} networks", measurement)
-        raise Undecided(f"the device {self.name} has run no network yet, and this may be its doing ({measurement.failure})")
+        raise Undecided(
+            f"the device {self.name} has run no network yet, and this may be its doing "
+            f"({measurement.failure})"
+        )
 
     def _stopped(self, what: str, measurement: Measurement) -> UserError:
-        advice = "nothing of it is recorded as the network's; mend the device and run the same command again"
+        advice = (
+            "nothing of it is recorded as the network's; mend the device and run the same command "
+            "again"
+        )
         return UserError(f"the device {self.name} {what} ({measurement.failure}): {advice}")
 
 
@@ -92,4 +103,8 @@ def _sensible(measurement: Measurement) -> Measurement:
     """The measurement; a failure where it has none and its latency is none either."""
     if measurement.failure or 0 < measurement.latency_ms < math.inf:
         return measurement
-    return replace(measurement, latency_ms=math.nan, failure=f"answer: a latency of {measurement.latency_ms} ms")
+    return replace(
+        measurement,
+        latency_ms=math.nan,
+        failure=f"answer: a latency of {measurement.latency_ms} ms",
+    )

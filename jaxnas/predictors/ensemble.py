@@ -1,4 +1,7 @@
-"""Models that check one another: each learns without one part of the networks, and its errors there say what the intervals must be."""
+"""Models that check one another.
+
+Each learns without one part of the networks, and its errors there say what the intervals must be.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -10,23 +13,35 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.mlp import MLP
-from jaxnas.predictors.predictor import Choices, Latencies, Members, Method, Prediction, check_latencies
+from jaxnas.predictors.predictor import (
+    Choices,
+    Latencies,
+    Members,
+    Method,
+    Prediction,
+    check_latencies,
+)
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
-PAD = 256  # measured networks are padded to more than their number: growing sets share a few compiled programs
+# Measured networks are padded to more than their number: growing sets share a few compiled
+# programs.
+PAD = 256
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """A predictor with calibrated intervals (`predictor.Predictor`) of any method.
 
-    The networks are dealt into folds, several times over; every member learns without one fold, and the prediction is the members'
-    geometric mean. The interval is the jackknife+'s on log latency (Barber et al., Predictive inference with the jackknife+, 2021), with
-    the members that have not seen a network in place of the one model without it (as Kim et al., Predictive inference is free with the
-    jackknife+-after-bootstrap, 2020): for every measured network, what those say of the new one, give or take what they were off;
-    of all these the finite-sample quantile. The guarantee, 1 - 2 alpha, is below the nominal coverage 1 - alpha that it has in
-    practice, where one member's whims do not widen it: the more deals, the less. It holds for networks drawn as the measured ones are.
+    The networks are dealt into folds, several times over; every member learns without one fold, and
+    the prediction is the members' geometric mean. The interval is the jackknife+'s on log latency
+    (Barber et al., Predictive inference with the jackknife+, 2021), with the members that have not
+    seen a network in place of the one model without it (as Kim et al., Predictive inference is free
+    with the jackknife+-after-bootstrap, 2020): for every measured network, what those say of the
+    new one, give or take what they were off; of all these the finite-sample quantile. The
+    guarantee, 1 - 2 alpha, is below the nominal coverage 1 - alpha that it has in practice, where
+    one member's whims do not widen it: the more deals, the less. It holds for networks drawn as the
+    measured ones are.
     """
 
     method: Method = field(default_factory=MLP)
@@ -44,39 +59,63 @@ class Ensemble:
                 f"got {self.folds}, {self.deals} and {self.coverage}: choose others"
             )
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies) -> "Calibrated":
-        """Raises a `UserError` for fewer than two networks, or latencies that are not finite and above 0."""
+    def fit(
+        self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies
+    ) -> "Calibrated":
+        """Raises a `UserError` for fewer than two networks.
+
+        Also for latencies that are not finite and above 0.
+        """
         check_latencies("training", latency_ms)
         n = len(latency_ms)
         if n < 2:
-            raise UserError(f"an ensemble learns from 2 measured networks or more, got {n}: measure more")
+            raise UserError(
+                f"an ensemble learns from 2 measured networks or more, got {n}: measure more"
+            )
         deal_key, fit_key = jax.random.split(key)
         unseen = self._unseen(deal_key, n)
         members = self.method.fit(fit_key, space, genomes, latency_ms, unseen.T == 0)
         padding = PAD - n % PAD  # one at least: the infinite residual that few networks need
-        every = np.pad(np.asarray(genomes), ((0, padding), (0, 0)))  # of few shapes, for few compiled programs
+        # Of few shapes, for few compiled programs.
+        every = np.pad(np.asarray(genomes), ((0, padding), (0, 0)))
         strangers = (unseen * np.log(np.asarray(members.predict(every)))[:, :n].T).sum(axis=1)
-        residual = np.pad(strangers - np.log(np.asarray(latency_ms)), (0, padding), constant_values=np.inf)
+        residual = np.pad(
+            strangers - np.log(np.asarray(latency_ms)), (0, padding), constant_values=np.inf
+        )
         weights = np.pad(unseen, ((0, padding), (0, 0)))
         place = math.ceil(self.coverage * (n + 1) - 1e-9) - 1
         arrays = jnp.asarray(weights, jnp.float32), jnp.asarray(residual, jnp.float32)
         return Calibrated(members, *arrays, jnp.int32(n), jnp.int32(place))
 
     def _unseen(self, key: PRNGKey, n: int) -> Float[np.ndarray, "n members"]:
-        """What each member counts for each network: nothing if it learns from it, the others alike."""
+        """What each member counts for each network.
+
+        Nothing if it learns from it, the others alike.
+        """
         folds = min(self.folds, n)
-        deals = [np.asarray(jax.random.permutation(one, n)) % folds for one in jax.random.split(key, self.deals)]
-        return np.concatenate([fold[:, None] == np.arange(folds) for fold in deals], axis=1) / self.deals
+        deals = [
+            np.asarray(jax.random.permutation(one, n)) % folds
+            for one in jax.random.split(key, self.deals)
+        ]
+        return (
+            np.concatenate([fold[:, None] == np.arange(folds) for fold in deals], axis=1)
+            / self.deals
+        )
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Calibrated:
-    """A fitted ensemble; a pytree where its method's members are one. Shapes change only with every 256th network that it learns from."""
+    """A fitted ensemble; a pytree where its method's members are one.
+
+    Shapes change only with every 256th network that it learns from.
+    """
 
     members: Members
-    unseen: Float[Array, "p members"]  # weights of the members that have not seen each measured network; padded
-    residual: Float[Array, "p"]  # log of what they predict over the measurement; infinite where padded
+    # Weights of the members that have not seen each measured network; padded.
+    unseen: Float[Array, "p members"]
+    # Log of what they predict over the measurement; infinite where padded.
+    residual: Float[Array, "p"]
     count: Int[Array, ""]  # measured networks
     place: Int[Array, ""]  # of the quantile among the sorted bounds
 
@@ -90,25 +129,40 @@ class Calibrated:
         off = jnp.abs(self.residual)[:, None]
         high = jnp.sort(unseen + off, axis=0)[self.place]
         low = -jnp.sort(off - unseen, axis=0)[self.place]
-        return Prediction(jnp.exp(mean), jnp.exp(jnp.minimum(low, mean)), jnp.exp(jnp.maximum(high, mean)))
+        return Prediction(
+            jnp.exp(mean), jnp.exp(jnp.minimum(low, mean)), jnp.exp(jnp.maximum(high, mean))
+        )
 
     def disagreement(self, genomes: Choices) -> Float[Array, "n"]:
-        """Standard deviation of the members' log latencies: where it is large, a measurement tells most."""
+        """Standard deviation of the members' log latencies.
+
+        Where it is large, a measurement tells most.
+        """
         return jnp.log(self.members.predict(genomes)).std(axis=0)
 
     def errors(self) -> Float[np.ndarray, "n"]:
-        """How far off the members that had not seen it were on each measured network, as a share of the measurement."""
+        """How far off the members that had not seen it were on each measured network.
+
+        As a share of the measurement.
+        """
         return np.abs(np.expm1(np.asarray(self.residual)[: int(self.count)]))
 
 
-def interval_factor(measured_ms: Latencies, predicted_ms: Latencies, coverage: float = 0.9) -> float:
-    """Split conformal: a fresh measurement is between the prediction over this factor and times it, with probability `coverage`.
+def interval_factor(
+    measured_ms: Latencies, predicted_ms: Latencies, coverage: float = 0.9
+) -> float:
+    """Split conformal: a fresh measurement is between the prediction over this factor and times it.
 
-    From networks that the predictor has not learnt from; infinite if they are fewer than the coverage needs (9 for 0.9).
+    With probability `coverage`.
+
+    From networks that the predictor has not learnt from; infinite if they are fewer than the
+    coverage needs (9 for 0.9).
 
     >>> round(interval_factor(np.array([1.0, 2.0, 3.0]), np.array([1.1, 2.0, 3.0]), 0.75), 6)
     1.1
     """
-    ratios = np.sort(np.abs(np.log(np.asarray(predicted_ms, np.float64) / np.asarray(measured_ms, np.float64))))
+    ratios = np.sort(
+        np.abs(np.log(np.asarray(predicted_ms, np.float64) / np.asarray(measured_ms, np.float64)))
+    )
     place = math.ceil(coverage * (len(ratios) + 1) - 1e-9) - 1
     return float(np.exp(ratios[place])) if place < len(ratios) else math.inf

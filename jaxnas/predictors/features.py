@@ -13,13 +13,22 @@ Features = Float[Array, "n features"]
 FeatureFunction = Callable[[Space, Int[Array | np.ndarray, "n genes"]], Features]
 
 
-def gene_values(space: Space, genomes: Int[Array | np.ndarray, "*n genes"]) -> Float[Array, "*n genes"]:
-    """The genes' values (16 channels, kernel 5, ...), float32, 0 where a gene does not matter (Once-for-All's convention); traceable."""
+def gene_values(
+    space: Space, genomes: Int[Array | np.ndarray, "*n genes"]
+) -> Float[Array, "*n genes"]:
+    """The genes' values (16 channels, kernel 5, ...), float32.
+
+    0 where a gene does not matter (Once-for-All's convention); traceable.
+    """
     return jnp.where(space.alive(genomes), space.values(genomes), 0).astype(jnp.float32)
 
 
-def one_hot(space: Space, genomes: Int[Array | np.ndarray, "*n genes"]) -> Float[Array, "*n choices"]:
-    """A column for each choice of each gene, 1 where it is the chosen one, float32; for genes whose values have no order.
+def one_hot(
+    space: Space, genomes: Int[Array | np.ndarray, "*n genes"]
+) -> Float[Array, "*n choices"]:
+    """A column for each choice of each gene, 1 where it is the chosen one, float32.
+
+    For genes whose values have no order.
 
     All columns of a gene are 0 where it does not matter. Traceable.
     """
@@ -29,29 +38,53 @@ def one_hot(space: Space, genomes: Int[Array | np.ndarray, "*n genes"]) -> Float
     return (chosen[..., gene] == choice).astype(jnp.float32)
 
 
-def cell_operations(space: Space, genomes: Int[Array | np.ndarray, "*n 6"]) -> Float[Array, "*n 60"]:
-    """`one_hot` of NAS-Bench-201's cells, and again with `none` on edges without a way from the input or to the output.
+def cell_operations(
+    space: Space, genomes: Int[Array | np.ndarray, "*n 6"]
+) -> Float[Array, "*n 60"]:
+    """`one_hot` of NAS-Bench-201's cells.
+
+    And again with `none` on edges without a way from the input or to the output.
 
     PyTorch runs such edges for nothing; a compiler leaves them out.
     """
     on = jnp.asarray(genomes) != NONE
-    reached, needed = ([jnp.ones(on.shape[:-1], bool)] + [jnp.zeros(on.shape[:-1], bool)] * 3 for _ in range(2))
+    reached, needed = (
+        [jnp.ones(on.shape[:-1], bool)] + [jnp.zeros(on.shape[:-1], bool)] * 3 for _ in range(2)
+    )
     needed.reverse()
     for edge, (source, target) in enumerate(EDGES):
         reached[target] |= on[..., edge] & reached[source]
     for edge, (source, target) in reversed(list(enumerate(EDGES))):
         needed[source] |= on[..., edge] & needed[target]
-    alive = jnp.stack([on[..., edge] & reached[source] & needed[target] for edge, (source, target) in enumerate(EDGES)], axis=-1)
-    return jnp.concatenate([one_hot(space, genomes), one_hot(space, jnp.where(alive, genomes, NONE))], axis=-1)
+    alive = jnp.stack(
+        [
+            on[..., edge] & reached[source] & needed[target]
+            for edge, (source, target) in enumerate(EDGES)
+        ],
+        axis=-1,
+    )
+    return jnp.concatenate(
+        [one_hot(space, genomes), one_hot(space, jnp.where(alive, genomes, NONE))], axis=-1
+    )
 
 
 def cell_counts(space: Space, genomes: Int[Array | np.ndarray, "*n 6"]) -> Float[Array, "*n 10"]:
-    """How many edges of a NAS-Bench-201 cell have each operation, of all edges and of those as `cell_operations` has them."""
-    columns = cell_operations(space, genomes).reshape(*genomes.shape[:-1], 2, len(EDGES), len(OPERATIONS))
+    """How many edges of a NAS-Bench-201 cell have each operation.
+
+    Of all edges and of those as `cell_operations` has them.
+    """
+    columns = cell_operations(space, genomes).reshape(
+        *genomes.shape[:-1], 2, len(EDGES), len(OPERATIONS)
+    )
     return columns.sum(axis=-2).reshape(*genomes.shape[:-1], 2 * len(OPERATIONS))
 
 
-def standardisation(features: Features) -> tuple[Float[Array, "features"], Float[Array, "features"]]:
-    """Mean and standard deviation of each feature over the training genomes; one that never changes gets deviation 1."""
+def standardisation(
+    features: Features,
+) -> tuple[Float[Array, "features"], Float[Array, "features"]]:
+    """Mean and standard deviation of each feature over the training genomes.
+
+    One that never changes gets deviation 1.
+    """
     deviation = features.std(axis=0)
     return features.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0)

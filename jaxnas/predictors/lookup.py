@@ -1,6 +1,9 @@
-"""The look-up table: a network takes as long as its blocks together, and every block has a table of its own.
+"""The look-up table.
 
-The tables are measured block by block (`measured`), or fitted to the latencies of whole networks (`Lookup`).
+A network takes as long as its blocks together, and every block has a table of its own.
+
+The tables are measured block by block (`measured`), or fitted to the latencies of whole networks
+(`Lookup`).
 """
 
 import math
@@ -19,23 +22,31 @@ from jaxnas.types import PRNGKey
 
 RIDGES = 10.0 ** np.arange(-5, 2)
 CONSTANT = 100.0  # prior variance of what every network takes, in that of one table entry
-FLOOR = 0.1  # a sum of fitted entries may be negative: it counts as this share of the fastest network seen
+# A sum of fitted entries may be negative: it counts as this share of the fastest network seen.
+FLOOR = 0.1
 
 Blocks = tuple[tuple[int, ...], ...]
 
 
 def blocks(space: Space) -> Blocks:
-    """The genes (positions) that decide what each block takes: those of the space's parts, or each by itself where it has none."""
+    """The genes (positions) that decide what each block takes.
+
+    Those of the space's parts, or each by itself where it has none.
+    """
     return tuple(part.genes for part in space.parts) or tuple((i,) for i in range(len(space.genes)))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tables:
-    """Look-up tables, of several models side by side; a pytree, to be passed to a compiled search as an argument."""
+    """Look-up tables, of several models side by side.
+
+    A pytree, to be passed to a compiled search as an argument.
+    """
 
     space: Space = field(metadata={"static": True})
-    tables: tuple[Float[Array, "k _"], ...]  # ms, one array a block; the last of the block's genes changes fastest
+    # ms, one array a block; the last of the block's genes changes fastest.
+    tables: tuple[Float[Array, "k _"], ...]
     constant: Float[Array, "k"]  # ms that every network takes
     floor: Float[Array, "k"]  # ms, the least that is predicted
 
@@ -48,8 +59,12 @@ class Tables:
         return jnp.maximum(total, self.floor[:, None])
 
 
-def measured(space: Space, tables_ms: Sequence[Float[np.ndarray, "_"]], constant_ms: float = 0.0) -> Tables:
-    """One model of blocks that were measured one by one, in the order of `blocks`; each table's last gene changes fastest.
+def measured(
+    space: Space, tables_ms: Sequence[Float[np.ndarray, "_"]], constant_ms: float = 0.0
+) -> Tables:
+    """One model of blocks that were measured one by one, in the order of `blocks`.
+
+    Each table's last gene changes fastest.
 
     Raises:
         UserError: a table has not one entry for each combination of its block's choices.
@@ -57,36 +72,59 @@ def measured(space: Space, tables_ms: Sequence[Float[np.ndarray, "_"]], constant
     expected = [math.prod(int(space.sizes[i]) for i in block) for block in blocks(space)]
     if [np.shape(table) for table in tables_ms] != [(size,) for size in expected]:
         raise UserError(
-            f"the look-up tables of {space.name} must have {expected} entries, one for each choice of each block, "
-            f"got shapes {[np.shape(table) for table in tables_ms]}: measure the blocks that lookup.blocks names"
+            f"the look-up tables of {space.name} must have {expected} entries, one for each choice "
+            f"of each block, got shapes {[np.shape(table) for table in tables_ms]}: measure the "
+            "blocks that lookup.blocks names"
         )
     tables = tuple(jnp.asarray(table, jnp.float32)[None] for table in tables_ms)
     smallest = constant_ms + sum(float(np.min(table)) for table in tables_ms)
-    return Tables(space, tables, jnp.array([constant_ms], jnp.float32), jnp.array([max(smallest, 1e-6)], jnp.float32))
+    return Tables(
+        space,
+        tables,
+        jnp.array([constant_ms], jnp.float32),
+        jnp.array([max(smallest, 1e-6)], jnp.float32),
+    )
 
 
 @dataclass(frozen=True)
 class Lookup:
     """Fits the tables by least squares of the relative error (`predictor.Method`).
 
-    There are more entries than networks, so those that share choices are taken to be alike: an entry is the sum of a figure for
-    each choice and one of its own, small ones preferred (ridge regression; how strongly, the leave-one-out error says).
+    There are more entries than networks, so those that share choices are taken to be alike: an
+    entry is the sum of a figure for each choice and one of its own, small ones preferred (ridge
+    regression; how strongly, the leave-one-out error says).
     """
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> Tables:
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        used: Bool[np.ndarray, "k n"],
+    ) -> Tables:
         check_latencies("training", latency_ms)
         genomes = np.asarray(space.canonical(genomes))
         latency_ms = np.asarray(latency_ms, np.float64)
-        similar = [_similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))]
+        similar = [
+            _similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))
+        ]
         gram = CONSTANT + np.sum(similar, axis=0)
         duals = np.stack([_solve(gram, latency_ms, row) for row in used])  # (k, n)
         tables = []
         for block in blocks(space):
             entries = np.indices([space.sizes[i] for i in block]).reshape(len(block), -1).T
-            tables.append(jnp.asarray(duals @ _similarity(genomes[:, list(block)], entries), jnp.float32))
+            tables.append(
+                jnp.asarray(duals @ _similarity(genomes[:, list(block)], entries), jnp.float32)
+            )
         floor = FLOOR * np.array([latency_ms[row].min() for row in used])
         constant = CONSTANT * duals.sum(axis=1)
-        return Tables(space, tuple(tables), jnp.asarray(constant, jnp.float32), jnp.asarray(floor, jnp.float32))
+        return Tables(
+            space,
+            tuple(tables),
+            jnp.asarray(constant, jnp.float32),
+            jnp.asarray(floor, jnp.float32),
+        )
 
 
 def _rows(space: Space, block: tuple[int, ...], genomes: Choices) -> Array:
@@ -98,13 +136,21 @@ def _rows(space: Space, block: tuple[int, ...], genomes: Choices) -> Array:
 
 
 def _similarity(one: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "n m"]:
-    """Covariance of two entries of a block's table: one for each choice that they share, and one if they are the same."""
+    """Covariance of two entries of a block's table.
+
+    One for each choice that they share, and one if they are the same.
+    """
     same = one[:, None] == other[None]
     return same.sum(axis=-1) + same.all(axis=-1).astype(np.float64)
 
 
-def _solve(gram: Float[np.ndarray, "n n"], latency: Float[np.ndarray, "n"], used: Bool[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """What each network adds to the entries like its own; of the ridges that with the least leave-one-out error."""
+def _solve(
+    gram: Float[np.ndarray, "n n"], latency: Float[np.ndarray, "n"], used: Bool[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """What each network adds to the entries like its own.
+
+    Of the ridges that with the least leave-one-out error.
+    """
     unit = np.exp(np.log(latency[used]).mean())
     scale = unit / latency[used]  # relative errors
     values, vectors = np.linalg.eigh(gram[np.ix_(used, used)] * scale[:, None] * scale)

@@ -18,7 +18,10 @@ def _correlation(statistic: Callable, measured: Values, predicted: Values) -> fl
 
 
 def pearson(measured: Values, predicted: Values) -> float:
-    """Linear correlation; 0 where it is not defined: fewer than two points, or all of one side equal."""
+    """Linear correlation.
+
+    0 where it is not defined: fewer than two points, or all of one side equal.
+    """
     return _correlation(stats.pearsonr, measured, predicted)
 
 
@@ -28,12 +31,17 @@ def spearman(measured: Values, predicted: Values) -> float:
 
 
 def kendall(measured: Values, predicted: Values) -> float:
-    """Kendall's tau-b, pairs in the same order against pairs in the opposite; 0 where it is not defined, as `pearson`."""
+    """Kendall's tau-b, pairs in the same order against pairs in the opposite.
+
+    0 where it is not defined, as `pearson`.
+    """
     return _correlation(stats.kendalltau, measured, predicted)
 
 
 def within(measured: Values, predicted: Values, share: float = 0.10) -> float:
-    """Share of the predictions that are at most `share` of the measured value away from it; 0 without points.
+    """Share of the predictions that are at most `share` of the measured value away from it.
+
+    0 without points.
 
     >>> within(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.05, 1.95, 3.0, 8.0]))
     0.75
@@ -44,9 +52,12 @@ def within(measured: Values, predicted: Values, share: float = 0.10) -> float:
 
 
 def coverage(measured: Values, low: Values, high: Values) -> float:
-    """Share of the measured values that lie within their intervals, ends included; 0 without points.
+    """Share of the measured values that lie within their intervals, ends included.
 
-    >>> coverage(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 2.5, 3.0, 7.0]), np.array([2.0, 3.0, 5.0, 7.5]))
+    0 without points.
+
+    >>> low, high = np.array([1.0, 2.5, 3.0, 7.0]), np.array([2.0, 3.0, 5.0, 7.5])
+    >>> coverage(np.array([1.0, 2.0, 4.0, 8.0]), low, high)
     0.5
     """
     if len(measured) == 0:

@@ -1,4 +1,7 @@
-"""The latency predictor: perceptrons from gene values to milliseconds (31-32-16-1 for 31 genes), and their mean."""
+"""The latency predictor.
+
+Perceptrons from gene values to milliseconds (31-32-16-1 for 31 genes), and their mean.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,12 +22,18 @@ from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
 HIDDEN = (32, 16)
-MEMBERS = 8  # perceptrons that `fit` trains: the luck of one's initial weights moves Kendall's tau by 0.01
-PAD = 64  # networks to train on are padded to a multiple of this: growing sets share a few compiled programs
+# Perceptrons that `fit` trains: the luck of one's initial weights moves Kendall's tau by 0.01.
+MEMBERS = 8
+# Networks to train on are padded to a multiple of this: growing sets share a few compiled programs.
+PAD = 64
 
 
 class LatencyMLP(NamedTuple):
-    """A trained predictor: the weights of its members (y = x @ w + b), and what standardises gene values and the logarithm of latency."""
+    """A trained predictor.
+
+    The weights of its members (y = x @ w + b), and what standardises gene values and the logarithm
+    of latency.
+    """
 
     w0: Float[Array, "members genes 32"]
     b0: Float[Array, "members 32"]
@@ -51,9 +60,14 @@ class Scales(NamedTuple):
 
 
 def predict(model: LatencyMLP, features: Float[Array, "n genes"]) -> Float[Array, "n"]:
-    """Latencies in ms, the geometric mean of the members', always positive; pure, to be used inside a jitted search."""
+    """Latencies in ms, the geometric mean of the members', always positive.
+
+    Pure, to be used inside a jitted search.
+    """
     weights = {name: getattr(model, name) for name in WEIGHTS}
-    members = jax.vmap(_perceptron, (0, None))(weights, (features - model.input_mean) / model.input_deviation)
+    members = jax.vmap(_perceptron, (0, None))(
+        weights, (features - model.input_mean) / model.input_deviation
+    )
     return jnp.exp(members.mean(axis=0) * model.target_deviation + model.target_mean)
 
 
@@ -67,31 +81,46 @@ def fit(
     learning_rate: float = 0.01,
     weight_decay: float = 2.0,
 ) -> LatencyMLP:
-    """Train on all points at once with AdamW and a cosine schedule, several perceptrons side by side.
+    """Train on all points at once with AdamW and a cosine schedule.
+
+    Several perceptrons side by side.
 
     Of each the step with the best validation loss is kept.
-    The loss is the squared error of log latency, so that relative errors count alike for small and large networks. A few
-    hundred points want a weight decay of 1 to 4 (it is multiplied by the learning rate; biases are left alone): at 0.01
-    the perceptron learns the points by heart. Raises a `UserError` on a latency that is not finite and above 0.
+    The loss is the squared error of log latency, so that relative errors count alike for small and
+    large networks. A few hundred points want a weight decay of 1 to 4 (it is multiplied by the
+    learning rate; biases are left alone): at 0.01 the perceptron learns the points by heart. Raises
+    a `UserError` on a latency that is not finite and above 0.
     """
     check_latencies("training", latency_ms_train)
     check_latencies("validation", latency_ms_validation)
     input_mean, input_deviation = standardisation(features_train)
-    target, validation = (jnp.log(jnp.asarray(some, jnp.float32)) for some in (latency_ms_train, latency_ms_validation))
+    target, validation = (
+        jnp.log(jnp.asarray(some, jnp.float32))
+        for some in (latency_ms_train, latency_ms_validation)
+    )
     spread = target.std()
     scales = Scales(input_mean, input_deviation, target.mean(), jnp.where(spread > 0, spread, 1.0))
-    points = (features_train, target, jnp.ones_like(target)), (features_validation, validation, jnp.ones_like(validation))
+    points = (
+        (features_train, target, jnp.ones_like(target)),
+        (features_validation, validation, jnp.ones_like(validation)),
+    )
     rates = jnp.float32(learning_rate), jnp.float32(weight_decay)
     return LatencyMLP(
-        **jax.vmap(lambda key: _train(key, scales, *points, steps, *rates))(jax.random.split(key, MEMBERS)), **scales._asdict()
+        **jax.vmap(lambda key: _train(key, scales, *points, steps, *rates))(
+            jax.random.split(key, MEMBERS)
+        ),
+        **scales._asdict(),
     )
 
 
 @dataclass(frozen=True)
 class MLP:
-    """The perceptron as a method (`predictor.Method`): trained on all networks used, for all steps; `fit` says what the numbers mean.
+    """The perceptron as a method (`predictor.Method`): trained on all networks used, for all steps.
 
-    A member of an ensemble wants fewer steps than a perceptron on its own: the mean is as good, and members agree more.
+    `fit` says what the numbers mean.
+
+    A member of an ensemble wants fewer steps than a perceptron on its own: the mean is as good, and
+    members agree more.
     """
 
     features: FeatureFunction = gene_values
@@ -99,7 +128,14 @@ class MLP:
     learning_rate: float = 0.01
     weight_decay: float = 2.0
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Perceptrons":
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        used: Bool[np.ndarray, "k n"],
+    ) -> "Perceptrons":
         """All models train side by side in one program."""
         check_latencies("training", latency_ms)
         padding = -len(latency_ms) % PAD
@@ -108,13 +144,18 @@ class MLP:
         weight = jnp.pad(jnp.asarray(used, jnp.float32), ((0, 0), (0, padding)))
         keys = jax.random.split(key, len(used))
         rates = jnp.float32(self.learning_rate), jnp.float32(self.weight_decay)
-        return Perceptrons(space, self.features, _train_members(keys, features, target, weight, self.steps, *rates))
+        return Perceptrons(
+            space, self.features, _train_members(keys, features, target, weight, self.steps, *rates)
+        )
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Perceptrons:
-    """Perceptrons of one shape, side by side; a pytree, to be passed to a compiled search as an argument."""
+    """Perceptrons of one shape, side by side.
+
+    A pytree, to be passed to a compiled search as an argument.
+    """
 
     space: Space = field(metadata={"static": True})
     features: FeatureFunction = field(metadata={"static": True})
@@ -127,7 +168,11 @@ class Perceptrons:
 
 def shapes(genes: int) -> list[tuple[int, ...]]:
     """Of a predictor's arrays, in order."""
-    layers = [shape for sides in pairwise((genes, *HIDDEN, 1)) for shape in ((MEMBERS, *sides), (MEMBERS, sides[1]))]
+    layers = [
+        shape
+        for sides in pairwise((genes, *HIDDEN, 1))
+        for shape in ((MEMBERS, *sides), (MEMBERS, sides[1]))
+    ]
     return [*layers, (genes,), (genes,), (), ()]
 
 
@@ -141,13 +186,17 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> LatencyMLP:
     missing = set(LatencyMLP._fields) - set(arrays)
     if missing:
         raise UserError(f"not a latency predictor: {', '.join(sorted(missing))} missing")
-    return LatencyMLP(**{name: jnp.asarray(arrays[name], jnp.float32) for name in LatencyMLP._fields})
+    return LatencyMLP(
+        **{name: jnp.asarray(arrays[name], jnp.float32) for name in LatencyMLP._fields}
+    )
 
 
 def _initial_weights(key: PRNGKey, genes: int) -> dict[str, Array]:
     weights = {}
     for layer, shape in enumerate(pairwise((genes, *HIDDEN, 1))):
-        weights[f"w{layer}"] = jax.nn.initializers.he_normal()(jax.random.fold_in(key, layer), shape, jnp.float32)
+        weights[f"w{layer}"] = jax.nn.initializers.he_normal()(
+            jax.random.fold_in(key, layer), shape, jnp.float32
+        )
         weights[f"b{layer}"] = jnp.zeros(shape[1], jnp.float32)
     return weights
 
@@ -160,7 +209,15 @@ def _perceptron(weights: dict[str, Array], x: Float[Array, "n genes"]) -> Float[
 
 
 @partial(jax.jit, static_argnames="steps")
-def _train_members(keys, features: Features, target, weight: Float[Array, "k n"], steps: int, learning_rate, weight_decay) -> LatencyMLP:
+def _train_members(
+    keys,
+    features: Features,
+    target,
+    weight: Float[Array, "k n"],
+    steps: int,
+    learning_rate,
+    weight_decay,
+) -> LatencyMLP:
     """A perceptron for each row of `weight`."""
 
     def one(key, weight):
@@ -180,11 +237,18 @@ def _train_members(keys, features: Features, target, weight: Float[Array, "k n"]
 
 
 @partial(jax.jit, static_argnames="steps")
-def _train(key, scales: Scales, train, validation, steps: int, learning_rate, weight_decay) -> dict[str, Array]:
-    """Weights of one perceptron; `train` and `validation` are features, log latency, and the weight of each point."""
+def _train(
+    key, scales: Scales, train, validation, steps: int, learning_rate, weight_decay
+) -> dict[str, Array]:
+    """Weights of one perceptron.
+
+    `train` and `validation` are features, log latency, and the weight of each point.
+    """
     weights = _initial_weights(key, train[0].shape[1])
     decayed = {name: name.startswith("w") for name in WEIGHTS}
-    optimiser = optax.adamw(optax.cosine_decay_schedule(learning_rate, steps), weight_decay=weight_decay, mask=decayed)
+    optimiser = optax.adamw(
+        optax.cosine_decay_schedule(learning_rate, steps), weight_decay=weight_decay, mask=decayed
+    )
 
     def loss(weights, features, log_latency, weight):
         target = (log_latency - scales.target_mean) / scales.target_deviation

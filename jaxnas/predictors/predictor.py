@@ -1,4 +1,7 @@
-"""What a predictor is: it learns a device's latency from measurements, and says how far off it may be."""
+"""What a predictor is.
+
+It learns a device's latency from measurements, and says how far off it may be.
+"""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -14,7 +17,10 @@ Latencies = Float[Array | np.ndarray, "n"]
 
 
 class Prediction(NamedTuple):
-    """Latencies in ms, and the interval that a fresh measurement of each network is to fall into."""
+    """Latencies in ms.
+
+    And the interval that a fresh measurement of each network is to fall into.
+    """
 
     mean_ms: Float[Array, "n"]
     low_ms: Float[Array, "n"]
@@ -23,7 +29,10 @@ class Prediction(NamedTuple):
 
 @runtime_checkable
 class Model(Protocol):
-    """What a predictor has learnt. Called, it gives `mean_ms` alone, as a table of measured latencies gives its figures."""
+    """What a predictor has learnt.
+
+    Called, it gives `mean_ms` alone, as a table of measured latencies gives its figures.
+    """
 
     def predict(self, genomes: Choices) -> Prediction: ...
 
@@ -32,7 +41,10 @@ class Model(Protocol):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Learns from measured networks; a frozen dataclass is its own configuration. `ensemble.Ensemble` is one, of any method."""
+    """Learns from measured networks; a frozen dataclass is its own configuration.
+
+    `ensemble.Ensemble` is one, of any method.
+    """
 
     def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies) -> Model: ...
 
@@ -48,10 +60,23 @@ class Members(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to learn latencies, without intervals: `mlp.MLP`, `lookup.Lookup`, `trees.Trees`, `transfer.Transfer`."""
+    """A way to learn latencies, without intervals.
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> Members:
-        """One model for each row of `used`, from the networks that it marks; of the others it learns nothing."""
+    `mlp.MLP`, `lookup.Lookup`, `trees.Trees`, `transfer.Transfer`.
+    """
+
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        used: Bool[np.ndarray, "k n"],
+    ) -> Members:
+        """One model for each row of `used`, from the networks that it marks.
+
+        Of the others it learns nothing.
+        """
         ...
 
 
@@ -61,6 +86,9 @@ def check_latencies(split: str, latency_ms: Latencies) -> None:
     wrong = ~(np.isfinite(latency_ms) & (latency_ms > 0))
     if wrong.any():
         bad = latency_ms[wrong]
-        raise UserError(f"{split} latencies must be finite and above 0 ms, got {bad[0]} ({bad.size} such): leave failed measurements out")
+        raise UserError(
+            f"{split} latencies must be finite and above 0 ms, got {bad[0]} ({bad.size} such): "
+            "leave failed measurements out"
+        )
     if latency_ms.size == 0:
         raise UserError(f"the latency predictor needs {split} measurements, got none")

@@ -1,4 +1,7 @@
-"""A new device from ten measurements: what is known of other devices says most of what is to be said of it."""
+"""A new device from ten measurements.
+
+What is known of other devices says most of what is to be said of it.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,27 +25,50 @@ REFERENCE = 2000  # networks over which features are brought to one scale
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Basis:
-    """What a latency is made of: log latencies on known devices and features of the genome, in standard deviations."""
+    """What a latency is made of.
+
+    Log latencies on known devices and features of the genome, in standard deviations.
+    """
 
     space: Space = field(metadata={"static": True})
     features: FeatureFunction = field(metadata={"static": True})
-    devices: tuple[Callable[[Any], Float[Array, "n"]], ...]  # pytrees that give ms: fitted predictors, or tables
+    # Pytrees that give ms: fitted predictors, or tables.
+    devices: tuple[Callable[[Any], Float[Array, "n"]], ...]
     mean: Float[Array, "columns"]
     deviation: Float[Array, "columns"]
 
     @jax.jit
     def __call__(self, genomes: Choices) -> Float[Array, "n columns"]:
         """The devices' columns first."""
-        return (_columns(self.devices, self.features, self.space, genomes) - self.mean) / self.deviation
+        return (
+            _columns(self.devices, self.features, self.space, genomes) - self.mean
+        ) / self.deviation
 
 
-def learn(key: PRNGKey, space: Space, devices: Sequence[Callable[[Any], Float[Array, "n"]]], features: FeatureFunction = one_hot) -> Basis:
-    """The basis of known devices, each a function of genomes to ms: an `ensemble.Ensemble` fitted to it, or its table."""
+def learn(
+    key: PRNGKey,
+    space: Space,
+    devices: Sequence[Callable[[Any], Float[Array, "n"]]],
+    features: FeatureFunction = one_hot,
+) -> Basis:
+    """The basis of known devices, each a function of genomes to ms.
+
+    An `ensemble.Ensemble` fitted to it, or its table.
+    """
     if not devices:
-        raise UserError("transfer needs a known device or more, got none: fit a predictor to one, or learn the new device from scratch")
+        raise UserError(
+            "transfer needs a known device or more, got none: fit a predictor to one, or learn the "
+            "new device from scratch"
+        )
     reference = _columns(tuple(devices), features, space, space.sample(key, REFERENCE))
     deviation = reference.std(axis=0)
-    return Basis(space, features, tuple(devices), reference.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0))
+    return Basis(
+        space,
+        features,
+        tuple(devices),
+        reference.mean(axis=0),
+        jnp.where(deviation > 0, deviation, 1.0),
+    )
 
 
 def _columns(devices: tuple, features: FeatureFunction, space: Space, genomes: Choices) -> Features:
@@ -51,7 +77,10 @@ def _columns(devices: tuple, features: FeatureFunction, space: Space, genomes: C
 
 
 class Hypothesis(NamedTuple):
-    """Prior variances of log latency in standard deviations, and how much the hypothesis counts before anything is measured."""
+    """Prior variances of log latency in standard deviations.
+
+    And how much the hypothesis counts before anything is measured.
+    """
 
     common: float
     each: float
@@ -62,13 +91,16 @@ class Hypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class Transfer:
-    """Bayesian linear regression of log latency on a basis (`predictor.Method`), all in standard deviations.
+    """Bayesian linear regression of log latency on a basis (`predictor.Method`).
 
-    The new device is first taken to be like the mean of the known ones, then like a mix of them, then to have something of its
-    own for every feature. The prior variances of these three, and of the noise, are not known: predictions are averaged over all
-    combinations, each weighted by its marginal likelihood, the probability that it gives the measurements. Before, noise is
-    taken to be likely, and a device that is no more than the mean of the known ones more likely than any other. So a noisy
-    device is predicted as if it had not been measured, and no worse.
+    All in standard deviations.
+
+    The new device is first taken to be like the mean of the known ones, then like a mix of them,
+    then to have something of its own for every feature. The prior variances of these three, and of
+    the noise, are not known: predictions are averaged over all combinations, each weighted by its
+    marginal likelihood, the probability that it gives the measurements. Before, noise is taken to
+    be likely, and a device that is no more than the mean of the known ones more likely than any
+    other. So a noisy device is predicted as if it had not been measured, and no worse.
     """
 
     basis: Basis
@@ -77,23 +109,37 @@ class Transfer:
     own: tuple[float, ...] = (0.0, 0.001, 0.01, 0.03)
     noise: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Adapted":
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        used: Bool[np.ndarray, "k n"],
+    ) -> "Adapted":
         check_latencies("training", latency_ms)
         devices = len(self.basis.devices)
         columns = np.asarray(_columns_of_prior(self.basis(genomes), devices), np.float64)
         y = np.log(np.asarray(latency_ms, np.float64))
         averaged = [self._averaged(columns[row], devices, y[row]) for row in used]
-        weights, offsets = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*averaged, strict=True))
+        weights, offsets = (
+            jnp.asarray(np.stack(part), jnp.float32) for part in zip(*averaged, strict=True)
+        )
         return Adapted(self.basis, weights, offsets)
 
     def hypotheses(self) -> list[Hypothesis]:
-        """All combinations, with weights chosen on devices that were measured to choose them (experiments/few_shot.py)."""
+        """All combinations, with weights chosen on devices that were measured to choose them.
+
+        See experiments/few_shot.py.
+        """
         return [
             Hypothesis(self.common, each, own, noise, np.sqrt(noise) * _caution(each, own))
             for each, own, noise in product(self.each, self.own, self.noise)
         ]
 
-    def _averaged(self, columns: np.ndarray, devices: int, y: np.ndarray) -> tuple[np.ndarray, float]:
+    def _averaged(
+        self, columns: np.ndarray, devices: int, y: np.ndarray
+    ) -> tuple[np.ndarray, float]:
         """Weights of the columns and an offset: the mean over hypotheses."""
         found = []
         evidence = []
@@ -109,7 +155,10 @@ class Transfer:
 
 
 def _caution(each: float, own: float) -> float:
-    """How much more likely than others a hypothesis is by which a device is no more than the known ones' mean, or little more."""
+    """How much more likely than others one hypothesis is.
+
+    By it a device is no more than the known ones' mean, or little more.
+    """
     if each == own == 0:
         return 30.0
     return 3.0 if each <= 0.01 and own <= 0.001 else 1.0
@@ -141,7 +190,10 @@ def _scales(one: Hypothesis, devices: int, columns: int) -> Float[np.ndarray, "m
 
 
 def _regression(x: np.ndarray, y: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
-    """Weights and offset of the most probable line; unit prior variances, targets in standard deviations."""
+    """Weights and offset of the most probable line.
+
+    Unit prior variances, targets in standard deviations.
+    """
     mean = y.mean()
     spread = y.std() or 1.0
     dual = np.linalg.solve(_gram(x, noise), (y - mean) / spread)
@@ -149,7 +201,10 @@ def _regression(x: np.ndarray, y: np.ndarray, noise: float) -> tuple[np.ndarray,
 
 
 def _log_evidence(x: np.ndarray, y: np.ndarray, noise: float) -> float:
-    """The log of the probability density of the targets, but for a constant (Rasmussen & Williams 2006, equation 2.30)."""
+    """The log of the probability density of the targets, but for a constant.
+
+    Rasmussen & Williams 2006, equation 2.30.
+    """
     target = (y - y.mean()) / (y.std() or 1.0)
     gram = _gram(x, noise)
     return float(-0.5 * np.linalg.slogdet(gram)[1] - 0.5 * target @ np.linalg.solve(gram, target))

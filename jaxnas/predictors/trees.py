@@ -28,13 +28,28 @@ class Trees:
     subsample: float = 0.5
     """Share of the networks that each tree sees."""
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]) -> "Forests":
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        used: Bool[np.ndarray, "k n"],
+    ) -> "Forests":
         check_latencies("training", latency_ms)
         features = np.asarray(self.features(space, genomes))
         target = np.log(np.asarray(latency_ms, np.float64))
         seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-        settings = {"n_estimators": self.trees, "max_depth": self.depth, "learning_rate": self.learning_rate, "subsample": self.subsample}
-        forests = [GradientBoostingRegressor(**settings, random_state=seed).fit(features[row], target[row]) for row in used]
+        settings = {
+            "n_estimators": self.trees,
+            "max_depth": self.depth,
+            "learning_rate": self.learning_rate,
+            "subsample": self.subsample,
+        }
+        forests = [
+            GradientBoostingRegressor(**settings, random_state=seed).fit(features[row], target[row])
+            for row in used
+        ]
         return Forests(space, self.features, tuple(forests))
 
 
@@ -48,4 +63,6 @@ class Forests:
 
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         features = np.asarray(self.features(self.space, genomes))
-        return jnp.asarray(np.exp([forest.predict(features) for forest in self.forests]), jnp.float32)
+        return jnp.asarray(
+            np.exp([forest.predict(features) for forest in self.forests]), jnp.float32
+        )

@@ -7,15 +7,26 @@ from jaxnas.run_directory import RunDirectory
 
 Arrays = dict[str, np.ndarray]
 
-EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}  # kinds of NumPy's
+# Kinds of NumPy's.
+EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}
 YOUNGER = {"network": "iu", "feasible": "b"}  # which older runs lack
 SELECTED = {"genomes": "iu", "search_error": "f", "selection_error": "f"}
 ANSWERS = {"names": "U", "labels": "iu", "float32": "i", "int8": "i"}
-DOUBT = {"error": "f", "mean_ms": "f", "low_ms": "f", "high_ms": "f", "measured_ms": "f", "measured": "b"}
+DOUBT = {
+    "error": "f",
+    "mean_ms": "f",
+    "low_ms": "f",
+    "high_ms": "f",
+    "measured_ms": "f",
+    "measured": "b",
+}
 
 
 def read_candidates(run: RunDirectory, file: str) -> Arrays:
-    """candidates.npz or random.npz: a row for each candidate, generation by generation; NaN where an evaluation failed."""
+    """candidates.npz or random.npz: a row for each candidate, generation by generation.
+
+    NaN where an evaluation failed.
+    """
     arrays = run.read_npz(file)
     with reading(run, file):
         _check_kinds(arrays, EVALUATED)
@@ -45,8 +56,16 @@ def read_doubt(run: RunDirectory) -> Arrays:
         _check_kinds(arrays, {"genomes": "iu", "rounds": "iu", "doubtful": "iu", **DOUBT})
         n = len(arrays["genomes"])
         shapes = {arrays[name].shape for name in DOUBT}
-        if not n or arrays["genomes"].ndim != 2 or shapes != {(n,)} or arrays["rounds"].shape or arrays["doubtful"].shape:
-            raise ValueError(f"arrays of shapes {arrays['genomes'].shape} and {shapes}, not candidates")
+        if (
+            not n
+            or arrays["genomes"].ndim != 2
+            or shapes != {(n,)}
+            or arrays["rounds"].shape
+            or arrays["doubtful"].shape
+        ):
+            raise ValueError(
+                f"arrays of shapes {arrays['genomes'].shape} and {shapes}, not candidates"
+            )
         _check_genomes(arrays["genomes"])
         _check_fitness(arrays["error"][:, None])
         _check_fitness(arrays["mean_ms"][:, None])

@@ -28,10 +28,18 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
             raise TypeError("class_names must be a list of text")
         for name in ("mean", "deviation"):
             values = data[name]
-            if not isinstance(values, list) or len(values) != data["channels"] or not all(type(one) in (int, float) for one in values):
+            if (
+                not isinstance(values, list)
+                or len(values) != data["channels"]
+                or not all(type(one) in (int, float) for one in values)
+            ):
                 raise TypeError(f"{name} must be a list of numbers, one for each channel")
         for split, sizes in _named(data.get("class_sizes", {})).items():  # older runs have none
-            if not isinstance(sizes, list) or not sizes or not all(type(size) is int and size >= 0 for size in sizes):
+            if (
+                not isinstance(sizes, list)
+                or not sizes
+                or not all(type(size) is int and size >= 0 for size in sizes)
+            ):
                 raise TypeError(f"class_sizes of {split} must be a list of counts")
         _number({"selection": 0} | data, "selection")  # older runs have none
     return data
@@ -65,7 +73,10 @@ def read_inputs(run: RunDirectory) -> dict[str, Any]:
 
 
 def read_quality(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """predictor.json: how good the predictor is on each split; a figure that is not defined is None."""
+    """predictor.json: how good the predictor is on each split.
+
+    A figure that is not defined is None.
+    """
     with reading(run, "predictor.json"):
         quality = _named(run.read_json("predictor.json"))
         for split in SPLITS:
@@ -89,7 +100,11 @@ def read_chosen(run: RunDirectory) -> list[dict[str, Any]]:
                 _number(one, name)
             _named(one["network"])
             genome = one["genome"]
-            if not isinstance(genome, list) or not genome or not all(type(choice) is int and 0 <= choice < 2**31 for choice in genome):
+            if (
+                not isinstance(genome, list)
+                or not genome
+                or not all(type(choice) is int and 0 <= choice < 2**31 for choice in genome)
+            ):
                 raise TypeError(f"the genome of {one['name']} must be a list of choices")
         if len({one["name"] for one in chosen}) < len(chosen):
             raise ValueError("two networks have one name")

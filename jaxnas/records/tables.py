@@ -19,7 +19,9 @@ def read_measurements(run: RunDirectory) -> Rows:
     """measurements.csv, none where there is no such file."""
     if not run.exists("measurements.csv"):
         return []
-    rows = _table(run, "measurements.csv", {"round": int, "split": _split, "genome": genome, "failure": str})
+    rows = _table(
+        run, "measurements.csv", {"round": int, "split": _split, "genome": genome, "failure": str}
+    )
     with reading(run, "measurements.csv"):
         for row in rows:
             _measured(row)
@@ -39,7 +41,9 @@ def read_asked(run: RunDirectory) -> Rows:
 
 def read_predictions(run: RunDirectory) -> Rows:
     """predictions.csv: measured and predicted latency of networks of each split."""
-    rows = _table(run, "predictions.csv", {"split": _split, "measured_ms": _above_0, "predicted_ms": _above_0})
+    rows = _table(
+        run, "predictions.csv", {"split": _split, "measured_ms": _above_0, "predicted_ms": _above_0}
+    )
     if not rows:
         raise corrupt(run.path("predictions.csv"), "no row in ")
     return rows
@@ -48,20 +52,39 @@ def read_predictions(run: RunDirectory) -> Rows:
 def read_exported(run: RunDirectory) -> dict[str, dict[str, str]]:
     """exported.csv by name, which is no column then: the files of the chosen networks."""
     rows = _table(
-        run, "exported.csv", {"name": _some, "model": _some, "int8_model": str, "max_logit_difference": cell, "top1_agreement": cell}
+        run,
+        "exported.csv",
+        {
+            "name": _some,
+            "model": _some,
+            "int8_model": str,
+            "max_logit_difference": cell,
+            "top1_agreement": cell,
+        },
     )
     return {row.pop("name"): row for row in rows}
 
 
 def read_verified(run: RunDirectory) -> dict[str, dict[str, str]]:
     """verified.csv by name: what the chosen networks came to; older runs have fewer columns."""
-    rows = _table(run, "verified.csv", dict.fromkeys(SETUP, _some) | {"measured_ms": cell, "test_accuracy": cell})
+    rows = _table(
+        run,
+        "verified.csv",
+        dict.fromkeys(SETUP, _some) | {"measured_ms": cell, "test_accuracy": cell},
+    )
     with reading(run, "verified.csv"):
         for row in rows:
             for column, text in row.items():
-                if column.endswith(("_accuracy", "_agreement")) and not (math.isnan(cell(text)) or 0 <= cell(text) <= 1):
+                if column.endswith(("_accuracy", "_agreement")) and not (
+                    math.isnan(cell(text)) or 0 <= cell(text) <= 1
+                ):
                     raise ValueError(f"{column} must be a share, got {text}")
-                if column.endswith("_ms") or column in ("macs", "params", "max_logit_difference", "noise_floor"):
+                if column.endswith("_ms") or column in (
+                    "macs",
+                    "params",
+                    "max_logit_difference",
+                    "noise_floor",
+                ):
                     cell(text)
     return {row["name"]: row for row in rows}
 

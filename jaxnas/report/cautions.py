@@ -12,15 +12,21 @@ from jaxtyping import Float
 
 from jaxnas.report import words
 
-SLOWER = 1.05  # times the float32 latency from which int8 is called slower: beyond the noise of medians
+# Times the float32 latency from which int8 is called slower: beyond the noise of medians.
+SLOWER = 1.05
 
 
 def commonest(sizes: Sequence[int] | None) -> float:
-    """The accuracy of always answering the commonest class, by the images of each; NaN where not known."""
+    """The accuracy of always answering the commonest class, by the images of each.
+
+    NaN where not known.
+    """
     return max(sizes) / sum(sizes) if sizes and sum(sizes) else math.nan
 
 
-def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least: float) -> list[str]:
+def about_errors(
+    fitness: Float[np.ndarray, "n objectives"], images: int, least: float
+) -> list[str]:
     """Where the search had nothing to go by: errors all alike, or none better than knowing nothing.
 
     `least` is the error of always answering the commonest class.
@@ -30,17 +36,20 @@ def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least:
     worst = float(error.max())
     said = []
     if best == worst:
-        said.append(f"All {len(error)} candidates have the same error, {words.percent(best)}: the other objectives alone decided.")
+        said.append(
+            f"All {len(error)} candidates have the same error, {words.percent(best)}: the other "
+            "objectives alone decided."
+        )
     elif words.interval(1 - best, images)[0] <= 1 - worst:
         span = f"{words.percent(best)} to {words.percent(worst)}"
         said.append(
-            f"The errors of all {len(error)} candidates ({span}) lie within the 95 % interval of the best one on {images} images: "
-            "the search could hardly tell them apart by accuracy."
+            f"The errors of all {len(error)} candidates ({span}) lie within the 95 % interval of "
+            f"the best one on {images} images: the search could hardly tell them apart by accuracy."
         )
     if words.interval(1 - best, images)[0] <= 1 - least:
         said.append(
-            f"No candidate is shown to be better than always answering the commonest class, which gets {words.percent(least)} "
-            "of the search images wrong."
+            "No candidate is shown to be better than always answering the commonest class, which "
+            f"gets {words.percent(least)} of the search images wrong."
         )
     return said
 
@@ -48,37 +57,52 @@ def about_errors(fitness: Float[np.ndarray, "n objectives"], images: int, least:
 def about_limit(limit_ms: float, networks: Sequence[Mapping[str, Any]], said: str) -> str:
     """Which of the chosen keep the limit by their median, and which by 99 % of their runs."""
     keep = [one["letter"] for one in networks if one["ms"] <= limit_ms]
-    over = [f"{one['letter']} by {words.percent(one['ms'] / limit_ms - 1)}" for one in networks if one["ms"] > limit_ms]
+    over = [
+        f"{one['letter']} by {words.percent(one['ms'] / limit_ms - 1)}"
+        for one in networks
+        if one["ms"] > limit_ms
+    ]
     surely = [one["letter"] for one in networks if one["p99_ms"] <= limit_ms]
     text = f"The limit is {limit_ms:g} ms. "
     if said == "simulated":
         text += f"Kept, as simulated, by {words.listed(keep) or 'none'}"
     else:
         known = any(math.isfinite(one["median_ms"]) for one in networks)  # older runs have none
-        text += f"Kept by the {'median' if known else 'fastest run'} of {words.listed(keep) or 'none'}"
+        text += (
+            f"Kept by the {'median' if known else 'fastest run'} of {words.listed(keep) or 'none'}"
+        )
         if any(math.isfinite(one["p99_ms"]) for one in networks):
             text += f", by 99 % of the runs of {words.listed(surely) or 'none'}"
     return text + (f"; exceeded by {words.listed(over)}." if over else ".")
 
 
 def about_wide_limit(limit_ms: float, slowest_ms: float, space: str, larger: Sequence[str]) -> str:
-    """That a limit excludes nothing, or "". `larger`: spaces with networks that may come near it."""
+    """That a limit excludes nothing, or "".
+
+    `larger`: spaces with networks that may come near it.
+    """
     if not slowest_ms < limit_ms:
         return ""
-    slowest = f"the slowest network of {space} that was measured takes {words.significant(slowest_ms)} ms"
+    slowest = (
+        f"the slowest network of {space} that was measured takes {words.significant(slowest_ms)} ms"
+    )
     text = f"The limit of {limit_ms:g} ms excludes nothing: {slowest}."
     if not larger:
         return text
     spaces = words.listed(larger)
-    return f"{text} Judged by multiply-adds, {spaces} {'has' if len(larger) == 1 else 'have'} networks of about {limit_ms:g} ms (--space)."
+    return (
+        f"{text} Judged by multiply-adds, {spaces} {'has' if len(larger) == 1 else 'have'} "
+        f"networks of about {limit_ms:g} ms (--space)."
+    )
 
 
 def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) -> str:
     """How much better the front's networks looked on the images searched than on those held out."""
     if selection is None:
         return (
-            "This run held no images out for the choice: its networks were chosen on the images that the search ranked them on, "
-            "where the best of many candidates look better than they are."
+            "This run held no images out for the choice: its networks were chosen on the images "
+            "that the search ranked them on, where the best of many candidates look better than "
+            "they are."
         )
     searched, unseen = (1 - selection[f"{split}_error"] for split in ("search", "selection"))
     kept = np.isfinite(searched) & np.isfinite(unseen)
@@ -90,7 +114,8 @@ def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) ->
         f"Before fine-tuning, networks of the front, {int(kept.sum())} in all, were right on "
         f"{words.percent(before)} of the images that the search ranked them on, and on "
         f"{words.percent(after)} of the {held_out} held out: the search is optimistic by "
-        f"{100 * (before - after):.1f} percentage points. Those above were chosen on the images held out."
+        f"{100 * (before - after):.1f} percentage points. Those above were chosen on the images "
+        "held out."
     )
 
 

@@ -1,4 +1,7 @@
-"""The figures of analytic chips: what the blocks of a network need, and a front of networks by efficiency."""
+"""The figures of analytic chips.
+
+What the blocks of a network need, and a front of networks by efficiency.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,15 +22,33 @@ def memory(
     spills: Bool[np.ndarray, "n"],
     memory_bytes: int,
 ) -> Figure:
-    """Bars of the weights and of the most activations of every block, and the local memory; blocks that do not fit are hatched."""
+    """Bars of the weights and of the most activations of every block, and the local memory.
+
+    Blocks that do not fit are hatched.
+    """
     figure, axes = axes_of("block", "kB", (max(6.0, 0.42 * len(blocks)), 4.8))
     at = np.arange(len(blocks))
-    both = (axes.bar(at - 0.2, weight_bytes / 1e3, 0.4, color=BLUE), axes.bar(at + 0.2, activation_bytes / 1e3, 0.4, color=ORANGE))
+    both = (
+        axes.bar(at - 0.2, weight_bytes / 1e3, 0.4, color=BLUE),
+        axes.bar(at + 0.2, activation_bytes / 1e3, 0.4, color=ORANGE),
+    )
     for bar, spilled in ((bars[i], spills[i]) for bars in both for i in range(len(blocks))):
         bar.set_hatch("///" if spilled else "")
-    meaning = {"weights": (BLUE, ""), "activations, the most of its layers": (ORANGE, ""), "a layer does not fit": ("white", "///")}
-    keys = [Patch(facecolor=color, edgecolor="black", hatch=hatch, label=label) for label, (color, hatch) in meaning.items()]
-    line = axes.axhline(memory_bytes / 1e3, color=VERMILLION, ls="--", label=f"local memory, {memory_bytes / 1e3:.0f} kB")
+    meaning = {
+        "weights": (BLUE, ""),
+        "activations, the most of its layers": (ORANGE, ""),
+        "a layer does not fit": ("white", "///"),
+    }
+    keys = [
+        Patch(facecolor=color, edgecolor="black", hatch=hatch, label=label)
+        for label, (color, hatch) in meaning.items()
+    ]
+    line = axes.axhline(
+        memory_bytes / 1e3,
+        color=VERMILLION,
+        ls="--",
+        label=f"local memory, {memory_bytes / 1e3:.0f} kB",
+    )
     axes.set_xticks(at, blocks, rotation=60, ha="right")
     axes.grid(axis="x", visible=False)
     axes.legend(handles=[*keys, line], loc="upper center")
@@ -36,15 +57,44 @@ def memory(
 
 @mpl.rc_context(STYLE)
 def efficiency(
-    others: Float[np.ndarray, "n 2"], front: Float[np.ndarray, "m 3"], marked: Mapping[str, Float[np.ndarray, "k 2"]], title: str
+    others: Float[np.ndarray, "n 2"],
+    front: Float[np.ndarray, "m 3"],
+    marked: Mapping[str, Float[np.ndarray, "k 2"]],
+    title: str,
 ) -> Figure:
-    """Millions of operations against mu: some of all networks, the front (its third column: latency, ms), and networks to compare with."""
-    figure, axes = axes_of("operations (million)", "efficiency mu: accelerator cycles / system cycles", (8.0, 5.6))
+    """Millions of operations against mu.
+
+    Some of all networks, the front (its third column: latency, ms), and networks to compare with.
+    """
+    figure, axes = axes_of(
+        "operations (million)", "efficiency mu: accelerator cycles / system cycles", (8.0, 5.6)
+    )
     axes.set_title(title)
-    axes.scatter(others[:, 0], others[:, 1], s=2, color=SKY, alpha=0.3, lw=0, rasterized=True, label="networks of the space")
-    points = axes.scatter(front[:, 0], front[:, 1], s=12, c=front[:, 2], cmap="viridis", lw=0, zorder=3, label="front")
+    axes.scatter(
+        others[:, 0],
+        others[:, 1],
+        s=2,
+        color=SKY,
+        alpha=0.3,
+        lw=0,
+        rasterized=True,
+        label="networks of the space",
+    )
+    points = axes.scatter(
+        front[:, 0], front[:, 1], s=12, c=front[:, 2], cmap="viridis", lw=0, zorder=3, label="front"
+    )
     figure.colorbar(points, ax=axes, label="latency of the front (ms)")
     for (name, some), (color, marker) in zip(marked.items(), cycled(), strict=False):
-        axes.plot(some[:, 0], some[:, 1], color=color, marker=marker, ms=7, lw=1, mec="white", label=name, zorder=4)
+        axes.plot(
+            some[:, 0],
+            some[:, 1],
+            color=color,
+            marker=marker,
+            ms=7,
+            lw=1,
+            mec="white",
+            label=name,
+            zorder=4,
+        )
     axes.legend()
     return figure

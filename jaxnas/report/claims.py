@@ -1,4 +1,7 @@
-"""A paper's claims beside what was measured: experiments leave them in a run's claims.json, its report shows them."""
+"""A paper's claims beside what was measured.
+
+Experiments leave them in a run's claims.json, its report shows them.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,8 +22,15 @@ class Claim(NamedTuple):
 
 
 def write_claims(run: RunDirectory, experiment: str, claims: Sequence[Claim], setup: str) -> None:
-    """Put one experiment's table, and what differs in its set-up from the paper's, in the place of an earlier one of the same name."""
-    run.write_json(FILE, read_claims(run) | {experiment: {"claims": [claim._asdict() for claim in claims], "setup": setup}})
+    """Put one experiment's table in the place of an earlier one of the same name.
+
+    And what differs in its set-up from the paper's.
+    """
+    run.write_json(
+        FILE,
+        read_claims(run)
+        | {experiment: {"claims": [claim._asdict() for claim in claims], "setup": setup}},
+    )
 
 
 def holds(met: bool) -> str:
@@ -38,12 +48,17 @@ def publish(run: RunDirectory, experiment: str, claims: Sequence[Claim], setup: 
 def markdown(claims: Sequence[Claim], setup: str) -> str:
     """The table as text.
 
-    >>> print(markdown([Claim("it saves time", "4 times", "4.5 times", "holds")], "smaller networks"))
+    >>> claims = [Claim("it saves time", "4 times", "4.5 times", "holds")]
+    >>> print(markdown(claims, "smaller networks"))
     | claim | paper | ours | verdict |
     |---|---|---|---|
     | it saves time | 4 times | 4.5 times | holds |
     <BLANKLINE>
     What differs: smaller networks
     """
-    rows = ["| claim | paper | ours | verdict |", "|---|---|---|---|", *(f"| {' | '.join(claim)} |" for claim in claims)]
+    rows = [
+        "| claim | paper | ours | verdict |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(claim)} |" for claim in claims),
+    ]
     return "\n".join([*rows, "", f"What differs: {setup}"])

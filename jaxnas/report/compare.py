@@ -1,4 +1,7 @@
-"""The comparison of algorithms: from compare/compare.npz to tables, figures and a page, compare/compare.html."""
+"""The comparison of algorithms.
+
+From compare/compare.npz to tables, figures and a page, compare/compare.html.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -34,20 +37,28 @@ NOT_ITSELF = Comparison(np.nan, np.nan)
 
 
 class Scale(NamedTuple):
-    """What objectives and hypervolume are measured by: nothing in it depends on the algorithms compared."""
+    """What objectives and hypervolume are measured by.
+
+    Nothing in it depends on the algorithms compared.
+    """
 
     best: Float[np.ndarray, "objectives"]
     reference: Float[np.ndarray, "objectives"]
     front: Float[np.ndarray, "points objectives"] | None
 
-    def scaled(self, fitness: Float[np.ndarray, "*rows objectives"]) -> Float[np.ndarray, "*rows objectives"]:
+    def scaled(
+        self, fitness: Float[np.ndarray, "*rows objectives"]
+    ) -> Float[np.ndarray, "*rows objectives"]:
         """From 0 for the best value to 1 for the reference's."""
         extent = np.where(self.reference > self.best, self.reference - self.best, 1)
         return ((fitness - self.best) / extent).astype(np.float32)
 
 
 def write_comparison(run: RunDirectory) -> str:
-    """Write compare.csv, pairs.csv, compare.html and PNGs beside compare.npz; returns the answer and the table as text."""
+    """Write compare.csv, pairs.csv, compare.html and PNGs beside compare.npz.
+
+    Returns the answer and the table as text.
+    """
     arrays = run.read_npz("compare/compare.npz")
     names = arrays["algorithms"].tolist()
     fitness = {name: arrays[f"{name}_fitness"] for name in names}
@@ -66,7 +77,10 @@ def write_comparison(run: RunDirectory) -> str:
     for name, figure in figures.items():
         run.write_bytes(f"compare/{name}.png", _png(figure))
     run.write_csv("compare/compare.csv", rows)
-    run.write_csv("compare/pairs.csv", [{"first": a, "second": b, **one._asdict()} for (a, b), one in pairs.items()])
+    run.write_csv(
+        "compare/pairs.csv",
+        [{"first": a, "second": b, **one._asdict()} for (a, b), one in pairs.items()],
+    )
     page = {
         "name": run.root.resolve().name,
         "space": str(arrays["space"]) if "space" in arrays else None,
@@ -86,12 +100,18 @@ def write_comparison(run: RunDirectory) -> str:
 
 
 def read_scale(arrays: Mapping[str, np.ndarray]) -> Scale:
-    """By the problem's own reference point and front; else by the best and the worst that the first seed's random search found."""
+    """By the problem's own reference point and front.
+
+    Else by the best and the worst that the first seed's random search found.
+    """
     front = arrays["front"].astype(np.float64) if "front" in arrays else None
     sampled = arrays["random_fitness"][0].astype(np.float64)
     sampled = sampled[np.isfinite(sampled).all(axis=1)]
     if not len(sampled):
-        raise UserError("every evaluation of the first seed's random search failed: mend the problem's fitness, or take another --seed")
+        raise UserError(
+            "every evaluation of the first seed's random search failed: mend the problem's "
+            "fitness, or take another --seed"
+        )
     reference = arrays["reference"] if "reference" in arrays else sampled.max(axis=0)
     best = (sampled if front is None else front).min(axis=0)
     return Scale(best, np.asarray(reference, np.float64), front)
@@ -101,7 +121,9 @@ def comparison_rows(
     final: Mapping[str, Float[np.ndarray, "seeds"]],
     pairs: Mapping[tuple[str, str], Comparison],
 ) -> list[dict[str, Any]]:
-    """A row per algorithm, the largest median first: median and quartiles, whether it leads, and the tests against two others.
+    """A row per algorithm, the largest median first.
+
+    Median and quartiles, whether it leads, and the tests against two others.
 
     These are random search and the first row; an algorithm is not compared with itself (NaN).
     """
@@ -110,9 +132,19 @@ def comparison_rows(
     rows: list[dict[str, Any]] = []
     for name in names:
         q1, median, q3 = np.quantile(final[name], [0.25, 0.5, 0.75]).tolist()
-        row = {"algorithm": name, "seeds": len(final[name]), "median": median, "q1": q1, "q3": q3, "leads": name in leading}
+        row = {
+            "algorithm": name,
+            "seeds": len(final[name]),
+            "median": median,
+            "q1": q1,
+            "q3": q3,
+            "leads": name in leading,
+        }
         for label, other in (("random", "random"), ("first", names[0])):
-            row |= {f"{field}_{label}": value for field, value in pairs.get((name, other), NOT_ITSELF)._asdict().items()}
+            row |= {
+                f"{field}_{label}": value
+                for field, value in pairs.get((name, other), NOT_ITSELF)._asdict().items()
+            }
         rows.append(row)
     return rows
 
@@ -123,7 +155,9 @@ def answer(rows: list[dict[str, Any]], pairs: Mapping[tuple[str, str], Compariso
     seeds = rows[0]["seeds"]
     enough = least_seeds(len(rows))
     if len(leading) == len(rows):
-        few = f" {seeds} seeds are too few for that: take {enough} or more." if seeds < enough else ""
+        few = (
+            f" {seeds} seeds are too few for that: take {enough} or more." if seeds < enough else ""
+        )
         return f"No difference between the {len(rows)} algorithms is shown.{few}"
     if not leading:
         return "None leads: each algorithm is shown to be worse than another."
@@ -132,27 +166,39 @@ def answer(rows: list[dict[str, Any]], pairs: Mapping[tuple[str, str], Compariso
         return f"{_listed(leading)} lead; no difference between them is shown.{luck}"
     others = [row["algorithm"] for row in rows if not row["leads"]]
     if all(is_better(pairs[leading[0], other]) for other in others):
-        return f"{leading[0]} leads: it is shown to be better than {'each of the others' if len(others) > 1 else others[0]}."
+        return (
+            f"{leading[0]} leads: it is shown to be better than "
+            f"{'each of the others' if len(others) > 1 else others[0]}."
+        )
     return f"{leading[0]} leads: each of the others is shown to be worse than some algorithm."
 
 
 def measure(scale: Scale, labels: Sequence[str], error: float) -> str:
     """What hypervolume means here, in words."""
-    corner = ", ".join(f"{label} {words.significant(value)}" for label, value in zip(labels, scale.reference.tolist(), strict=True))
+    corner = ", ".join(
+        f"{label} {words.significant(value)}"
+        for label, value in zip(labels, scale.reference.tolist(), strict=True)
+    )
     if scale.front is not None:
-        text = f"Hypervolume in % of the true front's, below the reference point ({corner}); regret is what is missing."
-    else:
-        best = ", ".join(f"{label} {words.significant(value)}" for label, value in zip(labels, scale.best.tolist(), strict=True))
         text = (
-            f"Hypervolume in % of the box from the reference point ({corner}) to the best values ({best}), "
-            "which the first seed's random search found; better ones count beyond 100 %."
+            f"Hypervolume in % of the true front's, below the reference point ({corner}); regret "
+            "is what is missing."
+        )
+    else:
+        best = ", ".join(
+            f"{label} {words.significant(value)}"
+            for label, value in zip(labels, scale.best.tolist(), strict=True)
+        )
+        text = (
+            f"Hypervolume in % of the box from the reference point ({corner}) to the best values "
+            f"({best}), which the first seed's random search found; better ones count beyond 100 %."
         )
         if len(labels) == 1:
             text += " Of one objective it is how far the best value lies below the reference."
     if error:
         text += (
-            f" It is estimated, with a standard error of at most {words.significant(error)} percentage points "
-            "for a search, less for a difference."
+            f" It is estimated, with a standard error of at most {words.significant(error)} "
+            "percentage points for a search, less for a difference."
         )
     return text
 
@@ -165,12 +211,25 @@ def text_table(answered: str, measured: str, rows: list[dict[str, Any]]) -> str:
     lines = [[*head, "p random", "A12 random", f"p {first}", f"A12 {first}"]]
     for row in rows:
         figures = [row[field] for field, _ in front]
-        figures += [row[f"{field}_{label}"] for label in ("random", "first") for field in Comparison._fields]
+        figures += [
+            row[f"{field}_{label}"] for label in ("random", "first") for field in Comparison._fields
+        ]
         spread = f"{row['q1']:.2f} to {row['q3']:.2f}"
         mark = "*" if row["leads"] else ""
-        lines.append([mark, row["algorithm"], f"{row['median']:.2f}", spread, *(words.significant(value) for value in figures)])
+        lines.append(
+            [
+                mark,
+                row["algorithm"],
+                f"{row['median']:.2f}",
+                spread,
+                *(words.significant(value) for value in figures),
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
     legend = [
         f"{measured} {rows[0]['seeds']} seeds each.",
         f"*: no other is shown to be better (p below {LEVEL}).",
@@ -191,19 +250,32 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Objectives with their units, where they are known."""
     objectives = arrays["objectives"].tolist()
     units = arrays["units"].tolist() if "units" in arrays else [""] * len(objectives)
-    return [f"{name} ({unit})" if unit else name for name, unit in zip(objectives, units, strict=True)]
+    return [
+        f"{name} ({unit})" if unit else name for name, unit in zip(objectives, units, strict=True)
+    ]
 
 
-def _curves(fitness: Float[np.ndarray, "seeds n m"], generation: Int[np.ndarray, "seeds n"], scale: Scale) -> Curves:
+def _curves(
+    fitness: Float[np.ndarray, "seeds n m"], generation: Int[np.ndarray, "seeds n"], scale: Scale
+) -> Curves:
     whole = 1.0
     if scale.front is not None:
-        whole = float(_grown(scale.scaled(scale.front), np.zeros(len(scale.front), np.int32))[0][-1]) or 1.0
-    found = [_grown(rows, told) for rows, told in zip(scale.scaled(fitness), generation, strict=True)]
+        whole = (
+            float(_grown(scale.scaled(scale.front), np.zeros(len(scale.front), np.int32))[0][-1])
+            or 1.0
+        )
+    found = [
+        _grown(rows, told) for rows, told in zip(scale.scaled(fitness), generation, strict=True)
+    ]
     grown = np.array([100 * curve / whole for curve, _ in found], np.float64)
-    return Curves(np.cumsum(np.bincount(generation[0])), grown, 100 * max(error for _, error in found) / whole)
+    return Curves(
+        np.cumsum(np.bincount(generation[0])), grown, 100 * max(error for _, error in found) / whole
+    )
 
 
-def _grown(scaled: Float[np.ndarray, "n m"], generation: Int[np.ndarray, "n"]) -> tuple[Float[np.ndarray, "g"], float]:
+def _grown(
+    scaled: Float[np.ndarray, "n m"], generation: Int[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "g"], float]:
     """The hypervolume until each generation, and the standard error of the last."""
     ones = np.ones(scaled.shape[1], np.float32)
     if len(ones) <= EXACT:
@@ -215,7 +287,9 @@ def _grown(scaled: Float[np.ndarray, "n m"], generation: Int[np.ndarray, "n"]) -
 _igd_plus = jax.jit(igd_plus)
 
 
-def _against_front(fitness: Float[np.ndarray, "seeds n m"], final: Float[np.ndarray, "seeds"], scale: Scale) -> dict[str, float]:
+def _against_front(
+    fitness: Float[np.ndarray, "seeds n m"], final: Float[np.ndarray, "seeds"], scale: Scale
+) -> dict[str, float]:
     """Medians of the regret, in percent, and of IGD+ in units of the scale."""
     assert scale.front is not None
     front = jnp.asarray(scale.scaled(scale.front))
@@ -231,6 +305,12 @@ def _png(figure: Figure) -> bytes:
 
 def _template():
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"significant": words.significant}
     return environment.get_template("compare.html.jinja")

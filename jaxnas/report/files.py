@@ -1,4 +1,7 @@
-"""Whether the files that a report is drawn from are what the stages wrote, before anything is drawn."""
+"""Whether the files that a report is drawn from are what the stages wrote.
+
+Before anything is drawn.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,13 +30,16 @@ def check_files(run: RunDirectory) -> None:
     verified = tables.read_verified(run)
     for one in documents.read_chosen(run):
         if one["name"] not in verified:
-            raise UserError(f"verified.csv in {run.root} lacks {one['name']!r}: run `jaxnas verify` first")
+            raise UserError(
+                f"verified.csv in {run.root} lacks {one['name']!r}: run `jaxnas verify` first"
+            )
     _check_archives(run)
 
 
 def _check_archives(run: RunDirectory) -> None:
     with reading(run, "config.json"):
-        further = run.read_json("config.json").get("search", {}).get("also", [])  # older runs have none
+        # Older runs have none.
+        further = run.read_json("config.json").get("search", {}).get("also", [])
         columns = 2 + len(further)
     for file in ("candidates.npz", "random.npz"):
         found = archives.read_candidates(run, file)["fitness"].shape[1]
@@ -48,11 +54,22 @@ def _check_archives(run: RunDirectory) -> None:
 
 @contextmanager
 def drawing(run: RunDirectory) -> Iterator[None]:
-    """While files that are right one by one are put together: what does not fit is the user's to mend, not a traceback."""
+    """While files that are right one by one are put together.
+
+    What does not fit is the user's to mend, not a traceback.
+    """
     try:
         yield
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, UndefinedError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        UndefinedError,
+    ) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"the files of {run.root} do not go together ({what[:200]}): restore the one that was changed, or delete it and run its stage"
+            f"the files of {run.root} do not go together ({what[:200]}): restore the one that was "
+            "changed, or delete it and run its stage"
         ) from error

@@ -18,7 +18,10 @@ def answer(
     networks: list[dict[str, Any]],
     said: str,
 ) -> dict[str, Any]:
-    """The recommendation, each network's labels by letter, cautions, and how optimistic the search was."""
+    """The recommendation, each network's labels by letter, and cautions.
+
+    And how optimistic the search was.
+    """
     known = measured(run, networks)
     limit_ms = config["latency_limit_ms"]
     within = config.get("finetune", {}).get("within_points", 5.0) / 100
@@ -28,7 +31,8 @@ def answer(
         text = advice(known, within, limit_ms, least)
     return {
         "text": text,
-        "labels": {one["letter"]: [] for one in networks} | {one.letter: labels(known, i, said) for i, one in enumerate(known)},
+        "labels": {one["letter"]: [] for one in networks}
+        | {one.letter: labels(known, i, said) for i, one in enumerate(known)},
         "cautions": [
             *_limit(run, config, networks, said),
             *_errors(run, config, data),
@@ -42,14 +46,22 @@ def answer(
     }
 
 
-def _limit(run: RunDirectory, config: Mapping[str, Any], networks: list[dict[str, Any]], said: str) -> list[str]:
+def _limit(
+    run: RunDirectory, config: Mapping[str, Any], networks: list[dict[str, Any]], said: str
+) -> list[str]:
     """What the limit is worth."""
     limit_ms = config["latency_limit_ms"]
     if limit_ms is None:
         return []
-    latencies = [float(row["latency_ms"]) for row in run.read_csv("measurements.csv") if not row["failure"]]
-    larger = [line["larger"] for line in run.read_jsonl("metrics.jsonl") if line.get("event") == "limit"]
-    wide = cautions.about_wide_limit(limit_ms, max(latencies, default=math.inf), config["space"], larger[-1] if larger else [])
+    latencies = [
+        float(row["latency_ms"]) for row in run.read_csv("measurements.csv") if not row["failure"]
+    ]
+    larger = [
+        line["larger"] for line in run.read_jsonl("metrics.jsonl") if line.get("event") == "limit"
+    ]
+    wide = cautions.about_wide_limit(
+        limit_ms, max(latencies, default=math.inf), config["space"], larger[-1] if larger else []
+    )
     return list(filter(None, [cautions.about_limit(limit_ms, networks, said), wide]))
 
 

@@ -1,4 +1,7 @@
-"""The report of a run: one HTML page that opens offline, made from the files of the run directory alone."""
+"""The report of a run.
+
+One HTML page that opens offline, made from the files of the run directory alone.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +43,10 @@ MADE_BY = {  # the command that makes each file that the report reads
 
 
 def write_report(run: RunDirectory) -> Path:
-    """Write `report.html` from the files of a finished run and return its path; a missing or damaged file is a `UserError`."""
+    """Write `report.html` from the files of a finished run and return its path.
+
+    A missing or damaged file is a `UserError`.
+    """
     for file, command in MADE_BY.items():
         if not run.exists(file):
             raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
@@ -51,14 +57,17 @@ def write_report(run: RunDirectory) -> Path:
 
 def _write_report(run: RunDirectory) -> Path:
     config = run.read_json("config.json")
-    data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")  # older runs have neither
+    # Older runs have neither.
+    data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")
     networks = read_networks(run, int8=config.get("export", {}).get("precision") == "int8")
     also = config.get("search", {}).get("also", [])  # older runs have none
     limit_ms = config["latency_limit_ms"]
     said = "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
-        "experiment": {name: value for name, value in config.items() if not isinstance(value, dict)},
+        "experiment": {
+            name: value for name, value in config.items() if not isinstance(value, dict)
+        },
         "environment": run.read_json("environment.json"),
         "data": data,
         "commonest": {split: commonest(sizes) for split, sizes in data["class_sizes"].items()},
@@ -69,7 +78,8 @@ def _write_report(run: RunDirectory) -> Path:
         "search": _search(run, networks, also, limit_ms),
         "doubt": _doubt(run) if run.exists("doubt.npz") else None,
         "claims": read_claims(run),
-        "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},  # older runs have none
+        # Older runs have none.
+        "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},
         "said": said,
         "predictor": _predictor(run, said),
         "measurements": _measurements(run),
@@ -82,9 +92,16 @@ def _write_report(run: RunDirectory) -> Path:
 
 def _environment() -> Environment:
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {
-        function.__name__: function for function in (words.significant, words.percent, words.signed_percent, words.quantity)
+        function.__name__: function
+        for function in (words.significant, words.percent, words.signed_percent, words.quantity)
     }
     return environment
 
@@ -93,7 +110,9 @@ def _figure(figure: Figure, name: str) -> Markup:
     return Markup(plots.svg(figure, name))
 
 
-def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None) -> dict[str, Any]:
+def _search(
+    run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None
+) -> dict[str, Any]:
     candidates = run.read_npz("candidates.npz")
     random = run.read_npz("random.npz")
     costs = ("latency_ms", *also)
@@ -104,13 +123,18 @@ def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[st
     best = finite.min(axis=0)
     reference = finite.max(axis=0)
     box = float(np.prod(np.float64(reference) - best))
-    growth = [100 * hypervolume_curve(rows, candidates["generation"], reference) / (box or 1) for rows in (found, sampled)]
+    growth = [
+        100 * hypervolume_curve(rows, candidates["generation"], reference) / (box or 1)
+        for rows in (found, sampled)
+    ]
     return {
         "pareto": _paretos(found, sampled, networks, costs, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
         "box": [
             {"name": COSTS.get(name, name), "best": low, "worst": high}
-            for name, low, high in zip(("error", *costs), best.tolist(), reference.tolist(), strict=True)
+            for name, low, high in zip(
+                ("error", *costs), best.tolist(), reference.tolist(), strict=True
+            )
         ],
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
@@ -121,23 +145,41 @@ def _search(run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[st
 
 
 def _counts(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Candidates evaluated, different networks among them, and on the front; genomes where an older run did not count networks."""
+    """Candidates evaluated, different networks among them, and on the front.
+
+    Genomes where an older run did not count networks.
+    """
     network = archive.get("network")
     front = _front(archive["fitness"])
     if network is None:
         network = np.unique(archive["genomes"], axis=0, return_inverse=True)[1].reshape(-1)
-    return {"candidates": len(network), "networks": len(set(network.tolist())), "front": len(set(network[front].tolist()))}
+    return {
+        "candidates": len(network),
+        "networks": len(set(network.tolist())),
+        "front": len(set(network[front].tolist())),
+    }
 
 
-def _paretos(found, sampled, networks: list[dict[str, Any]], costs: Sequence[str], limit_ms: float | None) -> dict[str, Markup]:
-    """Accuracy against each cost, {what it is: figure}, with the front that the two have by themselves."""
+def _paretos(
+    found, sampled, networks: list[dict[str, Any]], costs: Sequence[str], limit_ms: float | None
+) -> dict[str, Markup]:
+    """Accuracy against each cost, {what it is: figure}.
+
+    With the front that the two have by themselves.
+    """
     figures = {}
     for i, name in enumerate(costs, 1):
         points = [rows[:, [0, i]] for rows in (found, sampled)]
         fronts = [_front(rows) for rows in points]
         limit = limit_ms if name == "latency_ms" else None
-        label = "latency (ms): candidates predicted, chosen measured" if name == "latency_ms" else COSTS[name]
-        figure = plots.pareto(points[0], fronts[0], points[1], fronts[1], _chosen(networks, name), limit, label)
+        label = (
+            "latency (ms): candidates predicted, chosen measured"
+            if name == "latency_ms"
+            else COSTS[name]
+        )
+        figure = plots.pareto(
+            points[0], fronts[0], points[1], fronts[1], _chosen(networks, name), limit, label
+        )
         figures[COSTS[name]] = _figure(figure, f"pareto-{name}")
     return figures
 
@@ -145,8 +187,14 @@ def _paretos(found, sampled, networks: list[dict[str, Any]], costs: Sequence[str
 def _chosen(networks: list[dict[str, Any]], cost: str) -> plots.Chosen:
     """The chosen networks in a plot against this cost; all but latency is exact."""
     searched = [[1 - one["search_accuracy"], one["costs"][cost]] for one in networks]
-    final = [[1 - one["accuracy"], one["ms"] if cost == "latency_ms" else one["costs"][cost]] for one in networks]
-    reach = [[one["p10_ms"], one["p90_ms"]] if cost == "latency_ms" else 2 * [one["costs"][cost]] for one in networks]
+    final = [
+        [1 - one["accuracy"], one["ms"] if cost == "latency_ms" else one["costs"][cost]]
+        for one in networks
+    ]
+    reach = [
+        [one["p10_ms"], one["p90_ms"]] if cost == "latency_ms" else 2 * [one["costs"][cost]]
+        for one in networks
+    ]
     error = [[1 - end for end in one["interval"]] for one in networks]
     rows = (np.array(some, float).reshape(-1, 2) for some in (searched, final, error, reach))
     return plots.Chosen(*rows, labels=[f"{one['name']} ({one['role']})" for one in networks])
@@ -162,7 +210,9 @@ def _doubt(run: RunDirectory) -> dict[str, Any]:
     found = run.read_npz("doubt.npz")
     measured = found["measured"]
     error = found["error"]
-    predicted, known = (np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"]))
+    predicted, known = (
+        np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"])
+    )
     known = known[measured & np.isfinite(found["measured_ms"])]
     interval = np.stack([found["low_ms"], found["high_ms"]], axis=1)
     fronts = [_front(rows) for rows in (predicted, known)]
@@ -180,16 +230,26 @@ def _doubt(run: RunDirectory) -> dict[str, Any]:
 def _predictor(run: RunDirectory, said: str) -> dict[str, Any]:
     splits: dict[str, list[list[float]]] = {"train": [], "validation": [], "test": []}
     for row in run.read_csv("predictions.csv"):
-        splits[row["split"]].append([float(row["measured_ms"] or "nan"), float(row["predicted_ms"] or "nan")])
+        splits[row["split"]].append(
+            [float(row["measured_ms"] or "nan"), float(row["predicted_ms"] or "nan")]
+        )
     points = {split: np.array(rows).reshape(-1, 2) for split, rows in splits.items()}
-    return {"figure": _figure(plots.predictor(points, said), "predictor"), "metrics": run.read_json("predictor.json")}
+    return {
+        "figure": _figure(plots.predictor(points, said), "predictor"),
+        "metrics": run.read_json("predictor.json"),
+    }
 
 
 def _measurements(run: RunDirectory) -> dict[str, Any]:
-    """How the device was measured: how many networks, how many failed, and the median spread of the repeats."""
+    """How the device was measured.
+
+    How many networks, how many failed, and the median spread of the repeats.
+    """
     rows = run.read_csv("measurements.csv")
     good = [row for row in rows if not row["failure"]]
-    spread = [(float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good]
+    spread = [
+        (float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good
+    ]
     setups = sorted({setup(row) for row in good})
     return {
         "networks": len({row["genome"] for row in rows}),
@@ -208,11 +268,19 @@ def _training(run: RunDirectory, networks: list[dict[str, Any]]) -> dict[str, An
     for line in lines:
         if line["stage"] == "finetune" and line["name"] in curves:
             curves[line["name"]][line["epoch"]] = line["search_accuracy"]
-    arrays = {f"{network['letter']}: {network['name']}": _curve(curves[network["name"]]) for network in networks}
-    loss = [np.array([steps[step][column] for step in sorted(steps)], float) for column in ("loss", "loss_largest")]
+    arrays = {
+        f"{network['letter']}: {network['name']}": _curve(curves[network["name"]])
+        for network in networks
+    }
+    loss = [
+        np.array([steps[step][column] for step in sorted(steps)], float)
+        for column in ("loss", "loss_largest")
+    ]
     return {
         "supernet": _figure(plots.training(np.array(sorted(steps), int), *loss), "training"),
-        "finetuning": _figure(plots.finetuning(arrays), "finetuning") if any(curves.values()) else None,
+        "finetuning": _figure(plots.finetuning(arrays), "finetuning")
+        if any(curves.values())
+        else None,
     }
 
 

@@ -1,4 +1,7 @@
-"""The chosen networks of a run, each with what its verification says; older runs have fewer figures."""
+"""The chosen networks of a run, each with what its verification says.
+
+Older runs have fewer figures.
+"""
 
 import math
 from collections.abc import Mapping
@@ -35,7 +38,9 @@ TESTED = (
     "int8_test_balanced_accuracy",
 )
 LATENCIES = ("measured_ms", "median_ms", "p10_ms", "p90_ms", "p99_ms", "noise_floor")
-PRECISIONS = tuple(f"{precision}_{figure}" for precision in ("float32", "int8") for figure in ("ms", "median_ms"))
+PRECISIONS = tuple(
+    f"{precision}_{figure}" for precision in ("float32", "int8") for figure in ("ms", "median_ms")
+)
 NUMBERS = (
     "macs",
     "params",
@@ -49,21 +54,29 @@ NUMBERS = (
 
 
 def read_networks(run: RunDirectory, int8: bool) -> list[dict[str, Any]]:
-    """The chosen networks in order, NaN for figures that the run lacks; `int8`: whether it searched int8 ones."""
+    """The chosen networks in order, NaN for figures that the run lacks.
+
+    `int8`: whether it searched int8 ones.
+    """
     verified = {row["name"]: row for row in run.read_csv("verified.csv")}
     images = run.read_json("data.json")["test"]
     networks = []
     for i, chosen in enumerate(run.read_json("chosen.json")):
         if chosen["name"] not in verified:
-            raise UserError(f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first")
+            raise UserError(
+                f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first"
+            )
         row = verified[chosen["name"]]
         networks.append(_network(plots.letter(i), chosen, row, images, int8))
     return networks
 
 
-def _network(letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], images: int, int8: bool) -> dict[str, Any]:
+def _network(
+    letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], images: int, int8: bool
+) -> dict[str, Any]:
     numbers = {column: _number(row.get(column, chosen.get(column))) for column in NUMBERS}
-    precision = "int8" if int8 and math.isfinite(numbers["int8_test_accuracy"]) else "float32"  # of the file that was measured
+    # Of the file that was measured.
+    precision = "int8" if int8 and math.isfinite(numbers["int8_test_accuracy"]) else "float32"
     tested = ("int8_" if precision == "int8" else "") + "test"
     accuracy = numbers[f"{tested}_accuracy"]
     balanced = numbers[f"{tested}_balanced_accuracy"]
@@ -77,7 +90,8 @@ def _network(letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], ima
         "interval": words.interval(accuracy, images),
         "ms": _first(numbers["median_ms"], numbers["measured_ms"]),
         "int8_slowdown": _ratio(numbers, "int8", "float32"),
-        "costs": {"latency_ms": numbers["predicted_ms"]} | {name: chosen[name] for name in COSTS if name in chosen},
+        "costs": {"latency_ms": numbers["predicted_ms"]}
+        | {name: chosen[name] for name in COSTS if name in chosen},
         "setup": setup(row),
         "simulated": simulated(row),
         "warning": row.get("warning", ""),
@@ -121,7 +135,11 @@ def _first(*values: float) -> float:
 
 def _ratio(numbers: Mapping[str, float], one: str, other: str) -> float:
     """Latency of one precision as a share of that of another, medians where both have one."""
-    figure = "median_ms" if math.isfinite(numbers[f"{one}_median_ms"] / numbers[f"{other}_median_ms"]) else "ms"
+    figure = (
+        "median_ms"
+        if math.isfinite(numbers[f"{one}_median_ms"] / numbers[f"{other}_median_ms"])
+        else "ms"
+    )
     return numbers[f"{one}_{figure}"] / numbers[f"{other}_{figure}"]
 
 
@@ -134,4 +152,7 @@ def setup(row: Mapping[str, str]) -> str:
     """What a latency was measured on, or which model gave it."""
     if simulated(row):
         return f"{row['device']} ({row['runtime']})"
-    return f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, {row['runtime']}"
+    return (
+        f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, "
+        f"{row['runtime']}"
+    )

@@ -1,6 +1,9 @@
-"""The figures of a report: arrays in, a matplotlib `Figure` out, and how a figure becomes SVG inside a page.
+"""The figures of a report.
 
-Names of networks come from strangers: mathematics in text is off, and text is drawn as outlines, never written as text.
+Arrays in, a matplotlib `Figure` out, and how a figure becomes SVG inside a page.
+
+Names of networks come from strangers: mathematics in text is off, and text is drawn as outlines,
+never written as text.
 """
 
 import io
@@ -15,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette, told apart by colour-blind readers; yellow is left out, for it is faint on white
+# Okabe and Ito's palette, told apart by colour-blind readers; yellow is left out, for it is faint
+# on white
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 GREEN = "#009E73"
@@ -49,7 +53,9 @@ def cycled() -> Iterator[tuple[str, str]]:
     return zip(CYCLE, MARKERS, strict=True)
 
 
-def axes_of(xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Axes]:
+def axes_of(
+    xlabel: str, ylabel: str, size: tuple[float, float] = (8.0, 4.5)
+) -> tuple[Figure, Axes]:
     """A figure of one plot."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
@@ -61,7 +67,10 @@ def _accuracy(fitness: FitnessRows) -> Float[np.ndarray, "n"]:
 
 
 def _draw_candidates(axes: Axes, rows: FitnessRows, color: str, alpha: float, who: str) -> None:
-    """A dot for each candidate; of more than `DOTS` every n-th, for each dot is an element of the page."""
+    """A dot for each candidate.
+
+    Of more than `DOTS` every n-th, for each dot is an element of the page.
+    """
     every = max(-(-len(rows) // DOTS), 1)
     drawn = rows[::every]
     label = f"{who}, {len(rows)} candidates"
@@ -70,7 +79,9 @@ def _draw_candidates(axes: Axes, rows: FitnessRows, color: str, alpha: float, wh
     axes.scatter(drawn[:, 1], _accuracy(drawn), s=9, color=color, alpha=alpha, lw=0, label=label)
 
 
-def _draw_front(axes: Axes, front: FitnessRows, last_ms: float, color: str, line: str, label: str) -> None:
+def _draw_front(
+    axes: Axes, front: FitnessRows, last_ms: float, color: str, line: str, label: str
+) -> None:
     """The best accuracy for every latency budget: a staircase that goes on to `last_ms`."""
     front = front[np.argsort(front[:, 1], kind="stable")]
     end = [[error, last_ms] for error in front[-1:, 0]]
@@ -79,22 +90,44 @@ def _draw_front(axes: Axes, front: FitnessRows, last_ms: float, color: str, line
 
 
 class Chosen(NamedTuple):
-    """The chosen networks in a plot of accuracy against a cost: as the search had them, and as they were tested and measured."""
+    """The chosen networks in a plot of accuracy against a cost.
+
+    As the search had them, and as they were tested and measured.
+    """
 
     searched: FitnessRows
     final: FitnessRows
     error_interval: Float[np.ndarray, "k 2"]  # 95 %, of the tested error
-    cost_interval: Float[np.ndarray, "k 2"]  # of the measured cost; the cost twice where it is exact
+    # Of the measured cost; the cost twice where it is exact.
+    cost_interval: Float[np.ndarray, "k 2"]
     labels: Sequence[str]
 
 
 def _mark_chosen(axes: Axes, chosen: Chosen) -> None:
-    """Every chosen network as a black disc with its letter where it was measured, joined to a ring where the search had it."""
+    """Every chosen network as a black disc with its letter where it was measured.
+
+    It is joined to a ring where the search had it.
+    """
     cost = chosen.final[:, 1]
     accuracy = _accuracy(chosen.final)
     for one, other in zip(chosen.searched, chosen.final, strict=True):
-        axes.plot([one[1], other[1]], _accuracy(np.stack([one, other])), "-", color="#777777", lw=0.8, zorder=3)
-    axes.plot(chosen.searched[:, 1], _accuracy(chosen.searched), "o", mfc="none", mec=BLACK, ms=7, label="chosen, as the search had them")
+        axes.plot(
+            [one[1], other[1]],
+            _accuracy(np.stack([one, other])),
+            "-",
+            color="#777777",
+            lw=0.8,
+            zorder=3,
+        )
+    axes.plot(
+        chosen.searched[:, 1],
+        _accuracy(chosen.searched),
+        "o",
+        mfc="none",
+        mec=BLACK,
+        ms=7,
+        label="chosen, as the search had them",
+    )
     bars = _bars(accuracy, 100 * (1 - chosen.error_interval)), _bars(cost, chosen.cost_interval)
     axes.errorbar(cost, accuracy, *bars, fmt=".", color=BLACK, lw=1, capsize=3, zorder=4)
     shared: dict[tuple[float, float], str] = {}
@@ -102,19 +135,43 @@ def _mark_chosen(axes: Axes, chosen: Chosen) -> None:
         if np.isfinite(place).all():
             shared[place] = shared.get(place, "") + letter(i)
     for (x, y), letters in shared.items():
-        box = {"boxstyle": "circle,pad=0.25" if len(letters) == 1 else "round,pad=0.25", "fc": BLACK, "ec": "white"}
-        axes.text(x, y, letters, color="white", weight="bold", size=9, ha="center", va="center", bbox=box, zorder=5, clip_on=False)
+        box = {
+            "boxstyle": "circle,pad=0.25" if len(letters) == 1 else "round,pad=0.25",
+            "fc": BLACK,
+            "ec": "white",
+        }
+        axes.text(
+            x,
+            y,
+            letters,
+            color="white",
+            weight="bold",
+            size=9,
+            ha="center",
+            va="center",
+            bbox=box,
+            zorder=5,
+            clip_on=False,
+        )
     for i, label in enumerate(chosen.labels):
         axes.plot([], [], " ", label=f"{letter(i)}: {label}")
 
 
-def _bars(value: Float[np.ndarray, "k"], interval: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "2 k"]:
-    """How far an interval reaches below and above a value; not at all to a side where the value is beyond it."""
+def _bars(
+    value: Float[np.ndarray, "k"], interval: Float[np.ndarray, "k 2"]
+) -> Float[np.ndarray, "2 k"]:
+    """How far an interval reaches below and above a value.
+
+    Not at all to a side where the value is beyond it.
+    """
     return np.maximum(0, np.stack([value - interval.min(axis=1), interval.max(axis=1) - value]))
 
 
 def letter(i: int) -> str:
-    """The letter that stands for the i-th chosen network in every figure and table: A, B, ... Z, then numbers."""
+    """The letter that stands for the i-th chosen network in every figure and table.
+
+    A, B, ... Z, then numbers.
+    """
     return chr(ord("A") + i) if i < 26 else str(i + 1)
 
 
@@ -128,7 +185,10 @@ def pareto(
     limit_ms: float | None,
     cost: str = "latency (ms)",
 ) -> Figure:
-    """Accuracy against a cost: candidates of the search and of random sampling, their fronts, the chosen networks."""
+    """Accuracy against a cost.
+
+    Candidates of the search and of random sampling, their fronts, the chosen networks.
+    """
     figure, axes = axes_of(cost, "accuracy (%)", (8.0, 5.8))
     last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
     _draw_candidates(axes, sampled, ORANGE, 0.45, "random sampling")
@@ -136,7 +196,9 @@ def pareto(
     _draw_front(axes, sampled[sampled_front], last_ms, VERMILLION, "--", "front of random sampling")
     _draw_front(axes, found[found_front], last_ms, BLUE, "-", "front of the search")
     if limit_ms is not None:
-        axes.axvline(limit_ms, color=GREEN, ls=":", lw=1.8, label=f"limit: at most {limit_ms:.3g} ms")
+        axes.axvline(
+            limit_ms, color=GREEN, ls=":", lw=1.8, label=f"limit: at most {limit_ms:.3g} ms"
+        )
     _mark_chosen(axes, chosen)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -150,16 +212,34 @@ def doubt(
     measured: Float[np.ndarray, "m 2"],
     measured_front: Bool[np.ndarray, "m"],
 ) -> Figure:
-    """The front as the predictor has it, with its intervals (low and high, ms), and the front of what was measured."""
+    """The front as the predictor has it, with its intervals (low and high, ms).
+
+    And the front of what was measured.
+    """
     figure, axes = axes_of("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
     last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
     _draw_candidates(axes, predicted, SKY, 0.5, "predicted")
     front = predicted[predicted_front]
     reach = interval[predicted_front]
     reach = np.clip(reach, 0, 2 * last_ms)  # of few measurements it may be infinite
-    axes.hlines(_accuracy(front), *reach.T, color=BLUE, alpha=0.35, lw=3, label="intervals of the predicted front")
+    axes.hlines(
+        _accuracy(front),
+        *reach.T,
+        color=BLUE,
+        alpha=0.35,
+        lw=3,
+        label="intervals of the predicted front",
+    )
     _draw_front(axes, front, last_ms, BLUE, "--", "front as predicted")
-    axes.scatter(measured[:, 1], _accuracy(measured), s=16, color=VERMILLION, marker="x", lw=1, label=f"measured, {len(measured)} networks")
+    axes.scatter(
+        measured[:, 1],
+        _accuracy(measured),
+        s=16,
+        color=VERMILLION,
+        marker="x",
+        lw=1,
+        label=f"measured, {len(measured)} networks",
+    )
     _draw_front(axes, measured[measured_front], last_ms, VERMILLION, "-", "front as measured")
     axes.set_xlim(right=1.03 * last_ms)
     figure.legend(loc="outside lower center", ncols=2)
@@ -168,11 +248,23 @@ def doubt(
 
 @mpl.rc_context(STYLE)
 def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) -> Figure:
-    """Hypervolume, in %, after every generation of the search, and of random sampling after as many evaluations."""
+    """Hypervolume, in %, after every generation of the search.
+
+    And of random sampling after as many evaluations.
+    """
     figure, axes = axes_of("generation", "hypervolume (% of the box)")
     generation = np.arange(len(found))
     axes.plot(generation, found, color=BLUE, lw=1.8, marker="o", ms=3, label="search")
-    axes.plot(generation, sampled, "--", color=VERMILLION, lw=1.8, marker="s", ms=3, label="random sampling, as many evaluations")
+    axes.plot(
+        generation,
+        sampled,
+        "--",
+        color=VERMILLION,
+        lw=1.8,
+        marker="s",
+        ms=3,
+        label="random sampling, as many evaluations",
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower right")
@@ -181,23 +273,39 @@ def hypervolume(found: Float[np.ndarray, "g"], sampled: Float[np.ndarray, "g"]) 
 
 @mpl.rc_context(STYLE)
 def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]], said: str = "measured") -> Figure:
-    """Predicted against measured (or simulated: `said`) latency, rows of [measured ms, predicted ms]. The band is ±10 %."""
+    """Predicted against measured (or simulated: `said`) latency.
+
+    Rows of [measured ms, predicted ms]. The band is ±10 %.
+    """
     figure, axes = axes_of(f"{said} latency (ms)", "predicted latency (ms)", (6.4, 6.0))
     everything = np.concatenate(list(splits.values()))
     low = 0.95 * np.nanmin(everything)
     high = 1.05 * np.nanmax(everything)
     ends = np.array([low, high])
-    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label=f"within 10 % of the {said}")
+    axes.fill_between(
+        ends, 0.9 * ends, 1.1 * ends, color="#DDDDDD", lw=0, label=f"within 10 % of the {said}"
+    )
     axes.plot(ends, ends, color="#555555", lw=1, label=f"predicted = {said}")
     for (split, rows), color, marker in zip(splits.items(), CYCLE, MARKERS, strict=False):
-        axes.scatter(rows[:, 0], rows[:, 1], s=18, color=color, marker=marker, alpha=0.75, lw=0, label=f"{split}, {len(rows)} networks")
+        axes.scatter(
+            rows[:, 0],
+            rows[:, 1],
+            s=18,
+            color=color,
+            marker=marker,
+            alpha=0.75,
+            lw=0,
+            label=f"{split}, {len(rows)} networks",
+        )
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.legend(loc="upper left")
     return figure
 
 
 @mpl.rc_context(STYLE)
-def training(step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_largest: Float[np.ndarray, "n"]) -> Figure:
+def training(
+    step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_largest: Float[np.ndarray, "n"]
+) -> Figure:
     """Training loss of the supernet over the steps."""
     figure, axes = axes_of("training step", "loss", (8.0, 3.6))
     axes.plot(step, loss, color=BLUE, lw=1.3, label="all subnets of a step")
@@ -208,27 +316,49 @@ def training(step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_larg
 
 @mpl.rc_context(STYLE)
 def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
-    """Accuracy on the search split while each chosen network trains on its own; a curve is rows of [epoch, accuracy]."""
+    """Accuracy on the search split while each chosen network trains on its own.
+
+    A curve is rows of [epoch, accuracy].
+    """
     figure, axes = axes_of("epoch of fine-tuning", "accuracy on the search split (%)", (8.0, 3.6))
     for i, (label, rows) in enumerate(curves.items()):
         color = CYCLE[i % len(CYCLE)]
         marker = MARKERS[i % len(MARKERS)]
-        axes.plot(rows[:, 0], 100 * rows[:, 1], color=color, marker=marker, ms=4, lw=1.3, label=label)
+        axes.plot(
+            rows[:, 0], 100 * rows[:, 1], color=color, marker=marker, ms=4, lw=1.3, label=label
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 @mpl.rc_context(STYLE)
-def contest(series: Mapping[str, tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n seeds"]]]) -> Figure:
-    """Accuracy against latency of trained networks, in series that a line joins: the mean of their seeds, and a bar over all of them."""
+def contest(
+    series: Mapping[str, tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n seeds"]]],
+) -> Figure:
+    """Accuracy against latency of trained networks, in series that a line joins.
+
+    The mean of their seeds, and a bar over all of them.
+    """
     figure, axes = axes_of("latency (ms)", "accuracy on the test images (%)", (8.0, 5.6))
-    for (label, (latency_ms, accuracies)), (color, marker) in zip(series.items(), cycled(), strict=False):
+    for (label, (latency_ms, accuracies)), (color, marker) in zip(
+        series.items(), cycled(), strict=False
+    ):
         order = np.argsort(latency_ms)
         each = 100 * accuracies
         mean = each.mean(1)
         reach = np.stack([mean - each.min(1), each.max(1) - mean])
-        axes.errorbar(latency_ms[order], mean[order], reach[:, order], color=color, marker=marker, ms=6, lw=1.3, capsize=3, label=label)
+        axes.errorbar(
+            latency_ms[order],
+            mean[order],
+            reach[:, order],
+            color=color,
+            marker=marker,
+            ms=6,
+            lw=1.3,
+            capsize=3,
+            label=label,
+        )
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -237,7 +367,8 @@ def contest(series: Mapping[str, tuple[Float[np.ndarray, "n"], Float[np.ndarray,
 def svg(figure: Figure, name: str) -> str:
     """The figure as an `<svg>` element for the inside of a page; equal figures give equal text.
 
-    Its ids start with `name`, so that several figures share a page. Comments (they quote the text) are dropped.
+    Its ids start with `name`, so that several figures share a page. Comments (they quote the text)
+    are dropped.
     """
     text = re.sub(r"<!--.*?-->\s*", "", svg_file(figure), flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text[text.index("<svg") :])

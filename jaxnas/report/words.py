@@ -30,7 +30,9 @@ def signed_percent(fraction: float) -> str:
     >>> signed_percent(-0.034), signed_percent(0.02)
     ('−3.4 %', '+2.0 %')
     """
-    return ("−" if fraction < 0 else "+") + percent(abs(fraction)) if math.isfinite(fraction) else "–"
+    return (
+        ("−" if fraction < 0 else "+") + percent(abs(fraction)) if math.isfinite(fraction) else "–"
+    )
 
 
 def quantity(value: float) -> str:
@@ -54,7 +56,9 @@ def genome_in_words(network: Mapping[str, int]) -> str:
     groups: dict[str, list[str]] = {}
     for gene, value in network.items():
         groups.setdefault(gene.rsplit("_", 1)[-1], []).append(str(value))
-    return " | ".join(f"{kind}{'s' * (len(values) > 1)} {' '.join(values)}" for kind, values in groups.items())
+    return " | ".join(
+        f"{kind}{'s' * (len(values) > 1)} {' '.join(values)}" for kind, values in groups.items()
+    )
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,4 +1,7 @@
-"""What every search algorithm is: a frozen dataclass of settings with init / ask / tell, all pure and jittable."""
+"""What every search algorithm is.
+
+A frozen dataclass of settings with init / ask / tell, all pure and jittable.
+"""
 
 import math
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,7 +16,10 @@ State = Any  # a pytree of fixed shapes, each algorithm's own
 
 
 class Asked(NamedTuple):
-    """Candidates to evaluate, and the archive rows (order of evaluation, from 0) that they descend from, for candidates.npz."""
+    """Candidates to evaluate, and the archive rows that they descend from, for candidates.npz.
+
+    Rows are in order of evaluation, from 0.
+    """
 
     genomes: Genomes
     parents: Parents
@@ -23,8 +29,9 @@ class Asked(NamedTuple):
 class Algorithm(Protocol):
     """`population` candidates are asked for, evaluated and told, generation after generation.
 
-    The settings are the dataclass itself, so equal settings share one compiled program. Nothing in here sees a
-    network: fitness is an array, smaller is better, NaN means that the evaluation failed.
+    The settings are the dataclass itself, so equal settings share one compiled program. Nothing in
+    here sees a network: fitness is an array, smaller is better, NaN means that the evaluation
+    failed.
     """
 
     @property
@@ -42,18 +49,31 @@ def check_sizes(population: int, objectives: int = 1) -> None:
     if population < 2:
         raise UserError(f"population must be at least 2, got {population}; set a larger one")
     if objectives < 1:
-        raise UserError(f"objectives must be at least 1, got {objectives}; set the number of fitness columns")
+        raise UserError(
+            f"objectives must be at least 1, got {objectives}; set the number of fitness columns"
+        )
 
 
 def check_limits(limits: tuple[float | None, ...], objectives: int) -> None:
     """Limits are a finite number or None for each objective, or nothing."""
-    if limits and not (len(limits) == objectives and all(limit is None or math.isfinite(limit) for limit in limits)):
-        raise UserError(f"limits must be a finite number or None for each of {objectives} objectives, or none at all, got {limits}")
+    if limits and not (
+        len(limits) == objectives and all(limit is None or math.isfinite(limit) for limit in limits)
+    ):
+        raise UserError(
+            f"limits must be a finite number or None for each of {objectives} objectives, or none "
+            f"at all, got {limits}"
+        )
 
 
 def check_fitness(algorithm: Any, fitness: Fitness) -> None:
-    """A generation's fitness has a row per candidate and as many columns as the algorithm has `objectives`."""
+    """A generation's fitness has a row per candidate.
+
+    It has as many columns as the algorithm has `objectives`.
+    """
     expected = algorithm.population, algorithm.objectives
     if fitness.shape != expected:
         name = type(algorithm).__name__
-        raise UserError(f"fitness must have shape {expected}, got {fitness.shape}; set objectives of {name} to its columns")
+        raise UserError(
+            f"fitness must have shape {expected}, got {fitness.shape}; set objectives of {name} to "
+            "its columns"
+        )

@@ -1,4 +1,7 @@
-"""Whole searches as one program: generations are a scan, seeds a vmap, islands a ring of searches that exchange members."""
+"""Whole searches as one program.
+
+Generations are a scan, seeds a vmap, islands a ring of searches that exchange members.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,18 +33,26 @@ def search_many(
     generations: int,
     data: Any = None,
 ) -> Archives:
-    """A whole search for each key, all in one compiled program; equal to `loop.search` with the same key, bit for bit.
+    """A whole search for each key, all in one compiled program.
 
-    `fitness` (genomes, data) is traced: (population, genes) to (population, objectives). `data` is a pytree of arrays that
-    it reads; captured ones would be compiled in. Everything evaluated comes back, with a leading axis of seeds.
+    Equal to `loop.search` with the same key, bit for bit.
+
+    `fitness` (genomes, data) is traced: (population, genes) to (population, objectives). `data` is
+    a pytree of arrays that it reads; captured ones would be compiled in. Everything evaluated comes
+    back, with a leading axis of seeds.
     """
     if generations < 1:
-        raise UserError(f"generations must be at least 1, got {generations}; the initial population counts as one")
+        raise UserError(
+            f"generations must be at least 1, got {generations}; the initial population counts as "
+            "one"
+        )
     return _search_many(algorithm, space, keys, fitness, generations, data)
 
 
 @partial(jax.jit, static_argnames=("algorithm", "space", "fitness", "generations"))
-def _search_many(algorithm: Algorithm, space: AnySpace, keys, fitness, generations: int, data) -> Archives:
+def _search_many(
+    algorithm: Algorithm, space: AnySpace, keys, fitness, generations: int, data
+) -> Archives:
     def one(key):
         init_key, ask_key = jax.random.split(key)
 
@@ -50,9 +61,13 @@ def _search_many(algorithm: Algorithm, space: AnySpace, keys, fitness, generatio
             found = fitness(asked.genomes, data).astype(jnp.float32)
             return algorithm.tell(space, state, asked, found), (asked.genomes, found, asked.parents)
 
-        _, (genomes, found, parents) = jax.lax.scan(generation, algorithm.init(init_key, space), jnp.arange(generations))
+        _, (genomes, found, parents) = jax.lax.scan(
+            generation, algorithm.init(init_key, space), jnp.arange(generations)
+        )
         told = jnp.repeat(jnp.arange(generations, dtype=jnp.int32), algorithm.population)
-        genomes, found, parents = (array.reshape(-1, array.shape[-1]) for array in (genomes, found, parents))
+        genomes, found, parents = (
+            array.reshape(-1, array.shape[-1]) for array in (genomes, found, parents)
+        )
         return Archives(genomes, found, told, parents)
 
     return jax.vmap(one)(keys)

@@ -28,14 +28,18 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class RegularizedEvolution:
-    """An aging population: children are mutated winners of tournaments, and take the places of the oldest.
+    """An aging population.
 
-    Candidates are uniform over the space until `members` live. Then each child descends from the best of `sample` living
-    members, drawn with replacement, and always differs from it. The original has one objective and one child at a time;
-    here `population` children are bred from the same living members, and with several objectives the best of a sample is
-    the first by non-dominated rank among all living, then by crowding (of one objective: the least). Candidates beyond a
-    limit come after those within, by their excess, and failed ones last. A child that means the same network as an evaluated
-    candidate or an earlier child is mutated again a few times.
+    Children are mutated winners of tournaments, and take the places of the oldest.
+
+    Candidates are uniform over the space until `members` live. Then each child descends from the
+    best of `sample` living members, drawn with replacement, and always differs from it. The
+    original has one objective and one child at a time; here `population` children are bred from the
+    same living members, and with several objectives the best of a sample is the first by
+    non-dominated rank among all living, then by crowding (of one objective: the least). Candidates
+    beyond a limit come after those within, by their excess, and failed ones last. A child that
+    means the same network as an evaluated candidate or an earlier child is mutated again a few
+    times.
     """
 
     population: int = 28
@@ -56,7 +60,10 @@ class RegularizedEvolution:
         check_sizes(self.population, self.objectives)
         check_limits(self.limits, self.objectives)
         if self.members < self.population:
-            raise UserError(f"members must be at least the {self.population} children of a generation, got {self.members}; set more")
+            raise UserError(
+                f"members must be at least the {self.population} children of a generation, got "
+                f"{self.members}; set more"
+            )
         if self.sample < 1:
             raise UserError(f"sample must be at least 1, got {self.sample}; set a larger number")
 
@@ -73,7 +80,9 @@ class RegularizedEvolution:
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
         sample_key, tournament_key, mutation_key, duplicates_key = jax.random.split(key, 4)
         winners = self._tournaments(tournament_key, state)
-        bred = self.variation.change(mutation_key, space, state.genomes[winners], jnp.ones(self.population, bool))
+        bred = self.variation.change(
+            mutation_key, space, state.genomes[winners], jnp.ones(self.population, bool)
+        )
         parents = jnp.stack([state.rows[winners], jnp.full(self.population, -1, jnp.int32)], axis=1)
         initial = Asked(space.sample(sample_key, self.population), jnp.full_like(parents, -1))
         filling = state.evaluated < self.members
@@ -94,9 +103,13 @@ class RegularizedEvolution:
             genomes=state.genomes.at[oldest].set(asked.genomes),
             fitness=living,
             rows=state.rows.at[oldest].set(rows),
-            place=jnp.zeros_like(state.place).at[order].set(jnp.arange(self.members, dtype=jnp.int32)),
+            place=jnp.zeros_like(state.place)
+            .at[order]
+            .set(jnp.arange(self.members, dtype=jnp.int32)),
             evaluated=evaluated,
-            seen=remember(state.seen, space, asked.genomes) if self.avoid_duplicates else state.seen,
+            seen=remember(state.seen, space, asked.genomes)
+            if self.avoid_duplicates
+            else state.seen,
         )
 
     def _tournaments(self, key: PRNGKey, state: State) -> Int[Array, "n"]:

@@ -33,16 +33,17 @@ class State(NamedTuple):
 class Evosax:
     """An evolution strategy or genetic algorithm of evosax, as it is by default (Lange 2022).
 
-    evosax minimises one function of real numbers. A real x is a random key: its place in the standard normal
-    distribution, u from 0 to 1, stands for choice floor(u * choices), in a
-    `Box` for the value u of the way from low to high. So a search that starts from the mean 0 with the
+    evosax minimises one function of real numbers. A real x is a random key: its place in the
+    standard normal distribution, u from 0 to 1, stands for choice floor(u * choices), in a `Box`
+    for the value u of the way from low to high. So a search that starts from the mean 0 with the
     deviation 1, as nearly all of them do, starts uniform over the space, and no x lies outside.
 
-    Several objectives are made one, with the same `weights` for the whole run, and scaled by the ideal point of all seen
-    and the nadir point of its front (so the value of a candidate drifts while these still change). evosax is told s /
-    (1 + s) of that scalar s, which keeps the order and is below 1; a failed candidate is told 1, worse than every other.
-    Under `limits` a candidate beyond is told 1 + v / (1 + v) of its excess v, and a failed one 2 (Deb 2000).
-    Candidates have no parents and may repeat.
+    Several objectives are made one, with the same `weights` for the whole run, and scaled by the
+    ideal point of all seen and the nadir point of its front (so the value of a candidate drifts
+    while these still change). evosax is told s / (1 + s) of that scalar s, which keeps the order
+    and is below 1; a failed candidate is told 1, worse than every other. Under `limits` a candidate
+    beyond is told 1 + v / (1 + v) of its excess v, and a failed one 2 (Deb 2000). Candidates have
+    no parents and may repeat.
     """
 
     name: str = "CMA_ES"
@@ -61,8 +62,15 @@ class Evosax:
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
         check_limits(self.limits, self.objectives)
-        if self.weights and (len(self.weights) != self.objectives or min(self.weights) < 0 or not sum(self.weights) > 0):
-            raise UserError(f"weights must be one per objective, {self.objectives}, 0 or more and not all 0, or none; got {self.weights}")
+        if self.weights and (
+            len(self.weights) != self.objectives
+            or min(self.weights) < 0
+            or not sum(self.weights) > 0
+        ):
+            raise UserError(
+                f"weights must be one per objective, {self.objectives}, 0 or more and not all 0, "
+                f"or none; got {self.weights}"
+            )
         choose("evosax algorithm", self.name, known())
         choose("scalar", self.scalar, SCALARS)
 
@@ -75,7 +83,9 @@ class Evosax:
             if _evolves_population(strategy):
                 keys = jax.random.normal(first_key, (self.population, genes), jnp.float32)
                 return strategy.init(init_key, keys, jnp.zeros(self.population), params), keys
-            return strategy.ask(first_key, strategy.init(init_key, jnp.zeros(genes), params), params)[::-1]
+            return strategy.ask(
+                first_key, strategy.init(init_key, jnp.zeros(genes), params), params
+            )[::-1]
 
         key, init_key, first_key = jax.random.split(key, 3)
         state, keys = started(init_key, first_key)
@@ -116,7 +126,11 @@ class Evosax:
         if not self.limits:
             return told
         excess = pareto.total_violation(fitness, self.limits)
-        return jnp.where(jnp.isnan(excess), 2.0, jnp.where(excess > 0, 1 + jnp.minimum(excess / (1 + excess), 1 - 2 * below), told))
+        return jnp.where(
+            jnp.isnan(excess),
+            2.0,
+            jnp.where(excess > 0, 1 + jnp.minimum(excess / (1 + excess), 1 - 2 * below), told),
+        )
 
 
 def decoded(space: AnySpace, keys: Float[Array, "n genes"]) -> Genomes:
@@ -132,23 +146,34 @@ def decoded(space: AnySpace, keys: Float[Array, "n genes"]) -> Genomes:
 
 def known() -> dict[str, type]:
     """The algorithms that need only a population size and a solution."""
-    from evosax.algorithms import algorithms  # takes half a second, which who does not use it is spared
+    # Takes half a second, which who does not use it is spared.
+    from evosax.algorithms import algorithms
 
     def needs(kind):
         parameters = list(inspect.signature(kind).parameters.values())
         return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
 
-    return {name: kind for name, kind in algorithms.items() if needs(kind) == ["population_size", "solution"]}
+    return {
+        name: kind
+        for name, kind in algorithms.items()
+        if needs(kind) == ["population_size", "solution"]
+    }
 
 
 @cache
 def _strategy(name: str, population: int, genes: int) -> tuple[Any, Any]:
-    """evosax's algorithm and its settings; one object for all, because evosax's programs are compiled for each object."""
+    """evosax's algorithm and its settings.
+
+    One object for all, because evosax's programs are compiled for each object.
+    """
     with jax.enable_x64(False), jax.ensure_compile_time_eval():
         try:
             strategy = known()[name](population_size=population, solution=jnp.zeros(genes))
         except AssertionError as error:
-            raise UserError(f"evosax's {name} refuses a population of {population} with {genes} genes: {error}; set another one") from error
+            raise UserError(
+                f"evosax's {name} refuses a population of {population} with {genes} genes: "
+                f"{error}; set another one"
+            ) from error
         return strategy, strategy.default_params
 
 
@@ -161,9 +186,9 @@ def _evolves_population(strategy: Any) -> bool:
 def _one_at_a_time(function: Callable) -> Callable:
     """Searches that are mapped are taken one after another, as they are alone, bit for bit.
 
-    In a batch, sums and products round differently, of which eigenvectors make another search. Nor does the compiler
-    fuse this with what surrounds it. Results lose weak types, so that every state has the type of the first, and evosax
-    counts in 32 bits, whatever JAX is set to.
+    In a batch, sums and products round differently, of which eigenvectors make another search. Nor
+    does the compiler fuse this with what surrounds it. Results lose weak types, so that every state
+    has the type of the first, and evosax counts in 32 bits, whatever JAX is set to.
     """
 
     @jax.custom_batching.sequential_vmap

@@ -1,8 +1,11 @@
-"""Genomes below a limit by construction: drawn uniformly from those that a budget of MACs, milliseconds or bytes allows.
+"""Genomes below a limit by construction.
 
-Where the cost is a sum of terms of a few genes each, `sample_below` draws exactly uniformly: counts of genomes per remaining
-budget, then gene by gene. For any other cost, `sample_weighted` weighs the draws of a sampler. Uniform means over genomes:
-a network that several genomes mean is drawn as often as it has genomes.
+Drawn uniformly from those that a budget of MACs, milliseconds or bytes allows.
+
+Where the cost is a sum of terms of a few genes each, `sample_below` draws exactly uniformly: counts
+of genomes per remaining budget, then gene by gene. For any other cost, `sample_weighted` weighs the
+draws of a sampler. Uniform means over genomes: a network that several genomes mean is drawn as
+often as it has genomes.
 """
 
 import math
@@ -25,10 +28,14 @@ COMBINATIONS = 1 << 20  # of the genes that a term of the cost links, at most
 
 
 class Term(NamedTuple):
-    """What some genes cost together, the smaller the better; the cost of a genome is the sum of its terms."""
+    """What some genes cost together, the smaller the better.
+
+    The cost of a genome is the sum of its terms.
+    """
 
     genes: tuple[int, ...]  # positions
-    costs: Num[np.ndarray, "*choices"]  # one axis per gene, by choice index; NaN or infinity = impossible
+    # One axis per gene, by choice index; NaN or infinity = impossible.
+    costs: Num[np.ndarray, "*choices"]
 
 
 class Weighted(NamedTuple):
@@ -39,7 +46,10 @@ class Weighted(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One term of the sum, given a state: the choices of the genes that earlier terms and this or later ones share."""
+    """One term of the sum, given a state.
+
+    The choices of the genes that earlier terms and this or later ones share.
+    """
 
     genes: tuple[int, ...]  # decided by this term
     sizes: tuple[int, ...]  # their numbers of choices; an option is a choice of each
@@ -62,23 +72,27 @@ def smallest_reachable(space: Space, cost: Sequence[Term]) -> float:
 
 
 def sample_below(key: PRNGKey, space: Space, n: int, cost: Sequence[Term], limit: float) -> Genomes:
-    """`n` genomes that cost at most `limit`, exactly uniform over all that do, independent (so they may repeat); on the host.
+    """`n` genomes that cost at most `limit`, exactly uniform over all that do.
 
-    Dyer, "Approximate counting by dynamic programming", STOC 2003: costs above the least possible are rounded down to 1/`BINS`
-    of the budget and genomes counted per remaining budget. That counts all within the limit and a few beyond, which are drawn
-    as often as any other and then thrown away. Counts and sums of costs are float64, so exact to 1 in 10^15 or so, and MACs are
-    exact. Terms that share genes should be neighbours.
+    Independent (so they may repeat); on the host.
+
+    Dyer, "Approximate counting by dynamic programming", STOC 2003: costs above the least possible
+    are rounded down to 1/`BINS` of the budget and genomes counted per remaining budget. That counts
+    all within the limit and a few beyond, which are drawn as often as any other and then thrown
+    away. Counts and sums of costs are float64, so exact to 1 in 10^15 or so, and MACs are exact.
+    Terms that share genes should be neighbours.
 
     Raises:
-        UserError: nothing is within the limit (the message has the smallest reachable cost), or the terms link too many genes,
-            or fewer than one draw in `TRIES` is within the limit.
+        UserError: nothing is within the limit (the message has the smallest reachable cost), or the
+            terms link too many genes, or fewer than one draw in `TRIES` is within the limit.
     """
     steps = _steps(space, cost)
     least = _least(steps)
     smallest = float(least[0][0])
     if not (math.isfinite(smallest) and limit >= smallest):
         raise UserError(
-            f"no network of {space.name} costs at most {limit:.10g}: the smallest reachable cost is {smallest:.10g}; raise the limit"
+            f"no network of {space.name} costs at most {limit:.10g}: the smallest reachable cost "
+            f"is {smallest:.10g}; raise the limit"
         )
     bins = _bins(steps, least, limit - smallest)
     counts = _counts(steps, bins)
@@ -88,7 +102,8 @@ def sample_below(key: PRNGKey, space: Space, n: int, cost: Sequence[Term], limit
     while sum(map(len, found)) < n:
         if drawn >= TRIES * n:
             raise UserError(
-                f"fewer than {n} of {drawn} genomes drawn from {space.name} cost at most {limit:.10g}; choose another limit nearby"
+                f"fewer than {n} of {drawn} genomes drawn from {space.name} cost at most "
+                f"{limit:.10g}; choose another limit nearby"
             )
         genomes, costs = _draw(random, steps, bins, counts, len(space.genes), CHUNK)
         found.append(genomes[costs <= limit])
@@ -116,16 +131,30 @@ def _steps(space: Space, cost: Sequence[Term]) -> list[Step]:
     return steps
 
 
-def _step(space: Space, term: Term, known: tuple[int, ...], new: tuple[int, ...], shared: tuple[int, ...]) -> Step:
+def _step(
+    space: Space, term: Term, known: tuple[int, ...], new: tuple[int, ...], shared: tuple[int, ...]
+) -> Step:
     sizes = {gene: int(space.sizes[gene]) for gene in (*known, *new)}
     states = math.prod(sizes[gene] for gene in known)
     options = math.prod(sizes[gene] for gene in new)
     if states * options > COMBINATIONS:
         names = ", ".join(space.genes[gene].name for gene in sizes)
-        raise UserError(f"a cost that links {names} has {states * options} combinations, more than {COMBINATIONS}: use sample_weighted")
+        raise UserError(
+            f"a cost that links {names} has {states * options} combinations, more than "
+            f"{COMBINATIONS}: use sample_weighted"
+        )
     if term.costs.shape != tuple(sizes[gene] for gene in term.genes):
-        raise UserError(f"costs of genes {term.genes} of {space.name} must have an axis per gene, got {term.costs.shape}; reshape them")
-    choices = dict(zip(sizes, np.indices(tuple(sizes.values())).reshape(len(sizes), states * options), strict=True))
+        raise UserError(
+            f"costs of genes {term.genes} of {space.name} must have an axis per gene, got "
+            f"{term.costs.shape}; reshape them"
+        )
+    choices = dict(
+        zip(
+            sizes,
+            np.indices(tuple(sizes.values())).reshape(len(sizes), states * options),
+            strict=True,
+        )
+    )
     cost = np.asarray(term.costs, np.float64)[tuple(choices[gene] for gene in term.genes)]
     after = np.zeros(states * options, np.int64)
     for gene in shared:
@@ -143,20 +172,27 @@ def _least(steps: list[Step]) -> list[np.ndarray]:
 
 
 def _bins(steps: list[Step], least: list[np.ndarray], budget: float) -> list[np.ndarray]:
-    """How much of the budget each option takes away: its excess over the best one, in steps, rounded down; `BINS` + 1 = too much."""
+    """How much of the budget each option takes away.
+
+    Its excess over the best one, in steps, rounded down; `BINS` + 1 = too much.
+    """
     quantum = budget / BINS if budget > 0 else 1.0
     bins = []
     for step, here, there in zip(steps, least, least[1:], strict=False):
         reached = step.cost + there[step.after]
         possible = np.isfinite(reached)
         excess = np.where(possible, reached, 0.0) - np.where(np.isfinite(here), here, 0.0)[:, None]
-        taken = np.floor(np.maximum(excess, 0.0) / quantum * (1 - 1e-9))  # a rounding error must not round up
+        # A rounding error must not round up.
+        taken = np.floor(np.maximum(excess, 0.0) / quantum * (1 - 1e-9))
         bins.append(np.where(possible, np.minimum(taken, BINS + 1), BINS + 1).astype(np.int64))
     return bins
 
 
 def _counts(steps: list[Step], bins: list[np.ndarray]) -> list[np.ndarray]:
-    """How many ways there are on from each state (row) and remaining budget (column), by a factor that is the term's own."""
+    """How many ways there are on from each state (row) and remaining budget (column).
+
+    By a factor that is the term's own.
+    """
     counts = [np.ones((1, BINS + 1))]
     for step, taken in zip(reversed(steps), reversed(bins), strict=True):
         ways = np.zeros((len(taken), BINS + 1))
@@ -168,7 +204,12 @@ def _counts(steps: list[Step], bins: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _draw(
-    random: np.random.Generator, steps: list[Step], bins: list[np.ndarray], counts: list[np.ndarray], genes: int, n: int
+    random: np.random.Generator,
+    steps: list[Step],
+    bins: list[np.ndarray],
+    counts: list[np.ndarray],
+    genes: int,
+    n: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Genomes, uniform over those counted, int32 (n, genes), and their costs (n,)."""
     genomes = np.zeros((n, genes), np.int32)
@@ -178,10 +219,15 @@ def _draw(
     left = np.full(n, BINS)
     for step, taken, ways in zip(steps, bins, counts[1:], strict=True):
         room = left[:, None] - taken[state]
-        weights = np.where(room >= 0, ways[step.after[state], np.maximum(room, 0)], 0.0).cumsum(axis=1)
-        threshold = (1 - random.random((n, 1))) * weights[:, -1:]  # above 0, so that weights of 0 are passed
+        weights = np.where(room >= 0, ways[step.after[state], np.maximum(room, 0)], 0.0).cumsum(
+            axis=1
+        )
+        # Above 0, so that weights of 0 are passed.
+        threshold = (1 - random.random((n, 1))) * weights[:, -1:]
         option = (weights < threshold).sum(axis=1)
-        genomes[:, list(step.genes)] = np.stack(np.unravel_index(option, step.sizes), axis=1) if step.genes else 0
+        genomes[:, list(step.genes)] = (
+            np.stack(np.unravel_index(option, step.sizes), axis=1) if step.genes else 0
+        )
         costs.append(step.cost[state, option])
         state = step.after[state, option]
         left = room[rows, option]
@@ -199,12 +245,15 @@ def sample_weighted(
     limit: float,
     draws: int,
 ) -> Weighted:
-    """`n` genomes within the limit of any cost, uniform in the limit of many `draws`: sampling and importance resampling (Rubin 1987).
+    """`n` genomes within the limit of any cost, uniform in the limit of many `draws`.
 
-    `sampler` (key, draws) gives genomes and the logarithm of the probability, up to a constant, with which it draws each; it should
-    reach every genome within the limit. Those within are drawn again, with replacement, by the inverse of that probability.
-    Where `effective` is well below `n` genomes repeat: draw more, or from a sampler that knows the cost better, such as
-    `sample_below` for a cost that is a sum and close to this one (its logarithms are all 0).
+    Sampling and importance resampling (Rubin 1987).
+
+    `sampler` (key, draws) gives genomes and the logarithm of the probability, up to a constant,
+    with which it draws each; it should reach every genome within the limit. Those within are drawn
+    again, with replacement, by the inverse of that probability. Where `effective` is well below `n`
+    genomes repeat: draw more, or from a sampler that knows the cost better, such as `sample_below`
+    for a cost that is a sum and close to this one (its logarithms are all 0).
 
     Raises:
         UserError: no draw is within the limit; the message has the smallest cost drawn.
@@ -216,7 +265,8 @@ def sample_weighted(
     if not within.any():
         smallest = float(np.fmin.reduce(costs))
         raise UserError(
-            f"none of {draws} genomes drawn costs at most {limit:.10g}: the smallest cost reached is {smallest:.10g}; raise the limit"
+            f"none of {draws} genomes drawn costs at most {limit:.10g}: the smallest cost reached "
+            f"is {smallest:.10g}; raise the limit"
         )
     inverse = np.where(within, -np.asarray(log_probability, np.float64), -np.inf)
     weights = np.exp(inverse - inverse.max())

@@ -1,7 +1,9 @@
-"""Which candidates are best when objectives conflict: ranks, constrained dominance, crowding, the front and its knee.
+"""Which candidates are best when objectives conflict.
 
-Every function is pure, jits and vmaps. Objectives are minimised. A row with a NaN is a failed candidate: it is worse
-than every other row and equal to the other failed ones.
+Ranks, constrained dominance, crowding, the front and its knee.
+
+Every function is pure, jits and vmaps. Objectives are minimised. A row with a NaN is a failed
+candidate: it is worse than every other row and equal to the other failed ones.
 """
 
 from functools import partial
@@ -27,9 +29,12 @@ def failed(fitness: Points) -> Bool[Array, "n"]:
 
 
 def total_violation(fitness: Fitness, limits: tuple[float | None, ...]) -> Float[Array, "n"]:
-    """By how much each row exceeds the limits of its objectives, as shares of them (of 1 where a limit is 0), added up.
+    """By how much each row exceeds the limits of its objectives.
 
-    `limits` has a number or None, no limit, for each objective, or nothing at all. 0 = feasible, NaN = failed.
+    As shares of them (of 1 where a limit is 0), added up.
+
+    `limits` has a number or None, no limit, for each objective, or nothing at all. 0 = feasible,
+    NaN = failed.
 
     >>> total_violation(jnp.array([[1.0, 9.0], [3.0, 0.0]]), (2.0, None)).tolist()
     [0.0, 0.5]
@@ -43,15 +48,20 @@ def total_violation(fitness: Fitness, limits: tuple[float | None, ...]) -> Float
 
 
 def rank(fitness: Points, violation: Float[Array, "n"] | None = None) -> Int[Array, "n"]:
-    """Non-dominated rank from 0, the front; failed rows share the rank after the last, duplicates share theirs.
+    """Non-dominated rank from 0, the front.
 
-    Values are compared in the type that they come in: whole numbers and float64, also of NumPy, are not rounded to float32.
+    Failed rows share the rank after the last, duplicates share theirs.
 
-    `violation` (0 = feasible, NaN = failed) makes it constrained dominance (Deb et al. 2002, section VI): infeasible rows come
-    after the feasible ones, by their violation alone; equal ones share a rank.
+    Values are compared in the type that they come in: whole numbers and float64, also of NumPy, are
+    not rounded to float32.
 
-    One or two objectives: sort and scan, O(n log n). Three or more: a sweep of O(n^2) steps and O(n) memory, in which each row in
-    lexicographic order pushes down those that it dominates: faster on a CPU than peeling bit-packed dominance front by front.
+    `violation` (0 = feasible, NaN = failed) makes it constrained dominance (Deb et al. 2002,
+    section VI): infeasible rows come after the feasible ones, by their violation alone; equal ones
+    share a rank.
+
+    One or two objectives: sort and scan, O(n log n). Three or more: a sweep of O(n^2) steps and
+    O(n) memory, in which each row in lexicographic order pushes down those that it dominates:
+    faster on a CPU than peeling bit-packed dominance front by front.
 
     >>> rank(jnp.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [jnp.nan, 0.0]])).tolist()
     [0, 0, 1, 2]
@@ -72,11 +82,18 @@ def rank_within(fitness: Fitness, limits: tuple[float | None, ...]) -> Int[Array
 
 def within(fitness: Fitness, limits: tuple[float | None, ...]) -> Fitness:
     """The fitness of those within the limits, NaN for the others."""
-    return jnp.where((total_violation(fitness, limits) == 0)[:, None], fitness, jnp.nan) if limits else fitness
+    return (
+        jnp.where((total_violation(fitness, limits) == 0)[:, None], fitness, jnp.nan)
+        if limits
+        else fitness
+    )
 
 
 def _keys(fitness: Points, violation: Float[Array, "n"] | None) -> list[UInt[Array, "n"]]:
-    """The objectives as integers of the same order; all of an infeasible row are beyond infinity, by its violation."""
+    """The objectives as integers of the same order.
+
+    All of an infeasible row are beyond infinity, by its violation.
+    """
     keys = [_key(values) for values in fitness.T]
     bad = failed(fitness)
     if violation is not None:
@@ -87,14 +104,22 @@ def _keys(fitness: Points, violation: Float[Array, "n"] | None) -> list[UInt[Arr
 
 
 def _key(values: Num[Array | np.ndarray, "n"]) -> UInt[Array, "n"]:
-    """Integers in the order of the values, ties equal; NaN means nothing. XLA's CPU compares floats slowly, and through a call."""
+    """Integers in the order of the values, ties equal; NaN means nothing.
+
+    XLA's CPU compares floats slowly, and through a call.
+    """
     if values.dtype.itemsize > 4 or not jnp.issubdtype(values.dtype, jnp.floating):
         return _place(values, jnp.uint32)
-    bits = jax.lax.bitcast_convert_type(jnp.where(values == 0, 0, values).astype(jnp.float32), jnp.uint32)  # -0 is 0
+    # -0 is 0.
+    bits = jax.lax.bitcast_convert_type(
+        jnp.where(values == 0, 0, values).astype(jnp.float32), jnp.uint32
+    )
     return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
 
 
-def _place(values: Num[Array | np.ndarray, "n"], dtype: jax.typing.DTypeLike) -> Int[Array, "n"] | UInt[Array, "n"]:
+def _place(
+    values: Num[Array | np.ndarray, "n"], dtype: jax.typing.DTypeLike
+) -> Int[Array, "n"] | UInt[Array, "n"]:
     """How many values are less than each; on the host for NumPy's, which JAX would round."""
     xp: Any = np if isinstance(values, np.ndarray) else jnp
     return jnp.asarray(xp.searchsorted(xp.sort(values), values), dtype)
@@ -103,7 +128,8 @@ def _place(values: Num[Array | np.ndarray, "n"], dtype: jax.typing.DTypeLike) ->
 def lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array, "n"]:
     """The stable order by keys >= 0 of so many bits, the most important first.
 
-    Packed together with the row into words of 64 bits, which XLA's CPU sorts three times as fast as keys with a payload.
+    Packed together with the row into words of 64 bits, which XLA's CPU sorts three times as fast as
+    keys with a payload.
     """
     n = keys[0][0].shape[0]
     row_bits = n.bit_length()
@@ -111,7 +137,9 @@ def lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array,
         rows = jax.lax.iota(jnp.uint64, n)
 
         def sort(packed):
-            return (jax.lax.sort(packed, is_stable=False) & np.uint64(2**row_bits - 1)).astype(jnp.int32)
+            return (jax.lax.sort(packed, is_stable=False) & np.uint64(2**row_bits - 1)).astype(
+                jnp.int32
+            )
 
         order = None
         packed = rows
@@ -127,7 +155,10 @@ def lexsort(*keys: tuple[UInt[Array, "n"] | Int[Array, "n"], int]) -> Int[Array,
 
 
 def _rank_two(x: UInt[Array, "n"], y: UInt[Array, "n"]) -> Int[Array, "n"]:
-    """Ranks in order of (x, y): front k dominates a later point iff the least y in k is at most the point's y."""
+    """Ranks in order of (x, y).
+
+    Front k dominates a later point iff the least y in k is at most the point's y.
+    """
     half = 1 << x.shape[0].bit_length() - 1
     duplicate = jnp.append(False, (x[1:] == x[:-1]) & (y[1:] == y[:-1]))
 
@@ -137,7 +168,9 @@ def _rank_two(x: UInt[Array, "n"], y: UInt[Array, "n"]) -> Int[Array, "n"]:
         front = jnp.int32(0)
         step = half
         while step:  # jnp.searchsorted takes many times as long here
-            front = jnp.where(least.at[front + (step - 1)].get(mode="promise_in_bounds") <= y, front + step, front)
+            front = jnp.where(
+                least.at[front + (step - 1)].get(mode="promise_in_bounds") <= y, front + step, front
+            )
             step //= 2
         front = jnp.where(duplicate, previous, front)
         return (least.at[front].set(y, mode="promise_in_bounds"), front), front
@@ -147,18 +180,24 @@ def _rank_two(x: UInt[Array, "n"], y: UInt[Array, "n"]) -> Int[Array, "n"]:
 
 
 def _rank_many(keys: list[UInt[Array, "n"]]) -> Int[Array, "n"]:
-    """Ranks in lexicographic order: a row's is final when its turn comes, and then all that it dominates are at least one more."""
+    """Ranks in lexicographic order.
+
+    A row's is final when its turn comes, and then all that it dominates are at least one more.
+    """
     n = keys[0].shape[0]
     dtype = jnp.int16 if n < 2**15 else jnp.int32  # half the bytes are half the time
     new = jnp.append(False, jnp.stack([key[1:] != key[:-1] for key in keys]).any(axis=0))
-    places = [jnp.cumsum(new).astype(dtype), *(_place(key, dtype) for key in keys[1:])]  # the first orders rows, duplicates equal
+    # The first orders rows, duplicates equal.
+    places = [jnp.cumsum(new).astype(dtype), *(_place(key, dtype) for key in keys[1:])]
 
     def push(i, ranks):
         own, *others = (place.at[i].get(mode="promise_in_bounds") for place in places)
         worse = places[0] > own
         for place, other in zip(places[1:], others, strict=True):
             worse &= place >= other
-        return jnp.where(worse, jnp.maximum(ranks, ranks.at[i].get(mode="promise_in_bounds") + dtype(1)), ranks)
+        return jnp.where(
+            worse, jnp.maximum(ranks, ranks.at[i].get(mode="promise_in_bounds") + dtype(1)), ranks
+        )
 
     return jax.lax.fori_loop(0, n, push, jnp.zeros(n, dtype)).astype(jnp.int32)
 
@@ -169,19 +208,25 @@ def dominates(
     one_violation: Float[Array, "*n"],
     other_violation: Float[Array, "*n"],
 ) -> Bool[Array, "*n"]:
-    """Whether each row of `one` dominates its row of `other` (constrained dominance; violation 0 = feasible); a NaN never does."""
+    """Whether each row of `one` dominates its row of `other`.
+
+    Constrained dominance; violation 0 = feasible; a NaN never does.
+    """
     better = (one <= other).all(axis=-1) & (one < other).any(axis=-1)
     feasible = (one_violation == 0) & (other_violation == 0)
     return jnp.where(feasible, better, one_violation < other_violation)
 
 
 def crowding(fitness: Points, rank: Int[Array, "n"]) -> Float[Array, "n"]:
-    """Crowding distance of each row within its rank: the mean over objectives of the gap between its two neighbours.
+    """Crowding distance of each row within its rank.
 
-    Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002, section III-B. Gaps are in units of
-    the rank's range, the ends of each objective count infinity, and ties are ordered by row. So of duplicates only the
-    outer ones have a distance above 0; an objective that is constant within a rank adds 0; ranks of one or two points
-    get infinity; infinite values lie on the ends of the finite range; failed rows get 0. Never NaN.
+    The mean over objectives of the gap between its two neighbours.
+
+    Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002, section III-B.
+    Gaps are in units of the rank's range, the ends of each objective count infinity, and ties are
+    ordered by row. So of duplicates only the outer ones have a distance above 0; an objective that
+    is constant within a rank adds 0; ranks of one or two points get infinity; infinite values lie
+    on the ends of the finite range; failed rows get 0. Never NaN.
     """
     n = fitness.shape[0]
     if not n:
@@ -194,7 +239,10 @@ def crowding(fitness: Points, rank: Int[Array, "n"]) -> Float[Array, "n"]:
 
 
 def _gaps(values: Num[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
-    """Distance between the neighbours of each value within its group, in units of the group's range."""
+    """Distance between the neighbours of each value within its group.
+
+    In units of the group's range.
+    """
     n = values.shape[0]
     order = lexsort((group, n.bit_length()), (_key(values), 32))
     values = values[order]
@@ -209,14 +257,28 @@ def _gaps(values: Num[Array, "n"], group: Int[Array, "n"]) -> Float[Array, "n"]:
     return jnp.zeros(n, gap.dtype).at[order].set(jnp.where(high > low, gap, 0.0))
 
 
-def _unit(values: Num[Array, "*n"], low: Float[Array, "*#n"], high: Float[Array, "*#n"]) -> Float[Array, "*n"]:
-    """Values scaled from [low, high] to [0, 1], values beyond clipped; 0 where the range is empty."""
+def _unit(
+    values: Num[Array, "*n"], low: Float[Array, "*#n"], high: Float[Array, "*#n"]
+) -> Float[Array, "*n"]:
+    """Values scaled from [low, high] to [0, 1], values beyond clipped.
+
+    0 where the range is empty.
+    """
     half = 0.5 * high - 0.5 * low  # halves, because the range of the largest floats overflows
-    return jnp.where(half > 0, (0.5 * jnp.clip(values, low, high) - 0.5 * low) / jnp.where(half > 0, half, 1.0), 0.0)
+    return jnp.where(
+        half > 0,
+        (0.5 * jnp.clip(values, low, high) - 0.5 * low) / jnp.where(half > 0, half, 1.0),
+        0.0,
+    )
 
 
-def survivors(rank: Int[Array, "n"], crowding: Float[Array, "n"], count: int) -> Int[Array, "count"]:
-    """The `count` best rows, best first: by rank, then by crowding (larger is better), then by row."""
+def survivors(
+    rank: Int[Array, "n"], crowding: Float[Array, "n"], count: int
+) -> Int[Array, "count"]:
+    """The `count` best rows, best first.
+
+    By rank, then by crowding (larger is better), then by row.
+    """
     return lexsort((rank, len(rank).bit_length()), (_key(-crowding), 32))[:count]
 
 
@@ -230,11 +292,14 @@ def front(fitness: Points) -> Bool[Array, "n"]:
 
 
 def knee(fitness: Points) -> Int[Array, ""]:
-    """The row of the front that lies farthest from the line through the front's extremes, towards the ideal.
+    """The row of the front that lies farthest from the line through the front's extremes.
 
-    Objectives are scaled to [0, 1] over the front (a constant one is 0, infinities lie on the ends), where the line,
-    or the plane of more objectives, is `sum = 1`: the knee has the least sum. The first row wins a tie, as of a front of
-    two points, and -1 means that every row failed, or there is none. A front that only bulges away from the ideal has an extreme as knee.
+    Towards the ideal.
+
+    Objectives are scaled to [0, 1] over the front (a constant one is 0, infinities lie on the
+    ends), where the line, or the plane of more objectives, is `sum = 1`: the knee has the least
+    sum. The first row wins a tie, as of a front of two points, and -1 means that every row failed,
+    or there is none. A front that only bulges away from the ideal has an extreme as knee.
 
     >>> int(knee(jnp.array([[0.0, 10.0], [1.0, 2.0], [5.0, 1.0], [9.0, 0.0]])))
     1

@@ -11,7 +11,9 @@ from jaxnas.types import Fitness, PRNGKey
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """Draws every candidate uniformly, each gene over its choices and independently; learns nothing from the fitness.
+    """Draws every candidate uniformly, each gene over its choices and independently.
+
+    Learns nothing from the fitness.
 
     Candidates have no parents and may repeat. The state is the number of evaluations so far.
     """
@@ -26,7 +28,11 @@ class RandomSearch:
         return jnp.int32(0)
 
     def ask(self, key: PRNGKey, space: AnySpace, state: Int[Array, ""]) -> Asked:
-        return Asked(space.sample(key, self.population), jnp.full((self.population, 2), -1, jnp.int32))
+        return Asked(
+            space.sample(key, self.population), jnp.full((self.population, 2), -1, jnp.int32)
+        )
 
-    def tell(self, space: AnySpace, state: Int[Array, ""], asked: Asked, fitness: Fitness) -> Int[Array, ""]:
+    def tell(
+        self, space: AnySpace, state: Int[Array, ""], asked: Asked, fitness: Fitness
+    ) -> Int[Array, ""]:
         return state + self.population

@@ -23,13 +23,19 @@ class Choice:
 
 
 def choose_networks(
-    fitness: Float[np.ndarray, "n objectives"], within_points: float, limit_ms: float | None, also: Sequence[str] = ()
+    fitness: Float[np.ndarray, "n objectives"],
+    within_points: float,
+    limit_ms: float | None,
+    also: Sequence[str] = (),
 ) -> list[Choice]:
-    """Three networks of the front of (error, latency in ms, what `also` names), and one more for each of those; or all of a smaller front.
+    """Three networks of the front of (error, latency in ms, what `also` names).
 
-    In this order: the most accurate below the latency limit if one is given, the most accurate, the fastest within
-    `within_points` percentage points of accuracy of that, the one with the least of each of `also` within them, the knee; a network
-    in two roles counts once, and the front's middle fills up.
+    And one more for each of those; or all of a smaller front.
+
+    In this order: the most accurate below the latency limit if one is given, the most accurate, the
+    fastest within `within_points` percentage points of accuracy of that, the one with the least of
+    each of `also` within them, the knee; a network in two roles counts once, and the front's middle
+    fills up.
     """
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
     _, first = np.unique(fitness[rows], axis=0, return_index=True)
@@ -37,7 +43,13 @@ def choose_networks(
     error, latency_ms, *others = fitness[rows].T
     wanted = []
     if limit_ms is not None:
-        wanted.append(("below_limit", f"most accurate below {limit_ms:g} ms", _below(rows, latency_ms, limit_ms)))
+        wanted.append(
+            (
+                "below_limit",
+                f"most accurate below {limit_ms:g} ms",
+                _below(rows, latency_ms, limit_ms),
+            )
+        )
     close = error <= error[0] + within_points / 100
     wanted.append(("most_accurate", "most accurate", rows[0]))
     within = f"within {within_points:g} percentage points"
@@ -45,10 +57,15 @@ def choose_networks(
     for name, costs in zip(also, others, strict=True):
         wanted.append((f"least_{name}", f"least {name} {within}", _least(rows, costs, close)))
     wanted.append(("knee", "best trade-off (knee)", int(pareto.knee(jnp.asarray(fitness)))))
-    wanted += [(f"middle_{i}", "from the middle of the front", row) for i, row in enumerate(_outward(rows), 1)]
+    wanted += [
+        (f"middle_{i}", "from the middle of the front", row)
+        for i, row in enumerate(_outward(rows), 1)
+    ]
     chosen: list[Choice] = []
     for name, role, row in wanted:
-        if len(chosen) < COUNT + len(also) and not any((fitness[row] == fitness[other.row]).all() for other in chosen):
+        if len(chosen) < COUNT + len(also) and not any(
+            (fitness[row] == fitness[other.row]).all() for other in chosen
+        ):
             chosen.append(Choice(name, role, int(row)))
     return chosen
 
@@ -57,8 +74,8 @@ def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:
     """The first, hence most accurate, row below the limit."""
     if not (latency_ms <= limit_ms).any():
         raise UserError(
-            f"no network found is predicted below {limit_ms:g} ms; the fastest takes {latency_ms.min():.3g} ms: "
-            "raise latency_limit_ms, and use another --out"
+            f"no network found is predicted below {limit_ms:g} ms; the fastest takes "
+            f"{latency_ms.min():.3g} ms: raise latency_limit_ms, and use another --out"
         )
     return int(rows[latency_ms <= limit_ms][0])
 

@@ -1,4 +1,7 @@
-"""How children come about: crossover and mutation of genomes, and what keeps them from repeating what is known."""
+"""How children come about.
+
+Crossover and mutation of genomes, and what keeps them from repeating what is known.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +28,17 @@ ROUNDS = 4  # times that a child which repeats a known candidate is mutated agai
 class Variation(Protocol):
     """The operators of one kind of genome."""
 
-    def cross(self, key: PRNGKey, space: Any, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+    def cross(
+        self, key: PRNGKey, space: Any, first: Genomes, second: Genomes
+    ) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
         """Two children of each pair of rows, and whether they are crossed or copies."""
         ...
 
     def mutate(self, key: PRNGKey, space: Any, genomes: Genomes) -> Genomes: ...
 
-    def change(self, key: PRNGKey, space: Any, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+    def change(
+        self, key: PRNGKey, space: Any, genomes: Genomes, chosen: Bool[Array, "n"]
+    ) -> Genomes:
         """The chosen genomes mutated, each of them for certain; the others as they are."""
         ...
 
@@ -40,10 +47,11 @@ class Variation(Protocol):
 class Discrete:
     """Operators on choice indices.
 
-    `crossover` is the probability, per pair, that the two exchange genes: `uniform`, each gene with probability 1/2;
-    `one_point`, all genes from a point on; `two_point`, the genes between two points. `mutation` is the probability, per
-    child, that it is mutated at all: then each free gene (one with two choices or more) changes with probability
-    1/(number of free genes), or one of them, uniformly, if none was drawn, and always to a different value.
+    `crossover` is the probability, per pair, that the two exchange genes: `uniform`, each gene with
+    probability 1/2; `one_point`, all genes from a point on; `two_point`, the genes between two
+    points. `mutation` is the probability, per child, that it is mutated at all: then each free gene
+    (one with two choices or more) changes with probability 1/(number of free genes), or one of
+    them, uniformly, if none was drawn, and always to a different value.
     """
 
     crossover: float = 0.9
@@ -54,7 +62,9 @@ class Discrete:
         check_probabilities(crossover=self.crossover, mutation=self.mutation)
         choose("crossover", self.kind, _SWAPS)
 
-    def cross(self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+    def cross(
+        self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes
+    ) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
         crosses_key, swap_key = jax.random.split(key)
         crosses = happens(crosses_key, self.crossover, first.shape[:1])
         swap = crosses[:, None] & _SWAPS[self.kind](swap_key, first.shape)
@@ -63,17 +73,34 @@ class Discrete:
     def mutate(self, key: PRNGKey, space: AnySpace, genomes: Genomes) -> Genomes:
         n, genes = genomes.shape
         draws = jax.random.bits(key, (n, genes + 1), jnp.uint32)
-        return self._changed(draws[:, :genes], space, genomes, (draws[:, genes] >> 8) < self.mutation * 2**24)
+        return self._changed(
+            draws[:, :genes], space, genomes, (draws[:, genes] >> 8) < self.mutation * 2**24
+        )
 
-    def change(self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
-        return self._changed(jax.random.bits(key, genomes.shape, jnp.uint32), space, genomes, chosen)
+    def change(
+        self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]
+    ) -> Genomes:
+        return self._changed(
+            jax.random.bits(key, genomes.shape, jnp.uint32), space, genomes, chosen
+        )
 
-    def _changed(self, draws: UInt[Array, "n genes"], space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
-        """One random word for each gene, which takes most of a generation's time, says whether it changes and to what."""
+    def _changed(
+        self,
+        draws: UInt[Array, "n genes"],
+        space: AnySpace,
+        genomes: Genomes,
+        chosen: Bool[Array, "n"],
+    ) -> Genomes:
+        """One random word for each gene says whether it changes and to what.
+
+        It takes most of a generation's time.
+        """
         space = _choices(space)
         free = space.sizes > 1
         words = jnp.where(free, draws, WORD)
-        changes = words <= jnp.maximum(WORD // np.uint32(max(free.sum(), 1)), words.min(axis=1, keepdims=True))
+        changes = words <= jnp.maximum(
+            WORD // np.uint32(max(free.sum(), 1)), words.min(axis=1, keepdims=True)
+        )
         return space.mutate(draws, genomes, changes & free & chosen[:, None])
 
 
@@ -92,7 +119,10 @@ def _one_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
 
 
 def _two_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
-    """Between two different points, the genome taken as a ring: a segment of 1 to genes - 1 genes."""
+    """Between two different points, the genome taken as a ring.
+
+    A segment of 1 to genes - 1 genes.
+    """
     n, genes = shape
     start_key, length_key = jax.random.split(key)
     start = jax.random.randint(start_key, (n, 1), 0, genes, jnp.int32)
@@ -109,11 +139,13 @@ _SWAPS: dict[str, Callable[[PRNGKey, tuple[int, ...]], Bool[Array, "n genes"]]] 
 
 @dataclass(frozen=True)
 class Real:
-    """Operators on the values of a `Box`: simulated binary crossover and polynomial mutation (Deb & Agrawal 1995, 1999).
+    """Operators on the values of a `Box`.
 
-    `crossover` is the probability, per pair, that they are crossed, each gene then with probability 1/2; `mutation` the
-    probability, per child, that each of its genes is mutated with probability 1/genes. The larger an index, the closer
-    children stay to their parents.
+    Simulated binary crossover and polynomial mutation (Deb & Agrawal 1995, 1999).
+
+    `crossover` is the probability, per pair, that they are crossed, each gene then with probability
+    1/2; `mutation` the probability, per child, that each of its genes is mutated with probability
+    1/genes. The larger an index, the closer children stay to their parents.
     """
 
     crossover: float = 0.9
@@ -124,7 +156,9 @@ class Real:
     def __post_init__(self):
         check_probabilities(crossover=self.crossover, mutation=self.mutation)
 
-    def cross(self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
+    def cross(
+        self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes
+    ) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
         space = _box(space)
         crosses_key, genes_key, spread_key, swap_key = jax.random.split(key, 4)
         crosses = happens(crosses_key, self.crossover, first.shape[:1])
@@ -134,7 +168,10 @@ class Real:
         more = jnp.maximum(first, second)
         gap = more - less
         u = jax.random.uniform(spread_key, first.shape, jnp.float32)
-        below, above = (self._spread(u, 1 + 2 * room / jnp.where(gap > 0, gap, 1.0)) for room in (less - low, high - more))
+        below, above = (
+            self._spread(u, 1 + 2 * room / jnp.where(gap > 0, gap, 1.0))
+            for room in (less - low, high - more)
+        )
         one = jnp.clip(0.5 * (less + more - below * gap), low, high)
         other = jnp.clip(0.5 * (less + more + above * gap), low, high)
         crossed = crosses[:, None] & (gap > 0) & happens(genes_key, 0.5, first.shape)
@@ -150,7 +187,10 @@ class Real:
         power = 1 / (self.crossover_index + 1)
         alpha = 2 - room ** -(self.crossover_index + 1)
         contracting = u * alpha <= 1
-        return jnp.where(contracting, u * alpha, 1 / jnp.where(contracting, 1.0, 2 - u * alpha)) ** power
+        return (
+            jnp.where(contracting, u * alpha, 1 / jnp.where(contracting, 1.0, 2 - u * alpha))
+            ** power
+        )
 
     def mutate(self, key: PRNGKey, space: AnySpace, genomes: Genomes) -> Genomes:
         chosen_key, genes_key, values_key = jax.random.split(key, 3)
@@ -158,13 +198,17 @@ class Real:
         genes = happens(genes_key, min(0.5, 1 / genomes.shape[1]), genomes.shape)
         return self._moved(values_key, space, genomes, chosen[:, None] & genes)
 
-    def change(self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]) -> Genomes:
+    def change(
+        self, key: PRNGKey, space: AnySpace, genomes: Genomes, chosen: Bool[Array, "n"]
+    ) -> Genomes:
         genes_key, values_key = jax.random.split(key)
         draw = jax.random.uniform(genes_key, genomes.shape, jnp.float32)
         genes = draw <= jnp.maximum(1 / genomes.shape[1], draw.min(axis=1, keepdims=True))
         return self._moved(values_key, space, genomes, chosen[:, None] & genes)
 
-    def _moved(self, key: PRNGKey, space: AnySpace, genomes: Genomes, mask: Bool[Array, "n genes"]) -> Genomes:
+    def _moved(
+        self, key: PRNGKey, space: AnySpace, genomes: Genomes, mask: Bool[Array, "n genes"]
+    ) -> Genomes:
         space = _box(space)
         low = jnp.asarray(space.low, jnp.float32)
         high = jnp.asarray(space.high, jnp.float32)
@@ -181,13 +225,19 @@ class Real:
 
 def _choices(space: AnySpace) -> Space:
     if not isinstance(space, Space):
-        raise UserError(f"the operators Discrete need a Space of choices, got the Box {space.name}: set variation to Real()")
+        raise UserError(
+            f"the operators Discrete need a Space of choices, got the Box {space.name}: set "
+            "variation to Real()"
+        )
     return space
 
 
 def _box(space: AnySpace) -> Box:
     if not isinstance(space, Box):
-        raise UserError(f"the operators Real need a Box, got the Space of choices {space.name}: set variation to Discrete()")
+        raise UserError(
+            f"the operators Real need a Box, got the Space of choices {space.name}: set variation "
+            "to Discrete()"
+        )
     return space
 
 
@@ -204,9 +254,16 @@ def check_probabilities(**probabilities: float) -> None:
 
 
 def mated(
-    key: PRNGKey, space: AnySpace, variation: Variation, genomes: Genomes, rows: Int[Array, "n"], pairs: Int[Array, "2 pairs"]
+    key: PRNGKey,
+    space: AnySpace,
+    variation: Variation,
+    genomes: Genomes,
+    rows: Int[Array, "n"],
+    pairs: Int[Array, "2 pairs"],
 ) -> tuple[Genomes, Parents]:
-    """Two children of each pair of members, as many as there are members: of an odd number the last child is dropped.
+    """Two children of each pair of members, as many as there are members.
+
+    Of an odd number the last child is dropped.
 
     `rows` are the members' in the archive; a copy has one parent.
     """
@@ -218,10 +275,14 @@ def mated(
 
 
 def hashes(space: AnySpace, genomes: Genomes) -> UInt[Array, "n"]:
-    """A number above 0 for each network; those of different networks are almost always different."""
+    """A number above 0 for each network.
+
+    Those of different networks are almost always different.
+    """
     words = jax.lax.bitcast_convert_type(jax.vmap(space.canonical)(genomes), jnp.uint32)
     places = jnp.arange(genomes.shape[1], dtype=jnp.uint32) * jnp.uint32(2654435769)
-    return jnp.maximum(jnp.sum(_mixed(words + places), axis=1, dtype=jnp.uint32), 1)  # 0 is nobody's
+    # 0 is nobody's.
+    return jnp.maximum(jnp.sum(_mixed(words + places), axis=1, dtype=jnp.uint32), 1)
 
 
 def _mixed(words: UInt[Array, "*n"]) -> UInt[Array, "*n"]:
@@ -237,7 +298,10 @@ def nothing_seen(population: int) -> UInt[Array, "slots"]:
 
 
 def remember(seen: UInt[Array, "slots"], space: AnySpace, genomes: Genomes) -> UInt[Array, "slots"]:
-    """The memory with these candidates, which take the slots of older ones: of as many as there are slots a third is forgotten."""
+    """The memory with these candidates, which take the slots of older ones.
+
+    Of as many as there are slots a third is forgotten.
+    """
     found = hashes(space, genomes)
     return seen.at[found % jnp.uint32(len(seen))].set(found)
 
@@ -247,8 +311,16 @@ def in_memory(seen: UInt[Array, "slots"], found: UInt[Array, "n"]) -> Bool[Array
     return seen[found % jnp.uint32(len(seen))] == found
 
 
-def without_duplicates(key: PRNGKey, space: AnySpace, variation: Variation, children: Genomes, seen: UInt[Array, "slots"]) -> Genomes:
-    """Children that mean the network of a remembered candidate or of an earlier child, mutated again.
+def without_duplicates(
+    key: PRNGKey,
+    space: AnySpace,
+    variation: Variation,
+    children: Genomes,
+    seen: UInt[Array, "slots"],
+) -> Genomes:
+    """Children that mean a known network, mutated again.
+
+    That of a remembered candidate or of an earlier child.
 
     `ROUNDS` times at most, so that a space that has been seen whole still gives children.
     """

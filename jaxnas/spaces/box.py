@@ -1,4 +1,7 @@
-"""A continuous space: what genetic algorithms are compared on, and hyperparameters that are no choices."""
+"""A continuous space.
+
+What genetic algorithms are compared on, and hyperparameters that are no choices.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +16,10 @@ from jaxnas.types import PRNGKey
 
 @dataclass(frozen=True)
 class Box:
-    """Every gene is a float32 value from `low` to `high`; genomes are of values, not of choice indices."""
+    """Every gene is a float32 value from `low` to `high`.
+
+    Genomes are of values, not of choice indices.
+    """
 
     name: str
     low: tuple[float, ...]
@@ -21,9 +27,12 @@ class Box:
 
     def __post_init__(self):
         bounds = list(zip(self.low, self.high, strict=False))
-        if len(self.low) != len(self.high) or not all(-math.inf < low < high < math.inf for low, high in bounds):
+        if len(self.low) != len(self.high) or not all(
+            -math.inf < low < high < math.inf for low, high in bounds
+        ):
             raise UserError(
-                f"box {self.name} needs as many low as high values, finite and each below its high, got {self.low} and {self.high}"
+                f"box {self.name} needs as many low as high values, finite and each below its "
+                f"high, got {self.low} and {self.high}"
             )
 
     @property

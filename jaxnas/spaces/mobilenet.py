@@ -1,8 +1,9 @@
 """The elastic inverted-residual family: stages of blocks, each described by its choices.
 
-Genome: resolution, widths (first_conv, each stage, last_conv), depths, kernels, expands, in this order. AttentiveNAS has one
-width, depth, kernel and expand ratio per stage, shared by its blocks: 31 genes (Wang et al., "AttentiveNAS", CVPR 2021).
-Once-for-All has a kernel and an expand ratio for every block (Cai et al., "Once for All", ICLR 2020).
+Genome: resolution, widths (first_conv, each stage, last_conv), depths, kernels, expands, in this
+order. AttentiveNAS has one width, depth, kernel and expand ratio per stage, shared by its blocks:
+31 genes (Wang et al., "AttentiveNAS", CVPR 2021). Once-for-All has a kernel and an expand ratio for
+every block (Cai et al., "Once for All", ICLR 2020).
 """
 
 from functools import partial
@@ -14,7 +15,10 @@ from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
 
 
 class Choice(NamedTuple):
-    """What one genome has, per stage; kernels and expands per stage and block. Ints or traced; values or, of indices, indices."""
+    """What one genome has, per stage; kernels and expands per stage and block.
+
+    Ints or traced; values or, of indices, indices.
+    """
 
     resolution: Any
     first: Any
@@ -34,22 +38,37 @@ def mobilenet_space(name: str, net: MobileNet) -> Space:
         *(Gene(f"{mb}_width", stage.widths) for mb, stage in stages),
         Gene("last_conv_width", net.last_widths),
         *(Gene(f"{mb}_depth", stage.depths) for mb, stage in stages),
-        *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "kernel", stage.kernels)),
-        *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "expand", stage.expands)),
+        *(
+            gene
+            for mb, stage in stages
+            for gene in _block_genes(net, mb, stage, "kernel", stage.kernels)
+        ),
+        *(
+            gene
+            for mb, stage in stages
+            for gene in _block_genes(net, mb, stage, "expand", stage.expands)
+        ),
     )
     return Space(name, genes, _parts(net, len(genes)), structure=net)
 
 
-def _block_genes(net: MobileNet, mb: str, stage: Stage, kind: str, choices: tuple[int, ...]) -> list[Gene]:
+def _block_genes(
+    net: MobileNet, mb: str, stage: Stage, kind: str, choices: tuple[int, ...]
+) -> list[Gene]:
     """The stage's gene of a kind, or one for each of its blocks."""
     if not net.per_block:
         return [Gene(f"{mb}_{kind}", choices)]
-    needs = [(f"{mb}_depth", b + 1) if b >= stage.depths[0] else None for b in range(stage.depths[-1])]
+    needs = [
+        (f"{mb}_depth", b + 1) if b >= stage.depths[0] else None for b in range(stage.depths[-1])
+    ]
     return [Gene(f"{mb}_block{b}_{kind}", choices, needs=need) for b, need in enumerate(needs)]
 
 
 def split_genes(net: MobileNet, values) -> Choice:
-    """A genome's values, by what they mean; a stage's shared kernel and expand ratio are repeated for its blocks."""
+    """A genome's values, by what they mean.
+
+    A stage's shared kernel and expand ratio are repeated for its blocks.
+    """
     rest = list(values)
     n = len(net.stages)
     most = [stage.depths[-1] for stage in net.stages]
@@ -77,7 +96,14 @@ def _parts(net: MobileNet, genes: int) -> tuple[Part, ...]:
         every = range(stage.depths[-1])
         for blocks in [range(b, b + 1) for b in every] if net.per_block else [every]:
             b = blocks[0]
-            decided_by = (at.resolution, width if b == 0 else at.widths[i], at.widths[i], at.depths[i], at.kernels[i][b], at.expands[i][b])
+            decided_by = (
+                at.resolution,
+                width if b == 0 else at.widths[i],
+                at.widths[i],
+                at.depths[i],
+                at.kernels[i][b],
+                at.expands[i][b],
+            )
             parts.append(Part(decided_by, partial(_blocks, net, stage, stride, blocks)))
         width = at.widths[i]
         stride = stride * stage.stride
@@ -101,8 +127,22 @@ def _head(net: MobileNet, stride: int, resolution, width, last) -> list[Layers]:
     ]
 
 
-def _blocks(net: MobileNet, stage: Stage, stride: int, blocks: range, resolution, c_in, c_out, depth, kernel, expand) -> list[Layers]:
-    """Some blocks of a stage, in which every size is 1/`stride` of the image's at first; skipped blocks have repeat 0."""
+def _blocks(
+    net: MobileNet,
+    stage: Stage,
+    stride: int,
+    blocks: range,
+    resolution,
+    c_in,
+    c_out,
+    depth,
+    kernel,
+    expand,
+) -> list[Layers]:
+    """Some blocks of a stage, in which every size is 1/`stride` of the image's at first.
+
+    Skipped blocks have repeat 0.
+    """
     size = strided(resolution, stride)
     rows = []
     for b in blocks:
@@ -114,8 +154,13 @@ def _blocks(net: MobileNet, stage: Stage, stride: int, blocks: range, resolution
     return rows
 
 
-def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kernel, expand) -> list[Layers]:
-    """The operators of one block, whose input has `before` pixels; `kept` is what the shortcut still needs."""
+def _block(
+    net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kernel, expand
+) -> list[Layers]:
+    """The operators of one block, whose input has `before` pixels.
+
+    `kept` is what the shortcut still needs.
+    """
     size = strided(before, stride)
     middle = make_divisible(c_in * expand)
     shortcut = 1 if net.shortcut == "always" else (stride == 1) * (c_in == c_out)
@@ -128,7 +173,19 @@ def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kerne
     elif stage.expand_kernels:
         rows += [_row(CONV, before, before, c_in, middle)]
     if stage.depthwise_kernels:
-        rows += [_row(CONV, before, size, middle, middle, kernel, stride, groups=middle, kept=kept if rows else 0)]
+        rows += [
+            _row(
+                CONV,
+                before,
+                size,
+                middle,
+                middle,
+                kernel,
+                stride,
+                groups=middle,
+                kept=kept if rows else 0,
+            )
+        ]
     if stage.squeeze_excite:
         rows += [
             _row(POOL, size, 1, middle, middle, extras=0, kept=kept),
@@ -143,8 +200,13 @@ def _block(net: MobileNet, stage: Stage, stride: int, before, c_in, c_out, kerne
     if stride == 2 and net.shortcut == "always":
         rows += [_row(AVGPOOL2, before, size, c_in, c_in, extras=0, kept=narrow)]
     if net.shortcut == "always":
-        rows += [_row(CONV, size, size, c_in, c_out, extras=0, kept=narrow, repeat=(c_in != c_out) * 1)]
-    return [*rows, _row(ADD, size, size, c_out, c_out, extras=0, kept=narrow, second=narrow, repeat=shortcut)]
+        rows += [
+            _row(CONV, size, size, c_in, c_out, extras=0, kept=narrow, repeat=(c_in != c_out) * 1)
+        ]
+    return [
+        *rows,
+        _row(ADD, size, size, c_out, c_out, extras=0, kept=narrow, second=narrow, repeat=shortcut),
+    ]
 
 
 def _row(
@@ -161,6 +223,23 @@ def _row(
     second: Any = 0,
     repeat: Any = 1,
 ):
-    """One operator; its first input is `before` pixels wide, `kept` activations are held beside it, of them `second` its other input."""
+    """One operator.
+
+    Its first input is `before` pixels wide, `kept` activations are held beside it, of them `second`
+    its other input.
+    """
     first = before**2 * c_in
-    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras, first + second, first + size**2 * c_out + kept, repeat)
+    return Layers(
+        kind,
+        size,
+        size,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        groups,
+        extras,
+        first + second,
+        first + size**2 * c_out + kept,
+        repeat,
+    )

@@ -1,8 +1,11 @@
-"""NAS-Bench-201's cells: six edges between four nodes, one of five operations each (Dong & Yang, ICLR 2020).
+"""NAS-Bench-201's cells.
 
-A genome is the operation of each edge in the order of the published string `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where
-`op~i` comes from node i and `+` goes on to the next node: edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3. Node 0 is the cell's input,
-node 3 its output, and a node is the sum of what reaches it. What a cell costs is looked up: `hardware.tables`.
+Six edges between four nodes, one of five operations each (Dong & Yang, ICLR 2020).
+
+A genome is the operation of each edge in the order of the published string
+`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where `op~i` comes from node i and `+` goes on to the next
+node: edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3. Node 0 is the cell's input, node 3 its output, and a node
+is the sum of what reaches it. What a cell costs is looked up: `hardware.tables`.
 """
 
 import itertools
@@ -24,14 +27,23 @@ NONE, SKIP, CONV1, CONV3, POOL = range(5)
 EDGES = tuple((source, target) for target in range(1, 4) for source in range(target))
 SHAPE = (len(OPERATIONS),) * len(EDGES)
 
-Term = tuple[tuple, int]  # the input, (), or a convolution (name, operation, Value that it reads); and how often it is pooled
+# The input, (), or a convolution (name, operation, Value that it reads); and how often it is
+# pooled.
+Term = tuple[tuple, int]
 Value = tuple[Term, ...]  # what a node holds: a sum
 
 
 def nasbench201() -> Space:
-    """15,625 cells, all different to this space: a published table has each one's own measurements. See `canonical`."""
+    """15,625 cells, all different to this space: a published table has each one's own measurements.
+
+    See `canonical`.
+    """
     return Space(
-        "nasbench201", tuple(Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), ordered=False) for source, target in EDGES)
+        "nasbench201",
+        tuple(
+            Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), ordered=False)
+            for source, target in EDGES
+        ),
     )
 
 
@@ -42,7 +54,10 @@ def to_string(genome: Genome | np.ndarray) -> str:
     '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|'
     """
     chosen = nasbench201().decode(genome).values()
-    words = [f"{OPERATIONS[operation]}~{source}|" for operation, (source, _) in zip(chosen, EDGES, strict=True)]
+    words = [
+        f"{OPERATIONS[operation]}~{source}|"
+        for operation, (source, _) in zip(chosen, EDGES, strict=True)
+    ]
     return "+".join(f"|{''.join(words[at])}" for at in (slice(0, 1), slice(1, 3), slice(3, 6)))
 
 
@@ -52,34 +67,49 @@ def from_string(text: str) -> Int32[np.ndarray, "6"]:
     Raises:
         UserError: the string has another form, or an operation that the space lacks.
     """
-    pattern = r"\+".join(r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(target)) for target in (1, 2, 3))
+    pattern = r"\+".join(
+        r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(target)) for target in (1, 2, 3)
+    )
     found = re.fullmatch(pattern, text.strip())
     if found is None:
-        raise UserError(f"a cell of nasbench201 is written |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {text!r}; write it so")
+        raise UserError(
+            f"a cell of nasbench201 is written |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {text!r}; "
+            "write it so"
+        )
     if unknown := sorted(set(found.groups()) - set(OPERATIONS)):
-        raise UserError(f"operations of nasbench201 are {', '.join(OPERATIONS)}, got {', '.join(unknown)}; use those")
+        raise UserError(
+            f"operations of nasbench201 are {', '.join(OPERATIONS)}, got {', '.join(unknown)}; use "
+            "those"
+        )
     return np.array([OPERATIONS.index(operation) for operation in found.groups()], np.int32)
 
 
 def index(genomes: Int[Array | np.ndarray, "*n 6"]) -> Int[Array, "*n"]:
-    """Row of each genome among all 15,625 in counting order, the last edge fastest: not the benchmark's own numbers.
+    """Row of each genome among all 15,625 in counting order, the last edge fastest.
 
-    Those are a shuffle that only the benchmark's list of cells knows; `hardware.tables` reads a table in any order.
+    Not the benchmark's own numbers.
+
+    Those are a shuffle that only the benchmark's list of cells knows; `hardware.tables` reads a
+    table in any order.
     """
     places = jnp.asarray([math.prod(SHAPE[i + 1 :]) for i in range(len(SHAPE))], jnp.int32)
     return jnp.sum(jnp.asarray(genomes, jnp.int32) * places, axis=-1, dtype=jnp.int32)
 
 
 def canonical(genomes: Int[Array | np.ndarray, "*n 6"]) -> Int[Array, "*n 6"]:
-    """Cells that compute the same function become one: the first of them in the order of `index`; jits and vmaps.
+    """Cells that compute the same function become one: the first of them in the order of `index`.
 
-    Two cells are one if a renaming of convolutions, weights and all, gives both the same output for every input, by these
-    rules and no others: `none` is zero, and what is made of zeros alone is zero (a convolution's norm would shift it to a
-    learned constant, which the benchmark leaves out of account, too); what does not reach the output does not count;
-    `skip_connect` is the identity; a sum has no order; the average pool is linear, so that a sum may be pooled term by term.
-    Two convolutions are two even where they are alike, because each has weights of its own, and one that is read twice is
-    one. 5,044 cells are left. (The benchmark's own merging leaves 6,466: it does not open a pooled sum and misses some sums of
-    zeros, but takes a convolution that is read twice for two alike.)
+    Jits and vmaps.
+
+    Two cells are one if a renaming of convolutions, weights and all, gives both the same output for
+    every input, by these rules and no others: `none` is zero, and what is made of zeros alone is
+    zero (a convolution's norm would shift it to a learned constant, which the benchmark leaves out
+    of account, too); what does not reach the output does not count; `skip_connect` is the identity;
+    a sum has no order; the average pool is linear, so that a sum may be pooled term by term. Two
+    convolutions are two even where they are alike, because each has weights of its own, and one
+    that is read twice is one. 5,044 cells are left. (The benchmark's own merging leaves 6,466: it
+    does not open a pooled sum and misses some sums of zeros, but takes a convolution that is read
+    twice for two alike.)
     """
     return jnp.asarray(_representatives())[index(genomes)]
 
@@ -89,14 +119,22 @@ def _representatives() -> Int32[np.ndarray, "15625 6"]:
     """The canonical genome of every genome, in the order of `index`."""
     genomes = np.array(list(itertools.product(*(range(n) for n in SHAPE))), np.int32)
     first: dict[object, int] = {}
-    return genomes[[first.setdefault(_function(tuple(genome)), row) for row, genome in enumerate(genomes.tolist())]]
+    return genomes[
+        [
+            first.setdefault(_function(tuple(genome)), row)
+            for row, genome in enumerate(genomes.tolist())
+        ]
+    ]
 
 
 def _function(genome: tuple[int, ...]) -> Value:
-    """What a cell computes: equal for two cells exactly if their functions are, under one naming of convolutions or another.
+    """What a cell computes.
 
-    Names are 0, 1, ... in order of what the convolutions compute, and of those alike in it each order is tried: the least
-    value of all is the one. So convolutions that are alike stay two, and one that is read twice stays one.
+    Equal for two cells exactly if their functions are, under one naming of convolutions or another.
+
+    Names are 0, 1, ... in order of what the convolutions compute, and of those alike in it each
+    order is tried: the least value of all is the one. So convolutions that are alike stay two, and
+    one that is read twice stays one.
     """
     output = _output(genome)
     alike: dict[tuple[int, Value], list[int]] = {}
@@ -131,4 +169,9 @@ def _convolutions(value: Value) -> set[tuple]:
 
 def _named(value: Value, names: Sequence[int] | Mapping[int, int]) -> Value:
     """A sum in order, with the names of its convolutions replaced."""
-    return tuple(sorted(((names[base[0]], base[1], _named(base[2], names)) if base else (), pools) for base, pools in value))
+    return tuple(
+        sorted(
+            ((names[base[0]], base[1], _named(base[2], names)) if base else (), pools)
+            for base, pools in value
+        )
+    )

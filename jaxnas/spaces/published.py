@@ -1,4 +1,7 @@
-"""Spaces by name: those of the papers, exactly, the same with strides for small images, and small ones of our own."""
+"""Spaces by name.
+
+Those of the papers, exactly, the same with strides for small images, and small ones of our own.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -8,17 +11,35 @@ from jaxnas.spaces.space import Space
 
 
 def attentive_nas(channels: int = 3, classes: int = 1000) -> Space:
-    """The published space of AttentiveNAS and AlphaNet, exactly: 203 to 1,939 MMACs, 440,301,256,704 networks."""
+    """The published space of AttentiveNAS and AlphaNet, exactly.
+
+    203 to 1,939 MMACs, 440,301,256,704 networks.
+    """
     return mobilenet_space(
-        "attentive_nas", MobileNet((192, 224, 256, 288), (16, 24), 2, _attentive_nas_stages(), (1792, 1984), channels, classes)
+        "attentive_nas",
+        MobileNet(
+            (192, 224, 256, 288),
+            (16, 24),
+            2,
+            _attentive_nas_stages(),
+            (1792, 1984),
+            channels,
+            classes,
+        ),
     )
 
 
 def attentive_nas_cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """AttentiveNAS's widths, depths, kernels and expands, with strides for 32 pixels (8 in all in place of 32)."""
+    """AttentiveNAS's widths, depths, kernels and expands.
+
+    With strides for 32 pixels (8 in all in place of 32).
+    """
     stages = _attentive_nas_stages((1, 2, 1, 2, 1, 2, 1))
     sizes = tuple(image_size * eighths // 8 for eighths in (6, 7, 8, 9))
-    return mobilenet_space("attentive_nas_cifar", MobileNet(sizes, (16, 24), 1, stages, (1792, 1984), channels, classes))
+    return mobilenet_space(
+        "attentive_nas_cifar",
+        MobileNet(sizes, (16, 24), 1, stages, (1792, 1984), channels, classes),
+    )
 
 
 def _attentive_nas_stages(strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)) -> tuple[Stage, ...]:
@@ -29,34 +50,64 @@ def _attentive_nas_stages(strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)) -> t
         Stage((24, 32), (3, 4, 5), kernels, expands, strides[1]),
         Stage((32, 40), (3, 4, 5, 6), kernels, expands, strides[2], squeeze_excite=True),
         Stage((64, 72), (3, 4, 5, 6), kernels, expands, strides[3]),
-        Stage((112, 120, 128), (3, 4, 5, 6, 7, 8), kernels, expands, strides[4], squeeze_excite=True),
-        Stage((192, 200, 208, 216), (3, 4, 5, 6, 7, 8), kernels, (6,), strides[5], squeeze_excite=True),
+        Stage(
+            (112, 120, 128), (3, 4, 5, 6, 7, 8), kernels, expands, strides[4], squeeze_excite=True
+        ),
+        Stage(
+            (192, 200, 208, 216), (3, 4, 5, 6, 7, 8), kernels, (6,), strides[5], squeeze_excite=True
+        ),
         Stage((216, 224), (1, 2), kernels, (6,), strides[6], squeeze_excite=True),
     )
 
 
 def ofa_mobilenet_v3(
-    channels: int = 3, classes: int = 1000, width: float = 1.0, resolutions: tuple[int, ...] = (160, 176, 192, 208, 224)
+    channels: int = 3,
+    classes: int = 1000,
+    width: float = 1.0,
+    resolutions: tuple[int, ...] = (160, 176, 192, 208, 224),
 ) -> Space:
-    """The published space of Once-for-All, 7,371^5 networks per resolution; `width` is 1.0 or 1.2, as the published weights are."""
-    return mobilenet_space("ofa_mobilenet_v3", _ofa(resolutions, channels, classes, 2, (1, 2, 2, 2, 1, 2), width))
+    """The published space of Once-for-All, 7,371^5 networks per resolution.
+
+    `width` is 1.0 or 1.2, as the published weights are.
+    """
+    return mobilenet_space(
+        "ofa_mobilenet_v3", _ofa(resolutions, channels, classes, 2, (1, 2, 2, 2, 1, 2), width)
+    )
 
 
 def ofa_mobilenet_v3_cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
     """Once-for-All's space with strides for 32 pixels (8 in all in place of 32)."""
     sizes = tuple(image_size * eighths // 8 for eighths in (6, 7, 8))
-    return mobilenet_space("ofa_mobilenet_v3_cifar", _ofa(sizes, channels, classes, 1, (1, 1, 2, 2, 1, 2), 1.0))
+    return mobilenet_space(
+        "ofa_mobilenet_v3_cifar", _ofa(sizes, channels, classes, 1, (1, 1, 2, 2, 1, 2), 1.0)
+    )
 
 
 def _ofa(
-    resolutions: tuple[int, ...], channels: int, classes: int, first_stride: int, strides: tuple[int, ...], multiplier: float
+    resolutions: tuple[int, ...],
+    channels: int,
+    classes: int,
+    first_stride: int,
+    strides: tuple[int, ...],
+    multiplier: float,
 ) -> MobileNet:
-    first, *widths, last = (make_divisible(int(multiplier * width + 0.5)) for width in (16, 16, 24, 40, 80, 112, 160, 1280))
-    rest = (("relu", False), ("relu", True), ("hard_swish", False), ("hard_swish", True), ("hard_swish", True))
+    first, *widths, last = (
+        make_divisible(int(multiplier * width + 0.5))
+        for width in (16, 16, 24, 40, 80, 112, 160, 1280)
+    )
+    rest = (
+        ("relu", False),
+        ("relu", True),
+        ("hard_swish", False),
+        ("hard_swish", True),
+        ("hard_swish", True),
+    )
     fixed = Stage((widths[0],), (1,), (3,), (1,), strides[0], activation="relu")
     elastic = (
         Stage((width,), (2, 3, 4), (3, 5, 7), (3, 4, 6), stride, squeeze_excite, activation)
-        for width, stride, (activation, squeeze_excite) in zip(widths[1:], strides[1:], rest, strict=True)
+        for width, stride, (activation, squeeze_excite) in zip(
+            widths[1:], strides[1:], rest, strict=True
+        )
     )
     return MobileNet(
         resolutions,
@@ -84,37 +135,73 @@ def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
         Stage((24, 32), (1, 2, 3), (3, 5), (3,), 1, True),
         Stage((24, 32), (1,), (3, 5), (3,), 1, True),
     )
-    return mobilenet_space("tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes))
+    return mobilenet_space(
+        "tiny", MobileNet((image_size,), (8, 16), 2, stages, (64, 96), channels, classes)
+    )
 
 
 def residual(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """About 2 to 37 MMACs at 32 pixels; one resolution, the images' own. Ordinary convolutions, as processors like them.
+    """About 2 to 37 MMACs at 32 pixels; one resolution, the images' own.
 
-    A convolution with a way around it, as in ResNets (He et al. 2016), then fused inverted residuals (Tan & Le, "EfficientNetV2", 2021).
+    Ordinary convolutions, as processors like them.
+
+    A convolution with a way around it, as in ResNets (He et al. 2016), then fused inverted
+    residuals (Tan & Le, "EfficientNetV2", 2021).
     """
-    fused = partial(Stage, depths=(1, 2, 3), kernels=(3,), expands=(1, 2, 3), stride=2, activation="relu", operator="fused_mbconv")
+    fused = partial(
+        Stage,
+        depths=(1, 2, 3),
+        kernels=(3,),
+        expands=(1, 2, 3),
+        stride=2,
+        activation="relu",
+        operator="fused_mbconv",
+    )
     stages = (
         Stage((24, 32), (1, 2, 3), (3,), (1,), 2, activation="relu", operator="conv"),
         fused((40, 48, 64)),
         fused((64, 80, 96)),
     )
-    net = MobileNet((image_size,), (16, 24, 32), 1, stages, (128, 192, 256), channels, classes, activation="relu", head="v2")
+    net = MobileNet(
+        (image_size,),
+        (16, 24, 32),
+        1,
+        stages,
+        (128, 192, 256),
+        channels,
+        classes,
+        activation="relu",
+        head="v2",
+    )
     return mobilenet_space("residual", net)
 
 
 def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """About 6 to 70 MMACs at 32 pixels; two resolutions, three quarters of the images' own and the whole."""
+    """About 6 to 70 MMACs at 32 pixels.
+
+    Two resolutions, three quarters of the images' own and the whole.
+    """
     sizes = (3 * image_size // 4, image_size)
-    return mobilenet_space("cifar", MobileNet(sizes, (16, 24), 1, _cifar_stages(), (448, 512), channels, classes))
+    return mobilenet_space(
+        "cifar", MobileNet(sizes, (16, 24), 1, _cifar_stages(), (448, 512), channels, classes)
+    )
 
 
 def cifar_hailo(channels: int = 3, classes: int = 10) -> Space:
-    """`cifar` as the model of the Hailo-8L knows networks: ReLU6, no squeeze-excite, images enlarged to 120 or 144 pixels.
+    """`cifar` as the model of the Hailo-8L knows networks.
 
-    All but its parameters, 0.7 to 1.5 million, lies within what that model was fitted to (1.2 million and more).
+    ReLU6, no squeeze-excite, images enlarged to 120 or 144 pixels.
+
+    All but its parameters, 0.7 to 1.5 million, lies within what that model was fitted to (1.2
+    million and more).
     """
-    stages = tuple(replace(stage, squeeze_excite=False, activation="relu6") for stage in _cifar_stages())
-    return mobilenet_space("cifar_hailo", MobileNet((120, 144), (16, 24), 1, stages, (448, 512), channels, classes, "relu6"))
+    stages = tuple(
+        replace(stage, squeeze_excite=False, activation="relu6") for stage in _cifar_stages()
+    )
+    return mobilenet_space(
+        "cifar_hailo",
+        MobileNet((120, 144), (16, 24), 1, stages, (448, 512), channels, classes, "relu6"),
+    )
 
 
 def _cifar_stages() -> tuple[Stage, ...]:

@@ -1,13 +1,25 @@
-"""The one-shot space on the backbone that progressive scaling found (Castagnetti et al., section on the search).
+"""The one-shot space on the backbone that progressive scaling found.
 
-Widths stay as found; every block has a kernel and an expand ratio of its own, every row that repeats a depth.
+Castagnetti et al., section on the search.
+
+Widths stay as found; every block has a kernel and an expand ratio of its own, every row that
+repeats a depth.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from jaxnas.spaces.mobilenet import mobilenet_space
-from jaxnas.spaces.mobilenet_v2 import PUBLISHED, RAPTOR_WIDTHS, ROWS, SMALL, rows, scaled_widths, small_sizes, small_stride
+from jaxnas.spaces.mobilenet_v2 import (
+    PUBLISHED,
+    RAPTOR_WIDTHS,
+    ROWS,
+    SMALL,
+    rows,
+    scaled_widths,
+    small_sizes,
+    small_stride,
+)
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage
 
@@ -23,13 +35,33 @@ def raptor(channels: int = 3, classes: int = 1000) -> Space:
 
 def raptor_cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
     """The same with strides for 32 pixels, or 64."""
-    return mobilenet_space("raptor_cifar", _net(small_sizes(image_size), small_stride(image_size), SMALL, channels, classes))
+    return mobilenet_space(
+        "raptor_cifar",
+        _net(small_sizes(image_size), small_stride(image_size), SMALL, channels, classes),
+    )
 
 
-def _net(sizes: tuple[int, ...], first_stride: int, strides: Sequence[int], channels: int, classes: int) -> MobileNet:
+def _net(
+    sizes: tuple[int, ...], first_stride: int, strides: Sequence[int], channels: int, classes: int
+) -> MobileNet:
     first, *widths, last = scaled_widths([(multiplier,) for multiplier in RAPTOR_WIDTHS])
-    stages = tuple(_elastic(stage, blocks) for stage, (_, _, blocks, _) in zip(rows(widths, strides), ROWS, strict=True))
-    return MobileNet(sizes, first, first_stride, stages, last, channels, classes, "relu6", "identity", per_block=True, head="v2")
+    stages = tuple(
+        _elastic(stage, blocks)
+        for stage, (_, _, blocks, _) in zip(rows(widths, strides), ROWS, strict=True)
+    )
+    return MobileNet(
+        sizes,
+        first,
+        first_stride,
+        stages,
+        last,
+        channels,
+        classes,
+        "relu6",
+        "identity",
+        per_block=True,
+        head="v2",
+    )
 
 
 def _elastic(stage: Stage, blocks: int) -> Stage:

@@ -1,4 +1,7 @@
-"""The description of an elastic network: stages of blocks with their choices, between a stem and a head."""
+"""The description of an elastic network.
+
+Stages of blocks with their choices, between a stem and a head.
+"""
 
 from dataclasses import dataclass
 
@@ -22,9 +25,10 @@ ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
 class Stage:
     """Blocks that share their choices, which are sorted; widths are multiples of 8.
 
-    Operators: `mbconv` expands by a 1x1 convolution (none where `expands` is (1,)), filters each channel k x k, squeezes and
-    excites, projects by a 1x1; `fused_mbconv` expands by an ordinary k x k convolution and has no depthwise one; `conv` is one
-    ordinary k x k convolution, expands (1,), without squeeze-excite. The first block strides and changes the width.
+    Operators: `mbconv` expands by a 1x1 convolution (none where `expands` is (1,)), filters each
+    channel k x k, squeezes and excites, projects by a 1x1; `fused_mbconv` expands by an ordinary k
+    x k convolution and has no depthwise one; `conv` is one ordinary k x k convolution, expands
+    (1,), without squeeze-excite. The first block strides and changes the width.
     """
 
     widths: tuple[int, ...]
@@ -45,9 +49,15 @@ class Stage:
         _among("operator", self.operator, OPERATORS)
         _among("activation", self.activation, ACTIVATIONS)
         if self.operator == "mbconv" and 1 in self.expands and self.expands != (1,):
-            raise UserError(f"expands of mbconv are (1,), no expansion layer, or all above 1, got {self.expands}")
+            raise UserError(
+                "expands of mbconv are (1,), no expansion layer, or all above 1, got "
+                f"{self.expands}"
+            )
         if self.operator == "conv" and (self.expands != (1,) or self.squeeze_excite):
-            raise UserError(f"a conv stage has expands (1,) and no squeeze-excite, got {self.expands}, {self.squeeze_excite}")
+            raise UserError(
+                f"a conv stage has expands (1,) and no squeeze-excite, got {self.expands}, "
+                f"{self.squeeze_excite}"
+            )
 
     @property
     def expand_kernels(self) -> tuple[int, ...]:
@@ -71,11 +81,13 @@ class Stage:
 class MobileNet:
     """What a supernet of this family is built from. The stem is a 3x3 convolution.
 
-    `shortcut` "always": around every block, by 2x2 average pool at stride 2 and a 1x1 convolution where the widths differ
-    (AttentiveNAS); "identity": only around blocks of stride 1 and equal widths (Once-for-All). `per_block`: every block has a
-    kernel and an expand gene of its own. `kernel_transform`: a smaller kernel is the larger one's centre times a learned matrix.
-    `head` "v3", MobileNetV3's: a 1x1 convolution to six times the last stage's width, pool, a layer of the last width, classifier;
-    "v2", MobileNetV2's: a 1x1 convolution to the last width, pool, classifier.
+    `shortcut` "always": around every block, by 2x2 average pool at stride 2 and a 1x1 convolution
+    where the widths differ (AttentiveNAS); "identity": only around blocks of stride 1 and equal
+    widths (Once-for-All). `per_block`: every block has a kernel and an expand gene of its own.
+    `kernel_transform`: a smaller kernel is the larger one's centre times a learned matrix. `head`
+    "v3", MobileNetV3's: a 1x1 convolution to six times the last stage's width, pool, a layer of the
+    last width, classifier; "v2", MobileNetV2's: a 1x1 convolution to the last width, pool,
+    classifier.
     """
 
     resolutions: tuple[int, ...]
@@ -106,7 +118,9 @@ class MobileNet:
 
 
 def make_divisible(value, divisor: int = 8):
-    """The nearest multiple of `divisor`, never below 90 % of the value; for ints and traced integers alike.
+    """The nearest multiple of `divisor`, never below 90 % of the value.
+
+    For ints and traced integers alike.
 
     >>> make_divisible(30), make_divisible(11)
     (32, 16)
@@ -117,7 +131,9 @@ def make_divisible(value, divisor: int = 8):
 
 
 def strided(size, stride: int):
-    """Pixels of a map's side after a convolution of this stride; for ints and traced integers alike.
+    """Pixels of a map's side after a convolution of this stride.
+
+    For ints and traced integers alike.
 
     >>> strided(7, 2)
     4
@@ -126,7 +142,10 @@ def strided(size, stride: int):
 
 
 def head_width(net: MobileNet, width, last):
-    """Channels that the head pools, for a width of the last stage and a last width; for ints and traced integers alike."""
+    """Channels that the head pools, for a width of the last stage and a last width.
+
+    For ints and traced integers alike.
+    """
     return HEAD_EXPAND * width if net.head == "v3" else last
 
 
@@ -142,7 +161,9 @@ def _among(what: str, found: str, known: tuple[str, ...]) -> None:
 
 def _check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
     if not choices or list(choices) != sorted(set(choices)) or choices[0] < 1:
-        raise UserError(f"{what} must be different numbers from 1 on, smallest first, got {choices}")
+        raise UserError(
+            f"{what} must be different numbers from 1 on, smallest first, got {choices}"
+        )
     most = LARGEST[what.split()[-1]]
     if choices[-1] > most:
         raise UserError(f"{what} must be at most {most}, got {choices[-1]}")

@@ -1,7 +1,8 @@
 """A user's own space, from a TOML file.
 
-The file sets the fields of `MobileNet` but for channels and classes, which the images decide; `resolutions` are the images'
-own size unless given, in pixels. `stages` is an array of tables that set the fields of `Stage`.
+The file sets the fields of `MobileNet` but for channels and classes, which the images decide;
+`resolutions` are the images' own size unless given, in pixels. `stages` is an array of tables that
+set the fields of `Stage`.
 """
 
 from pathlib import Path
@@ -21,10 +22,15 @@ def load(path: str, image_size: int, channels: int, classes: int) -> Space:
     settings = toml_files.read(path, "space")
     stages = settings.pop("stages", None)
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        raise UserError(f"{path}: stages must be a list of tables like {{widths = [16, 24], depths = [1, 2], ...}}, got {stages}")
+        raise UserError(
+            f"{path}: stages must be a list of tables like {{widths = [16, 24], depths = [1, 2], "
+            f"...}}, got {stages}"
+        )
     images = {"channels": channels, "classes": classes}
     settings = {"resolutions": [image_size], **settings}
-    built = tuple(toml_files.made(Stage, f"{path}: stage {i}", stage, {}) for i, stage in enumerate(stages, 1))
+    built = tuple(
+        toml_files.made(Stage, f"{path}: stage {i}", stage, {}) for i, stage in enumerate(stages, 1)
+    )
     net = toml_files.made(MobileNet, path, settings, {"stages": built, **images})
     try:
         return mobilenet_space(Path(path).stem, net)

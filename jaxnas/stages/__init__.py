@@ -1,1 +1,4 @@
-"""The stages of the main job, one file each: too long together for one page, and each a command of its own."""
+"""The stages of the main job, one file each.
+
+Too long together for one page, and each a command of its own.
+"""

@@ -108,7 +108,9 @@ def settings_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
         elif type(value) is kind:
             yield from settings_of(value, f"{name}.")
         else:
-            raise UserError(f"{name} must be a {kind.__name__}, got {value!r}: see jaxnas.config.Config")
+            raise UserError(
+                f"{name} must be a {kind.__name__}, got {value!r}: see jaxnas.config.Config"
+            )
 
 
 def check_types(config: Config) -> None:
@@ -116,7 +118,10 @@ def check_types(config: Config) -> None:
     for name, kind, value in settings_of(config):
         if not _is(kind, value):
             expected = KINDS.get(kind, str(kind))
-            raise UserError(f"{name} must be {expected}, got {_short(value)}: write it as its default is written")
+            raise UserError(
+                f"{name} must be {expected}, got {_short(value)}: write it as its default is "
+                "written"
+            )
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str):
                 check_text(name, text)
@@ -126,7 +131,9 @@ def check_ranges(config: Config) -> None:
     """Refuses numbers that make no sense, whatever the data."""
     for name, kind, value in settings_of(config):
         if type(value) in (int, float):
-            _check_range(name, value, RANGES.get(name, WHOLE if kind in (int, int | None) else NUMBER))
+            _check_range(
+                name, value, RANGES.get(name, WHOLE if kind in (int, int | None) else NUMBER)
+            )
 
 
 def check_text(name: str, text: str) -> None:
@@ -134,7 +141,9 @@ def check_text(name: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{name} must be text in UTF-8, got {text!r}: rename the file, and give its new name") from None
+        raise UserError(
+            f"{name} must be text in UTF-8, got {text!r}: rename the file, and give its new name"
+        ) from None
     if "\0" in text:
         raise UserError(f"{name} must not hold a NUL, got {_short(text)}: leave it out")
 
@@ -150,13 +159,22 @@ def _is(kind: Any, value: Any) -> bool:
 
 def _check_range(name: str, value: float, limits: Range) -> None:
     if limits.above and not value > limits.least:
-        raise UserError(f"{name} must be above {limits.least:g}, got {_short(value)}: choose a larger number")
+        raise UserError(
+            f"{name} must be above {limits.least:g}, got {_short(value)}: choose a larger number"
+        )
     if not value >= limits.least:
-        raise UserError(f"{name} must be at least {limits.least:g}, got {_short(value)}: choose a larger number")
+        raise UserError(
+            f"{name} must be at least {limits.least:g}, got {_short(value)}: choose a larger number"
+        )
     if limits.below and not value < limits.most:
-        raise UserError(f"{name} must be below {limits.most:g}, got {_short(value)}: choose a smaller number")
+        raise UserError(
+            f"{name} must be below {limits.most:g}, got {_short(value)}: choose a smaller number"
+        )
     if not value <= limits.most:
-        raise UserError(f"{name} must be at most {limits.most:.10g}, got {_short(value)}: choose a smaller number")
+        raise UserError(
+            f"{name} must be at most {limits.most:.10g}, got {_short(value)}: choose a smaller "
+            "number"
+        )
 
 
 def _short(value: Any) -> str:
@@ -165,6 +183,10 @@ def _short(value: Any) -> str:
     '1e+30'
     """
     if type(value) is int and abs(value) >= 10**15:
-        return f"{value:e}".replace("000000", "").replace(".e", "e") if abs(value) < 10**300 else "more than 1e+300"
+        return (
+            f"{value:e}".replace("000000", "").replace(".e", "e")
+            if abs(value) < 10**300
+            else "more than 1e+300"
+        )
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

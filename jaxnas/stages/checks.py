@@ -1,8 +1,19 @@
-"""What can be known to be wrong with the settings before hours are spent on them, or a file is written."""
+"""What can be known to be wrong with the settings at once.
+
+Before hours are spent on them, or a file is written.
+"""
 
 import jax
 
-from jaxnas.config import DATASETS, SUPERNETS, Config, make_algorithm, make_device, make_memory_chip, make_space
+from jaxnas.config import (
+    DATASETS,
+    SUPERNETS,
+    Config,
+    make_algorithm,
+    make_device,
+    make_memory_chip,
+    make_space,
+)
 from jaxnas.data.augment import RESIZINGS
 from jaxnas.data.dataset import Dataset
 from jaxnas.data.memory import available_memory, require_memory
@@ -21,7 +32,8 @@ from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 
 MOST = 2  # objectives beside error and latency
-COMPARED = int(CELLS**0.5)  # candidates of a search for four objectives: what their hypervolume takes
+# Candidates of a search for four objectives: what their hypervolume takes.
+COMPARED = int(CELLS**0.5)
 CANDIDATES = 10**7  # of any search: what memory takes
 STEPS = 2**31 - 1  # of a training: what its counter takes
 
@@ -32,7 +44,10 @@ def check_settings(config: Config) -> None:
     check_ranges(config)
     check_name(config.name)
     if config.search.hybrid.trains and config.export.precision != "float32":
-        raise UserError(f"search.hybrid trains float32 networks, export.precision is {config.export.precision}: give up one of the two")
+        raise UserError(
+            "search.hybrid trains float32 networks, export.precision is "
+            f"{config.export.precision}: give up one of the two"
+        )
     make_space(config.space)
     choose("resizing", config.data.augmentation.resizing or OWN.resizing, RESIZINGS)
     choose("recalibration", config.data.recalibration or OWN.recalibration, RECALIBRATIONS)
@@ -50,34 +65,47 @@ def check_settings(config: Config) -> None:
     _check_objectives(config)
     device = make_device(config.profile)
     if config.search.look_ups and isinstance(device, Modelled):
-        raise UserError(f"search.look_ups must be 0 with the device {device.name}, which is a model and says no more than the search knows")
+        raise UserError(
+            f"search.look_ups must be 0 with the device {device.name}, which is a model and says "
+            "no more than the search knows"
+        )
 
 
 def check_name(name: str) -> None:
     """Refuses a name that is no plain folder name: a run lies in runs/NAME."""
     if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name.encode()) > 200:
         raise UserError(
-            f"name must be the name of a folder in runs, without / and control characters, got {name!r}: "
-            "choose another, or say with --out where the run is to lie"
+            "name must be the name of a folder in runs, without / and control characters, got "
+            f"{name!r}: choose another, or say with --out where the run is to lie"
         )
 
 
 def _check_objectives(config: Config) -> None:
-    """Refuses objectives that nobody knows or the device does not model, and more than a report can compare."""
+    """Refuses objectives that nobody knows or the device does not model.
+
+    And more than a report can compare.
+    """
     search = config.search
     for name in search.also:
         choose("objective", name, FURTHER)
     if len(search.also) > MOST or len(set(search.also)) < len(search.also):
-        raise UserError(f"search.also must be {MOST} different objectives at most, got {' '.join(search.also)}: leave some out")
+        raise UserError(
+            f"search.also must be {MOST} different objectives at most, got "
+            f"{' '.join(search.also)}: leave some out"
+        )
     if len(search.also) == MOST and search.population * search.generations > COMPARED:
         raise UserError(
-            f"search.population x search.generations must be at most {COMPARED} with {MOST} of search.also, got "
-            f"{search.population * search.generations}: lower one of them, for the hypervolume of four objectives takes no more"
+            f"search.population x search.generations must be at most {COMPARED} with {MOST} of "
+            f"search.also, got {search.population * search.generations}: lower one of them, for "
+            "the hypervolume of four objectives takes no more"
         )
     if "energy_uj" in search.also:
         make_memory_chip(config.profile.device)
     if search.also and search.look_ups:
-        raise UserError("search.look_ups settles the front of error and latency alone: give up search.also, or the look-ups")
+        raise UserError(
+            "search.look_ups settles the front of error and latency alone: give up search.also, or "
+            "the look-ups"
+        )
 
 
 def check_fit(config: Config, data: Dataset, space: Space) -> None:
@@ -85,45 +113,63 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
     for part, settings in (("train", config.train), ("finetune", config.finetune)):
         if settings.epochs and settings.batch_size > len(data.train):
             raise UserError(
-                f"{part}.batch_size must be at most the {len(data.train)} training images, got {settings.batch_size}: choose a smaller one"
+                f"{part}.batch_size must be at most the {len(data.train)} training images, got "
+                f"{settings.batch_size}: choose a smaller one"
             )
         if settings.epochs * (len(data.train) // settings.batch_size) > STEPS:
-            raise UserError(f"{part}.epochs must be at most {STEPS} steps of a batch, got {settings.epochs}: choose fewer")
+            raise UserError(
+                f"{part}.epochs must be at most {STEPS} steps of a batch, got {settings.epochs}: "
+                "choose fewer"
+            )
     hybrid = config.search.hybrid
     images = round(hybrid.share / QUARTER**hybrid.halvings * len(data.train))
     if hybrid.trains and hybrid.batch_size > images:
         raise UserError(
-            f"search.hybrid.batch_size must be at most the {images} training images that search.hybrid.share and .halvings leave, "
-            f"got {hybrid.batch_size}: choose a smaller one"
+            f"search.hybrid.batch_size must be at most the {images} training images that "
+            f"search.hybrid.share and .halvings leave, got {hybrid.batch_size}: choose a smaller "
+            "one"
         )
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
         if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
             check_training(SUPERNETS[type(space.structure)](space), config.train)
-    require_memory("the training split on the device", data.train.images.nbytes, device_bytes() or available_memory())
+    require_memory(
+        "the training split on the device",
+        data.train.images.nbytes,
+        device_bytes() or available_memory(),
+    )
     crop = config.data.augmentation.crop
     size = min(data.image_size)
     if not 0 <= crop < size:
-        raise UserError(f"data.augmentation.crop must be at least 0 and below the image size {size}, got {crop}: choose a smaller shift")
+        raise UserError(
+            f"data.augmentation.crop must be at least 0 and below the image size {size}, got "
+            f"{crop}: choose a smaller shift"
+        )
     algorithm = make_algorithm(config.search)
-    jax.eval_shape(lambda key: algorithm.init(key, space), jax.random.key(0))  # some of evosax's want an even population
+    # Some of evosax's want an even population.
+    jax.eval_shape(lambda key: algorithm.init(key, space), jax.random.key(0))
     subnets = config.profile.train + config.profile.validation + config.profile.test
     if subnets > space.size():
         raise UserError(
-            f"profile.train, .validation and .test ask for {subnets} subnets, but space {space.name} has {space.size()}: ask for fewer"
+            f"profile.train, .validation and .test ask for {subnets} subnets, but space "
+            f"{space.name} has {space.size()}: ask for fewer"
         )
 
 
 def check_weights(config: Config, data: Dataset, space: Space) -> None:
-    """Refuses weights to start from that are not there, damaged or of another space, and a classifier that nobody would train.
+    """Refuses weights to start from that are not there, damaged or of another space.
 
-    Reads names and shapes alone. To be asked where the supernet has no checkpoint yet: later the weights are not read.
+    And a classifier that nobody would train.
+
+    Reads names and shapes alone. To be asked where the supernet has no checkpoint yet: later the
+    weights are not read.
     """
     if config.weights is None:
         return
     found = initial.look(config.weights, SUPERNETS[type(space.structure)](space), data.class_names)
     if found.fresh and config.train.epochs == 0 and not config.search.hybrid.trains:
         raise UserError(
-            f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): train it, by train.epochs or "
-            "search.hybrid.head_epochs, or name weights of the same classes"
+            f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): "
+            "train it, by train.epochs or search.hybrid.head_epochs, or name weights of the same "
+            "classes"
         )

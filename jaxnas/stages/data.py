@@ -15,7 +15,10 @@ LONGEST = 60  # characters of a class's name that are shown
 
 
 def run_data(job: Job) -> bool:
-    """Write data.json, which says what the images are, and environment.json, who works on them; False if both are there."""
+    """Write data.json, which says what the images are, and environment.json, who works on them.
+
+    False if both are there.
+    """
     run = job.run
     if run.exists("data.json") and run.exists("environment.json"):
         return False
@@ -65,7 +68,10 @@ def _class_sizes(data: Dataset, split: Split) -> list[int]:
 def _log(data: Dataset, splits: dict[str, Split]) -> None:
     height, width = data.image_size
     images = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
-    log(f"data: {data.name}, {data.classes} classes, {height}x{width}x{data.channels}; images: {images}")
+    log(
+        f"data: {data.name}, {data.classes} classes, {height}x{width}x{data.channels}; images: "
+        f"{images}"
+    )
     if unseen := data.unseen_classes:
         shown = ", ".join(map(str, unseen[:SHOWN])) + (", ..." if len(unseen) > SHOWN else "")
         which = f"{len(unseen)} of {data.classes} classes have no training image, numbers {shown}"
@@ -73,4 +79,7 @@ def _log(data: Dataset, splits: dict[str, Split]) -> None:
     sizes = _class_sizes(data, splits["test"])
     commonest = int(np.argmax(sizes))
     name = data.class_names[commonest][:LONGEST]
-    log(f"data: always answering {name}, the commonest class, is right on {max(sizes) / sum(sizes):.1%} of test")
+    log(
+        f"data: always answering {name}, the commonest class, is right on "
+        f"{max(sizes) / sum(sizes):.1%} of test"
+    )

@@ -1,4 +1,7 @@
-"""Ask the device where the predictor leaves open which candidates are best, and search again with what it says."""
+"""Ask the device where the predictor leaves open which candidates are best.
+
+Then search again with what it says.
+"""
 
 from collections.abc import Callable
 
@@ -24,13 +27,26 @@ from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
-ARRAYS = ("genomes", "error", "mean_ms", "low_ms", "high_ms", "measured_ms", "measured", "rounds", "doubtful")
+ARRAYS = (
+    "genomes",
+    "error",
+    "mean_ms",
+    "low_ms",
+    "high_ms",
+    "measured_ms",
+    "measured",
+    "rounds",
+    "doubtful",
+)
 
 
 def ask_device(job: Job) -> bool:
-    """Write doubt.npz, each network measured on the way to asked.csv; False if it is there, or no look-ups are wanted.
+    """Write doubt.npz, each network measured on the way to asked.csv.
 
-    Stopped and run again it takes the same way: measurements come from asked.csv, errors from the store.
+    False if it is there, or no look-ups are wanted.
+
+    Stopped and run again it takes the same way: measurements come from asked.csv, errors from the
+    store.
     """
     if not job.config.search.look_ups or job.run.exists("doubt.npz"):
         return False
@@ -48,10 +64,23 @@ def ask_device(job: Job) -> bool:
         len(known) + job.config.search.look_ups,
         BATCH,
     )
-    arrays = (found.genomes, found.error, *found.predicted, found.measured_ms, found.measured, found.rounds, found.doubtful)
-    job.run.write_npz("doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)})
+    arrays = (
+        found.genomes,
+        found.error,
+        *found.predicted,
+        found.measured_ms,
+        found.measured,
+        found.rounds,
+        found.doubtful,
+    )
+    job.run.write_npz(
+        "doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)}
+    )
     asked = int(found.measured.sum()) - len(known)
-    log(f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of {found.doubtful} candidates is still in doubt")
+    log(
+        f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of "
+        f"{found.doubtful} candidates is still in doubt"
+    )
     return True
 
 
@@ -59,22 +88,46 @@ def read_found(job: Job) -> Found:
     """What doubt.npz holds."""
     arrays = read_doubt(job.run)
     with reading(job.run, "doubt.npz"):
-        genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (arrays[name] for name in ARRAYS)
+        genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (
+            arrays[name] for name in ARRAYS
+        )
         n = len(genomes)
         shapes = {array.shape for array in (error, *predicted, measured_ms, measured)}
-        if genomes.shape != (n, len(job.space.genes)) or shapes != {(n,)} or not (genomes < job.space.sizes).all():
-            raise ValueError(f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}")
-        return Found(genomes, error, Prediction(*map(jnp.asarray, predicted)), measured_ms, measured, int(rounds), int(doubtful))
+        if (
+            genomes.shape != (n, len(job.space.genes))
+            or shapes != {(n,)}
+            or not (genomes < job.space.sizes).all()
+        ):
+            raise ValueError(
+                f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}"
+            )
+        return Found(
+            genomes,
+            error,
+            Prediction(*map(jnp.asarray, predicted)),
+            measured_ms,
+            measured,
+            int(rounds),
+            int(doubtful),
+        )
 
 
 def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
-    """`evaluate` of `size` genomes at a time, for there is one compiled program; the last is repeated."""
+    """`evaluate` of `size` genomes at a time, for there is one compiled program.
+
+    The last is repeated.
+    """
     padded = np.pad(genomes, ((0, -len(genomes) % size), (0, 0)), mode="edge")
-    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[: len(genomes)]
+    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[
+        : len(genomes)
+    ]
 
 
 def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
-    """The measured networks that the predictor may know, and the latency of each; NaN if all failed."""
+    """The measured networks that the predictor may know, and the latency of each.
+
+    NaN if all failed.
+    """
     networks = by_genome([row for row in read_measurements(job.run) if row["split"] != "test"])
     with reading(job.run, "measurements.csv"):
         genomes = np.array([text.split() for text in networks], np.int32)
@@ -86,7 +139,10 @@ def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
 
 
 def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
-    """Latency of genomes, ms: as measured before, in the profile or by a run of this that was stopped, or by the device."""
+    """Latency of genomes, ms.
+
+    As measured before, in the profile or by a run of this that was stopped, or by the device.
+    """
     add_quantiles(job.run, "asked.csv")
     known = known | {row["genome"]: float(row["latency_ms"]) for row in read_asked(job.run)}
     device = open_device(job)
@@ -96,7 +152,9 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
         if (text := genome_text(genome)) not in known:
             model, figures = export(genome)
             layers = job.space.layers(genome)
-            best = measure_in_rounds(device, ExportedModel(model, genome, layers=layers), job.config.profile)
+            best = measure_in_rounds(
+                device, ExportedModel(model, genome, layers=layers), job.config.profile
+            )
             job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
             known[text] = best.latency_ms
         return known[text]
@@ -105,20 +163,31 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
 
 
 def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarray]:
-    """The run's search, of error against the latency that a model has it by; returns all that it has come across."""
+    """The run's search, of error against the latency that a model has it by.
+
+    Returns all that it has come across.
+    """
     settings = job.config.limited_search
     algorithm = make_algorithm(settings)
     latency = jax.jit(lambda model, genomes: model(genomes))
 
     def under(key: PRNGKey, model: Model) -> np.ndarray:
-        with progress(f"{settings.algorithm}, device asked", settings.population * settings.generations) as advance:
+        with progress(
+            f"{settings.algorithm}, device asked", settings.population * settings.generations
+        ) as advance:
 
             def evaluate(genomes: np.ndarray) -> np.ndarray:
-                return np.concatenate([error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1)
+                return np.concatenate(
+                    [error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1
+                )
 
             def seen(_: int, archive: Archive) -> None:
-                advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
+                advance(
+                    settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0]))
+                )
 
-            return search(algorithm, job.space, key, evaluate, settings.generations, None, seen).genomes
+            return search(
+                algorithm, job.space, key, evaluate, settings.generations, None, seen
+            ).genomes
 
     return under

@@ -1,4 +1,7 @@
-"""What a search of a run minimises: the error of its networks on the search split, and their latency as predicted."""
+"""What a search of a run minimises.
+
+The error of its networks on the search split, and their latency as predicted.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -43,28 +46,41 @@ FURTHER: dict[str, Callable[[Space, ProfileConfig], Objective]] = {
     "mparams": lambda space, _: network_params(space),
     "peak_kib": lambda space, _: peak_memory(space),
 }
-ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")  # what decides the error of a genome
+# What decides the error of a genome.
+ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")
 
 Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an objective
 
 
 def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
-    """What a search of this run minimises, genomes to its `objectives`, and a digest of all that decides it but the genome."""
+    """What a search of this run minimises, genomes to its `objectives`.
+
+    And a digest of all that decides it but the genome.
+    """
     split = search_split(job)
     evidence = _evidence(job, predictor, split)
     errors, contexts = zip(*(_error(rung, evidence, split) for rung in _rungs(job)), strict=True)
     device = make_device(job.config.profile)
-    latency = modelled_latency(job.space, device.model) if isinstance(device, Modelled) else predicted_latency(job.space)
-    further = [choose("objective", name, FURTHER)(job.space, job.config.profile) for name in job.config.search.also]
+    latency = (
+        modelled_latency(job.space, device.model)
+        if isinstance(device, Modelled)
+        else predicted_latency(job.space)
+    )
+    further = [
+        choose("objective", name, FURTHER)(job.space, job.config.profile)
+        for name in job.config.search.also
+    ]
     facts = digest([*contexts, device.name, mlp.to_arrays(predictor), *job.config.search.also])
     return halving(errors, fitness(job.space, (latency, *further), evidence)), facts
 
 
 def halving(errors: Sequence[Evaluate], costs: Evaluate) -> Evaluate:
-    """Error and costs of a population, by successive halving (Jamieson & Talwalkar 2016): the first of `errors` sees all of it.
+    """Error and costs of a population, by successive halving (Jamieson & Talwalkar 2016).
 
-    Each one after sees the better half of what the one before has seen: by non-dominated rank, then by error. Who is stopped keeps the
-    error it was stopped with. With one of `errors` nobody is.
+    The first of `errors` sees all of it.
+
+    Each one after sees the better half of what the one before has seen: by non-dominated rank, then
+    by error. Who is stopped keeps the error it was stopped with. With one of `errors` nobody is.
     """
 
     def evaluate(genomes: np.ndarray) -> np.ndarray:
@@ -73,7 +89,8 @@ def halving(errors: Sequence[Evaluate], costs: Evaluate) -> Evaluate:
         for error in errors[1:]:
             ranks = np.asarray(rank(jnp.asarray(found[alive])))
             alive = alive[np.lexsort((found[alive, 0], ranks))[: -(-len(alive) // 2)]]
-            asked = np.resize(alive, len(genomes))  # the batch keeps its size; who is in it twice is evaluated once
+            # The batch keeps its size; who is in it twice is evaluated once.
+            asked = np.resize(alive, len(genomes))
             found[alive, 0] = error(genomes[asked])[: len(alive), 0]
         return found
 
@@ -81,17 +98,29 @@ def halving(errors: Sequence[Evaluate], costs: Evaluate) -> Evaluate:
 
 
 def _rungs(job: Job) -> list[Job]:
-    """The job with each of the shares of images that candidates are trained on, the least first; the last is that without halving."""
+    """The job with each of the shares of images that candidates are trained on, the least first.
+
+    The last is that without halving.
+    """
     hybrid = job.config.search.hybrid
-    shares = [hybrid.share / QUARTER**rung for rung in range(hybrid.halvings if hybrid.trains else 0, -1, -1)]
-    searches = [replace(job.config.search, hybrid=replace(hybrid, share=share, halvings=0)) for share in shares]
+    shares = [
+        hybrid.share / QUARTER**rung
+        for rung in range(hybrid.halvings if hybrid.trains else 0, -1, -1)
+    ]
+    searches = [
+        replace(job.config.search, hybrid=replace(hybrid, share=share, halvings=0))
+        for share in shares
+    ]
     return [replace(job, config=replace(job.config, search=one)) for one in searches]
 
 
 def error_evaluator(job: Job, split: Split) -> tuple[Evaluate, str]:
-    """The share of these images that each network gets wrong, (n, 1), and a digest of all that decides it but the genome.
+    """The share of these images that each network gets wrong, (n, 1).
 
-    It takes the time of a search, so it is evaluated once for all runs with these weights and images.
+    And a digest of all that decides it but the genome.
+
+    It takes the time of a search, so it is evaluated once for all runs with these weights and
+    images.
     """
     return _error(_rungs(job)[-1], _evidence(job, None, split), split)
 
@@ -116,31 +145,50 @@ def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[
     mesh = all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
     training = on_device(job.data) if job.config.search.hybrid.trains else None
-    return [on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training)) for i, some in enumerate(examples)]
+    return [
+        on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training))
+        for i, some in enumerate(examples)
+    ]
 
 
 def search_split(job: Job) -> Split:
-    """The images that candidates are evaluated on: the first of the search split, which hold the classes in proportion."""
+    """The images that candidates are evaluated on.
+
+    The first of the search split, which hold the classes in proportion.
+    """
     return _divided(job)[0].first(job.config.search.images)
 
 
 def selection_split(job: Job) -> Split | None:
-    """The part of the search split that the search never sees; None where the run holds none out, as older ones did."""
+    """The part of the search split that the search never sees.
+
+    None where the run holds none out, as older ones did.
+    """
     selection = _divided(job)[1]
     return selection if len(selection) else None
 
 
 def divided(search: Split, share: float) -> tuple[Split, Split]:
-    """The first images for the search, and a share of all for the selection; the classes are in proportion in both."""
+    """The first images for the search, and a share of all for the selection.
+
+    The classes are in proportion in both.
+    """
     held_out = min(round(share * len(search)), len(search) - 1)
     seen = len(search) - held_out
     return search.first(seen), Split(search.images[seen:], search.labels[seen:])
 
 
 def _divided(job: Job) -> tuple[Split, Split]:
-    """As data.json says, for runs from before there was a selection have searched on all of the split."""
+    """As data.json says.
+
+    Runs from before there was a selection have searched on all of the split.
+    """
     with reading(job.run, "data.json"):
-        share = job.config.data.selection_share if "selection" in job.run.read_json("data.json") else 0.0
+        share = (
+            job.config.data.selection_share
+            if "selection" in job.run.read_json("data.json")
+            else 0.0
+        )
     return divided(job.data.search, share)
 
 
@@ -150,24 +198,41 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
     device = jax.devices()[0]
     hybrid = job.config.search.hybrid
     trained_on = [data.train.images, data.train.labels]
-    training = [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on] if hybrid.trains else []
+    training = (
+        [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on]
+        if hybrid.trains
+        else []
+    )
     drawn = job.config.seed if job.prepared.recalibration != "plain" else None
     facts = {
         "objective": ["error", job.config.export.precision, *training],
         "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
         "weights": params,
         "search": [split.images, split.labels],
-        "calibration": [data.calibration.images, data.mean, data.deviation, asdict(job.prepared), drawn],
+        "calibration": [
+            data.calibration.images,
+            data.mean,
+            data.deviation,
+            asdict(job.prepared),
+            drawn,
+        ],
         "code": source_digest(*ERROR_CODE),
-        "machine": [device.platform, device.device_kind, *(version(package) for package in ("jax", "jaxlib", "flax"))],
+        "machine": [
+            device.platform,
+            device.device_kind,
+            *(version(package) for package in ("jax", "jaxlib", "flax")),
+        ],
     }
     return digest(facts)
 
 
-def stored(store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def stored(
+    store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
     """`evaluate`, asked only for what the store lacks, each network once.
 
-    The batch keeps its size, so that there is one compiled program; rows not wanted get a static choice that does not exist.
+    The batch keeps its size, so that there is one compiled program; rows not wanted get a static
+    choice that does not exist.
     """
 
     def through(genomes: np.ndarray) -> np.ndarray:

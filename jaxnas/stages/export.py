@@ -21,26 +21,39 @@ PROVED = 500  # images that a network's export is proved on, at most
 
 
 def run_export(job: Job) -> bool:
-    """Write the chosen networks to models/, each proved, then exported.csv; False if they are there."""
-    if job.run.exists("exported.csv") and all(job.run.exists(row["model"]) for row in read_exported(job).values()):
+    """Write the chosen networks to models/, each proved, then exported.csv.
+
+    False if they are there.
+    """
+    if job.run.exists("exported.csv") and all(
+        job.run.exists(row["model"]) for row in read_exported(job).values()
+    ):
         return False
     job.run.write_csv("exported.csv", [_exported(job, chosen) for chosen in read_chosen(job)])
     return True
 
 
 def _exported(job: Job, chosen: dict) -> dict[str, object]:
-    """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes, and its int8 twin where the target takes one."""
+    """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes.
+
+    And its int8 twin where the target takes one.
+    """
     name = chosen["name"]
     genome = chosen["genome"]
     target = job.config.export.target
     size = job.resolution(genome)
     subnet = tuned_network(job, name, genome)
-    model = emit(subnet, size, size, job.data.channels, _properties(job, chosen), TARGETS[target].opset)
+    model = emit(
+        subnet, size, size, job.data.channels, _properties(job, chosen), TARGETS[target].opset
+    )
     _accepted(model, name, target)
     proof = prove(model, subnet, job.examples(search_split(job), size).images[:PROVED])
     require(proof)
     job.run.write_bytes(f"models/{name}.onnx", model)
-    log(f"export: models/{name}.onnx; largest logit difference to JAX {proof.largest_difference:.1e} on {proof.images} images")
+    log(
+        f"export: models/{name}.onnx; largest logit difference to JAX "
+        f"{proof.largest_difference:.1e} on {proof.images} images"
+    )
     row: dict[str, object] = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
     if takes_int8(target):
         few = job.data.calibration.first(job.config.export.calibration_images)
@@ -48,7 +61,10 @@ def _exported(job: Job, chosen: dict) -> dict[str, object]:
         job.run.write_bytes(f"models/{name}.int8.onnx", twin)
         row["int8_model"] = f"models/{name}.int8.onnx"
     _write_calibration(job, size)
-    return row | {"max_logit_difference": proof.largest_difference, "top1_agreement": proof.top1_agreement}
+    return row | {
+        "max_logit_difference": proof.largest_difference,
+        "top1_agreement": proof.top1_agreement,
+    }
 
 
 def _accepted(model: bytes, name: str, target: str) -> None:
@@ -60,10 +76,16 @@ def _accepted(model: bytes, name: str, target: str) -> None:
 
 
 def _write_calibration(job: Job, size: int) -> None:
-    """The images that quantisers calibrate on, as the network's camera sees them: models/calibration_SIZE.npy, uint8, NHWC, 0 to 255."""
+    """The images that quantisers calibrate on, as the network's camera sees them.
+
+    models/calibration_SIZE.npy, uint8, NHWC, 0 to 255.
+    """
     few = job.data.calibration.first(job.config.export.calibration_images)
     images = resized(jnp.asarray(few.images, jnp.float32), size, job.prepared.resizing)
-    job.run.write_npy(f"models/calibration_{size}.npy", np.clip(np.round(np.asarray(images)), 0, 255).astype(np.uint8))
+    job.run.write_npy(
+        f"models/calibration_{size}.npy",
+        np.clip(np.round(np.asarray(images)), 0, 255).astype(np.uint8),
+    )
 
 
 def read_exported(job: Job) -> dict[str, dict[str, str]]:

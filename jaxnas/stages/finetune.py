@@ -1,4 +1,7 @@
-"""Choose three networks of the front, by images that the search has not seen, and train each on its own."""
+"""Choose three networks of the front, by images that the search has not seen.
+
+Train each on its own.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -28,18 +31,26 @@ from jaxnas.training.loop import Images, on_device
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
 
-BEGUN = "begun"  # the folder, beside the checkpoints of a network's epochs, of one in the middle of an epoch
+# The folder, beside the checkpoints of a network's epochs, of one in the middle of an epoch.
+BEGUN = "begun"
 
 
 def run_finetune(job: Job) -> bool:
-    """Write selection.npz, chosen.json, and checkpoints/NAME after every epoch; False if they are there."""
-    if job.run.exists("chosen.json") and all(job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)):
+    """Write selection.npz, chosen.json, and checkpoints/NAME after every epoch.
+
+    False if they are there.
+    """
+    if job.run.exists("chosen.json") and all(
+        job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)
+    ):
         return False
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
     also = job.config.search.also
     settings = job.config.finetune
-    choices = choose_networks(candidates.fitness, settings.within_points, job.config.latency_limit_ms, also)
+    choices = choose_networks(
+        candidates.fitness, settings.within_points, job.config.latency_limit_ms, also
+    )
     images = on_device(job.data)
     chosen = []
     for choice in choices:
@@ -48,14 +59,19 @@ def run_finetune(job: Job) -> bool:
             "predicted_ms": float(candidates.predicted_ms[choice.row]),
             **dict(zip(also, further, strict=True)),
         }
-        chosen.append(_finetuned(job, params, images, choice, candidates.genomes[choice.row]) | figures)
+        chosen.append(
+            _finetuned(job, params, images, choice, candidates.genomes[choice.row]) | figures
+        )
     job.run.write_json("chosen.json", chosen)
     return True
 
 
 def read_chosen(job: Job) -> list[dict[str, Any]]:
     """The chosen networks in order, as chosen.json has them."""
-    chosen = [{**one, "genome": np.array(one["genome"], np.int32)} for one in documents.read_chosen(job.run)]
+    chosen = [
+        {**one, "genome": np.array(one["genome"], np.int32)}
+        for one in documents.read_chosen(job.run)
+    ]
     for one in chosen:
         job.space.decode(one["genome"])  # refuses what is no genome of this space
     return chosen
@@ -64,18 +80,31 @@ def read_chosen(job: Job) -> list[dict[str, Any]]:
 def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
     """The network that fine-tuning left in checkpoints/NAME."""
     subnet = job.net.extract(jax.device_get(job.params()), genome, {})
-    state = checkpoints.restore(job.run.path(f"checkpoints/{name}"), init_state(subnet, job.config.finetune, len(job.data.train)))
-    return recalibrated(Subnet(subnet.ops, state.weights, {}), _calibration(job, job.resolution(genome)))
+    state = checkpoints.restore(
+        job.run.path(f"checkpoints/{name}"),
+        init_state(subnet, job.config.finetune, len(job.data.train)),
+    )
+    return recalibrated(
+        Subnet(subnet.ops, state.weights, {}), _calibration(job, job.resolution(genome))
+    )
 
 
 def _calibration(job: Job, resolution: int) -> Float[Array, "n r r c"]:
     return job.calibration(resolution, job.config.search.hybrid.epochs + job.config.finetune.epochs)
 
 
-def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray) -> dict[str, object]:
+def _finetuned(
+    job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray
+) -> dict[str, object]:
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
-    tuned = _finetune(job, choice.name, subnet, images, examples._replace(calibration=_calibration(job, job.resolution(genome))))
+    tuned = _finetune(
+        job,
+        choice.name,
+        subnet,
+        images,
+        examples._replace(calibration=_calibration(job, job.resolution(genome))),
+    )
     selection = selection_split(job)
     seen = {"search": examples}
     if selection is not None:
@@ -86,13 +115,24 @@ def _finetuned(job: Job, params: Params, images: Images, choice: Choice, genome:
         "genome": genome,
         "network": job.space.decode(genome),
         **costs(subnet.ops),
-        **{f"{split}_accuracy": float(accuracy(subnet, some.images, some.labels)) for split, some in seen.items()},
-        **{f"finetuned_{split}_accuracy": float(accuracy(tuned, some.images, some.labels)) for split, some in seen.items()},
+        **{
+            f"{split}_accuracy": float(accuracy(subnet, some.images, some.labels))
+            for split, some in seen.items()
+        },
+        **{
+            f"finetuned_{split}_accuracy": float(accuracy(tuned, some.images, some.labels))
+            for split, some in seen.items()
+        },
     }
 
 
-def _as_searched(job: Job, params: Params, images: Images, genome: np.ndarray, examples: Examples) -> Params:
-    """The weights that the search evaluated the network with: those inherited, or trained as the search did, once more."""
+def _as_searched(
+    job: Job, params: Params, images: Images, genome: np.ndarray, examples: Examples
+) -> Params:
+    """The weights that the search evaluated the network with.
+
+    Those inherited, or trained as the search did, once more.
+    """
     hybrid = job.config.search.hybrid
     if not hybrid.trains:
         return params
@@ -109,10 +149,23 @@ def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Exa
     settings = job.config.finetune
     begun = folder / BEGUN
     per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
-    step, state, losses = _resumed(folder, init_state(subnet, settings, len(job.data.train)), per_epoch)
-    arguments = images, examples.images.shape[1], settings, job.augmentation, job.key("finetune"), state, step
+    step, state, losses = _resumed(
+        folder, init_state(subnet, settings, len(job.data.train)), per_epoch
+    )
+    arguments = (
+        images,
+        examples.images.shape[1],
+        settings,
+        job.augmentation,
+        job.key("finetune"),
+        state,
+        step,
+    )
     minutes = job.config.train.checkpoint_minutes
-    with progress(f"finetune {name}", settings.epochs * per_epoch, step) as advance, Saving(minutes) as saving:
+    with (
+        progress(f"finetune {name}", settings.epochs * per_epoch, step) as advance,
+        Saving(minutes) as saving,
+    ):
         for step, state, loss in finetune_steps(subnet, *arguments):
             losses.append(loss)
             advance(loss=loss)
@@ -120,21 +173,35 @@ def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Exa
             if steps:
                 saving.after(False, partial(_save_begun, begun, step, state, losses, per_epoch))
                 continue
-            advance(0, **_record(job, name, epoch, float(jnp.mean(jnp.stack(losses))), _calibrated(subnet, state, examples), examples))
+            advance(
+                0,
+                **_record(
+                    job,
+                    name,
+                    epoch,
+                    float(jnp.mean(jnp.stack(losses))),
+                    _calibrated(subnet, state, examples),
+                    examples,
+                ),
+            )
             losses.clear()
             saving.after(True, partial(checkpoints.save, folder, epoch, state))
     checkpoints.remove(begun)
     return _calibrated(subnet, state, examples)
 
 
-def _save_begun(begun: Path, step: int, state: FinetuneState, losses: Sequence[Float[Array, ""]], per_epoch: int) -> None:
+def _save_begun(
+    begun: Path, step: int, state: FinetuneState, losses: Sequence[Float[Array, ""]], per_epoch: int
+) -> None:
     """Save the middle of an epoch: the losses so far, and zeros for those that are to come."""
     held = np.zeros(per_epoch, np.float32)
     held[: len(losses)] = losses
     checkpoints.save(begun, step, {"state": state, "losses": held})
 
 
-def _resumed(folder: Path, fresh: FinetuneState, per_epoch: int) -> tuple[int, FinetuneState, list[Any]]:
+def _resumed(
+    folder: Path, fresh: FinetuneState, per_epoch: int
+) -> tuple[int, FinetuneState, list[Any]]:
     """Steps done, the state that they led to, and the losses of an epoch that is not finished."""
     checkpoints.clean(folder)
     if checkpoints.latest_step(folder) is None:
@@ -143,16 +210,28 @@ def _resumed(folder: Path, fresh: FinetuneState, per_epoch: int) -> tuple[int, F
     begun = checkpoints.latest_step(folder / BEGUN) or 0
     if begun <= step:
         return step, checkpoints.restore(folder, fresh), []
-    tree = checkpoints.restore(folder / BEGUN, {"state": fresh, "losses": np.zeros(per_epoch, np.float32)})
+    tree = checkpoints.restore(
+        folder / BEGUN, {"state": fresh, "losses": np.zeros(per_epoch, np.float32)}
+    )
     return begun, tree["state"], list(tree["losses"][: begun - step])
 
 
-def _record(job: Job, name: str, epoch: int, loss: float, tuned: Subnet, examples: Examples) -> dict[str, float]:
+def _record(
+    job: Job, name: str, epoch: int, loss: float, tuned: Subnet, examples: Examples
+) -> dict[str, float]:
     """An epoch's line in metrics.jsonl, and its figures; refuses a loss that is not finite."""
     if not np.isfinite(loss):
-        raise UserError(f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use another --out")
-    figures = {"loss": loss, "search_accuracy": float(accuracy(tuned, examples.images, examples.labels))}
-    job.run.append_jsonl("metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures})
+        raise UserError(
+            f"fine-tuning {name} diverged in epoch {epoch}: lower finetune.learning_rate and use "
+            "another --out"
+        )
+    figures = {
+        "loss": loss,
+        "search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
+    }
+    job.run.append_jsonl(
+        "metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures}
+    )
     return figures
 
 

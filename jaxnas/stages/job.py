@@ -1,4 +1,7 @@
-"""What every stage needs: the data, the space and its supernet, and what earlier stages left in the run directory."""
+"""What every stage needs.
+
+The data, the space and its supernet, and what earlier stages left in the run directory.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -29,8 +32,19 @@ from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
-PREPARED = 1 << 28  # bytes of a split's images as float32, at most; larger ones are prepared a batch at a time
-PURPOSES = ("train", "plan", "predict", "search", "random", "finetune", "doubt", "hybrid", "calibration")
+# Bytes of a split's images as float32, at most; larger ones are prepared a batch at a time.
+PREPARED = 1 << 28
+PURPOSES = (
+    "train",
+    "plan",
+    "predict",
+    "search",
+    "random",
+    "finetune",
+    "doubt",
+    "hybrid",
+    "calibration",
+)
 
 
 def purpose_key(seed: int, purpose: str) -> PRNGKey:
@@ -64,7 +78,10 @@ class Job:
         return self.space.decode(genome)["resolution"]
 
     def examples(self, split: Split, resolution: int) -> Examples:
-        """A split's images as a network of this resolution sees them, and the calibration images of a search's networks likewise."""
+        """A split's images as a network of this resolution sees them.
+
+        And the calibration images of a search's networks likewise.
+        """
         calibration = self.calibration(resolution, self.config.search.hybrid.epochs)
         return Examples(self._examined(split, resolution), jnp.asarray(split.labels), calibration)
 
@@ -74,19 +91,30 @@ class Job:
             return self.images(split, resolution)
         mean = jnp.asarray(self.data.mean)
         deviation = jnp.asarray(self.data.deviation)
-        return Pixels(jnp.asarray(split.images), mean, deviation, resolution, self.prepared.resizing)
+        return Pixels(
+            jnp.asarray(split.images), mean, deviation, resolution, self.prepared.resizing
+        )
 
     def calibration(self, resolution: int, epochs: int = 0) -> Float[Array, "n r r c"]:
-        """The images that statistics are recalibrated on, as a network of this resolution sees them.
+        """The images that statistics are recalibrated on.
 
-        They are varied as its weights were trained; after `epochs` of this run's own training, which shifts with reflected
-        borders, not at all.
+        As a network of this resolution sees them.
+
+        They are varied as its weights were trained; after `epochs` of this run's own training,
+        which shifts with reflected borders, not at all.
         """
         data = self.data
         prepared = self.prepared
         if epochs and self.config.data.recalibration is None:
             prepared = replace(prepared, recalibration="plain")
-        return calibration_images(self.key("calibration"), data.calibration.images, data.mean, data.deviation, resolution, prepared)
+        return calibration_images(
+            self.key("calibration"),
+            data.calibration.images,
+            data.mean,
+            data.deviation,
+            resolution,
+            prepared,
+        )
 
     def images(self, split: Split, resolution: int) -> Float[Array, "n r r c"]:
         """A split's images as a network of this resolution sees them."""
@@ -100,18 +128,27 @@ class Job:
             return None
         steps = total_steps(self.config.train, self.data)
         return checkpoints.restore(
-            folder, jax.eval_shape(lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0))
+            folder,
+            jax.eval_shape(
+                lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0)
+            ),
         )
 
     def params(self) -> Params:
         """The trained supernet's weights."""
         state = self.train_state()
         if state is None or int(state.step) < total_steps(self.config.train, self.data):
-            raise UserError(f"the supernet in {self.run.root} is not trained to the end: run `jaxnas train` first")
+            raise UserError(
+                f"the supernet in {self.run.root} is not trained to the end: run `jaxnas train` "
+                "first"
+            )
         return state.params
 
     def inherited(self, params: Params, genome: Int[np.ndarray, "genes"]) -> Subnet:
-        """A network as the supernet has it, with statistics of its own; `params` on the host, where a slice is a view."""
+        """A network as the supernet has it, with statistics of its own.
+
+        `params` on the host, where a slice is a view.
+        """
         calibration = self.calibration(self.resolution(genome), self.config.search.hybrid.epochs)
         stats = jax.device_get(_statistics(self.net, params, jnp.asarray(genome), calibration))
         return jax.tree.map(jnp.asarray, self.net.extract(params, genome, stats))
@@ -122,21 +159,32 @@ def open_job(run: RunDirectory, config: Config) -> Job:
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     if run.exists("data.json") and _fingerprint(run) != data.fingerprint():
-        raise UserError(f"the images of {data.name} are not those that {run.root} began with: restore them, or use another --out")
+        raise UserError(
+            f"the images of {data.name} are not those that {run.root} began with: restore them, or "
+            "use another --out"
+        )
     net = SUPERNETS[type(space.structure)](space)
     return Job(run, config, data, space, net, _prepared(run, config, data, net))
 
 
 def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -> Preparation:
-    """What the run began with, as data.json has it; before it is there, what the settings say, else the weights they name."""
+    """What the run began with, as data.json has it.
+
+    Before it is there, what the settings say, else the weights they name.
+    """
     if run.exists("data.json"):
         with reading(run, "data.json"):
             recorded = run.read_json("data.json")
-            return Preparation(**{name: str(recorded.get(name, before)) for name, before in asdict(BEFORE).items()})
+            return Preparation(
+                **{name: str(recorded.get(name, before)) for name, before in asdict(BEFORE).items()}
+            )
     found = initial.look(config.weights, net, data.class_names).prepared if config.weights else OWN
     if config.train.epochs:
         found = replace(found, recalibration=OWN.recalibration)
-    asked = {"resizing": config.data.augmentation.resizing, "recalibration": config.data.recalibration}
+    asked = {
+        "resizing": config.data.augmentation.resizing,
+        "recalibration": config.data.recalibration,
+    }
     return replace(found, **{name: one for name, one in asked.items() if one is not None})
 
 
@@ -148,7 +196,11 @@ def load_space(config: Config, data: Dataset) -> Space:
 def space_settings(space: Space) -> dict[str, Any]:
     """All that decides what a space's networks are, to be compared with what a run began with."""
     settings = asdict(space.structure)
-    return {"name": space.name, **settings, "stages": {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)}}
+    return {
+        "name": space.name,
+        **settings,
+        "stages": {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)},
+    }
 
 
 def _fingerprint(run: RunDirectory) -> str:
@@ -160,7 +212,10 @@ def load_data(settings: DataConfig, seed: int) -> Dataset:
     """The data set that `source` names, `KIND` or `KIND:ARGUMENT`."""
     kind, _, argument = settings.source.partition(":")
     load = choose("data set", kind, DATASETS)
-    rest = {"search_images": settings.search_images, "calibration_images": settings.calibration_images}
+    rest = {
+        "search_images": settings.search_images,
+        "calibration_images": settings.calibration_images,
+    }
     return load(argument, data_dir=settings.data_dir, **rest, seed=seed)
 
 

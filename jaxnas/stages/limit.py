@@ -17,25 +17,46 @@ from jaxnas.workload import layer_costs
 
 
 def note_wide_limit(job: Job) -> None:
-    """Says, also in metrics.jsonl, that the slowest network is within the limit, and which spaces have slower ones."""
+    """Says, also in metrics.jsonl, that the slowest network is within the limit.
+
+    And which spaces have slower ones.
+    """
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return
     with reading(job.run, "measurements.csv"):
         networks = by_genome(read_measurements(job.run)).values()
-        measured = [(ms, int(some[0]["macs"])) for some in networks if not math.isnan(ms := latency_of(some))]
+        measured = [
+            (ms, int(some[0]["macs"]))
+            for some in networks
+            if not math.isnan(ms := latency_of(some))
+        ]
     slowest_ms, macs = max(measured, default=(math.inf, 0))
     if slowest_ms >= limit_ms:
         return
     larger = _spaces_with(job, macs * limit_ms / slowest_ms)
-    job.run.append_jsonl("metrics.jsonl", {"stage": "search", "event": "limit", "slowest_ms": slowest_ms, "larger": larger})
-    advice = f"; spaces with networks as slow as it allows, judged by multiply-adds: {', '.join(larger)}" if larger else ""
-    log(f"search: latency_limit_ms {limit_ms:g} excludes nothing: the slowest network measured takes {slowest_ms:.3g} ms{advice}")
+    job.run.append_jsonl(
+        "metrics.jsonl",
+        {"stage": "search", "event": "limit", "slowest_ms": slowest_ms, "larger": larger},
+    )
+    advice = (
+        f"; spaces with networks as slow as it allows, judged by multiply-adds: {', '.join(larger)}"
+        if larger
+        else ""
+    )
+    log(
+        f"search: latency_limit_ms {limit_ms:g} excludes nothing: the slowest network measured "
+        f"takes {slowest_ms:.3g} ms{advice}"
+    )
 
 
 def _spaces_with(job: Job, macs: float) -> list[str]:
     """Other known spaces that have, for these images, networks of so many multiply-adds."""
-    return [name for name, smallest, largest in _ranges(job) if name != job.space.name and smallest <= macs <= largest]
+    return [
+        name
+        for name, smallest, largest in _ranges(job)
+        if name != job.space.name and smallest <= macs <= largest
+    ]
 
 
 def _ranges(job: Job) -> Iterator[tuple[str, int, int]]:

@@ -1,4 +1,7 @@
-"""The tables of measurements that a run has: how their rows are written, read and told apart by network."""
+"""The tables of measurements that a run has.
+
+How their rows are written, read and told apart by network.
+"""
 
 from collections import Counter
 from dataclasses import asdict
@@ -21,7 +24,10 @@ def measurement_row(measurement: Measurement) -> dict[str, Any]:
 
 
 def add_quantiles(run: RunDirectory, name: str) -> None:
-    """Give a table of measurements from before `median_ms` and `p99_ms` these columns, NaN, so that it can grow."""
+    """Give a table of measurements from before `median_ms` and `p99_ms` these columns.
+
+    NaN, so that it can grow.
+    """
     rows = run.read_csv(name) if run.exists(name) else []
     missing = [column for column in ("median_ms", "p99_ms") if rows and column not in rows[0]]
     if missing:
@@ -48,18 +54,26 @@ def latencies(rows: list[dict[str, str]]) -> list[float]:
 
 
 def forget_lost(job: Job) -> None:
-    """Drop rows in which the device was not there, as long as nothing was learnt from them: those networks are measured again."""
+    """Drop rows in which the device was not there, as long as nothing was learnt from them.
+
+    Those networks are measured again.
+    """
     rows = read_measurements(job.run)
     kept = [row for row in rows if not is_equipment(row["failure"])]
     if len(kept) < len(rows) and not job.run.exists("predictor.json"):
-        log(f"profile: {len(rows) - len(kept)} measurements for which the device was lost are made again")
+        log(
+            f"profile: {len(rows) - len(kept)} measurements for which the device was lost are made "
+            "again"
+        )
         job.run.write_csv("measurements.csv", kept)
 
 
 def log_failures(job: Job) -> None:
     """Says how many networks failed, and why."""
     networks = by_genome(read_measurements(job.run)).values()
-    reasons = Counter(some[0]["failure"] for some in networks if all(row["failure"] for row in some))
+    reasons = Counter(
+        some[0]["failure"] for some in networks if all(row["failure"] for row in some)
+    )
     if reasons:
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         log(f"profile: {reasons.total()} of {len(networks)} networks failed: {told}")

@@ -16,41 +16,70 @@ from jaxnas.stages.measurements import by_genome, latency_of
 from jaxnas.stages.profile import unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
-COVERAGE = 0.9  # of the intervals, which the errors on the validation networks set; the test networks say whether it holds
-LEAST_PEARSON = 0.5  # on test: below it the predictor explains less than a quarter of the variance (0.5 squared)
+# Of the intervals, which the errors on the validation networks set; the test networks say whether
+# it holds.
+COVERAGE = 0.9
+# On test: below it the predictor explains less than a quarter of the variance (0.5 squared).
+LEAST_PEARSON = 0.5
 
 
 def run_predict(job: Job) -> bool:
-    """Write predictor.npz, and how good it is: predictions.csv and predictor.json; False if they are there."""
+    """Write predictor.npz, and how good it is: predictions.csv and predictor.json.
+
+    False if they are there.
+    """
     run = job.run
     fit = job.config.predict
     if all(run.exists(file) for file in FILES):
         return False
     if unmeasured(job):
-        raise UserError(f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first")
-    networks = [some for some in by_genome(read_measurements(run)).values() if not np.isnan(latency_of(some))]
+        raise UserError(
+            f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first"
+        )
+    networks = [
+        some
+        for some in by_genome(read_measurements(run)).values()
+        if not np.isnan(latency_of(some))
+    ]
     rows = {split: [some for some in networks if some[0]["split"] == split] for split in SPLITS}
     if min(len(some) for some in rows.values()) < 2:
         advice = "mend what its column failure says, delete the file and run `jaxnas profile` again"
-        raise UserError(f"measurements.csv in {run.root} needs 2 networks per split that were measured: {advice}")
-    features = {split: gene_values(job.space, jnp.asarray(_genomes(job, rows[split]))) for split in SPLITS}
-    measured = {split: np.array([latency_of(some) for some in rows[split]], np.float32) for split in SPLITS}
+        raise UserError(
+            f"measurements.csv in {run.root} needs 2 networks per split that were measured: "
+            f"{advice}"
+        )
+    features = {
+        split: gene_values(job.space, jnp.asarray(_genomes(job, rows[split]))) for split in SPLITS
+    }
+    measured = {
+        split: np.array([latency_of(some) for some in rows[split]], np.float32) for split in SPLITS
+    }
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
-    model = mlp.fit(job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay)
+    model = mlp.fit(
+        job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay
+    )
     predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
     if not all(np.isfinite(one).all() for one in [*predicted.values(), *model]):
         raise UserError(
-            f"the predictor's training diverged, its latencies are not finite: lower predict.learning_rate ({fit.learning_rate:g}) "
-            f"or predict.weight_decay ({fit.weight_decay:g})"
+            "the predictor's training diverged, its latencies are not finite: lower "
+            f"predict.learning_rate ({fit.learning_rate:g}) or predict.weight_decay "
+            f"({fit.weight_decay:g})"
         )
     run.write_npz("predictor.npz", **mlp.to_arrays(model))
     factor = interval_factor(measured["validation"], predicted["validation"], COVERAGE)
-    compared = [row for split in SPLITS for row in _compared(split, rows[split], measured[split], predicted[split], factor)]
+    compared = [
+        row
+        for split in SPLITS
+        for row in _compared(split, rows[split], measured[split], predicted[split], factor)
+    ]
     run.write_csv("predictions.csv", compared)
     quality = {split: _quality(measured[split], predicted[split], factor) for split in SPLITS}
     run.write_json("predictor.json", quality)
     figures = quality["test"]
-    log(f"predict: Pearson {figures['pearson']:.3f} on test, {figures['within_10_percent']:.0%} of it within 10 % of the measurement")
+    log(
+        f"predict: Pearson {figures['pearson']:.3f} on test, {figures['within_10_percent']:.0%} of "
+        "it within 10 % of the measurement"
+    )
     if figures["pearson"] < LEAST_PEARSON:
         log(_weak(figures, run.path("measurements.csv")))
     return True
@@ -59,10 +88,11 @@ def run_predict(job: Job) -> bool:
 def _weak(figures: dict[str, float], file: object) -> str:
     """What a predictor means whose search would not know fast networks from slow ones."""
     return (
-        f"predict: WARNING: on the {figures['count']} test networks measured and predicted latency agree with a Pearson correlation of "
-        f"only {figures['pearson']:.2f}; below {LEAST_PEARSON} the predictor explains less than a quarter of the variance, and the search "
-        f"goes by it. Look at {file}: a busy device wants more profile.rounds or profile.seconds, few networks more profile.train; "
-        "networks that all take as long leave nothing to predict"
+        f"predict: WARNING: on the {figures['count']} test networks measured and predicted latency "
+        f"agree with a Pearson correlation of only {figures['pearson']:.2f}; below {LEAST_PEARSON} "
+        "the predictor explains less than a quarter of the variance, and the search goes by it. "
+        f"Look at {file}: a busy device wants more profile.rounds or profile.seconds, few networks "
+        "more profile.train; networks that all take as long leave nothing to predict"
     )
 
 
@@ -87,11 +117,21 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
 
 
 def _quality(measured, predicted, factor: float) -> dict[str, float]:
-    return {**summary(measured, predicted), "within_interval": coverage(measured, predicted / factor, predicted * factor)}
+    return {
+        **summary(measured, predicted),
+        "within_interval": coverage(measured, predicted / factor, predicted * factor),
+    }
 
 
 def _compared(split: str, rows, measured, predicted, factor: float) -> list[dict[str, object]]:
     return [
-        {"split": split, "genome": some[0]["genome"], "measured_ms": m, "predicted_ms": p, "low_ms": p / factor, "high_ms": p * factor}
+        {
+            "split": split,
+            "genome": some[0]["genome"],
+            "measured_ms": m,
+            "predicted_ms": p,
+            "low_ms": p / factor,
+            "high_ms": p * factor,
+        }
         for some, m, p in zip(rows, measured, predicted, strict=True)
     ]

@@ -71,7 +71,8 @@ def run_profile(job: Job) -> bool:
         ):
             measure(todo, advance)
             todo, step = _next(job)
-            while todo and not again and todo[0][0] < job.config.profile.rounds:  # a sitting's next batch
+            # A sitting's next batch.
+            while todo and not again and todo[0][0] < job.config.profile.rounds:
                 measure(todo, advance)
                 todo, step = _next(job)
     if step is not None:
@@ -80,15 +81,28 @@ def run_profile(job: Job) -> bool:
     return True
 
 
-def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray) -> Measurement | None:
-    """One measurement, a line in measurements.csv; neither where it is open whether the network or the device failed."""
+def _measure(
+    job: Job, device: Device, model: Callable, turn: int, split: str, genome: np.ndarray
+) -> Measurement | None:
+    """One measurement, a line in measurements.csv.
+
+    Neither where it is open whether the network or the device failed.
+    """
     exported, figures = model(genome)
     try:
-        measurement = device.measure(ExportedModel(exported, genome, turn, job.space.layers(genome)))
+        measurement = device.measure(
+            ExportedModel(exported, genome, turn, job.space.layers(genome))
+        )
     except Undecided as error:
         log(f"profile: {error}; it is measured again")
         return None
-    row = {"round": turn, "split": split, "genome": genome_text(genome), **measurement_row(measurement), **figures}
+    row = {
+        "round": turn,
+        "split": split,
+        "genome": genome_text(genome),
+        **measurement_row(measurement),
+        **figures,
+    }
     job.run.append_csv("measurements.csv", row)
     return measurement
 
@@ -96,13 +110,24 @@ def _measure(job: Job, device: Device, model: Callable, turn: int, split: str, g
 def _record(job: Job, step: Step) -> None:
     """Says how many measurements a sitting took, and why they were enough."""
     rows = read_measurements(job.run)
-    outcome = {"networks": len({row["genome"] for row in rows}), "measurements": len(rows), "error": step.error, "reason": step.reason}
+    outcome = {
+        "networks": len({row["genome"] for row in rows}),
+        "measurements": len(rows),
+        "error": step.error,
+        "reason": step.reason,
+    }
     job.run.append_jsonl("metrics.jsonl", {"stage": "profile", "event": "over", **outcome})
-    log(f"profile: {outcome['networks']} networks, {outcome['measurements']} measurements: {step.reason}")
+    log(
+        f"profile: {outcome['networks']} networks, {outcome['measurements']} measurements: "
+        f"{step.reason}"
+    )
 
 
 def unmeasured(job: Job) -> Todo:
-    """What measurements.csv lacks, in order: of the whole plan, or of a sitting's next batch, and then of networks in doubt."""
+    """What measurements.csv lacks, in order.
+
+    Of the whole plan, or of a sitting's next batch, and then of networks in doubt.
+    """
     return _next(job)[0]
 
 
@@ -114,12 +139,22 @@ def _next(job: Job) -> tuple[Todo, Step | None]:
     if doubtful:
         return doubtful, None
     measured = {(int(row["round"]), row["genome"]) for row in rows}
-    plan, step = (_plan(job), None) if job.config.profile.until is None else _growing_plan(job, rows)
-    return [(turn, split, genome) for turn in rounds for split, genome in plan if (turn, genome_text(genome)) not in measured], step
+    plan, step = (
+        (_plan(job), None) if job.config.profile.until is None else _growing_plan(job, rows)
+    )
+    return [
+        (turn, split, genome)
+        for turn in rounds
+        for split, genome in plan
+        if (turn, genome_text(genome)) not in measured
+    ], step
 
 
 def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
-    """Another round of the networks whose fastest two differ too much; none while any network begun lacks a round of its own."""
+    """Another round of the networks whose fastest two differ too much.
+
+    None while any network begun lacks a round of its own.
+    """
     settings = job.config.profile
     networks = by_genome(rows).values()
     if any(len(some) < settings.rounds for some in networks):
@@ -128,19 +163,28 @@ def _doubtful(job: Job, rows: list[dict[str, str]]) -> Todo:
     for some in networks:
         if unsettled(settings, len(some), latencies(some)):
             with reading(job.run, "measurements.csv"):
-                todo.append((len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32)))
+                todo.append(
+                    (len(some), some[0]["split"], np.array(some[0]["genome"].split(), np.int32))
+                )
     return todo
 
 
-def _growing_plan(job: Job, rows: list[dict[str, str]]) -> tuple[list[tuple[str, np.ndarray]], Step]:
-    """What the sitting wants after these rows. Of three fresh networks two are for validation, one is for test; others train.
+def _growing_plan(
+    job: Job, rows: list[dict[str, str]]
+) -> tuple[list[tuple[str, np.ndarray]], Step]:
+    """What the sitting wants after these rows.
 
-    The sitting does not see the latencies of test networks, so that they neither choose what is measured nor end it. A network
-    whose rounds are not all there is not measured yet: it is still in the batch that the earlier ones led to.
+    Of three fresh networks two are for validation, one is for test; others train.
+
+    The sitting does not see the latencies of test networks, so that they neither choose what is
+    measured nor end it. A network whose rounds are not all there is not measured yet: it is still
+    in the batch that the earlier ones led to.
     """
     whole = [some for some in by_genome(rows).values() if len(some) >= job.config.profile.rounds]
     with reading(job.run, "measurements.csv"):
-        genomes = np.array([some[0]["genome"].split() for some in whole], np.int32).reshape(len(whole), len(job.space.genes))
+        genomes = np.array([some[0]["genome"].split() for some in whole], np.int32).reshape(
+            len(whole), len(job.space.genes)
+        )
     latency_ms = [np.nan if some[0]["split"] == "test" else latency_of(some) for some in whole]
     fresh = np.array([some[0]["split"] != "train" for some in whole], bool)
     step = _sitting(job).step(job.key("plan"), genomes, np.array(latency_ms, np.float64), fresh)
@@ -165,20 +209,25 @@ def _check_success(job: Job, failures: list[str], total: int) -> None:
     if len(failures) >= min(PATIENCE, total) and all(failures):
         name = job.config.profile.device
         file = job.run.path("measurements.csv")
-        raise UserError(f"all {len(failures)} networks failed on the device {name} ({failures[0]}): mend it, delete {file} and run again")
+        raise UserError(
+            f"all {len(failures)} networks failed on the device {name} ({failures[0]}): mend it, "
+            f"delete {file} and run again"
+        )
 
 
 def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
     """The function that exports a genome's network with its own weights, and counts its costs.
 
-    Latency does not depend on batch norm's statistics, which are folded away: those of the largest network serve all.
+    Latency does not depend on batch norm's statistics, which are folded away: those of the largest
+    network serve all.
     """
     params = job.params()
     largest = jnp.asarray(job.space.largest)
     calibrate = jax.jit(lambda params, images: statistics(job.net, params, largest, images))
     sizes = job.space.resolutions
     stats = {size: jax.device_get(calibrate(params, job.calibration(size))) for size in sizes}
-    host_params = jax.device_get(params)  # slices of numpy arrays are views; of jax arrays, a small program each
+    # Slices of numpy arrays are views; of jax arrays, a small program each.
+    host_params = jax.device_get(params)
 
     int8 = job.config.export.int8_files
     calibration = {size: np.asarray(job.calibration(size)[:FEW]) for size in sizes if int8}
@@ -193,7 +242,10 @@ def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:
 
 
 def open_device(job: Job) -> Device:
-    """The device that the settings name; what it has measured before, in any run, is used again. What it does is no network's failure."""
+    """The device that the settings name; what it has measured before, in any run, is used again.
+
+    What it does is no network's failure.
+    """
     return Stored(Watched(make_device(job.config.profile), lambda: _proven(job)))
 
 
@@ -208,12 +260,19 @@ def _proven(job: Job) -> ExportedModel | None:
 
 
 def _plan(job: Job) -> list[tuple[str, np.ndarray]]:
-    """What to measure, in order: splits are shuffled together, so that a drift of the machine hits them alike."""
+    """What to measure, in order.
+
+    Splits are shuffled together, so that a drift of the machine hits them alike.
+    """
     settings = job.config.profile
     keys = jax.random.split(job.key("plan"), 3)
     cover = np.asarray(covering_sample(keys[0], job.space, settings.train))
-    uniform = np.asarray(uniform_sample(keys[1], job.space, settings.validation + settings.test, cover))
-    splits = ["train"] * len(cover) + ["validation"] * settings.validation + ["test"] * settings.test
+    uniform = np.asarray(
+        uniform_sample(keys[1], job.space, settings.validation + settings.test, cover)
+    )
+    splits = (
+        ["train"] * len(cover) + ["validation"] * settings.validation + ["test"] * settings.test
+    )
     order = np.asarray(jax.random.permutation(keys[2], len(splits)))
     genomes = np.concatenate([cover, uniform])
     return [(splits[i], genomes[i]) for i in order]

@@ -1,4 +1,7 @@
-"""How several rounds of measuring one network come to one figure: a machine's slow phases outlast a single measurement."""
+"""How several rounds of measuring one network come to one figure.
+
+A machine's slow phases outlast a single measurement.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,19 +12,29 @@ import numpy as np
 from jaxnas.config import ProfileConfig
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 
-AGREE = 0.03  # a latency that two rounds have come to, to this share, is the network's and not the moment's
+# A latency that two rounds have come to, to this share, is the network's and not the moment's.
+AGREE = 0.03
 
 
 def unsettled(settings: ProfileConfig, rounds: int, latency_ms: Sequence[float]) -> bool:
-    """Whether a network needs another round after so many, these latencies being those that did not fail."""
+    """Whether a network needs another round after so many.
+
+    These latencies are those that did not fail.
+    """
     if rounds < settings.rounds:
         return True
     fastest = sorted(latency_ms)[:2]
-    return rounds < settings.rounds + settings.more_rounds and len(fastest) == 2 and fastest[1] > (1 + AGREE) * fastest[0]
+    return (
+        rounds < settings.rounds + settings.more_rounds
+        and len(fastest) == 2
+        and fastest[1] > (1 + AGREE) * fastest[0]
+    )
 
 
 def confirmed(latency_ms: Sequence[float]) -> int:
-    """Which of a network's rounds counts: the fastest that another one came to as well, to 3 %; the fastest where no two agree.
+    """Which of a network's rounds counts: the fastest that another one came to as well, to 3 %.
+
+    The fastest where no two agree.
 
     A machine has slow phases, and now and then a fast one that never returns.
 
@@ -36,7 +49,10 @@ def confirmed(latency_ms: Sequence[float]) -> int:
 
 
 def measure_in_rounds(device: Device, model: ExportedModel, settings: ProfileConfig) -> Measurement:
-    """What as many rounds as the network needs come to (`of_rounds`); a failure only if all have failed."""
+    """What as many rounds as the network needs come to (`of_rounds`).
+
+    A failure only if all have failed.
+    """
     each: list[Measurement] = []
     while unsettled(settings, len(each), [one.latency_ms for one in each if not one.failure]):
         each.append(device.measure(replace(model, turn=len(each))))
@@ -47,11 +63,15 @@ def measure_in_rounds(device: Device, model: ExportedModel, settings: ProfileCon
 def of_rounds(rounds: Sequence[Measurement]) -> Measurement:
     """Several measurements of one network, none of them failed, as one.
 
-    The latency is that of the round that counts (`confirmed`), the median that of the rounds' medians, `repeats` the runs of all.
-    At least 80 % of these took from `p10_ms` (the least of the rounds') to `p90_ms` (the largest), at least 99 % at most `p99_ms`
-    (the largest). Only the figures of single rounds are known, so the quantiles are bounds of those of all runs.
+    The latency is that of the round that counts (`confirmed`), the median that of the rounds'
+    medians, `repeats` the runs of all. At least 80 % of these took from `p10_ms` (the least of the
+    rounds') to `p90_ms` (the largest), at least 99 % at most `p99_ms` (the largest). Only the
+    figures of single rounds are known, so the quantiles are bounds of those of all runs.
     """
-    figures = {name: np.array([getattr(one, name) for one in rounds]) for name in ("latency_ms", "p10_ms", "median_ms", "p90_ms", "p99_ms")}
+    figures = {
+        name: np.array([getattr(one, name) for one in rounds])
+        for name in ("latency_ms", "p10_ms", "median_ms", "p90_ms", "p99_ms")
+    }
     return replace(
         rounds[confirmed(figures["latency_ms"].tolist())],
         p10_ms=float(figures["p10_ms"].min()),

@@ -1,4 +1,7 @@
-"""Search error against predicted latency, and as many networks at random for comparison; then ask the device where it is in doubt."""
+"""Search error against predicted latency, and as many networks at random for comparison.
+
+Then ask the device where it is in doubt.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +32,10 @@ from jaxnas.training.metrics import commonest_share
 
 
 def run_search(job: Job) -> bool:
-    """Write candidates.npz and random.npz, and with a budget of look-ups doubt.npz; False if all are complete."""
+    """Write candidates.npz and random.npz, and with a budget of look-ups doubt.npz.
+
+    False if all are complete.
+    """
     searched = _run_searches(job)
     return ask_device(job) or searched
 
@@ -37,8 +43,14 @@ def run_search(job: Job) -> bool:
 def _run_searches(job: Job) -> bool:
     """Generation by generation; False if both are complete."""
     settings = job.config.limited_search
-    searches = {"search": ("candidates.npz", settings), "random": ("random.npz", replace(settings, algorithm="random"))}
-    recorded = {file: read_archive(job, file) if job.run.exists(file) else None for file, _ in searches.values()}
+    searches = {
+        "search": ("candidates.npz", settings),
+        "random": ("random.npz", replace(settings, algorithm="random")),
+    }
+    recorded = {
+        file: read_archive(job, file) if job.run.exists(file) else None
+        for file, _ in searches.values()
+    }
     if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
         return False
     predictor = read_predictor(job)
@@ -58,14 +70,19 @@ def read_archive(job: Job, file: str) -> Archive:
         n = len(archive.genomes)
         genes = len(job.space.genes)
         shapes = [array.shape for array in archive]
-        if shapes != [(n, genes), (n, len(job.config.search.objectives)), (n,), (n, 2)] or not (archive.genomes < job.space.sizes).all():
+        if (
+            shapes != [(n, genes), (n, len(job.config.search.objectives)), (n,), (n, 2)]
+            or not (archive.genomes < job.space.sizes).all()
+        ):
             raise ValueError(f"arrays of shapes {shapes}, not candidates of {job.space.name}")
     return archive
 
 
 def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
     """Which candidates have no objective beyond its limit; those that failed are not."""
-    return np.asarray(pareto.total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits) == 0)
+    return np.asarray(
+        pareto.total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits) == 0
+    )
 
 
 def is_complete(archive: Archive, settings: SearchConfig) -> bool:
@@ -73,24 +90,50 @@ def is_complete(archive: Archive, settings: SearchConfig) -> bool:
     return len(archive.fitness) == settings.population * settings.generations
 
 
-def _search(job: Job, purpose: str, file: str, settings: SearchConfig, evaluate: Callable, recorded: Archive | None) -> None:
+def _search(
+    job: Job,
+    purpose: str,
+    file: str,
+    settings: SearchConfig,
+    evaluate: Callable,
+    recorded: Archive | None,
+) -> None:
     algorithm = make_algorithm(settings)
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
         def save(_: int, archive: Archive) -> None:
-            whole = {"network": networks(job.space, archive.genomes)} if is_complete(archive, settings) else {}
+            whole = (
+                {"network": networks(job.space, archive.genomes)}
+                if is_complete(archive, settings)
+                else {}
+            )
             named = {"seed": np.int64(job.config.seed), "objectives": np.array(settings.objectives)}
-            job.run.write_npz(file, **archive._asdict(), feasible=feasible(archive.fitness, settings), **named, **whole)
+            job.run.write_npz(
+                file,
+                **archive._asdict(),
+                feasible=feasible(archive.fitness, settings),
+                **named,
+                **whole,
+            )
             advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
 
-        archive = search(algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save)
+        archive = search(
+            algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save
+        )
     _log(job, settings.algorithm, archive)
 
 
 def networks(space: Space, genomes: Int32[np.ndarray, "n genes"]) -> Int32[np.ndarray, "n"]:
-    """The number of each genome's network, from 0: genomes that differ in genes that do not matter are one network."""
-    return np.unique(np.asarray(space.canonical(genomes)), axis=0, return_inverse=True)[1].astype(np.int32).reshape(-1)
+    """The number of each genome's network, from 0.
+
+    Genomes that differ in genes that do not matter are one network.
+    """
+    return (
+        np.unique(np.asarray(space.canonical(genomes)), axis=0, return_inverse=True)[1]
+        .astype(np.int32)
+        .reshape(-1)
+    )
 
 
 def _log(job: Job, algorithm: str, archive: Archive) -> None:
@@ -100,35 +143,53 @@ def _log(job: Job, algorithm: str, archive: Archive) -> None:
     best = float(np.fmin.reduce(error))
     worst = float(np.fmax.reduce(error))
     front = np.asarray(pareto.front(jnp.asarray(archive.fitness)))
-    counts = f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of them on the front"
+    counts = (
+        f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of "
+        "them on the front"
+    )
     log(f"search: {algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
     least = 1 - commonest_share(search_split(job).labels)
     if best >= least:
-        log(f"search: no candidate is better than always answering the commonest class, which gets {least:.1%} wrong")
+        log(
+            "search: no candidate is better than always answering the commonest class, which gets "
+            f"{least:.1%} wrong"
+        )
     if best == worst:
         log("search: all candidates have the same error, so that the other objectives alone decide")
 
 
 def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
-    """Refuses a latency limit below the fastest network that can be found by the predictor, before hours are spent."""
+    """Refuses a latency limit below the fastest network that can be found by the predictor.
+
+    Before hours are spent.
+    """
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return
-    least_ms = _fastest(job.space, lambda genomes: np.asarray(mlp.predict(predictor, gene_values(job.space, genomes))))
+    least_ms = _fastest(
+        job.space,
+        lambda genomes: np.asarray(mlp.predict(predictor, gene_values(job.space, genomes))),
+    )
     if least_ms > limit_ms:
         raise UserError(
-            f"latency_limit_ms {limit_ms:g} is below every network of {job.space.name} that was tried: step by step the fastest found is "
-            f"predicted at {least_ms:.3g} ms; raise it, and use another --out"
+            f"latency_limit_ms {limit_ms:g} is below every network of {job.space.name} that was "
+            f"tried: step by step the fastest found is predicted at {least_ms:.3g} ms; raise it, "
+            "and use another --out"
         )
 
 
 def _fastest(space: Space, latency_ms: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The least latency that is met on the way down from the best of a sample: no other choice of a single gene is faster, ms."""
+    """The least latency that is met on the way down from the best of a sample.
+
+    No other choice of a single gene is faster, ms.
+    """
     steps = moves(space.sizes)
     sample = np.asarray(covering_sample(jax.random.key(0), space, min(1000, space.size() // 2)))
     found = sample[[latency_ms(sample).argmin()]]
     while True:
-        neighbours = np.concatenate([found, moved(jnp.repeat(found, len(steps), axis=0), steps, space.sizes)])
+        neighbours = np.concatenate(
+            [found, moved(jnp.repeat(found, len(steps), axis=0), steps, space.sizes)]
+        )
         times_ms = latency_ms(neighbours)
         if times_ms.argmin() == 0:
             return float(times_ms[0])

@@ -20,7 +20,10 @@ from jaxnas.stages.search import feasible, is_complete, read_archive
 
 
 class Candidates(NamedTuple):
-    """What networks are chosen from; `fitness` has the measured latency where the search asked the device."""
+    """What networks are chosen from.
+
+    `fitness` has the measured latency where the search asked the device.
+    """
 
     genomes: Int[np.ndarray, "n genes"]
     fitness: Float[np.ndarray, "n objectives"]
@@ -28,7 +31,9 @@ class Candidates(NamedTuple):
 
 
 def candidates_to_choose(job: Job) -> Candidates:
-    """The networks of the front with their error on the held-out images, which also go to selection.npz.
+    """The networks of the front with their error on the held-out images.
+
+    They also go to selection.npz.
 
     All candidates as the search has them, where the run holds no images out.
     """
@@ -38,15 +43,23 @@ def candidates_to_choose(job: Job) -> Candidates:
         return candidates
     front = _front(job, candidates)
     if not len(front.genomes):
-        raise UserError(f"no candidate of the search in {job.run.root} could be evaluated: use another --out")
+        raise UserError(
+            f"no candidate of the search in {job.run.root} could be evaluated: use another --out"
+        )
     error = _unseen_error(job, split, front.genomes)
     searched, *costs = front.fitness.T
-    job.run.write_npz("selection.npz", genomes=front.genomes, search_error=searched, selection_error=error)
+    job.run.write_npz(
+        "selection.npz", genomes=front.genomes, search_error=searched, selection_error=error
+    )
     if np.isnan(error).all():
-        raise UserError(f"no network of the front in {job.run.root} gives finite answers on the images held out: use another --out")
+        raise UserError(
+            f"no network of the front in {job.run.root} gives finite answers on the images held "
+            "out: use another --out"
+        )
     log(
-        f"finetune: networks on the front: {len(error)}, on average {1 - np.nanmean(searched):.1%} right on the images searched, "
-        f"{1 - np.nanmean(error):.1%} on the {len(split)} held out for choosing"
+        f"finetune: networks on the front: {len(error)}, on average {1 - np.nanmean(searched):.1%} "
+        f"right on the images searched, {1 - np.nanmean(error):.1%} on the {len(split)} held out "
+        "for choosing"
     )
     return Candidates(front.genomes, np.stack([error, *costs], axis=1), front.predicted_ms)
 
@@ -77,13 +90,19 @@ def _found(job: Job) -> Candidates:
     """What the search has found."""
     archive = read_archive(job, "candidates.npz")
     settings = job.config.search
-    if not is_complete(archive, settings) or (settings.look_ups and not job.run.exists("doubt.npz")):
+    if not is_complete(archive, settings) or (
+        settings.look_ups and not job.run.exists("doubt.npz")
+    ):
         raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     if not settings.look_ups:
-        return Candidates(archive.genomes, _within_limits(job, archive.fitness), archive.fitness[:, 1])
+        return Candidates(
+            archive.genomes, _within_limits(job, archive.fitness), archive.fitness[:, 1]
+        )
     found = read_found(job)
     fitness = np.stack([found.error, found.latency_ms()], axis=1)
-    return Candidates(found.genomes, _within_limits(job, fitness), np.asarray(found.predicted.mean_ms))
+    return Candidates(
+        found.genomes, _within_limits(job, fitness), np.asarray(found.predicted.mean_ms)
+    )
 
 
 def _within_limits(job: Job, fitness: np.ndarray) -> np.ndarray:
@@ -91,9 +110,12 @@ def _within_limits(job: Job, fitness: np.ndarray) -> np.ndarray:
     settings = job.config.limited_search
     kept = feasible(fitness, settings)
     if settings.limits and not kept.any():
-        least = ", ".join(f"{name}={value:.3g}" for name, value in zip(settings.objectives, np.fmin.reduce(fitness), strict=True))
+        least = ", ".join(
+            f"{name}={value:.3g}"
+            for name, value in zip(settings.objectives, np.fmin.reduce(fitness), strict=True)
+        )
         raise UserError(
-            f"no network found is within {' '.join(settings.limits)}, the least of each alone are {least}: "
-            "raise the limits, and use another --out"
+            f"no network found is within {' '.join(settings.limits)}, the least of each alone are "
+            f"{least}: raise the limits, and use another --out"
         )
     return np.where(kept[:, None], fitness, np.nan)

@@ -1,8 +1,11 @@
-"""What a run is: its settings, and what is in the files that they name. Where those files lie is no part of it.
+"""What a run is: its settings, and what is in the files that they name.
 
-config.json has the settings as the user wrote them; inputs.json has what a path does not say: the folder that relative paths
-begin at, and digests of the initial weights and of the device's description. The images have their fingerprint in data.json,
-the space all its choices in space.json.
+Where those files lie is no part of it.
+
+config.json has the settings as the user wrote them; inputs.json has what a path does not say: the
+folder that relative paths begin at, and digests of the initial weights and of the device's
+description. The images have their fingerprint in data.json, the space all its choices in
+space.json.
 """
 
 import hashlib
@@ -34,9 +37,12 @@ AFTER_TRAINING = ("latency_limit_ms", "profile", "predict", "search", "finetune"
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
-    """The settings that a config.json holds; those that are younger than the file have their defaults.
+    """The settings that a config.json holds.
 
-    An unknown setting, or a missing one without a default, is a `TypeError`, `KeyError` or `AttributeError`.
+    Those that are younger than the file have their defaults.
+
+    An unknown setting, or a missing one without a default, is a `TypeError`, `KeyError` or
+    `AttributeError`.
     """
     return _from_dict(Config, values)
 
@@ -53,14 +59,27 @@ def _from_dict(kind: type, values: Mapping[str, Any]) -> Any:
 
 
 def read_config(folder: Path) -> Config:
-    """The settings of a run; a relative path that leads nowhere begins at the folder where the run did."""
+    """The settings of a run.
+
+    A relative path that leads nowhere begins at the folder where the run did.
+    """
     try:
         config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         check_types(config)
         return without_unread(_located(config, _begun_in(RunDirectory(folder))))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UserError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        UserError,
+    ) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UserError(f"{folder} is no run directory that can be taken up ({what}): name an experiment file") from error
+        raise UserError(
+            f"{folder} is no run directory that can be taken up ({what}): name an experiment file"
+        ) from error
 
 
 def _begun_in(run: RunDirectory) -> Path:
@@ -71,7 +90,10 @@ def _located(config: Config, folder: Path) -> Config:
     kind, colon, path = config.data.source.partition(":")
     source = f"{kind}{colon}{_from(folder, path)}" if kind == "npz" else config.data.source
     data_dir = config.data.data_dir and _from(folder, config.data.data_dir)
-    space, device = (_from(folder, name) if name.endswith(".toml") else name for name in (config.space, config.profile.device))
+    space, device = (
+        _from(folder, name) if name.endswith(".toml") else name
+        for name in (config.space, config.profile.device)
+    )
     return replace(
         config,
         space=space,
@@ -89,18 +111,29 @@ def _from(folder: Path, path: str) -> str:
 
 
 def check_same_settings(run: RunDirectory, config: Config) -> None:
-    """Refuses settings that differ from those of the run, whatever the files that they name hold."""
+    """Refuses settings that differ from those of the run.
+
+    Whatever the files that they name hold.
+    """
     if not run.exists("config.json"):
         return
     old = _flat(recorded_settings(run))
     new = _flat(config)
-    changes = {name: (old[name], new[name]) for name in new if name not in OF_NO_EFFECT and old[name] != new[name]}
-    if not changes.keys() <= set(PLACES):  # a place is named beside them, as the reason why its own settings differ
+    changes = {
+        name: (old[name], new[name])
+        for name in new
+        if name not in OF_NO_EFFECT and old[name] != new[name]
+    }
+    # A place is named beside them, as the reason why its own settings differ.
+    if not changes.keys() <= set(PLACES):
         _refuse(run, changes)
 
 
 def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
-    """Write what a new run is. Of one that exists, write where its files lie now, and refuse files that hold something else."""
+    """Write what a new run is.
+
+    Of one that exists, write where its files lie now, and refuse files that hold something else.
+    """
     inputs = {"folder": os.getcwd(), "weights": _weights(config), "device": _device(config)}
     config = without_unread(config)
     structure = plain(space_settings(space))
@@ -108,7 +141,13 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
     if run.exists("config.json"):
         recorded = recorded_settings(run)
         before = read_inputs(run)
-        _refuse(run, {**_other_inputs(recorded, config, before, inputs), **_other_space(run, recorded, config, structure)})
+        _refuse(
+            run,
+            {
+                **_other_inputs(recorded, config, before, inputs),
+                **_other_space(run, recorded, config, structure),
+            },
+        )
         moved = without_unread(_located(recorded, _begun_in(run))) != config
         inputs["weights"] = inputs["weights"] or before.get("weights")
     if moved or not run.exists("config.json"):
@@ -120,7 +159,10 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
 
 
 def recorded_settings(run: RunDirectory) -> Config:
-    """The settings of a run as it recorded them; a `UserError` where config.json is damaged, or another program's."""
+    """The settings of a run as it recorded them.
+
+    A `UserError` where config.json is damaged, or another program's.
+    """
     try:
         return config_from(json.loads(run.read_bytes("config.json")))
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -131,7 +173,9 @@ def recorded_settings(run: RunDirectory) -> Config:
         ) from error
 
 
-def _other_inputs(old: Config, new: Config, before: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _other_inputs(
+    old: Config, new: Config, before: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
     """The initial weights and the device, if they are not those that the run began with."""
     settings = {
         "weights": (old.weights, new.weights),
@@ -147,21 +191,31 @@ def _other_inputs(old: Config, new: Config, before: Mapping[str, Any], inputs: M
     return changes
 
 
-def _other_space(run: RunDirectory, old: Config, new: Config, structure: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The space, if it is another than that of the run: by its setting, or by what its file says now."""
+def _other_space(
+    run: RunDirectory, old: Config, new: Config, structure: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """The space, if it is another than that of the run.
+
+    By its setting, or by what its file says now.
+    """
     if not run.exists("space.json"):
         return {}
     with reading(run, "space.json"):
         was = _flat_values(run.read_json("space.json"))
         now = _flat_values(structure)
-        names = [name for name in {**was, **now} if name != "name" and was.get(name) != now.get(name)]
+        names = [
+            name for name in {**was, **now} if name != "name" and was.get(name) != now.get(name)
+        ]
     if names and old.space != new.space:
         return {"space": (old.space, new.space)}
     return {name: (was.get(name), now.get(name)) for name in names}
 
 
 def _weights(config: Config) -> str | None:
-    """A digest of the initial weights, or the name of those that come with jaxnas; None where there are none."""
+    """A digest of the initial weights, or the name of those that come with jaxnas.
+
+    None where there are none.
+    """
     if config.weights is None or config.weights in trained.shipped():
         return config.weights
     try:
@@ -184,12 +238,19 @@ def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
     advice = "use another --out, or restore them"
     if run.exists("supernet.npz") and all(name.split(".")[0] in AFTER_TRAINING for name in changes):
         weights = shlex.quote(f"{run.root}/supernet.npz")
-        advice = f"restore them, or keep the training in a new run: --out NEW --weights {weights} --train.epochs 0"
+        advice = (
+            f"restore them, or keep the training in a new run: --out NEW --weights {weights} "
+            "--train.epochs 0"
+        )
     raise UserError(f"{run.root} was made with other settings: {said}; {advice}")
 
 
 def _change(name: str, was: Any, now: Any) -> str:
-    return f"{name} {_json(was)} -> {_json(now)}" if was != now else f"{name} {_json(now)}, which holds something else now"
+    return (
+        f"{name} {_json(was)} -> {_json(now)}"
+        if was != now
+        else f"{name} {_json(now)}, which holds something else now"
+    )
 
 
 def _json(value: Any) -> str:
@@ -204,4 +265,8 @@ def _flat_values(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested dicts as {dotted path: setting}."""
     if not isinstance(value, Mapping) or (prefix and not value):
         return {prefix: value}
-    return {name: text for key, item in value.items() for name, text in _flat_values(item, f"{prefix}.{key}".lstrip(".")).items()}
+    return {
+        name: text
+        for key, item in value.items()
+        for name, text in _flat_values(item, f"{prefix}.{key}".lstrip(".")).items()
+    }

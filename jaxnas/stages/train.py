@@ -33,13 +33,21 @@ def run_train(job: Job) -> bool:
     start = time.perf_counter()
     done = latest or 0
     begun = job.train_state() or _initial(job, total)
-    with progress("train", total, done) as advance, Saving(config.train.checkpoint_minutes) as saving:
-        for step, state, losses in train(job.net, job.data, config.train, job.augmentation, job.key("train"), begun):
+    with (
+        progress("train", total, done) as advance,
+        Saving(config.train.checkpoint_minutes) as saving,
+    ):
+        for step, state, losses in train(
+            job.net, job.data, config.train, job.augmentation, job.key("train"), begun
+        ):
             advance()
             if step % every == 0 or step == total:
                 figures = _figures(step, losses)
                 speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
-                job.run.append_jsonl("metrics.jsonl", {"stage": "train", "step": step, **figures, "images_per_s": round(speed, 1)})
+                job.run.append_jsonl(
+                    "metrics.jsonl",
+                    {"stage": "train", "step": step, **figures, "images_per_s": round(speed, 1)},
+                )
                 advance(0, **figures)
             due = step % config.train.checkpoint_every == 0 or step == total
             saving.after(due, partial(checkpoints.save, folder, step, state))
@@ -50,26 +58,44 @@ def _keep(job: Job) -> bool:
     """Write supernet.npz, for other runs to start from; False if it is there."""
     if job.run.exists("supernet.npz"):
         return False
-    job.run.write_npz("supernet.npz", **trained.to_arrays(job.net, job.params(), job.data.class_names, job.prepared))
+    job.run.write_npz(
+        "supernet.npz",
+        **trained.to_arrays(job.net, job.params(), job.data.class_names, job.prepared),
+    )
     return True
 
 
 def _initial(job: Job, total: int) -> TrainState:
-    """A fresh supernet, or one with weights trained before; its classifier stays fresh where the data have classes of their own."""
+    """A fresh supernet, or one with weights trained before.
+
+    Its classifier stays fresh where the data have classes of their own.
+    """
     state = init_state(job.net, job.config.train, total, job.key("train"))
     name = job.config.weights
     if name is None:
         if total == 0:
-            log("train: the supernet's weights are random and stay so: accuracies that are searched are a matter of chance")
+            log(
+                "train: the supernet's weights are random and stay so: accuracies that are "
+                "searched are a matter of chance"
+            )
         return state
     for line in initial.look(name, job.net, job.data.class_names).lines:
         log(f"train: {line}")
-    return state._replace(params=initial.load(name, job.net, job.data.class_names, state.params["classifier"]))
+    return state._replace(
+        params=initial.load(name, job.net, job.data.class_names, state.params["classifier"])
+    )
 
 
 def _figures(step: int, losses: Losses) -> dict[str, float]:
-    named = {"loss": losses.random, "loss_largest": losses.largest, "loss_smallest": losses.smallest}
+    named = {
+        "loss": losses.random,
+        "loss_largest": losses.largest,
+        "loss_smallest": losses.smallest,
+    }
     figures = {name: float(loss) for name, loss in named.items() if loss is not None}
     if not np.isfinite(list(figures.values())).all():
-        raise UserError(f"the training diverged at step {step}, the loss is not finite: lower train.learning_rate and use another --out")
+        raise UserError(
+            f"the training diverged at step {step}, the loss is not finite: lower "
+            "train.learning_rate and use another --out"
+        )
     return figures

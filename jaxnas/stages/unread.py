@@ -1,4 +1,7 @@
-"""Settings that a choice leaves unread, which are refused: who names pictures must not be given digits."""
+"""Settings that a choice leaves unread, which are refused.
+
+Who names pictures must not be given digits.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,16 +27,34 @@ def _all(part: str, *names: str) -> tuple[str, ...]:
 
 OPTIMIZER = ("batch_size", "learning_rate", "weight_decay", "label_smoothing")
 READERS = (
-    Reader(("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"),
-    Reader(("data.search_images",), "data.source", "digits or tfds:NAME", lambda config: _source(config) != "npz"),
+    Reader(
+        ("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"
+    ),
+    Reader(
+        ("data.search_images",),
+        "data.source",
+        "digits or tfds:NAME",
+        lambda config: _source(config) != "npz",
+    ),
     Reader(
         _all("data.augmentation", "crop", "flip"),
         "finetune.epochs",
         "1 and more (or train.epochs or search.hybrid.epochs)",
-        lambda config: config.finetune.epochs + config.train.epochs + config.search.hybrid.epochs > 0,
+        lambda config: (
+            config.finetune.epochs + config.train.epochs + config.search.hybrid.epochs > 0
+        ),
     ),
     Reader(
-        _all("train", "method", "random_subnets", "candidates", "warmup_epochs", "dropout", "drop_connect", "precision")
+        _all(
+            "train",
+            "method",
+            "random_subnets",
+            "candidates",
+            "warmup_epochs",
+            "dropout",
+            "drop_connect",
+            "precision",
+        )
         + _all("train", "accumulate", "checkpoint_every", *OPTIMIZER),
         "train.epochs",
         "1 and more",
@@ -55,13 +76,17 @@ READERS = (
         ("profile.threads",),
         "profile.device",
         "onnxruntime, openvino or ssh:HOST",
-        lambda config: config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh"),
+        lambda config: (
+            config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh")
+        ),
     ),
     Reader(
         ("profile.seconds",),
         "profile.device",
         "onnxruntime, openvino, ssh:HOST or hailo8l",
-        lambda config: config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh", "hailo8l"),
+        lambda config: (
+            config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh", "hailo8l")
+        ),
     ),
     Reader(
         ("search.crossover",),
@@ -81,7 +106,12 @@ READERS = (
         "1 and more (or search.hybrid.head_epochs)",
         lambda config: config.search.hybrid.trains,
     ),
-    Reader(_all("finetune", *OPTIMIZER), "finetune.epochs", "1 and more", lambda config: config.finetune.epochs > 0),
+    Reader(
+        _all("finetune", *OPTIMIZER),
+        "finetune.epochs",
+        "1 and more",
+        lambda config: config.finetune.epochs > 0,
+    ),
 )
 
 
@@ -91,16 +121,18 @@ def check_read(config: Config) -> None:
         value = setting(config, name)
         choice = setting(config, reader.choice)
         raise UserError(
-            f"{name} {value!r} is not read with {reader.choice} {choice!r}, but with {reader.values}: "
-            f"leave it away, or choose another {reader.choice}"
+            f"{name} {value!r} is not read with {reader.choice} {choice!r}, but with "
+            f"{reader.values}: leave it away, or choose another {reader.choice}"
         )
 
 
 def only_read(config: Config, before: Config) -> Config:
-    """The settings of `before` with overrides, without those that the overrides have left unread: these have their defaults.
+    """The settings of `before` with overrides, without those that the overrides have left unread.
 
-    `before` may itself hold settings that nothing reads, which stay, and so do overrides that nothing reads: `check_read`
-    refuses both.
+    These have their defaults.
+
+    `before` may itself hold settings that nothing reads, which stay, and so do overrides that
+    nothing reads: `check_read` refuses both.
     """
     ignored = {name for _, name in _unread(before)}
     for _, name in _unread(config):
@@ -111,7 +143,11 @@ def only_read(config: Config, before: Config) -> Config:
 
 def without_unread(config: Config) -> Config:
     """The settings with all that nothing reads at its default: what two runs are compared by."""
-    return reduce(lambda left, name: _changed(left, name, setting(DEFAULTS, name)), [name for _, name in _unread(config)], config)
+    return reduce(
+        lambda left, name: _changed(left, name, setting(DEFAULTS, name)),
+        [name for _, name in _unread(config)],
+        config,
+    )
 
 
 def setting(config: Config, name: str) -> Any:
@@ -125,7 +161,11 @@ DEFAULTS = Config(name="")
 def _unread(config: Config) -> Iterator[tuple[Reader, str]]:
     for reader in READERS:
         if not reader.reads(config):
-            yield from ((reader, name) for name in reader.settings if setting(config, name) != setting(DEFAULTS, name))
+            yield from (
+                (reader, name)
+                for name in reader.settings
+                if setting(config, name) != setting(DEFAULTS, name)
+            )
 
 
 def _changed(part: Any, name: str, value: Any) -> Any:

@@ -18,43 +18,77 @@ from jaxnas.stages.profile import open_device
 from jaxnas.stages.rounds import measure_in_rounds
 from jaxnas.training.metrics import accuracy, balanced_accuracy, commonest_share
 
-COLUMNS = ("name", "role", "macs", "params", "predicted_ms", "search_accuracy", "finetuned_search_accuracy")
-MODELS = {"float32": "model", "int8": "int8_model"}  # precision: the column of exported.csv that names its file
+COLUMNS = (
+    "name",
+    "role",
+    "macs",
+    "params",
+    "predicted_ms",
+    "search_accuracy",
+    "finetuned_search_accuracy",
+)
+# precision: the column of exported.csv that names its file.
+MODELS = {"float32": "model", "int8": "int8_model"}
 
 
 def run_verify(job: Job) -> bool:
-    """Measure the exported networks again, and ask them for the test images, the only time that these are used.
+    """Measure the exported networks again, and ask them for the test images.
 
-    Writes verified.csv, and answers.npz, each network's class for every test image; False if verified.csv is there.
+    The only time that these are used.
+
+    Writes verified.csv, and answers.npz, each network's class for every test image; False if
+    verified.csv is there.
     """
     if job.run.exists("verified.csv"):
         return False
     device = open_device(job)
     exported = read_exported(job)
     networks = read_chosen(job)
-    rows, answers = zip(*(_verified(job, device, chosen, exported[chosen["name"]]) for chosen in networks), strict=True)
+    rows, answers = zip(
+        *(_verified(job, device, chosen, exported[chosen["name"]]) for chosen in networks),
+        strict=True,
+    )
     each = {precision: np.stack([one[precision] for one in answers]) for precision in MODELS}
-    job.run.write_npz("answers.npz", names=np.array([chosen["name"] for chosen in networks]), labels=job.data.test.labels, **each)
+    job.run.write_npz(
+        "answers.npz",
+        names=np.array([chosen["name"] for chosen in networks]),
+        labels=job.data.test.labels,
+        **each,
+    )
     job.run.write_csv("verified.csv", rows)
     return True
 
 
-def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A row of verified.csv, and answers by precision; what begins with int8_ is of the int8 twin, NaN where the target has none."""
-    float32, int8 = (_measured(job, device, chosen["genome"], exported[column]) for column in MODELS.values())
+def _verified(
+    job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A row of verified.csv, and answers by precision.
+
+    What begins with int8_ is of the int8 twin, NaN where the target has none.
+    """
+    float32, int8 = (
+        _measured(job, device, chosen["genome"], exported[column]) for column in MODELS.values()
+    )
     own = int8 if job.config.export.int8_files else float32  # which the search predicted
-    answers = {precision: _answers(job, chosen["genome"], exported[column]) for precision, column in MODELS.items()}
+    answers = {
+        precision: _answers(job, chosen["genome"], exported[column])
+        for precision, column in MODELS.items()
+    }
     right, balanced = _scores(job, answers["float32"])
     int8_right, int8_balanced = _scores(job, answers["int8"])
     alone = commonest_share(job.data.test.labels)
     log(
-        f"verify: {chosen['name']}: {right:.1%} of the test images right (the commonest class alone: {alone:.1%}; "
-        f"mean of the classes: {balanced:.1%}), {float32.latency_ms:.3f} ms at the fastest, median {float32.median_ms:.3f} ms"
+        f"verify: {chosen['name']}: {right:.1%} of the test images right (the commonest class "
+        f"alone: {alone:.1%}; mean of the classes: {balanced:.1%}), {float32.latency_ms:.3f} ms at "
+        f"the fastest, median {float32.median_ms:.3f} ms"
     )
     row = {
         **{column: chosen[column] for column in COLUMNS},
         "genome": genome_text(chosen["genome"]),
-        **{"measured_ms" if column == "latency_ms" else column: value for column, value in measurement_row(own).items()},
+        **{
+            "measured_ms" if column == "latency_ms" else column: value
+            for column, value in measurement_row(own).items()
+        },
         "test_accuracy": right,
         "test_balanced_accuracy": balanced,
         "test_commonest_class": alone,
@@ -69,16 +103,27 @@ def _verified(job: Job, device: Device, chosen: dict[str, Any], exported: dict[s
 
 def _figures(precision: str, measurement: Measurement) -> dict[str, float]:
     """The latencies of one precision, as columns."""
-    figures = {"ms": measurement.latency_ms, "median_ms": measurement.median_ms, "p99_ms": measurement.p99_ms}
+    figures = {
+        "ms": measurement.latency_ms,
+        "median_ms": measurement.median_ms,
+        "p99_ms": measurement.p99_ms,
+    }
     return {f"{precision}_{name}": value for name, value in figures.items()}
 
 
 def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measurement:
     """Several rounds as one measurement; a failure where there is no model."""
     if not model:
-        return failed(device.name, 0, "", ValueError(f"no int8 file is written for {job.config.export.target}"))
+        return failed(
+            device.name,
+            0,
+            "",
+            ValueError(f"no int8 file is written for {job.config.export.target}"),
+        )
     layers = job.space.layers(genome)
-    return measure_in_rounds(device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile)
+    return measure_in_rounds(
+        device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile
+    )
 
 
 def _answers(job: Job, genome: np.ndarray, model: str) -> Int32[np.ndarray, "n"]:
@@ -92,7 +137,11 @@ def _answers(job: Job, genome: np.ndarray, model: str) -> Int32[np.ndarray, "n"]
 def _scores(job: Job, answers: Int32[np.ndarray, "n"]) -> tuple[float, float]:
     """Accuracy and balanced accuracy on the test split; NaN where there are no answers."""
     labels = job.data.test.labels
-    return (math.nan, math.nan) if (answers < 0).all() else (accuracy(answers, labels), balanced_accuracy(answers, labels))
+    return (
+        (math.nan, math.nan)
+        if (answers < 0).all()
+        else (accuracy(answers, labels), balanced_accuracy(answers, labels))
+    )
 
 
 def _logits(job: Job, model: str, images) -> np.ndarray:
@@ -101,4 +150,6 @@ def _logits(job: Job, model: str, images) -> np.ndarray:
     try:
         return onnx_logits(data, images)
     except Exception as error:  # the runtime has an exception of its own for every kind of damage
-        raise UserError(f"corrupt: {job.run.path(model)}; delete it and run `jaxnas export` again") from error
+        raise UserError(
+            f"corrupt: {job.run.path(model)}; delete it and run `jaxnas export` again"
+        ) from error

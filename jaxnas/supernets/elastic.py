@@ -1,8 +1,11 @@
-"""Elastic layers: they own the weights of the largest size and compute any smaller one under traced sizes.
+"""Elastic layers.
 
-Masked spelling: a channel beyond the active width is exactly 0 in every activation, because the norm's scale and shift
-(or the columns of a kernel without a norm) are masked, which costs one vector per layer rather than one tensor.
-Statistics come in as an argument and go out as a value; no variable is assigned in traced code.
+They own the weights of the largest size and compute any smaller one under traced sizes.
+
+Masked spelling: a channel beyond the active width is exactly 0 in every activation, because the
+norm's scale and shift (or the columns of a kernel without a norm) are masked, which costs one
+vector per layer rather than one tensor. Statistics come in as an argument and go out as a value; no
+variable is assigned in traced code.
 """
 
 import math
@@ -20,9 +23,12 @@ from jaxnas.types import Size
 
 
 def kaiming(key, shape: tuple[int, ...], groups: int = 1) -> Float[Array, "..."]:
-    """Normal of variance 2 / fan-out (He et al. 2015), of a kernel (*window, c_in // groups, c_out); float32.
+    """Normal of variance 2 / fan-out (He et al. 2015).
 
-    A depthwise convolution has as many groups as channels, so its fan-out is that of the window alone.
+    Of a kernel (*window, c_in // groups, c_out); float32.
+
+    A depthwise convolution has as many groups as channels, so its fan-out is that of the window
+    alone.
     """
     *window, _, c_out = shape
     fan_out = math.prod(window) * c_out // groups
@@ -35,8 +41,13 @@ def tap_mask(largest: int, kernel: Size) -> Float[Array, "k k 1"]:
     return (inside[:, None] & inside[None, :])[:, :, None].astype(jnp.float32)
 
 
-def elastic_kernel(arrays: dict[str, Leaf], sizes: tuple[int, ...], kernel: Size) -> Float[Array, "k k c_in c_out"]:
-    """The filter of size `kernel`, one of `sizes`, within the taps of the largest size: 0 around it."""
+def elastic_kernel(
+    arrays: dict[str, Leaf], sizes: tuple[int, ...], kernel: Size
+) -> Float[Array, "k k c_in c_out"]:
+    """The filter of size `kernel`, one of `sizes`, within the taps of the largest size.
+
+    0 around it.
+    """
     largest = jnp.asarray(arrays["kernel"])
     smaller = sizes[:-1]
     if "transform" + str(sizes[0]) not in arrays:
@@ -50,10 +61,19 @@ def elastic_kernel(arrays: dict[str, Leaf], sizes: tuple[int, ...], kernel: Size
 
 
 def smaller_kernel(arrays: dict[str, Leaf], size: int) -> Float[Leaf, "k k c_in c_out"]:
-    """A filter's centre of `size` taps a side; with transforms, each next smaller centre is multiplied by its matrix (Once-for-All)."""
+    """A filter's centre of `size` taps a side.
+
+    With transforms, each next smaller centre is multiplied by its matrix (Once-for-All).
+    """
     kernel = arrays["kernel"]
-    transforms = {int(name.removeprefix("transform")): matrix for name, matrix in arrays.items() if name.startswith("transform")}
-    for step in sorted((s for s in {*transforms, size} if size <= s < kernel.shape[0]), reverse=True):
+    transforms = {
+        int(name.removeprefix("transform")): matrix
+        for name, matrix in arrays.items()
+        if name.startswith("transform")
+    }
+    for step in sorted(
+        (s for s in {*transforms, size} if size <= s < kernel.shape[0]), reverse=True
+    ):
         edge = (kernel.shape[0] - step) // 2
         kernel = kernel[edge : edge + step, edge : edge + step]
         if step in transforms:
@@ -62,9 +82,21 @@ def smaller_kernel(arrays: dict[str, Leaf], size: int) -> Float[Leaf, "k k c_in 
 
 
 class ConvNorm(nnx.Module):
-    """Convolution, batch norm, activation; the output width is elastic, and the kernel may be (the centre of the largest)."""
+    """Convolution, batch norm, activation.
 
-    def __init__(self, key, c_in: int, c_out: int, act: str, kernel: int = 1, stride: int = 1, scale: float = 1.0):
+    The output width is elastic, and the kernel may be (the centre of the largest).
+    """
+
+    def __init__(
+        self,
+        key,
+        c_in: int,
+        c_out: int,
+        act: str,
+        kernel: int = 1,
+        stride: int = 1,
+        scale: float = 1.0,
+    ):
         self.kernel = nnx.Param(kaiming(key, (kernel, kernel, c_in, c_out)))
         self.scale = nnx.Param(jnp.full(c_out, scale, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(c_out, jnp.float32))
@@ -84,11 +116,16 @@ class ConvNorm(nnx.Module):
 class Depthwise(nnx.Module):
     """Depthwise convolution of elastic kernel size, batch norm, activation.
 
-    A smaller kernel is the centre of the largest, times a learned matrix if `transform` (Once-for-All).
+    A smaller kernel is the centre of the largest, times a learned matrix if `transform`
+    (Once-for-All).
     """
 
-    def __init__(self, key, channels: int, kernels: tuple[int, ...], stride: int, act: str, transform: bool):
-        self.kernel = nnx.Param(kaiming(key, (kernels[-1], kernels[-1], 1, channels), groups=channels))
+    def __init__(
+        self, key, channels: int, kernels: tuple[int, ...], stride: int, act: str, transform: bool
+    ):
+        self.kernel = nnx.Param(
+            kaiming(key, (kernels[-1], kernels[-1], 1, channels), groups=channels)
+        )
         self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
         for size in kernels[:-1] if transform else ():
@@ -97,8 +134,14 @@ class Depthwise(nnx.Module):
         self.stride = stride
         self.act = act
 
-    def __call__(self, x, kernel: Size, width: Size, stats: Stats | None) -> tuple[Float[Array, "n ho wo c"], Stats]:
-        transforms = {name: getattr(self, name)[...] for size in self.kernels[:-1] if hasattr(self, name := f"transform{size}")}
+    def __call__(
+        self, x, kernel: Size, width: Size, stats: Stats | None
+    ) -> tuple[Float[Array, "n ho wo c"], Stats]:
+        transforms = {
+            name: getattr(self, name)[...]
+            for size in self.kernels[:-1]
+            if hasattr(self, name := f"transform{size}")
+        }
         taps = elastic_kernel({"kernel": self.kernel[...], **transforms}, self.kernels, kernel)
         x = depthwise(x, taps[:, :, 0], self.stride)
         return _norm_act(x, self.scale[...], self.shift[...], width, stats, ACTIVATIONS[self.act])
@@ -118,23 +161,37 @@ class Conv(nnx.Module):
 
 
 class Shortcut(nnx.Module):
-    """A block's way around: 2x2 average pool at stride 2; where the widths differ a 1x1 convolution or, without weights, nothing."""
+    """A block's way around: 2x2 average pool at stride 2.
+
+    Where the widths differ a 1x1 convolution or, without weights, nothing.
+    """
 
     def __init__(self, key, c_in: int, c_out: int, stride: int, weights: bool):
         self.kernel = nnx.Param(kaiming(key, (1, 1, c_in, c_out))) if weights else None
         self.shape = (c_in, c_out)
         self.stride = stride
 
-    def __call__(self, x: Float[Array, "n h w c"], c_in: Size, c_out: Size) -> Float[Array, "n ho wo co"]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], c_in: Size, c_out: Size
+    ) -> Float[Array, "n ho wo co"]:
         if self.stride == 2:
             x = convolution.average_pool2(x)
         live = jnp.arange(self.shape[1]) < c_out
-        kernel = jnp.zeros(self.shape, x.dtype) if self.kernel is None else jnp.where(live, self.kernel[0, 0], 0)
-        return convolution.pointwise(x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(*self.shape, dtype=x.dtype), kernel))
+        kernel = (
+            jnp.zeros(self.shape, x.dtype)
+            if self.kernel is None
+            else jnp.where(live, self.kernel[0, 0], 0)
+        )
+        return convolution.pointwise(
+            x, jnp.where(jnp.equal(c_in, c_out), jnp.eye(*self.shape, dtype=x.dtype), kernel)
+        )
 
 
 class SqueezeExcite(nnx.Module):
-    """Global average, two 1x1 convolutions (ReLU, hard-sigmoid), gate; the bottleneck is elastic."""
+    """Global average, two 1x1 convolutions (ReLU, hard-sigmoid), gate.
+
+    The bottleneck is elastic.
+    """
 
     def __init__(self, key, channels: int, squeezed: int):
         keys = jax.random.split(key)
@@ -162,4 +219,8 @@ def _norm_act(x, scale, shift, width: Size, stats: Stats | None, act: Activation
     live = jnp.arange(x.shape[-1]) < width
     scale = jnp.where(live, scale, 0)
     shift = jnp.where(live, shift, 0)
-    return norm_act_of_batch(x, scale, shift, act) if stats is None else (act(batch_norm(x, scale, shift, stats)), stats)
+    return (
+        norm_act_of_batch(x, scale, shift, act)
+        if stats is None
+        else (act(batch_norm(x, scale, shift, stats)), stats)
+    )

@@ -1,8 +1,11 @@
-"""Subnets as int8 networks, simulated: what ONNX Runtime's static quantisation (export/int8.py) makes of them, inside the compiled program.
+"""Subnets as int8 networks, simulated.
 
-Weights are rounded per output channel, to 255 levels around 0; activations per tensor, to 256 levels of the range that they had on the
-calibration images. Sums stay exact, as int32 sums are. Rounded are the image, every operator's result, and what stands before an
-activation that is an operator of its own (swish also its gate); relu and relu6 are part of their convolution.
+What ONNX Runtime's static quantisation (export/int8.py) makes of them, inside the compiled program.
+
+Weights are rounded per output channel, to 255 levels around 0; activations per tensor, to 256
+levels of the range that they had on the calibration images. Sums stay exact, as int32 sums are.
+Rounded are the image, every operator's result, and what stands before an activation that is an
+operator of its own (swish also its gate); relu and relu6 are part of their convolution.
 """
 
 from collections.abc import Callable
@@ -41,7 +44,10 @@ Range = Float[Array, "*n 2"]  # least and most
 
 
 def build_int8(space: Space) -> Switched:
-    """How the subnets of a `MobileNet` space are evaluated as int8 networks; `logits` are those of the rounded network."""
+    """How the subnets of a `MobileNet` space are evaluated as int8 networks.
+
+    `logits` are those of the rounded network.
+    """
     net: MobileNet = space.structure
 
     def calibrate(params: Params, genome: Genome, images: Float[Array, "m h w c"]) -> Weights:
@@ -55,9 +61,13 @@ def build_int8(space: Space) -> Switched:
             return x
 
         _classify(net, choice, weights["head"], features, touch, lambda kernel: kernel)
-        return {name: _beside(arrays, ranges[name]) for name, arrays in weights.items()} | {"ranges": seen}
+        return {name: _beside(arrays, ranges[name]) for name, arrays in weights.items()} | {
+            "ranges": seen
+        }
 
-    def logits(weights: Weights, genome: Genome, images: Float[Array, "n h w c"] | Pixels) -> Float[Array, "n classes"]:
+    def logits(
+        weights: Weights, genome: Genome, images: Float[Array, "n h w c"] | Pixels
+    ) -> Float[Array, "n classes"]:
         choice = split_genes(net, list(genome))
         ranges = weights["ranges"]
 
@@ -65,13 +75,23 @@ def build_int8(space: Space) -> Switched:
             return walk(net, weights, rounded(batch, ranges["image"]), choice, _evaluated)[0]
 
         features = in_batches_of(MICRO_BATCH, features_of, images)
-        return _classify(net, choice, weights["head"][0], features, lambda name, x: rounded(x, ranges[name]), rounded_weights)
+        return _classify(
+            net,
+            choice,
+            weights["head"][0],
+            features,
+            lambda name, x: rounded(x, ranges[name]),
+            rounded_weights,
+        )
 
     return Switched(calibrate, logits)
 
 
 def rounded(x: Float[Array, "..."], limits: Range) -> Float[Array, "..."]:
-    """Activations at the 256 levels from the least to the most, one of which is 0; those beyond are clipped."""
+    """Activations at the 256 levels from the least to the most, one of which is 0.
+
+    Those beyond are clipped.
+    """
     least = jnp.minimum(limits[0], 0)
     most = jnp.maximum(limits[1], 0)
     step = jnp.where(most > least, (most - least) / 255, 1)
@@ -91,13 +111,20 @@ def _range(x) -> Range:
 
 
 def _beside(arrays, ranges):
-    """A part's weights and ranges together, as the walk hands them on: a stage's first block and its others each by itself."""
+    """A part's weights and ranges together, as the walk hands them on.
+
+    A stage's first block and its others each by itself.
+    """
     if not isinstance(ranges, dict):
         return arrays, ranges
-    return {name: (arrays[name], ranges[name]) if arrays[name] else {} for name in ("first", "rest")}
+    return {
+        name: (arrays[name], ranges[name]) if arrays[name] else {} for name in ("first", "rest")
+    }
 
 
-def _classify(net: MobileNet, choice, head: Arrays, features, touch: Callable, change: Callable) -> Float[Array, "n classes"]:
+def _classify(
+    net: MobileNet, choice, head: Arrays, features, touch: Callable, change: Callable
+) -> Float[Array, "n classes"]:
     """The layers after the global pool."""
     x = features
     if net.head == "v3":
@@ -110,11 +137,16 @@ def _classify(net: MobileNet, choice, head: Arrays, features, touch: Callable, c
 def _activated(act: str, x, touch: Callable):
     if act not in FUSED:
         x = touch(BEFORE, x)
-    return touch(AFTER, x * touch(GATE, jax.nn.sigmoid(x)) if act == "swish" else ACTIVATIONS[act](x))
+    return touch(
+        AFTER, x * touch(GATE, jax.nn.sigmoid(x)) if act == "swish" else ACTIVATIONS[act](x)
+    )
 
 
 def _run(ops: tuple[Op, ...], weights: Arrays, x, touch: Callable):
-    """The last operator's result; `touch(position, tensor, value)` sees every value that is rounded and may change it."""
+    """The last operator's result.
+
+    `touch(position, tensor, value)` sees every value that is rounded and may change it.
+    """
     values = []
     for i, op in enumerate(ops):
         y = operate(op, weights, [x if j == -1 else values[j] for j in op.inputs])
@@ -129,27 +161,41 @@ def _observed(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, A
 
     def branch(ops):
         ops = without_norms(ops)
-        own = next((i for i, op in enumerate(ops) if op.path.endswith("project")), len(ops))  # whose channels beyond `live` do not count
+        # Whose channels beyond `live` do not count.
+        own = next((i for i, op in enumerate(ops) if op.path.endswith("project")), len(ops))
 
         def some(weights, x):
             seen = {}
 
             def touch(i, tensor, value):
-                counted = value if live is None or i < own else value * (jnp.arange(value.shape[-1]) < live)
+                counted = (
+                    value
+                    if live is None or i < own
+                    else value * (jnp.arange(value.shape[-1]) < live)
+                )
                 seen[i, tensor] = _range(counted)
                 return value
 
             y = _run(ops, weights, x, touch)
             nothing = jnp.zeros(2, jnp.float32)
-            return y, jnp.stack([jnp.stack([seen.get((i, tensor), nothing) for tensor in range(3)]) for i in range(longest)])
+            return y, jnp.stack(
+                [
+                    jnp.stack([seen.get((i, tensor), nothing) for tensor in range(3)])
+                    for i in range(longest)
+                ]
+            )
 
         def compute(arrays, x):
             y, ranges = parts_of(ops, partial(some, take(arrays, ops)), x[..., : ops[0].c_in])
-            return padded(joined(y), forms.width), jnp.stack([ranges[..., 0].min(axis=0), ranges[..., 1].max(axis=0)], axis=-1)
+            return padded(joined(y), forms.width), jnp.stack(
+                [ranges[..., 0].min(axis=0), ranges[..., 1].max(axis=0)], axis=-1
+            )
 
         return compute
 
-    return jax.lax.switch(branch_of(forms, choices), [branch(ops) for ops in forms.branches], arrays, x)
+    return jax.lax.switch(
+        branch_of(forms, choices), [branch(ops) for ops in forms.branches], arrays, x
+    )
 
 
 def _evaluated(forms: Forms, choices: tuple, made: tuple[Arrays, Array], x) -> tuple[Array, Arrays]:
@@ -160,13 +206,23 @@ def _evaluated(forms: Forms, choices: tuple, made: tuple[Arrays, Array], x) -> t
 
         def compute(made, x):
             arrays, ranges = made
-            weights = {path: own | {"kernel": rounded_weights(own["kernel"])} for path, own in take(arrays, ops).items()}
+            weights = {
+                path: own | {"kernel": rounded_weights(own["kernel"])}
+                for path, own in take(arrays, ops).items()
+            }
 
             def touch(i, tensor, value):
                 return rounded(value, ranges[i, tensor])
 
-            return padded(joined(parts_of(ops, lambda x: _run(ops, weights, x, touch), x[..., : ops[0].c_in])), forms.width)
+            return padded(
+                joined(
+                    parts_of(ops, lambda x: _run(ops, weights, x, touch), x[..., : ops[0].c_in])
+                ),
+                forms.width,
+            )
 
         return compute
 
-    return jax.lax.switch(branch_of(forms, choices), [branch(ops) for ops in forms.branches], made, x), {}
+    return jax.lax.switch(
+        branch_of(forms, choices), [branch(ops) for ops in forms.branches], made, x
+    ), {}

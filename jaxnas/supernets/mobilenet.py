@@ -22,7 +22,10 @@ from jaxnas.workload import Op
 
 
 class Block(nnx.Module):
-    """Expand, depthwise, squeeze-excite, project, as far as the stage's operator has them, and the way around them."""
+    """Expand, depthwise, squeeze-excite, project, and the way around them.
+
+    As far as the stage's operator has them.
+    """
 
     def __init__(self, key, net: MobileNet, stage: Stage, widths_in: tuple[int, ...], first: bool):
         keys = jax.random.split(key, 5)
@@ -34,20 +37,33 @@ class Block(nnx.Module):
         plain = stage.operator != "conv"
         expand_stride = stride if stage.operator == "fused_mbconv" else 1
         self.expand = (
-            ConvNorm(keys[0], c_in, middle, stage.activation, stage.expand_kernels[-1], expand_stride) if stage.expand_kernels else None
+            ConvNorm(
+                keys[0], c_in, middle, stage.activation, stage.expand_kernels[-1], expand_stride
+            )
+            if stage.expand_kernels
+            else None
         )
         self.depthwise = (
-            Depthwise(keys[1], middle, stage.kernels, stride, stage.activation, net.kernel_transform) if stage.depthwise_kernels else None
+            Depthwise(
+                keys[1], middle, stage.kernels, stride, stage.activation, net.kernel_transform
+            )
+            if stage.depthwise_kernels
+            else None
         )
-        self.squeeze_excite = SqueezeExcite(keys[2], middle, squeezed(middle)) if stage.squeeze_excite else None
-        scale = 1.0 if first and not always else 0.0  # a block with a way around begins as that way alone
+        self.squeeze_excite = (
+            SqueezeExcite(keys[2], middle, squeezed(middle)) if stage.squeeze_excite else None
+        )
+        # A block with a way around begins as that way alone.
+        scale = 1.0 if first and not always else 0.0
         act, kernel = ("", 1) if plain else (stage.activation, stage.kernels[-1])
         self.project = ConvNorm(keys[3], middle, c_out, act, kernel, 1 if plain else stride, scale)
         around = first and (always or (stride == 1 and set(widths_in) & set(stage.widths)))
         self.shortcut = Shortcut(keys[4], c_in, c_out, stride, weights=always) if around else None
         self.first = first
 
-    def __call__(self, x: Float[Array, "n h w c"], sizes: Sizes, stats) -> tuple[Float[Array, "n ho wo co"], dict]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], sizes: Sizes, stats
+    ) -> tuple[Float[Array, "n ho wo co"], dict]:
         stats = stats or {}
         middle = make_divisible(sizes.c_in * sizes.expand)
         around = x
@@ -69,7 +85,9 @@ class Net(nnx.Module):
 
     def __init__(self, key, net: MobileNet):
         first, last, *keys = jax.random.split(key, 2 + len(net.stages))
-        self.first_conv = ConvNorm(first, net.channels, net.first_widths[-1], net.activation, 3, net.first_stride)
+        self.first_conv = ConvNorm(
+            first, net.channels, net.first_widths[-1], net.activation, 3, net.first_stride
+        )
         widths = net.first_widths
         for i, (key, stage) in enumerate(zip(keys, net.stages, strict=True), 1):
             blocks = {}
@@ -96,12 +114,22 @@ def build(space: Space) -> Supernet:
         return nnx.to_pure_dict(nnx.state(Net(key, net)))
 
     def apply(params: Params, images: Float[Array, "n h w c"], genome: Genome, stats=None):
-        return _forward(nnx.merge(graphdef, params), net, images, split_genes(net, space.values(genome)), stats)
+        return _forward(
+            nnx.merge(graphdef, params), net, images, split_genes(net, space.values(genome)), stats
+        )
 
     def ops(genome) -> tuple[Op, ...]:
         return operators(net, split_genes(net, list(space.decode(genome).values())))
 
-    return Supernet(space, init, apply, ops, build_switched(space), build_int8(space), build_switched_training(space))
+    return Supernet(
+        space,
+        init,
+        apply,
+        ops,
+        build_switched(space),
+        build_int8(space),
+        build_switched_training(space),
+    )
 
 
 def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
@@ -112,11 +140,16 @@ def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
     for i in range(len(net.stages)):
         name = f"mb{i + 1}"
         c_out = choice.widths[i]
-        sizes = [Sizes(c_in, c_out, *genes) for genes in zip(choice.kernels[i], choice.expands[i], strict=True)]
+        sizes = [
+            Sizes(c_in, c_out, *genes)
+            for genes in zip(choice.kernels[i], choice.expands[i], strict=True)
+        ]
         x, used[name] = _stage(getattr(modules, name), x, sizes, choice.depths[i], given.get(name))
         c_in = c_out
     head: Any = modules.last_conv
-    x, expanded = head["expand"](x, head_width(net, c_in, choice.last), given.get("last_conv", {}).get("expand"))
+    x, expanded = head["expand"](
+        x, head_width(net, c_in, choice.last), given.get("last_conv", {}).get("expand")
+    )
     used["last_conv"] = {"expand": expanded}
     x = jnp.mean(x, (1, 2), keepdims=True)
     if net.head == "v3":
@@ -125,7 +158,10 @@ def _forward(modules: Net, net: MobileNet, images, choice: Choice, stats):
 
 
 def _stage(blocks, x, sizes: list[Sizes], depth: Size, stats):
-    """The first `depth` blocks: skipped ones are selected away in training, not run at all in evaluation."""
+    """The first `depth` blocks.
+
+    Skipped ones are selected away in training, not run at all in evaluation.
+    """
     stats = stats or {}
     used = {}
     x, used["block0"] = blocks["block0"](x, sizes[0], stats.get("block0"))
@@ -134,7 +170,12 @@ def _stage(blocks, x, sizes: list[Sizes], depth: Size, stats):
         name = f"block{b}"
         size = sizes[b]._replace(c_in=sizes[b].c_out)
         if name in stats:  # a gradient through a conditional is dear, so only here
-            x = jax.lax.cond(b < depth, lambda x, block=block, size=size, s=stats[name]: block(x, size, s)[0], lambda x: x, x)
+            x = jax.lax.cond(
+                b < depth,
+                lambda x, block=block, size=size, s=stats[name]: block(x, size, s)[0],
+                lambda x: x,
+                x,
+            )
             used[name] = stats[name]
         else:
             y, used[name] = block(x, size, None)

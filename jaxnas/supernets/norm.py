@@ -1,4 +1,7 @@
-"""Batch norm and the activation behind it: one multiply-add per element, and a gradient that stores nothing but its input."""
+"""Batch norm and the activation behind it.
+
+One multiply-add per element, and a gradient that stores nothing but its input.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +22,10 @@ AXES = (0, 1, 2)  # all but channels
 
 
 def batch_statistics(x: Float[Array, "n h w c"]) -> Stats:
-    """Per-channel mean and (biased) variance of a batch, float32; pooled from those of its parts."""
+    """Per-channel mean and (biased) variance of a batch, float32.
+
+    Pooled from those of its parts.
+    """
     return pooled(**in_parts(_statistics, x, row_size(x)))
 
 
@@ -34,17 +40,22 @@ def _statistics(x):
     return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), AXES)}
 
 
-def batch_norm(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: Stats) -> Float[Array, "n h w c"]:
+def batch_norm(
+    x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, stats: Stats
+) -> Float[Array, "n h w c"]:
     """Batch norm as one multiply-add per element, computed in float32."""
     a = scale * jax.lax.rsqrt(stats["var"] + EPSILON)
     return (x * a + (shift - stats["mean"] * a)).astype(x.dtype)
 
 
-def norm_act_of_batch(x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, act: Activation) -> tuple[Float[Array, "n h w c"], Stats]:
+def norm_act_of_batch(
+    x: Float[Array, "n h w c"], scale: Leaf, shift: Leaf, act: Activation
+) -> tuple[Float[Array, "n h w c"], Stats]:
     """The batch normalised by its own statistics, with `act` applied, and those statistics.
 
-    Its gradient (Ioffe & Szegedy 2015) computes the norm's output again instead of storing it, a part of the batch at a time:
-    in training most of the time goes to memory, and XLA's own gradient stores the centred input and the activation's halves too.
+    Its gradient (Ioffe & Szegedy 2015) computes the norm's output again instead of storing it, a
+    part of the batch at a time: in training most of the time goes to memory, and XLA's own gradient
+    stores the centred input and the activation's halves too.
     """
     return _of_batch(x, scale, shift, act)
 

@@ -1,4 +1,7 @@
-"""Work on a part of a batch at a time, so that what stands between its operators stays in a core's cache (on a CPU)."""
+"""Work on a part of a batch at a time.
+
+So what stands between its operators stays in a core's cache (on a CPU).
+"""
 
 import math
 from collections.abc import Callable
@@ -13,7 +16,9 @@ CACHED = 1 << 17  # activations at a time
 
 
 def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:
-    """`run` on equal parts of the arrays' rows, of which each has up to `widest` activations; what it returns, stacked by part.
+    """`run` on equal parts of the arrays' rows, of which each has up to `widest` activations.
+
+    What it returns, stacked by part.
 
     Off the CPU, or where all fits, one part: an accelerator wants all the work at once.
     """
@@ -22,11 +27,16 @@ def in_parts(run: Callable, batch: PyTree, widest: int) -> PyTree:
     size = max(n for n in range(1, min(fit, rows) + 1) if rows % n == 0)
     if size == rows:
         return jax.tree.map(lambda leaf: leaf[None], run(batch))
-    return jax.lax.map(run, jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch))
+    return jax.lax.map(
+        run, jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch)
+    )
 
 
 def in_batches_of(size: int, run: Callable, images: Shaped[Array, "n h w c"] | Pixels) -> PyTree:
-    """`run` on `size` images at a time; the last ones are filled up with zeros, whose results are dropped."""
+    """`run` on `size` images at a time.
+
+    The last ones are filled up with zeros, whose results are dropped.
+    """
     if isinstance(images, Pixels):
         prepared = images.prepared
         return in_batches_of(size, lambda part: run(prepared(part)), images.images)

@@ -1,4 +1,7 @@
-"""A plain network without masks: a list of `Op`, its weights and its statistics; fine-tuned, exported and measured."""
+"""A plain network without masks: a list of `Op`, its weights and its statistics.
+
+Fine-tuned, exported and measured.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +19,10 @@ from jaxnas.workload import Op
 
 
 def swish(x: Array) -> Array:
-    """x * sigmoid(x), spelled by tanh: nearly twice as fast on a CPU, where it costs as much as a depthwise convolution."""
+    """x * sigmoid(x), spelled by tanh.
+
+    Nearly twice as fast on a CPU, where it costs as much as a depthwise convolution.
+    """
     half = x / 2
     return half * jnp.tanh(half) + half
 
@@ -38,11 +44,13 @@ Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 class Subnet:
     """`ops` in order of execution, and the arrays of those that have any, by path.
 
-    Weights of a path: `kernel` (k, k, c_in // groups, c_out), for linear (c_in, c_out), for identity none; `scale` and `shift` (c_out,) if
-    it has a norm, then `stats` holds its `mean` and `var` (c_out,); `bias` (c_out,) if it has one.
+    Weights of a path: `kernel` (k, k, c_in // groups, c_out), for linear (c_in, c_out), for
+    identity none; `scale` and `shift` (c_out,) if it has a norm, then `stats` holds its `mean` and
+    `var` (c_out,); `bias` (c_out,) if it has one.
 
-    The operators are the pytree's structure and the arrays its leaves, so jit, grad, optax and orbax take a subnet as it
-    is. (Not an nnx.Module: its mutable half buys nothing here and makes a training step's first call 3 times slower.)
+    The operators are the pytree's structure and the arrays its leaves, so jit, grad, optax and
+    orbax take a subnet as it is. (Not an nnx.Module: its mutable half buys nothing here and makes a
+    training step's first call 3 times slower.)
     """
 
     ops: tuple[Op, ...] = field(metadata={"static": True})
@@ -61,9 +69,12 @@ def forward(
     stats: Arrays | None = None,
     drop: Callable[[int, Array], Array] | None = None,
 ) -> tuple[Float[Array, "n ..."], Arrays]:
-    """The last operator's result, of a whole network its logits, and the statistics used: those given or this batch's.
+    """The last operator's result, of a whole network its logits, and the statistics used.
 
-    `drop`, of drop-connect and dropout, is applied to the position and the first input of every `add` and `linear`.
+    Those given or this batch's.
+
+    `drop`, of drop-connect and dropout, is applied to the position and the first input of every
+    `add` and `linear`.
     """
     values = []
     used = {}
@@ -74,7 +85,9 @@ def forward(
         x = operate(op, weights, inputs)
         if op.norm and stats is None:
             arrays = weights[op.path]
-            x, used[op.path] = norm_act_of_batch(x, arrays["scale"], arrays["shift"], ACTIVATIONS[op.act])
+            x, used[op.path] = norm_act_of_batch(
+                x, arrays["scale"], arrays["shift"], ACTIVATIONS[op.act]
+            )
         else:
             x = norm_act(op, weights, x, stats or {})
         values.append(x)
@@ -95,8 +108,14 @@ def norm_act(op: Op, weights: Arrays, x: Array, stats: Arrays) -> Array:
 
 
 def fold(subnet: Subnet) -> Subnet:
-    """The same function with every norm folded into its convolution's kernel and a bias, as deployed networks are."""
-    weights = {path: folded(arrays, subnet.stats[path]) if "scale" in arrays else arrays for path, arrays in subnet.weights.items()}
+    """The same function with every norm folded into its convolution's kernel and a bias.
+
+    As deployed networks are.
+    """
+    weights = {
+        path: folded(arrays, subnet.stats[path]) if "scale" in arrays else arrays
+        for path, arrays in subnet.weights.items()
+    }
     return Subnet(without_norms(subnet.ops), weights, {})
 
 
@@ -106,7 +125,9 @@ def folded(arrays: dict[str, Leaf], stats: dict[str, Leaf]) -> dict[str, Leaf]:
     Of a norm by itself, those of the depthwise 1x1 convolution that it is.
     """
     a = arrays["scale"] / (stats["var"] + EPSILON) ** 0.5
-    rest: dict[str, Any] = {name: array for name, array in arrays.items() if name not in ("scale", "shift")}
+    rest: dict[str, Any] = {
+        name: array for name, array in arrays.items() if name not in ("scale", "shift")
+    }
     bias: Any = arrays["shift"] + (arrays.get("bias", 0) - stats["mean"]) * a
     return rest | {"kernel": arrays.get("kernel", 1) * a[..., None, None, None, :], "bias": bias}
 
@@ -128,8 +149,9 @@ def _conv(op: Op, arrays, x):
     if op.groups == op.c_in == op.c_out:
         return depthwise(x, kernel[:, :, 0], op.stride)
     raise UserError(
-        f"{op.path}: only ordinary (groups 1) and depthwise convolutions (groups = channels in = channels out) are "
-        f"computed, got {op.groups} groups of {op.c_in} channels in and {op.c_out} out: use one of the two"
+        f"{op.path}: only ordinary (groups 1) and depthwise convolutions (groups = channels in = "
+        f"channels out) are computed, got {op.groups} groups of {op.c_in} channels in and "
+        f"{op.c_out} out: use one of the two"
     )
 
 

@@ -18,7 +18,9 @@ Params = dict[str, Any]  # nested dict of arrays, the path of an Op leads to its
 
 
 class Switched(NamedTuple):
-    """A genome's evaluation in two steps, both traced over genomes (choice indices) and not differentiated.
+    """A genome's evaluation in two steps.
+
+    Both are traced over genomes (choice indices) and not differentiated.
 
     `calibrate(params, genome, images)` folds the statistics of one joint batch into weights for
     `logits(weights, genome, images)`.
@@ -31,47 +33,70 @@ class Switched(NamedTuple):
 class Supernet(NamedTuple):
     """One network that holds every network of a space.
 
-    `apply` takes a traced genome: one compiled program per image size serves every subnet. `stats` None means batch
-    statistics, returned beside the logits; statistics have the shape of the largest network. The images must have the
-    genome's resolution already.
+    `apply` takes a traced genome: one compiled program per image size serves every subnet. `stats`
+    None means batch statistics, returned beside the logits; statistics have the shape of the
+    largest network. The images must have the genome's resolution already.
     """
 
     space: Space
     init: Callable[[PRNGKey], Params]
-    apply: Callable[..., tuple[Float[Array, "n classes"], PyTree]]  # (params, images, genome, stats=None)
+    # (params, images, genome, stats=None).
+    apply: Callable[..., tuple[Float[Array, "n classes"], PyTree]]
     ops: Callable[[Genome | np.ndarray], tuple[Op, ...]]
     switched: Switched | None = None  # how subnets are evaluated where masks are dear: on a CPU
-    int8: Switched | None = None  # how subnets are evaluated as the int8 networks that they may become
-    switched_training: Callable[..., Array] | None = None  # (params, genome, images): `apply` in their own training there
+    # How subnets are evaluated as the int8 networks that they may become.
+    int8: Switched | None = None
+    # (params, genome, images): `apply` in their own training there.
+    switched_training: Callable[..., Array] | None = None
 
     def extract(self, params: Params, genome: Genome | np.ndarray, stats: PyTree) -> Subnet:
-        """The subnet of a genome on its own, without masks, with its share of the weights and the statistics given."""
+        """The subnet of a genome on its own, without masks.
+
+        With its share of the weights and the statistics given.
+        """
         ops = self.ops(genome)
         return Subnet(ops, take(params, ops), take(stats, ops))
 
 
 def path_of(keys: tuple[Any, ...]) -> str:
-    """The path of an array of a nested tree, from the keys that JAX has for it: "mb1/block0/project/kernel"."""
+    """The path of an array of a nested tree, from the keys that JAX has for it.
+
+    "mb1/block0/project/kernel".
+    """
     return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def take(tree: PyTree, ops: tuple[Op, ...]) -> Arrays:
-    """The operators' shares of a supernet's weights or statistics: first channels, central taps. Pure, differentiable."""
+    """The operators' shares of a supernet's weights or statistics: first channels, central taps.
+
+    Pure, differentiable.
+    """
     return {op.path: _share(found, op) for op in ops if (found := _at(tree, op.path))}
 
 
 def flat(tree: PyTree, path: str = "") -> Arrays:
     """A tree's arrays by path, as the operators name them."""
     here = {name: found for name, found in tree.items() if not isinstance(found, dict)}
-    below = [flat(found, f"{path}/{name}" if path else name) for name, found in tree.items() if isinstance(found, dict)]
-    return ({path: here} if here else {}) | {p: arrays for part in below for p, arrays in part.items()}
+    below = [
+        flat(found, f"{path}/{name}" if path else name)
+        for name, found in tree.items()
+        if isinstance(found, dict)
+    ]
+    return ({path: here} if here else {}) | {
+        p: arrays for part in below for p, arrays in part.items()
+    }
 
 
-def map_arrays(tree: PyTree, change: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = "") -> PyTree:
+def map_arrays(
+    tree: PyTree, change: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = ""
+) -> PyTree:
     """A nested tree with `change(path, arrays)` in place of the arrays of each path."""
     if not any(isinstance(found, dict) for found in tree.values()):
         return change(path, tree)
-    return {name: map_arrays(found, change, f"{path}/{name}" if path else name) for name, found in tree.items()}
+    return {
+        name: map_arrays(found, change, f"{path}/{name}" if path else name)
+        for name, found in tree.items()
+    }
 
 
 def _at(tree: PyTree, path: str) -> dict[str, Leaf]:
@@ -88,5 +113,7 @@ def _share(arrays: dict[str, Leaf], op: Op) -> dict[str, Leaf]:
     if op.kind == "linear":
         share["kernel"] = arrays["kernel"][: op.c_in, : op.c_out]
     elif "kernel" in arrays:
-        share["kernel"] = smaller_kernel(arrays, op.kernel)[:, :, : op.c_in // op.groups, : op.c_out]
+        share["kernel"] = smaller_kernel(arrays, op.kernel)[
+            :, :, : op.c_in // op.groups, : op.c_out
+        ]
     return share

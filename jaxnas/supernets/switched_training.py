@@ -1,7 +1,10 @@
-"""Training of subnets on a CPU: `switched`'s branches with a gradient, so that no masked channel is computed.
+"""Training of subnets on a CPU.
 
-The gradient of a switch over blocks is a switch over their gradients, each of which computes its block once more: what a block would
-keep for its gradient differs from branch to branch, and XLA would hold room for all of them.
+`switched`'s branches with a gradient, so that no masked channel is computed.
+
+The gradient of a switch over blocks is a switch over their gradients, each of which computes its
+block once more: what a block would keep for its gradient differs from branch to branch, and XLA
+would hold room for all of them.
 """
 
 from collections.abc import Callable
@@ -21,8 +24,13 @@ from jaxnas.types import Genome
 from jaxnas.workload import Op
 
 
-def build_switched_training(space: Space) -> Callable[[Params, Genome, Float[Array, "n h w c"]], Float[Array, "n classes"]]:
-    """Logits of a traced genome of a `MobileNet` space, by batch statistics; equal to the masked ones, but for rounding."""
+def build_switched_training(
+    space: Space,
+) -> Callable[[Params, Genome, Float[Array, "n h w c"]], Float[Array, "n classes"]]:
+    """Logits of a traced genome of a `MobileNet` space, by batch statistics.
+
+    Equal to the masked ones, but for rounding.
+    """
     net: MobileNet = space.structure
 
     def logits(params, genome, images):
@@ -38,15 +46,22 @@ def _run(forms: Forms, choices: tuple, arrays: Arrays, x) -> tuple[Array, Arrays
     return _switch(_branches(forms), branch_of(forms, choices), arrays, x), {}
 
 
-def _rest(forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run: Callable) -> tuple[Array, Arrays]:
-    """The blocks after a stage's first; the last branch is that of those beyond the genome's depth, which do nothing."""
+def _rest(
+    forms: Forms, depth, width, kernels, expands, weights: Arrays, x, run: Callable
+) -> tuple[Array, Arrays]:
+    """The blocks after a stage's first.
+
+    The last branch is that of those beyond the genome's depth, which do nothing.
+    """
     if not weights:
         return x, {}
     branches = (*_branches(forms), _skip)
 
     def block(x, row):
         b, arrays = row
-        branch = jnp.where(b < depth, branch_of(forms, (width, kernels[b], expands[b])), len(branches) - 1)
+        branch = jnp.where(
+            b < depth, branch_of(forms, (width, kernels[b], expands[b])), len(branches) - 1
+        )
         return _switch(branches, branch, arrays, x), None
 
     return jax.lax.scan(block, x, (jnp.arange(1, len(kernels)), weights))[0], {}
@@ -75,7 +90,10 @@ def _forward(branches, branch, arrays, x):
 
 def _backward(branches, residuals, gradient):
     branch, arrays, x = residuals
-    backward = [lambda arrays, x, gradient, one=one: jax.vjp(one, arrays, x)[1](gradient) for one in branches]
+    backward = [
+        lambda arrays, x, gradient, one=one: jax.vjp(one, arrays, x)[1](gradient)
+        for one in branches
+    ]
     return None, *jax.lax.switch(branch, backward, arrays, x, gradient)
 
 

@@ -1,9 +1,10 @@
 """The pickle of a PyTorch state dict as plain data: nothing in it is executed.
 
-A pickle is a program for a stack machine. `pickletools` decodes it, and the machine here knows only what a state dict
-needs: numbers, text, lists, dicts, and a few functions and classes by name, each replaced by a record of ours. Any other
-name is never looked up: it becomes an `Inert` record, and so does whatever the file would make of it. No operation takes
-more memory or time than its bytes in the file account for.
+A pickle is a program for a stack machine. `pickletools` decodes it, and the machine here knows only
+what a state dict needs: numbers, text, lists, dicts, and a few functions and classes by name, each
+replaced by a record of ours. Any other name is never looked up: it becomes an `Inert` record, and
+so does whatever the file would make of it. No operation takes more memory or time than its bytes in
+the file account for.
 """
 
 import io
@@ -40,7 +41,10 @@ class Tensor(NamedTuple):
 
 
 class Inert:
-    """An object of a class or function that is unknown here: its name, and nothing of what it holds."""
+    """An object of a class or function that is unknown here.
+
+    Its name, and nothing of what it holds.
+    """
 
     def __init__(self, name: str):
         self.name = name
@@ -60,14 +64,28 @@ def _ordered_dict() -> dict:
     return {}
 
 
-def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None) -> Tensor | Inert:
+def _rebuild_tensor(
+    storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None
+) -> Tensor | Inert:
     if isinstance(storage, Inert):
         return storage
-    tuples = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 32
-    if not isinstance(storage, Storage) or not tuples or not all(type(n) is int for n in (offset, *shape, *strides)):
-        raise Refused("expected a tensor's storage, offset, shape and strides, got something else: fetch it anew")
+    tuples = (
+        isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 32
+    )
+    if (
+        not isinstance(storage, Storage)
+        or not tuples
+        or not all(type(n) is int for n in (offset, *shape, *strides))
+    ):
+        raise Refused(
+            "expected a tensor's storage, offset, shape and strides, got something else: fetch it "
+            "anew"
+        )
     if min(offset, *shape, *strides, 0) < 0 or prod(shape) > storage.size:
-        raise Refused(f"a tensor of shape {str(shape)[:80]} does not fit its storage of {storage.size} numbers: fetch it anew")
+        raise Refused(
+            f"a tensor of shape {str(shape)[:80]} does not fit its storage of {storage.size} "
+            "numbers: fetch it anew"
+        )
     return Tensor(storage, offset, shape, strides)
 
 
@@ -79,18 +97,26 @@ def _rebuild_parameter(tensor, requires_grad=True, hooks=None) -> Tensor | Inert
 
 _DTYPES = {
     "Double": np.float64, "Float": np.float32, "Half": np.float16, "BFloat16": jnp.bfloat16,
-    "Long": np.int64, "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
+    "Long": np.int64, "Int": np.int32, "Short": np.int16, "Char": np.int8,
+    "Byte": np.uint8, "Bool": np.bool_,
 }  # fmt: skip
 _GLOBALS: dict[str, Any] = {
     "collections OrderedDict": _ordered_dict,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": _rebuild_parameter,
-    **{f"{module} {name}Storage": np.dtype(dtype) for module in ("torch", "torch.cuda") for name, dtype in _DTYPES.items()},
+    **{
+        f"{module} {name}Storage": np.dtype(dtype)
+        for module in ("torch", "torch.cuda")
+        for name, dtype in _DTYPES.items()
+    },
 }
 
 
 class Machine:
-    """Runs pickles of protocol 2, as torch.save writes them; `storages` are those they mention, by key."""
+    """Runs pickles of protocol 2, as torch.save writes them.
+
+    `storages` are those they mention, by key.
+    """
 
     def __init__(self):
         self.storages: dict[str, Storage] = {}
@@ -106,7 +132,10 @@ class Machine:
         self.clear()
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name not in _OPERATIONS:
-                raise Refused(f"expected a state dict's pickle of protocol 2, got its operation {opcode.name}: save the state_dict alone")
+                raise Refused(
+                    "expected a state dict's pickle of protocol 2, got its operation "
+                    f"{opcode.name}: save the state_dict alone"
+                )
             _OPERATIONS[opcode.name](self, argument)
         return self.stack.pop()
 
@@ -132,7 +161,10 @@ class Machine:
         arguments = self.stack.pop()
         function = self.stack.pop()
         if not isinstance(function, FunctionType | Inert) or not isinstance(arguments, tuple):
-            raise Refused(f"expected only tensors, got a call of {type(function).__name__}: save the state_dict alone")
+            raise Refused(
+                f"expected only tensors, got a call of {type(function).__name__}: save the "
+                "state_dict alone"
+            )
         self.stack.append(function if isinstance(function, Inert) else function(*arguments))
 
     def new(self) -> None:
@@ -140,17 +172,30 @@ class Machine:
         arguments = self.stack.pop()
         made = self.stack.pop()
         if not isinstance(made, Inert) or not isinstance(arguments, tuple):
-            raise Refused(f"expected only tensors, got an object of {type(made).__name__}: save the state_dict alone")
+            raise Refused(
+                f"expected only tensors, got an object of {type(made).__name__}: save the "
+                "state_dict alone"
+            )
         self.stack.append(made)
 
     def build(self) -> None:
-        """The attributes of a state dict, which are its modules' versions, are left out, and so are those of unknown objects."""
+        """The attributes of a state dict, which are its modules' versions, are left out.
+
+        So are those of unknown objects.
+        """
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(target, Inert):
             return
-        if not isinstance(target, dict) or not isinstance(state, dict) or state.keys() != {"_metadata"}:
-            raise Refused("expected only tensors, got an object with a state of its own: save the state_dict alone")
+        if (
+            not isinstance(target, dict)
+            or not isinstance(state, dict)
+            or state.keys() != {"_metadata"}
+        ):
+            raise Refused(
+                "expected only tensors, got an object with a state of its own: save the state_dict "
+                "alone"
+            )
 
     def append(self, values: list[Any]) -> None:
         target = self.stack[-1]
@@ -167,17 +212,28 @@ class Machine:
             target.update(zip(map(_as_key, values[::2]), values[1::2], strict=True))
 
     def storage(self) -> None:
-        """A tensor's numbers, named by ("storage", type, key, device, size), in older files with None for no view."""
+        """A tensor's numbers.
+
+        Named by ("storage", type, key, device, size), in older files with None for no view.
+        """
         match self.stack.pop():
-            case ("storage" | "module", Inert() as unknown, *_):  # the plain form has a whole model's classes so
+            # The plain form has a whole model's classes so.
+            case ("storage" | "module", Inert() as unknown, *_):
                 self.stack.append(unknown)
                 return
-            case ("storage", np.dtype() as dtype, str(key), str(), int(size)) if 0 <= size <= sys.maxsize:
+            case ("storage", np.dtype() as dtype, str(key), str(), int(size)) if (
+                0 <= size <= sys.maxsize
+            ):
                 pass
-            case ("storage", np.dtype() as dtype, str(key), str(), int(size), None) if 0 <= size <= sys.maxsize:
+            case ("storage", np.dtype() as dtype, str(key), str(), int(size), None) if (
+                0 <= size <= sys.maxsize
+            ):
                 pass
             case _:
-                raise Refused("expected only tensors, got a storage of another kind: save the state_dict alone")
+                raise Refused(
+                    "expected only tensors, got a storage of another kind: save the state_dict "
+                    "alone"
+                )
         storage = Storage(dtype, key, size)
         if self.storages.setdefault(key, storage) != storage:
             raise Refused(f"storage {short(key)} is of two sizes or types: fetch it anew")
@@ -185,7 +241,10 @@ class Machine:
 
 
 def _as_key(key: Any) -> Any:
-    """A dict's key; one that is no text or number becomes a record, for hashing nested tuples can take for ever."""
+    """A dict's key.
+
+    One that is no text or number becomes a record, for hashing nested tuples can take for ever.
+    """
     return key if type(key) in (str, int, float, bool) else Inert(type(key).__name__)
 
 
@@ -196,7 +255,8 @@ _OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
     "NEWTRUE": lambda machine, _: machine.stack.append(True),
     "NEWFALSE": lambda machine, _: machine.stack.append(False),
     **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"), lambda machine, value: machine.stack.append(value)
+        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
+        lambda machine, value: machine.stack.append(value),
     ),
     "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),

@@ -16,9 +16,15 @@ def cut(batch: PyTree, parts: int) -> PyTree:
 
 
 def accumulated(
-    gradients: Callable[[PyTree, PRNGKey], tuple[Params, PyTree]], params: Params, pieces: PyTree, key: PRNGKey
+    gradients: Callable[[PyTree, PRNGKey], tuple[Params, PyTree]],
+    params: Params,
+    pieces: PyTree,
+    key: PRNGKey,
 ) -> tuple[Params, PyTree]:
-    """Mean gradients and losses over the pieces that `cut` made, one after the other; a key of its own for each."""
+    """Mean gradients and losses over the pieces that `cut` made, one after the other.
+
+    A key of its own for each.
+    """
     parts = len(jax.tree.leaves(pieces)[0])
     if parts == 1:
         return gradients(jax.tree.map(lambda x: x[0], pieces), key)
@@ -27,5 +33,7 @@ def accumulated(
         found, losses = gradients(*inputs)
         return jax.tree.map(lambda a, b: a + b / parts, total, found), losses
 
-    total, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), (pieces, jax.random.split(key, parts)))
+    total, losses = jax.lax.scan(
+        add, jax.tree.map(jnp.zeros_like, params), (pieces, jax.random.split(key, parts))
+    )
     return total, jax.tree.map(jnp.mean, losses)

@@ -1,4 +1,7 @@
-"""How many networks and images go through a device side by side, so that their activations fit into its memory."""
+"""How many networks and images go through a device side by side.
+
+So that their activations fit into its memory.
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +13,8 @@ from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.workload import Op, peak_of
 
-MICRO_BATCH = 64  # images at a time on a CPU: small enough for its caches, large enough to keep its cores busy
+# Images at a time on a CPU: small enough for its caches, large enough to keep its cores busy.
+MICRO_BATCH = 64
 LARGE_BATCH = 256  # elsewhere, of each of the subnets side by side
 CROWD = 16  # subnets side by side at most
 SHARE = 0.5  # of a device's memory that activations may take
@@ -28,7 +32,10 @@ def budget(memory_gib: float | None = None) -> int:
 
 
 def device_bytes() -> int | None:
-    """The memory of the first device that JAX may take; None where the device does not tell, as a CPU."""
+    """The memory of the first device that JAX may take.
+
+    None where the device does not tell, as a CPU.
+    """
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
@@ -38,7 +45,10 @@ def image_bytes(ops: Sequence[Op], resolution: int) -> int:
 
 
 def training_bytes(ops: Sequence[Op]) -> int:
-    """What they take where the gradient needs them: all operators' results, before the norm and behind the activation."""
+    """What they take where the gradient needs them.
+
+    All operators' results, before the norm and behind the activation.
+    """
     return COPIES * BYTES * sum(op.height * op.width * op.c_out for op in ops)
 
 
@@ -50,7 +60,9 @@ def largest_ops(net: Supernet, resolution: int) -> tuple[Op, ...]:
 
 
 def crowd(each: int, memory_gib: float | None = None) -> int:
-    """How many subnets go side by side, of which each takes so many bytes; on a CPU they take turns.
+    """How many subnets go side by side, of which each takes so many bytes.
+
+    On a CPU they take turns.
 
     Raises:
         UserError: the device has less memory than one of them takes.
@@ -58,8 +70,9 @@ def crowd(each: int, memory_gib: float | None = None) -> int:
     total = device_bytes()
     if total is not None and each > total:
         raise UserError(
-            f"one network's activations take {each / GIB:.3g} GiB, the device has {total / GIB:.3g}: "
-            "lower data.calibration_images or the batch size, or choose a space of smaller images"
+            f"one network's activations take {each / GIB:.3g} GiB, the device has "
+            f"{total / GIB:.3g}: lower data.calibration_images or the batch size, or choose a "
+            "space of smaller images"
         )
     if jax.default_backend() == "cpu":
         return 1
@@ -67,6 +80,9 @@ def crowd(each: int, memory_gib: float | None = None) -> int:
 
 
 def batch(each: int, together: int = 1, memory_gib: float | None = None) -> int:
-    """How many images go through each of the subnets side by side, of which one takes so many bytes a network."""
+    """How many images go through each of the subnets side by side.
+
+    One of them takes so many bytes a network.
+    """
     most = MICRO_BATCH if jax.default_backend() == "cpu" else LARGE_BATCH
     return max(1, min(most, budget(memory_gib) // (together * each)))

@@ -10,13 +10,17 @@ from jaxnas.errors import UserError
 from jaxnas.types import PRNGKey
 from jaxnas.workload import Op
 
-Drop = Callable[[int, Array], Array]  # (position of an operator, its first input) -> what is left of that input
+# (position of an operator, its first input) -> what is left of that input.
+Drop = Callable[[int, Array], Array]
 
 
 def make_drop(ops: tuple[Op, ...], key: PRNGKey, dropout: float, drop_connect: float) -> Drop:
-    """What `forward` applies to the first inputs of `linear` (dropout) and `add` (drop-connect); what is kept is scaled up.
+    """What `forward` applies to the first inputs of `linear` (dropout) and `add` (drop-connect).
 
-    Dropout zeroes single features, drop-connect an image's whole branch, of which the shortcut is left.
+    What is kept is scaled up.
+
+    Dropout zeroes single features, drop-connect an image's whole branch, of which the shortcut is
+    left.
     """
     rates = drop_rates(ops, dropout, drop_connect)
 
@@ -34,11 +38,12 @@ def make_drop(ops: tuple[Op, ...], key: PRNGKey, dropout: float, drop_connect: f
 def drop_rates(ops: tuple[Op, ...], dropout: float, drop_connect: float) -> dict[int, float]:
     """{position of an operator: rate at which its first input is dropped}.
 
-    Drop-connect as AttentiveNAS has it: only in the last two stages, only around blocks of stride 1 whose widths agree, at
-    `drop_connect` * index of the block / number of blocks.
+    Drop-connect as AttentiveNAS has it: only in the last two stages, only around blocks of stride 1
+    whose widths agree, at `drop_connect` * index of the block / number of blocks.
 
     Raises:
-        UserError: a share above 0 of what the network does not have, or of branches outside blocks with paths like mb2/block1.
+        UserError: a share above 0 of what the network does not have, or of branches outside blocks
+            with paths like mb2/block1.
     """
     blocks = list(dict.fromkeys(filter(None, map(_block, ops))))
     last = list(dict.fromkeys(block.split("/")[0] for block in blocks))[-2:]
@@ -51,23 +56,30 @@ def drop_rates(ops: tuple[Op, ...], dropout: float, drop_connect: float) -> dict
             block = _block(branch)
             if drop_connect and not block:
                 raise UserError(
-                    f"train.drop_connect knows branches in blocks like mb2/block1, got one that ends in {branch.path!r}: set it to 0"
+                    "train.drop_connect knows branches in blocks like mb2/block1, got one that "
+                    f"ends in {branch.path!r}: set it to 0"
                 )
             plain = around.kind != "avgpool2" and not around.path.endswith("/shortcut")
-            rates[position] = drop_connect * blocks.index(block) / len(blocks) if plain and block.split("/")[0] in last else 0.0
+            rates[position] = (
+                drop_connect * blocks.index(block) / len(blocks)
+                if plain and block.split("/")[0] in last
+                else 0.0
+            )
     _check_some(ops, rates, dropout, drop_connect)
     return rates
 
 
-def _check_some(ops: tuple[Op, ...], rates: dict[int, float], dropout: float, drop_connect: float) -> None:
+def _check_some(
+    ops: tuple[Op, ...], rates: dict[int, float], dropout: float, drop_connect: float
+) -> None:
     """Refuses a share above 0 that drops nothing."""
     dropped = {ops[position].kind for position, rate in rates.items() if rate > 0}
     if dropout > 0 and "linear" not in dropped:
         raise UserError("train.dropout needs a linear layer, the network has none: set it to 0")
     if drop_connect > 0 and "add" not in dropped:
         raise UserError(
-            "train.drop_connect needs a block of stride 1 and equal widths, with a way around it, in the last two stages "
-            "of the largest network, which has none: set it to 0"
+            "train.drop_connect needs a block of stride 1 and equal widths, with a way around it, "
+            "in the last two stages of the largest network, which has none: set it to 0"
         )
 
 

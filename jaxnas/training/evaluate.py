@@ -16,11 +16,14 @@ from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genomes
 
-SWITCH_FROM = 10_000_000  # MACs of the largest network from which a switched program's compilation (a minute) repays itself
+# MACs of the largest network from which a switched program's compilation (a minute) repays itself.
+SWITCH_FROM = 10_000_000
 
 
 class Examples(NamedTuple):
-    """Normalised images at one resolution, their labels, and the images that statistics are recalibrated on.
+    """Normalised images at one resolution, their labels.
+
+    And the images that statistics are recalibrated on.
 
     `images` may be `Pixels`: they are then normalised and resized a batch at a time.
     """
@@ -43,21 +46,28 @@ def accuracies(
     int8: bool = False,
     mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
-    """Top-1 accuracy of each genome with its own recalibrated statistics; NaN where `live` is false.
+    """Top-1 accuracy of each genome with its own recalibrated statistics.
 
-    Traced over genomes: call it inside one `jit` and every population of the same size is the same program, for each static
-    resolution one. Rows that are not live (genomes of another resolution, padding) cost nothing where genomes take turns.
+    NaN where `live` is false.
 
-    At most `together` genomes are computed side by side (`vmap`): by default 1 on a CPU, elsewhere 16, or as many as have room for their
-    activations in `memory_gib`, by default half of the device's memory. It bounds the images of a batch too. `switched`
-    computes extracted forms behind switches rather than masks: by default on a CPU, in spaces whose largest network has 10
-    MMACs or more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same images
-    (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis, which may be those of several
-    processes, the genomes are spread, as many in a row on each: `parallel.dealt` gives an order in which all have equal work.
+    Traced over genomes: call it inside one `jit` and every population of the same size is the same
+    program, for each static resolution one. Rows that are not live (genomes of another resolution,
+    padding) cost nothing where genomes take turns.
+
+    At most `together` genomes are computed side by side (`vmap`): by default 1 on a CPU, elsewhere
+    16, or as many as have room for their activations in `memory_gib`, by default half of the
+    device's memory. It bounds the images of a batch too. `switched` computes extracted forms behind
+    switches rather than masks: by default on a CPU, in spaces whose largest network has 10 MMACs or
+    more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same
+    images (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis,
+    which may be those of several processes, the genomes are spread, as many in a row on each:
+    `parallel.dealt` gives an order in which all have equal work.
     """
     if switched is None:
         switched = takes_switches(net)
-    each = image_bytes(largest_ops(net, examples.calibration.shape[1]), examples.calibration.shape[1])
+    each = image_bytes(
+        largest_ops(net, examples.calibration.shape[1]), examples.calibration.shape[1]
+    )
     together = together or crowd(each * min(len(examples.calibration), TOGETHER), memory_gib)
     masked = partial(_masked_accuracy, size=batch(each, together, memory_gib))
     one = _int8_accuracy if int8 else _switched_accuracy if switched else masked
@@ -74,7 +84,8 @@ def takes_switches(net: Supernet) -> bool:
 def trains_by_switches(net: Supernet) -> bool:
     """Whether subnets of their own are trained so too: where no convolution is depthwise.
 
-    Those wait for memory: to compute their blocks twice costs more than masked channels (80 and 97 images/s in `cifar`).
+    Those wait for memory: to compute their blocks twice costs more than masked channels (80 and 97
+    images/s in `cifar`).
     """
     return takes_switches(net) and all(op.groups == 1 for op in net.ops(net.space.largest))
 
@@ -88,19 +99,34 @@ def of_each(
     together: int,
     mesh: Mesh | None,
 ) -> Float[Array, "n"]:
-    """`one(params, genome, data)` of each live genome, NaN of the others; `together` and `mesh` as in `accuracies`."""
+    """`one(params, genome, data)` of each live genome, NaN of the others.
+
+    `together` and `mesh` as in `accuracies`.
+    """
 
     def some(params, genomes, live, data):
         def row(pair):
             genome, live = pair
-            return jax.lax.cond(live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan))
+            return jax.lax.cond(
+                live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan)
+            )
 
-        return jax.lax.map(row, (genomes, live)) if together == 1 else _in_crowds(together, row, genomes, live)
+        return (
+            jax.lax.map(row, (genomes, live))
+            if together == 1
+            else _in_crowds(together, row, genomes, live)
+        )
 
-    return some(params, genomes, live, data) if mesh is None or mesh.size == 1 else _spread(some, mesh)(params, genomes, live, data)
+    return (
+        some(params, genomes, live, data)
+        if mesh is None or mesh.size == 1
+        else _spread(some, mesh)(params, genomes, live, data)
+    )
 
 
-def _in_crowds(most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]) -> Float[Array, "n"]:
+def _in_crowds(
+    most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]
+) -> Float[Array, "n"]:
     """`row((genome, live))` of each, at most so many side by side, in crowds of equal size.
 
     The live ones come first, so that a crowd without any costs nothing.
@@ -112,14 +138,20 @@ def _in_crowds(most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes
 
     def crowd(pair):
         rows, alive = pair
-        return jax.lax.cond(alive.any(), lambda: jax.vmap(row)((genomes[rows], alive)), lambda: jnp.full(size, jnp.nan, jnp.float32))
+        return jax.lax.cond(
+            alive.any(),
+            lambda: jax.vmap(row)((genomes[rows], alive)),
+            lambda: jnp.full(size, jnp.nan, jnp.float32),
+        )
 
     found = jax.lax.map(crowd, (rows, alive)).reshape(-1)[: len(genomes)]
     return jnp.zeros_like(found).at[order].set(found)
 
 
 def _spread(some: Callable, mesh: Mesh) -> Callable:
-    """`some` with a block of its rows on each device of the mesh; who has done its own need not wait for the others.
+    """`some` with a block of its rows on each device of the mesh.
+
+    Who has done its own need not wait for the others.
 
     But where the devices are those of several processes, which are then given each other's results.
     """
@@ -131,23 +163,40 @@ def _spread(some: Callable, mesh: Mesh) -> Callable:
         return jax.lax.all_gather(found, axis, tiled=True) if several else found
 
     specs = (PartitionSpec(), PartitionSpec(axis), PartitionSpec(axis), PartitionSpec())
-    blocks = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if several else PartitionSpec(axis), check_vma=False)
+    blocks = jax.shard_map(
+        part,
+        mesh=mesh,
+        in_specs=specs,
+        out_specs=PartitionSpec() if several else PartitionSpec(axis),
+        check_vma=False,
+    )
 
     def padded(params, genomes, live, examples):
         fill = -len(genomes) % mesh.size
         if not fill:
             return blocks(params, genomes, live, examples)
-        return blocks(params, jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill)), examples)[: len(genomes)]
+        return blocks(
+            params, jnp.pad(genomes, ((0, fill), (0, 0))), jnp.pad(live, (0, fill)), examples
+        )[: len(genomes)]
 
     return padded
 
 
-def _masked_accuracy(net: Supernet, params: Params, genome, examples: Examples, size: int) -> Float[Array, ""]:
+def _masked_accuracy(
+    net: Supernet, params: Params, genome, examples: Examples, size: int
+) -> Float[Array, ""]:
     stats = statistics(net, params, genome, examples.calibration)
-    return _share_correct(lambda images: net.apply(params, images, genome, stats)[0], examples.images, examples.labels, size)
+    return _share_correct(
+        lambda images: net.apply(params, images, genome, stats)[0],
+        examples.images,
+        examples.labels,
+        size,
+    )
 
 
-def _switched_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+def _switched_accuracy(
+    net: Supernet, params: Params, genome, examples: Examples
+) -> Float[Array, ""]:
     return _two_step_accuracy(net, net.switched, "switched", params, genome, examples)
 
 
@@ -156,7 +205,9 @@ def _int8_accuracy(net: Supernet, params: Params, genome, examples: Examples) ->
     return _two_step_accuracy(net, net.int8, "int8", params, genome, some)
 
 
-def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+def _two_step_accuracy(
+    net: Supernet, form: Switched | None, name: str, params: Params, genome, examples: Examples
+) -> Float[Array, ""]:
     if form is None:
         raise ValueError(f"the supernet of {net.space.name} has no {name} form")
     calibrate, logits = form
@@ -165,26 +216,45 @@ def _two_step_accuracy(net: Supernet, form: Switched | None, name: str, params: 
 
 
 @jax.jit
-def accuracy(subnet: Subnet, images: Float[Array, "n h w c"] | Pixels, labels: Int[Array, "n"]) -> Float[Array, ""]:
+def accuracy(
+    subnet: Subnet, images: Float[Array, "n h w c"] | Pixels, labels: Int[Array, "n"]
+) -> Float[Array, ""]:
     """Top-1 accuracy of a plain network with its stored statistics."""
     return _share_correct(subnet, images, labels, batch(image_bytes(subnet.ops, images.shape[1])))
 
 
 def _share_correct(logits, images: Array | Pixels, labels, size: int) -> Float[Array, ""]:
-    """In micro-batches of `size`; the last is filled up with images labelled -1, which no network predicts.
+    """In micro-batches of `size`.
+
+    The last is filled up with images labelled -1, which no network predicts.
 
     NaN if any logit is not finite: the largest of NaNs would count as class 0.
     """
-    pixels, prepared = (images.images, images.prepared) if isinstance(images, Pixels) else (images, lambda part: part)
+    pixels, prepared = (
+        (images.images, images.prepared)
+        if isinstance(images, Pixels)
+        else (images, lambda part: part)
+    )
     n = len(labels)
     size = min(size, n)
     fill = -n % size
-    pixels = jnp.pad(pixels, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, size, *pixels.shape[1:])
+    pixels = jnp.pad(pixels, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(
+        -1, size, *pixels.shape[1:]
+    )
     labels = jnp.pad(labels, (0, fill), constant_values=-1).reshape(-1, size)
 
-    return jnp.sum(jax.lax.map(lambda batch: hits(logits(prepared(batch[0])), batch[1]), (pixels, labels))) / n
+    return (
+        jnp.sum(
+            jax.lax.map(lambda batch: hits(logits(prepared(batch[0])), batch[1]), (pixels, labels))
+        )
+        / n
+    )
 
 
 def hits(scores: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
     """How many images' largest score is their label's; NaN if any score is not finite."""
-    return jnp.where(jnp.isfinite(scores).all(), jnp.sum(jnp.argmax(scores, -1) == labels, dtype=jnp.float32), jnp.nan)
+    return jnp.where(
+        jnp.isfinite(scores).all(),
+        jnp.sum(jnp.argmax(scores, -1) == labels, dtype=jnp.float32),
+        jnp.nan,
+    )

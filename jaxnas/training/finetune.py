@@ -34,7 +34,8 @@ class FinetuneConfig:
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
     within_points: float = 5.0
-    """The fastest network is chosen within this many percentage points of the most accurate one's accuracy."""
+    """The fastest network is chosen within this many percentage points of the most accurate one's
+    accuracy."""
 
 
 class FinetuneState(NamedTuple):
@@ -57,11 +58,14 @@ def finetune(
 ) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
     """Yields (epochs done, state, mean loss) after every epoch, from epoch `start` with `state` on.
 
-    Batch statistics in training; the caller recalibrates before evaluating. `stepped` is told the loss of every step.
+    Batch statistics in training; the caller recalibrates before evaluating. `stepped` is told the
+    loss of every step.
     """
     per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
     losses = []
-    for step, current, loss in finetune_steps(subnet, images, resolution, settings, augmentation, key, state, start * per_epoch):
+    for step, current, loss in finetune_steps(
+        subnet, images, resolution, settings, augmentation, key, state, start * per_epoch
+    ):
         losses.append(loss)
         stepped(loss)
         if step % per_epoch == 0:
@@ -79,7 +83,10 @@ def finetune_steps(
     state: FinetuneState | None = None,
     start: int = 0,
 ) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
-    """Yields (steps done, state, loss) after every step, from step `start` with `state` on: bit for bit as if never stopped."""
+    """Yields (steps done, state, loss) after every step, from step `start` with `state` on.
+
+    Bit for bit as if never stopped.
+    """
     order_key, step_key = jax.random.split(key)
     n = len(images.labels)
     per_epoch = steps_of_epoch(n, settings.batch_size)
@@ -90,7 +97,9 @@ def finetune_steps(
         for done in range(max(start, epoch * per_epoch), (epoch + 1) * per_epoch):
             rows = order[done % per_epoch]
             key = keys[done % per_epoch]
-            current, loss = _step(current, key, images, rows, subnet.ops, settings, augmentation, resolution)
+            current, loss = _step(
+                current, key, images, rows, subnet.ops, settings, augmentation, resolution
+            )
             yield done + 1, current, loss
 
 
@@ -101,16 +110,29 @@ def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> Finetun
 
 
 def training_batch(
-    key: PRNGKey, images: Images, rows: Int[Array, "batch"], augmentation: Augmentation, resolution: int
+    key: PRNGKey,
+    images: Images,
+    rows: Int[Array, "batch"],
+    augmentation: Augmentation,
+    resolution: int,
 ) -> tuple[Float[Array, "batch h w c"], Int[Array, "batch"]]:
     """Some images, augmented, normalised and resized, and their labels."""
     batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
-    return resized(normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing), images.labels[rows]
+    return resized(
+        normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing
+    ), images.labels[rows]
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def _step(
-    state: FinetuneState, key, images: Images, rows: Int[Array, "batch"], ops, settings: FinetuneConfig, augmentation, resolution: int
+    state: FinetuneState,
+    key,
+    images: Images,
+    rows: Int[Array, "batch"],
+    ops,
+    settings: FinetuneConfig,
+    augmentation,
+    resolution: int,
 ):
     batch, labels = training_batch(key, images, rows, augmentation, resolution)
 
@@ -120,9 +142,13 @@ def _step(
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))
     updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
-    return FinetuneState(cast(Arrays, optax.apply_updates(state.weights, updates)), optimizer_state), loss
+    return FinetuneState(
+        cast(Arrays, optax.apply_updates(state.weights, updates)), optimizer_state
+    ), loss
 
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
     steps = settings.epochs * steps_of_epoch(images, settings.batch_size)
-    return sgd(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay)
+    return sgd(
+        optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay
+    )

@@ -37,7 +37,10 @@ from jaxnas.types import Genomes, PRNGKey
 
 
 class Method(NamedTuple):
-    """A way to train random subnets: the loss of a student, and which of the candidates is kept (None: there are no others)."""
+    """A way to train random subnets.
+
+    The loss of a student, and which of the candidates is kept (None: there are no others).
+    """
 
     distil: Callable[..., Float[Array, ""]]
     keep: Callable[..., Array] | None = None
@@ -58,18 +61,20 @@ class TrainConfig:
     """The supernet's training."""
 
     method: str = "sandwich"
-    """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence; best_up, worst_up:
-    random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking."""
+    """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
+    best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking."""
     epochs: int = 40
     """Of ofa all phases share them."""
     batch_size: int = 64
     """Images per step; the remainder of an epoch that fills no batch is dropped."""
     random_subnets: int = 2
-    """Random subnets per step, besides the largest and the smallest; the phases of ofa have their own."""
+    """Random subnets per step, besides the largest and the smallest; the phases of ofa have their
+    own."""
     candidates: int = 3
     """best_up, worst_up: subnets drawn for each random one that is trained."""
     learning_rate: float = 0.1
-    """Peak of SGD with Nesterov momentum 0.9; cosine to 0, times linear warm-up. The later phases of ofa have less."""
+    """Peak of SGD with Nesterov momentum 0.9; cosine to 0, times linear warm-up. The later phases
+    of ofa have less."""
     warmup_epochs: float = 2.0
     """The phases of ofa have their own."""
     weight_decay: float = 1e-4
@@ -81,13 +86,16 @@ class TrainConfig:
     drop_connect: float = 0.0
     """Of blocks in the last two stages of the largest network, rising towards the last."""
     precision: str = "float32"
-    """Of activations and gradients through them: float32 or bfloat16; weights, statistics and losses are float32."""
+    """Of activations and gradients through them: float32 or bfloat16; weights, statistics and
+    losses are float32."""
     accumulate: int = 1
-    """Parts of a batch that go through the networks one after the other, each with statistics of its own, to save memory."""
+    """Parts of a batch that go through the networks one after the other, each with statistics of
+    its own, to save memory."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     checkpoint_minutes: float = 5.0
-    """Minutes between checkpoints, beside those; of the fine-tuning, too, which has one after each epoch."""
+    """Minutes between checkpoints, beside those; of the fine-tuning, too, which has one after each
+    epoch."""
 
 
 class TrainState(NamedTuple):
@@ -100,7 +108,10 @@ class TrainState(NamedTuple):
 
 
 class Images(NamedTuple):
-    """The training split on the device; an argument of the step, since a captured array is compiled in."""
+    """The training split on the device.
+
+    An argument of the step, since a captured array is compiled in.
+    """
 
     images: UInt8[Array, "n h w c"]
     labels: Int[Array, "n"]
@@ -110,7 +121,9 @@ class Images(NamedTuple):
 
 def on_device(data: Dataset) -> Images:
     """The training split of a data set, uint8, and how to normalise it."""
-    return Images(*map(jnp.asarray, (data.train.images, data.train.labels, data.mean, data.deviation)))
+    return Images(
+        *map(jnp.asarray, (data.train.images, data.train.labels, data.mean, data.deviation))
+    )
 
 
 def init_state(net: Supernet, settings: TrainConfig, steps: int, key: PRNGKey) -> TrainState:
@@ -126,13 +139,20 @@ def total_steps(settings: TrainConfig, data: Dataset) -> int:
 
 
 def train(
-    net: Supernet, data: Dataset, settings: TrainConfig, augmentation: Augmentation, key: PRNGKey, state: TrainState | None = None
+    net: Supernet,
+    data: Dataset,
+    settings: TrainConfig,
+    augmentation: Augmentation,
+    key: PRNGKey,
+    state: TrainState | None = None,
 ) -> Iterator[tuple[int, TrainState, Losses]]:
-    """Yields (steps done, state, losses) after every step, from `state` on; all randomness is a function of key and step.
+    """Yields (steps done, state, losses) after every step, from `state` on.
 
-    So a training that goes on from a checkpoint is bit-identical to one that was never stopped. The yielded state is
-    consumed by the next step: copy what must outlive it. Several resolutions take turns, step by step. All devices share
-    the work, as if they were one.
+    All randomness is a function of key and step.
+
+    So a training that goes on from a checkpoint is bit-identical to one that was never stopped. The
+    yielded state is consumed by the next step: copy what must outlive it. Several resolutions take
+    turns, step by step. All devices share the work, as if they were one.
     """
     init_key, order_key, step_key = jax.random.split(key, 3)
     per_epoch = steps_of_epoch(len(data.train), settings.batch_size)
@@ -144,7 +164,9 @@ def train(
     resolutions = net.space.resolutions
     first = int(state.step)
     for epoch in range(first // max(per_epoch, 1), settings.epochs):
-        order = epoch_order(jax.random.fold_in(order_key, epoch), len(data.train), settings.batch_size)
+        order = epoch_order(
+            jax.random.fold_in(order_key, epoch), len(data.train), settings.batch_size
+        )
         for done in range(max(first, epoch * per_epoch), (epoch + 1) * per_epoch):
             key = jax.random.fold_in(step_key, done)
             resolution = resolutions[done % len(resolutions)]
@@ -154,7 +176,10 @@ def train(
 
 
 def check_training(net: Supernet, settings: TrainConfig) -> None:
-    """Refuses a method or a regularisation that does not know the supernet's parts, which would do nothing to them."""
+    """Refuses a method or a regularisation that does not know the supernet's parts.
+
+    It would do nothing to them.
+    """
     drop_rates(net.ops(net.space.largest), settings.dropout, settings.drop_connect)
     if settings.method == "ofa":
         check_genes(net.space)
@@ -162,11 +187,18 @@ def check_training(net: Supernet, settings: TrainConfig) -> None:
 
 
 def make_step(
-    net: Supernet, settings: TrainConfig, augmentation: Augmentation, steps: int, mesh: Mesh | None = None
+    net: Supernet,
+    settings: TrainConfig,
+    augmentation: Augmentation,
+    steps: int,
+    mesh: Mesh | None = None,
 ) -> Callable[..., tuple[TrainState, Losses]]:
-    """The jitted step (state, key, images, rows, *, resolution) -> state, losses; one trace per resolution.
+    """The jitted step (state, key, images, rows, *, resolution) -> state, losses.
 
-    `steps` is the whole training's number; `mesh` holds the devices that share the batch, all there are if it is not given.
+    One trace per resolution.
+
+    `steps` is the whole training's number; `mesh` holds the devices that share the batch, all there
+    are if it is not given.
     """
     mesh = mesh if mesh is not None else data_mesh()
     check_training(net, settings)
@@ -177,18 +209,34 @@ def make_step(
     gradients_of = _gradients(net, settings, steps)
 
     @partial(jax.jit, static_argnames="resolution", donate_argnames="state")
-    def step(state: TrainState, key: PRNGKey, images: Images, rows: Int[Array, "batch"], *, resolution: int):
+    def step(
+        state: TrainState,
+        key: PRNGKey,
+        images: Images,
+        rows: Int[Array, "batch"],
+        *,
+        resolution: int,
+    ):
         augment_key, genome_key, drop_key = jax.random.split(key, 3)
-        batch = augment(augment_key, split_over(mesh, images.images[rows]), augmentation.crop, augmentation.flip)
-        batch = resized(normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing).astype(dtype)
+        batch = augment(
+            augment_key, split_over(mesh, images.images[rows]), augmentation.crop, augmentation.flip
+        )
+        batch = resized(
+            normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing
+        ).astype(dtype)
         pieces = cut((batch, images.labels[rows]), settings.accumulate)
         genomes = genomes_of(state, jax.tree.map(lambda x: x[0], pieces), resolution, genome_key)
         gradients, losses = accumulated(
-            lambda piece, key: gradients_of(state, split_over(mesh, piece), genomes, key), state.params, pieces, drop_key
+            lambda piece, key: gradients_of(state, split_over(mesh, piece), genomes, key),
+            state.params,
+            pieces,
+            drop_key,
         )
         updates, optimizer_state = tx.update(gradients, state.optimizer, state.params)
         params = cast(Params, optax.apply_updates(state.params, updates))
-        return same_on_each(mesh, TrainState(params, optimizer_state, state.step + 1, state.teacher)), losses
+        return same_on_each(
+            mesh, TrainState(params, optimizer_state, state.step + 1, state.teacher)
+        ), losses
 
     return step
 
@@ -206,31 +254,51 @@ def _genomes(net: Supernet, settings: TrainConfig, steps: int) -> Callable[..., 
         images, labels = piece
 
         def loss(genome):
-            return hard_loss(net.apply(state.params, images, genome)[0], labels, settings.label_smoothing)
+            return hard_loss(
+                net.apply(state.params, images, genome)[0], labels, settings.label_smoothing
+            )
 
-        return attentive_genomes(key, net.space, tables[resolution], loss, keep, settings.random_subnets, settings.candidates)
+        return attentive_genomes(
+            key,
+            net.space,
+            tables[resolution],
+            loss,
+            keep,
+            settings.random_subnets,
+            settings.candidates,
+        )
 
     return genomes
 
 
-def _gradients(net: Supernet, settings: TrainConfig, steps: int) -> Callable[..., tuple[Params, Losses]]:
+def _gradients(
+    net: Supernet, settings: TrainConfig, steps: int
+) -> Callable[..., tuple[Params, Losses]]:
     """(state, images and labels, genomes, key) -> gradients and losses of one part of the batch."""
     distil = METHODS[settings.method].distil
     smoothing = settings.label_smoothing
     ops = net.ops(net.space.largest)
 
-    def gradients(state: TrainState, piece, genomes: Genomes, key: PRNGKey) -> tuple[Params, Losses]:
+    def gradients(
+        state: TrainState, piece, genomes: Genomes, key: PRNGKey
+    ) -> tuple[Params, Losses]:
         (images, labels) = piece
         drop = make_drop(ops, key, settings.dropout, settings.drop_connect)
         if state.teacher is not None:
             phase = phase_of(state.step, steps)
-            return shrinking_gradients(net, state.params, state.teacher, images, labels, genomes, phase, smoothing, drop)
-        return sandwich_gradients(net, state.params, images, labels, genomes, smoothing, distil, drop)
+            return shrinking_gradients(
+                net, state.params, state.teacher, images, labels, genomes, phase, smoothing, drop
+            )
+        return sandwich_gradients(
+            net, state.params, images, labels, genomes, smoothing, distil, drop
+        )
 
     return gradients
 
 
-def _begin_phases(net: Supernet, settings: TrainConfig, state: TrainState, done: int, total: int) -> TrainState:
+def _begin_phases(
+    net: Supernet, settings: TrainConfig, state: TrainState, done: int, total: int
+) -> TrainState:
     """The state with which the step after `done` starts: ofa changes it where a phase begins."""
     if state.teacher is None:
         return state
@@ -239,7 +307,9 @@ def _begin_phases(net: Supernet, settings: TrainConfig, state: TrainState, done:
     for phase, start in enumerate(phase_starts(total)):
         if phase and start == done:
             params, teacher = begin_phase(net, phase, params, teacher)
-            optimizer = optax.tree_utils.tree_set(_optimizer(settings, total).init(params), count=jnp.copy(state.step))
+            optimizer = optax.tree_utils.tree_set(
+                _optimizer(settings, total).init(params), count=jnp.copy(state.step)
+            )
             state = TrainState(params, optimizer, state.step, teacher)
     return state
 

@@ -8,37 +8,58 @@ from jaxtyping import Array, Float, Int
 RATIO_CLIP = 5.0  # of the importance ratio in the alpha-divergence
 
 
-def hard_loss(logits: Float[Array, "n classes"], labels: Int[Array, "n"], smoothing: float) -> Float[Array, ""]:
+def hard_loss(
+    logits: Float[Array, "n classes"], labels: Int[Array, "n"], smoothing: float
+) -> Float[Array, ""]:
     """Cross-entropy against the labels, smoothed (Szegedy et al. 2016)."""
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.float32), smoothing)
+    targets = optax.smooth_labels(
+        jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.float32), smoothing
+    )
     return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets))
 
 
-def distillation_loss(logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]) -> Float[Array, ""]:
-    """Cross-entropy against the teacher's probabilities, through which no gradient flows (temperature 1)."""
+def distillation_loss(
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]
+) -> Float[Array, ""]:
+    """Cross-entropy against the teacher's probabilities (temperature 1).
+
+    No gradient flows through these.
+    """
     targets = jax.nn.softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32))
     return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets))
 
 
-def alpha_loss(logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]) -> Float[Array, ""]:
-    """AlphaNet's adaptive divergence from the teacher: for each image the larger of alpha = -1 and alpha = 1.
+def alpha_loss(
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]
+) -> Float[Array, ""]:
+    """AlphaNet's adaptive divergence from the teacher.
 
-    The one keeps the student from spreading its probability wider than the teacher, the other from concentrating it more
-    (Wang et al. 2021, "AlphaNet: Improved Training of Supernets with Alpha-Divergence").
+    For each image the larger of alpha = -1 and alpha = 1.
+
+    The one keeps the student from spreading its probability wider than the teacher, the other from
+    concentrating it more (Wang et al. 2021, "AlphaNet: Improved Training of Supernets with
+    Alpha-Divergence").
     """
     low = alpha_divergence(logits, teacher, -1.0)
     high = alpha_divergence(logits, teacher, 1.0)
     return jnp.mean(jnp.where(low > high, low, high))
 
 
-def alpha_divergence(logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"], alpha: float) -> Float[Array, "n"]:
-    """D(p || q) = sum q ((p / q)^alpha - 1) / (alpha (alpha - 1)) per image, of teacher p and student q; alpha 1 and 0 are its limits.
+def alpha_divergence(
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"], alpha: float
+) -> Float[Array, "n"]:
+    """D(p || q) = sum q ((p / q)^alpha - 1) / (alpha (alpha - 1)) per image.
 
-    The gradient is the paper's estimate -sum q (p / q)^alpha / alpha * grad log q (at alpha 0: -sum q log(p / q) * grad log q):
-    the factors before grad log q are constants. The importance ratio, (p / q)^alpha, is clipped at 5, in the value as in the
-    gradient; at alpha 1 q cancels out, so there is no ratio to clip: the divergence is KL(p || q).
+    Of teacher p and student q; alpha 1 and 0 are its limits.
+
+    The gradient is the paper's estimate -sum q (p / q)^alpha / alpha * grad log q (at alpha 0: -sum
+    q log(p / q) * grad log q): the factors before grad log q are constants. The importance ratio,
+    (p / q)^alpha, is clipped at 5, in the value as in the gradient; at alpha 1 q cancels out, so
+    there is no ratio to clip: the divergence is KL(p || q).
     """
-    log_p, log_q = (jax.nn.log_softmax(x.astype(jnp.float32)) for x in (jax.lax.stop_gradient(teacher), logits))
+    log_p, log_q = (
+        jax.nn.log_softmax(x.astype(jnp.float32)) for x in (jax.lax.stop_gradient(teacher), logits)
+    )
     p = jnp.exp(log_p)
     q = jnp.exp(log_q)
     log_ratio = log_p - log_q
@@ -54,4 +75,5 @@ def alpha_divergence(logits: Float[Array, "n classes"], teacher: Float[Array, "n
         weight = q * ratio / alpha
     value, weight = jax.lax.stop_gradient((value, weight))
     through = -jnp.sum(weight * log_q, -1)
-    return value + through - jax.lax.stop_gradient(through)  # the value of the one, the gradient of the other
+    # The value of the one, the gradient of the other.
+    return value + through - jax.lax.stop_gradient(through)

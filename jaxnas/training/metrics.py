@@ -1,4 +1,7 @@
-"""What answers are worth: accuracy, the mean over the classes, and what the commonest class alone gives."""
+"""What answers are worth.
+
+Accuracy, the mean over the classes, and what the commonest class alone gives.
+"""
 
 import numpy as np
 from jaxtyping import Int

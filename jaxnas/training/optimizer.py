@@ -10,7 +10,11 @@ WARMUP_START = 0.001  # share of the learning rate at the first step of a warm-u
 
 
 def sgd(learning_rate: optax.ScalarOrSchedule, weight_decay: float) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum 0.9; gradients clipped by value at 1 (AttentiveNAS), weight decay on kernels and their transforms only."""
+    """SGD with Nesterov momentum 0.9.
+
+    Gradients clipped by value at 1 (AttentiveNAS), weight decay on kernels and their transforms
+    only.
+    """
     return optax.chain(
         optax.clip(1.0),
         optax.add_decayed_weights(weight_decay, mask=_decayed),
@@ -19,7 +23,9 @@ def sgd(learning_rate: optax.ScalarOrSchedule, weight_decay: float) -> optax.Gra
 
 
 def warmup_cosine(peak: float, warmup: int, steps: int) -> optax.Schedule:
-    """Cosine from `peak` to 0 over all `steps`, times a linear rise over the first `warmup` of them (AttentiveNAS).
+    """Cosine from `peak` to 0 over all `steps`.
+
+    Times a linear rise over the first `warmup` of them (AttentiveNAS).
 
     >>> rate = warmup_cosine(2.0, warmup=10, steps=100)
     >>> [f"{rate(step):.3f}" for step in (0, 5, 10, 50, 100)]
@@ -41,5 +47,8 @@ def _is_kernel(name: str) -> bool:
     if name in ("scale", "shift", "bias"):
         return False
     if not name.startswith(("kernel", "transform")):
-        raise UserError(f"weight decay knows kernel, transform, scale, shift and bias, got an array {name!r}: name it as one of them")
+        raise UserError(
+            f"weight decay knows kernel, transform, scale, shift and bias, got an array {name!r}: "
+            "name it as one of them"
+        )
     return True

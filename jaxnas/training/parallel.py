@@ -1,4 +1,7 @@
-"""Several devices: in training they share the batch, in evaluation the population; the weights are on each."""
+"""Several devices: in training they share the batch, in evaluation the population.
+
+The weights are on each.
+"""
 
 import os
 from contextlib import suppress
@@ -15,9 +18,12 @@ T = TypeVar("T")
 
 
 def use_every_core() -> None:
-    """One device per core of a CPU, for `all_devices`: populations are evaluated 1.2 times faster than by one device's threads.
+    """One device per core of a CPU, for `all_devices`.
 
-    To be called before JAX computes anything; later, as in a notebook, the devices stay as they are.
+    Populations are evaluated 1.2 times faster than by one device's threads.
+
+    To be called before JAX computes anything; later, as in a notebook, the devices stay as they
+    are.
     """
     if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):
@@ -30,8 +36,15 @@ def all_devices() -> Mesh:
 
 
 def data_mesh() -> Mesh:
-    """The devices that share a batch: all of them, but on a CPU one, whose threads share each operator already."""
-    return all_devices() if jax.default_backend() != "cpu" else Mesh(np.array(jax.devices()[:1]), ("data",))
+    """The devices that share a batch.
+
+    All of them, but on a CPU one, whose threads share each operator already.
+    """
+    return (
+        all_devices()
+        if jax.default_backend() != "cpu"
+        else Mesh(np.array(jax.devices()[:1]), ("data",))
+    )
 
 
 def on_each(mesh: Mesh, tree: T) -> T:
@@ -41,18 +54,32 @@ def on_each(mesh: Mesh, tree: T) -> T:
 
 def same_on_each(mesh: Mesh, tree: T) -> T:
     """Within jit: the arrays are whole on every device."""
-    return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
+    return (
+        tree
+        if mesh.size == 1
+        else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
+    )
 
 
 def split_over(mesh: Mesh, tree: T) -> T:
-    """Within jit: each device has its share of the rows; sums and means over them, batch statistics too, stay those of all."""
-    return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec("data")))
+    """Within jit: each device has its share of the rows.
+
+    Sums and means over them, batch statistics too, stay those of all.
+    """
+    return (
+        tree
+        if mesh.size == 1
+        else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec("data")))
+    )
 
 
 def dealt(costs: Float[np.ndarray, "n"], devices: int) -> Int[np.ndarray, "m"]:
-    """Rows in the order of the devices that they go to, as many to each, so that the devices' costs are even; -1 fills up.
+    """Rows in the order of the devices that they go to, as many to each.
 
-    The dearest first, each to the device that has least to do so far (Graham's longest processing time).
+    So that the devices' costs are even; -1 fills up.
+
+    The dearest first, each to the device that has least to do so far (Graham's longest processing
+    time).
 
     >>> dealt(np.array([1.0, 5.0, 2.0, 2.0, 0.0]), 2).reshape(2, -1)
     array([[ 1,  4, -1],
@@ -62,7 +89,10 @@ def dealt(costs: Float[np.ndarray, "n"], devices: int) -> Int[np.ndarray, "m"]:
     hands: list[list[int]] = [[] for _ in range(devices)]
     load = np.zeros(devices)
     for row in np.argsort(-costs, kind="stable").tolist():
-        device = min((d for d in range(devices) if len(hands[d]) < room), key=lambda d: (load[d], len(hands[d])))
+        device = min(
+            (d for d in range(devices) if len(hands[d]) < room),
+            key=lambda d: (load[d], len(hands[d])),
+        )
         hands[device].append(row)
         load[device] += costs[row]
     return np.array([hand + [-1] * (room - len(hand)) for hand in hands]).reshape(-1)
@@ -72,4 +102,7 @@ def check_divides(batch_size: int, parts: int, mesh: Mesh) -> None:
     """Refuses a batch that cannot be cut into `parts`, each of them over all devices."""
     if batch_size % (parts * mesh.size):
         multiple = f"{parts} (train.accumulate) x {mesh.size} (devices)"
-        raise UserError(f"train.batch_size must be a multiple of {multiple}, got {batch_size}: change one of them")
+        raise UserError(
+            f"train.batch_size must be a multiple of {multiple}, got {batch_size}: change one of "
+            "them"
+        )

@@ -1,7 +1,10 @@
-"""Fine-tuning of a whole population, every candidate with a copy of the weights that it inherits, in one compiled program.
+"""Fine-tuning of a whole population in one compiled program.
 
-Hybrid schedule (Benmeziane et al., latency-aware search for the Hailo-8L): first epochs train the whole network, the later ones its
-classifier alone. Those need the other layers once: their features are computed, kept, and the classifier is trained on them.
+Every candidate has a copy of the weights that it inherits.
+
+Hybrid schedule (Benmeziane et al., latency-aware search for the Hailo-8L): first epochs train the
+whole network, the later ones its classifier alone. Those need the other layers once: their features
+are computed, kept, and the classifier is trained on them.
 """
 
 from collections.abc import Callable
@@ -35,16 +38,21 @@ Orders = tuple[Int[Array, "n"], Int[Array, "steps batch"], Int[Array, "more batc
 
 @dataclass(frozen=True)
 class HybridConfig:
-    """How each candidate of a search is trained, from the weights it inherits, before it is ranked; 0 epochs of either: not at all."""
+    """How each candidate of a search is trained, from the weights it inherits, before it is ranked.
+
+    0 epochs of either: not at all.
+    """
 
     epochs: int = 0
     """Of the whole network."""
     head_epochs: int = 0
-    """Then of the classifier alone, on features of the images as they are, not augmented: the other layers run once."""
+    """Then of the classifier alone, on features of the images as they are, not augmented: the other
+    layers run once."""
     share: float = 1.0
     """Of the training images; the same for all candidates."""
     halvings: int = 0
-    """Successive halving: so many times all are trained on a quarter of what comes next, and only the better half goes on."""
+    """Successive halving: so many times all are trained on a quarter of what comes next, and only
+    the better half goes on."""
     batch_size: int = 64
     """Images per step; the remainder of an epoch that fills no batch is dropped."""
     learning_rate: float = 0.02
@@ -60,7 +68,10 @@ class HybridConfig:
 
 
 class Tuned(NamedTuple):
-    """One candidate's weights after both parts; those beyond its size are as they were, but for weight decay."""
+    """One candidate's weights after both parts.
+
+    Those beyond its size are as they were, but for weight decay.
+    """
 
     params: Params
     accuracy: Float[Array, ""]  # on the examples, with recalibrated statistics
@@ -81,27 +92,45 @@ def tuned_accuracies(
     memory_gib: float | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
-    """Top-1 accuracy of each genome after its training; NaN where `live` is false. Called and spread as `evaluate.accuracies`.
+    """Top-1 accuracy of each genome after its training; NaN where `live` is false.
 
-    All candidates see the same images in the same order. At most `together` are trained side by side (`vmap`): by default 1 on a CPU,
-    where they take turns, elsewhere 16, or as many as have room for weights and activations in `memory_gib`, by default half of the
-    device's memory.
+    Called and spread as `evaluate.accuracies`.
+
+    All candidates see the same images in the same order. At most `together` are trained side by
+    side (`vmap`): by default 1 on a CPU, where they take turns, elsewhere 16, or as many as have
+    room for weights and activations in `memory_gib`, by default half of the device's memory.
     """
     together = together or crowd(_bytes(net, params, examples, settings), memory_gib)
 
     def one(params, genome, data):
         images, examples, same = data
-        return tuned(net, params, genome, images, examples, settings, augmentation, jax.random.wrap_key_data(same)).accuracy
+        return tuned(
+            net,
+            params,
+            genome,
+            images,
+            examples,
+            settings,
+            augmentation,
+            jax.random.wrap_key_data(same),
+        ).accuracy
 
-    return of_each(one, params, genomes, live, (images, examples, jax.random.key_data(key)), together, mesh)
+    return of_each(
+        one, params, genomes, live, (images, examples, jax.random.key_data(key)), together, mesh
+    )
 
 
 def _bytes(net: Supernet, params: Params, examples: Examples, settings: HybridConfig) -> int:
-    """What one candidate takes: its weights, their gradients and momentum, and its activations in training or recalibration."""
+    """What one candidate takes.
+
+    Its weights, their gradients and momentum, and its activations in training or recalibration.
+    """
     resolution = examples.calibration.shape[1]
     ops = largest_ops(net, resolution)
     trained = settings.batch_size * training_bytes(ops) if settings.epochs else 0
-    activations = max(trained, min(len(examples.calibration), TOGETHER) * image_bytes(ops, resolution))
+    activations = max(
+        trained, min(len(examples.calibration), TOGETHER) * image_bytes(ops, resolution)
+    )
     return activations + 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 
 
@@ -120,7 +149,9 @@ def tuned(
     rows, whole, later = orders(order_key, len(images.labels), settings)
     chosen = images._replace(images=images.images[rows], labels=images.labels[rows])
     resolution = examples.images.shape[1]
-    params = _train_whole(net, params, genome, chosen, whole, settings, augmentation, resolution, step_key)
+    params = _train_whole(
+        net, params, genome, chosen, whole, settings, augmentation, resolution, step_key
+    )
     describe = _features(net, params, genome, examples.calibration)
     plain = describe(_plain(chosen, resolution, augmentation)) if settings.head_epochs else None
     head = params["classifier"]
@@ -136,18 +167,35 @@ def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Pixel
 
 
 def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
-    """The share's rows of so many training images; and of its rows, those of every step of the whole network and of its classifier."""
+    """The share's rows of so many training images.
+
+    And of its rows, those of every step of the whole network and of its classifier.
+    """
     share_key, whole_key, head_key = jax.random.split(key, 3)
-    rows = jax.random.permutation(share_key, jnp.arange(images, dtype=jnp.int32))[: round(settings.share * images)]
+    rows = jax.random.permutation(share_key, jnp.arange(images, dtype=jnp.int32))[
+        : round(settings.share * images)
+    ]
     parts = (whole_key, settings.epochs), (head_key, settings.head_epochs)
     whole, head = (_steps(key, epochs, len(rows), settings.batch_size) for key, epochs in parts)
     return rows, whole, head
 
 
-def _train_whole(net: Supernet, params: Params, genome, images: Images, order, settings, augmentation, resolution: int, key) -> Params:
+def _train_whole(
+    net: Supernet,
+    params: Params,
+    genome,
+    images: Images,
+    order,
+    settings,
+    augmentation,
+    resolution: int,
+    key,
+) -> Params:
     def loss(params, xs):
         rows, key = xs
-        batch, labels = training_batch(jax.random.wrap_key_data(key), images, rows, augmentation, resolution)
+        batch, labels = training_batch(
+            jax.random.wrap_key_data(key), images, rows, augmentation, resolution
+        )
         return hard_loss(_logits(net, params, genome, batch), labels, settings.label_smoothing)
 
     keys = jax.random.key_data(jax.random.split(key, len(order)))
@@ -160,7 +208,13 @@ def _logits(net: Supernet, params: Params, genome: Genome, images) -> Float[Arra
     return net.apply(params, images, genome)[0]
 
 
-def _train_head(head: Params, features: Float[Array, "n c"], labels: Int[Array, "n"], order, settings: HybridConfig) -> Params:
+def _train_head(
+    head: Params,
+    features: Float[Array, "n c"],
+    labels: Int[Array, "n"],
+    order,
+    settings: HybridConfig,
+) -> Params:
     def loss(head, rows):
         return hard_loss(_classify(head, features[rows]), labels[rows], settings.label_smoothing)
 
@@ -176,7 +230,9 @@ def _steps(key: PRNGKey, epochs: int, n: int, batch_size: int) -> Int[Array, "st
 def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
     """SGD over `steps`, in one loop."""
     count = len(jax.tree.leaves(steps)[0])
-    tx = sgd(optax.cosine_decay_schedule(settings.learning_rate, max(count, 1)), settings.weight_decay)
+    tx = sgd(
+        optax.cosine_decay_schedule(settings.learning_rate, max(count, 1)), settings.weight_decay
+    )
 
     def step(state, xs):
         weights, optimizer = state
@@ -189,12 +245,20 @@ def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
 def _features(
     net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "m h w c"]
 ) -> Callable[[Array | Pixels], Float[Array, "n c"]]:
-    """The function from images to what the classifier sees, (n, c), with statistics of the weights as they are now.
+    """The function from images to what the classifier sees, (n, c).
+
+    With statistics of the weights as they are now.
 
     It is the network itself with the identity as its classifier.
     """
     width = len(params["classifier"]["kernel"])
-    params = {**params, "classifier": {"kernel": jnp.eye(width, dtype=jnp.float32), "bias": jnp.zeros(width, jnp.float32)}}
+    params = {
+        **params,
+        "classifier": {
+            "kernel": jnp.eye(width, dtype=jnp.float32),
+            "bias": jnp.zeros(width, jnp.float32),
+        },
+    }
     if net.switched is not None and takes_switches(net):
         weights = by_batches(partial(net.switched.calibrate, params, genome), calibration)
         return partial(net.switched.logits, weights, genome)

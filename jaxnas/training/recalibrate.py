@@ -1,4 +1,7 @@
-"""Batch norm statistics of subnets, which share weights but not activations, so each needs its own."""
+"""Batch norm statistics of subnets, which share weights but not activations.
+
+So each needs its own.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,13 +21,19 @@ TOGETHER = 256  # images that are normalised by their joint statistics, at most
 T = TypeVar("T")
 
 
-def statistics(net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"]) -> PyTree:
+def statistics(
+    net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"]
+) -> PyTree:
     """Statistics of one genome, `by_batches`: small ones would be far off."""
     return by_batches(lambda batch: net.apply(params, batch, genome)[1], calibration)
 
 
-def by_batches(calibrate: Callable[[Float[Array, "m h w c"]], T], calibration: Float[Array, "n h w c"]) -> T:
-    """What `calibrate` makes of the images: at once of `TOGETHER` or fewer, else the mean over equal batches of no more.
+def by_batches(
+    calibrate: Callable[[Float[Array, "m h w c"]], T], calibration: Float[Array, "n h w c"]
+) -> T:
+    """What `calibrate` makes of the images.
+
+    At once of `TOGETHER` or fewer, else the mean over equal batches of no more.
 
     So memory does not grow with the images. A rest that fills no batch is dropped.
     """
@@ -37,20 +46,36 @@ def by_batches(calibrate: Callable[[Float[Array, "m h w c"]], T], calibration: F
 
 
 def averaged_statistics(
-    net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"], batch_size: int, unbiased: bool = False
+    net: Supernet,
+    params: Params,
+    genome: Genome,
+    calibration: Float[Array, "n h w c"],
+    batch_size: int,
+    unbiased: bool = False,
 ) -> PyTree:
-    """Statistics of one genome as the mean over batches that each are normalised by themselves; for comparison.
+    """Statistics of one genome as the mean over batches that each are normalised by themselves.
 
-    Once-for-All averages the batches' means and (biased) variances; AttentiveNAS, by PyTorch's cumulative running statistics,
-    their means and `unbiased` variances. A rest that fills no batch is dropped.
+    For comparison.
+
+    Once-for-All averages the batches' means and (biased) variances; AttentiveNAS, by PyTorch's
+    cumulative running statistics, their means and `unbiased` variances. A rest that fills no batch
+    is dropped.
     """
-    batches = calibration[: len(calibration) // batch_size * batch_size].reshape(-1, batch_size, *calibration.shape[1:])
+    batches = calibration[: len(calibration) // batch_size * batch_size].reshape(
+        -1, batch_size, *calibration.shape[1:]
+    )
     each = jax.lax.map(lambda batch: net.apply(params, batch, genome)[1], batches)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
     if not unbiased:
         return mean
-    counts = {path: batch_size * positions for path, positions in _positions(net, calibration.shape[1]).items()}
-    return map_arrays(mean, lambda path, arrays: arrays | {"var": arrays["var"] * counts[path] / (counts[path] - 1)})
+    counts = {
+        path: batch_size * positions
+        for path, positions in _positions(net, calibration.shape[1]).items()
+    }
+    return map_arrays(
+        mean,
+        lambda path, arrays: arrays | {"var": arrays["var"] * counts[path] / (counts[path] - 1)},
+    )
 
 
 def _positions(net: Supernet, resolution: int) -> dict[str, int]:
@@ -63,4 +88,8 @@ def _positions(net: Supernet, resolution: int) -> dict[str, int]:
 @jax.jit
 def recalibrated(subnet: Subnet, calibration: Float[Array, "n h w c"]) -> Subnet:
     """The subnet with its statistics taken anew, `by_batches`."""
-    return Subnet(subnet.ops, subnet.weights, by_batches(lambda batch: forward(subnet.ops, subnet.weights, batch)[1], calibration))
+    return Subnet(
+        subnet.ops,
+        subnet.weights,
+        by_batches(lambda batch: forward(subnet.ops, subnet.weights, batch)[1], calibration),
+    )

@@ -1,4 +1,7 @@
-"""Which random subnets a step trains: AttentiveNAS's sampling by target MACs (Wang et al. 2021), beside the space's uniform one."""
+"""Which random subnets a step trains.
+
+AttentiveNAS's sampling by target MACs (Wang et al. 2021), beside the space's uniform one.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,13 +13,18 @@ from jaxtyping import Array, Float, Int
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genome, Genomes, PRNGKey
 
-BINS = 32  # of equal width over the MACs that uniform samples have; AttentiveNAS's of 25 MMACs are about as many per resolution
+# Of equal width over the MACs that uniform samples have; AttentiveNAS's of 25 MMACs are about as
+# many per resolution.
+BINS = 32
 SAMPLES = 1 << 14  # architectures in the table
 TRIES = 100  # draws per candidate, of which the first that hits the bin counts
 
 
 class MacsTable(NamedTuple):
-    """How MACs are distributed over a space at one resolution, and each gene's choices given the MACs; logarithms of shares."""
+    """How MACs are distributed over a space at one resolution.
+
+    And each gene's choices given the MACs; logarithms of shares.
+    """
 
     low: Float[Array, ""]  # MACs
     width: Float[Array, ""]  # of a bin, MACs
@@ -38,18 +46,33 @@ def macs_tables(space: Space, samples: int = SAMPLES, bins: int = BINS) -> dict[
         genomes = space.sample(jax.random.key(0), samples).at[:, space.static].set(resolution)
         cost = space.costs(genomes).macs
         low = cost.min().astype(jnp.float32)
-        width = jnp.maximum((cost.max() - low) * 1.0001 / bins, 1.0)  # the largest is just inside the last
-        counts = MacsTable(low, width, jnp.zeros(bins, jnp.float32), jnp.zeros((bins, len(space.genes), choices), jnp.float32))
+        # The largest is just inside the last.
+        width = jnp.maximum((cost.max() - low) * 1.0001 / bins, 1.0)
+        counts = MacsTable(
+            low,
+            width,
+            jnp.zeros(bins, jnp.float32),
+            jnp.zeros((bins, len(space.genes), choices), jnp.float32),
+        )
         inside = jax.nn.one_hot(counts.bin(cost), bins, dtype=jnp.float32)
         number = jnp.sum(inside, 0)
-        chosen = jnp.einsum("sb,sgc->bgc", inside, jax.nn.one_hot(genomes, choices, dtype=jnp.float32))
-        return counts._replace(bins=jnp.log(number / samples), genes=jnp.log(chosen / jnp.maximum(number, 1)[:, None, None]))
+        chosen = jnp.einsum(
+            "sb,sgc->bgc", inside, jax.nn.one_hot(genomes, choices, dtype=jnp.float32)
+        )
+        return counts._replace(
+            bins=jnp.log(number / samples),
+            genes=jnp.log(chosen / jnp.maximum(number, 1)[:, None, None]),
+        )
 
     return {size: table(jnp.int32(i)) for i, size in enumerate(space.resolutions)}
 
 
-def sample_bin(key: PRNGKey, space: Space, table: MacsTable, target: Int[Array, ""], n: int) -> Genomes:
-    """`n` genomes of a bin: gene by gene from the shares in it, drawn anew until the MACs hit, at most `TRIES` times.
+def sample_bin(
+    key: PRNGKey, space: Space, table: MacsTable, target: Int[Array, ""], n: int
+) -> Genomes:
+    """`n` genomes of a bin.
+
+    Gene by gene from the shares in it, drawn anew until the MACs hit, at most `TRIES` times.
 
     A genome that never hits is taken as it was drawn first.
     """
@@ -68,9 +91,14 @@ def attentive_genomes(
     n: int,
     candidates: int,
 ) -> Genomes:
-    """`n` genomes, each kept of `candidates` with the same target MACs: by `jnp.argmin` of their loss BestUp, by `jnp.argmax` WorstUp."""
+    """`n` genomes, each kept of `candidates` with the same target MACs.
+
+    By `jnp.argmin` of their loss BestUp, by `jnp.argmax` WorstUp.
+    """
     target_key, draw_key = jax.random.split(key)
     targets = jax.random.categorical(target_key, table.bins, shape=(n,))
-    drawn = jax.vmap(lambda key, target: sample_bin(key, space, table, target, candidates))(jax.random.split(draw_key, n), targets)
+    drawn = jax.vmap(lambda key, target: sample_bin(key, space, table, target, candidates))(
+        jax.random.split(draw_key, n), targets
+    )
     losses = jax.lax.map(loss, drawn.reshape(n * candidates, -1)).reshape(n, candidates)
     return drawn[jnp.arange(n), keep(losses, axis=1)]

@@ -1,4 +1,7 @@
-"""The sandwich rule with in-place distillation (Yu & Huang 2019): one step trains the largest, the smallest and random subnets."""
+"""The sandwich rule with in-place distillation (Yu & Huang 2019).
+
+One step trains the largest, the smallest and random subnets.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +18,11 @@ from jaxnas.types import Genomes
 
 
 class Losses(NamedTuple):
-    """Mean losses of one step; `random` is that of the subnets drawn, `smallest` None where a method does not train it each step."""
+    """Mean losses of one step.
+
+    `random` is that of the subnets drawn, `smallest` None where a method does not train it each
+    step.
+    """
 
     largest: Float[Array, ""]
     smallest: Float[Array, ""] | None
@@ -32,19 +39,26 @@ def sandwich_gradients(
     distil: Callable[..., Float[Array, ""]] = distillation_loss,
     drop: Drop | None = None,
 ) -> tuple[Params, Losses]:
-    """Summed gradients of the largest (hard labels), the smallest and the given subnets (both taught by the largest).
+    """Summed gradients of the largest, the smallest and the given subnets.
 
-    The largest and the smallest are static slices of the weights; the given genomes are traced, so every draw runs in
-    the same program. `genomes` (k, genes), images at their resolution, batch statistics throughout. `distil` (logits,
-    teacher's logits) is the loss of the taught; `drop` regularises the largest only.
+    Of the largest on hard labels; both others are taught by it.
+
+    The largest and the smallest are static slices of the weights; the given genomes are traced, so
+    every draw runs in the same program. `genomes` (k, genes), images at their resolution, batch
+    statistics throughout. `distil` (logits, teacher's logits) is the loss of the taught; `drop`
+    regularises the largest only.
     """
     largest, gradients, teacher = largest_gradients(net, params, images, labels, smoothing, drop)
     ops = net.ops(net.space.smallest)
-    smallest, more = jax.value_and_grad(lambda p: distil(forward(ops, take(p, ops), images)[0], teacher))(params)
+    smallest, more = jax.value_and_grad(
+        lambda p: distil(forward(ops, take(p, ops), images)[0], teacher)
+    )(params)
     gradients = jax.tree.map(jnp.add, gradients, more)
 
     def one(gradients: PyTree, genome):
-        loss, more = jax.value_and_grad(lambda p: distil(net.apply(p, images, genome)[0], teacher))(params)
+        loss, more = jax.value_and_grad(lambda p: distil(net.apply(p, images, genome)[0], teacher))(
+            params
+        )
         return jax.tree.map(jnp.add, gradients, more), loss
 
     gradients, random = jax.lax.scan(one, gradients, genomes)
@@ -52,9 +66,17 @@ def sandwich_gradients(
 
 
 def largest_gradients(
-    net: Supernet, params: Params, images: Float[Array, "batch h w c"], labels: Int[Array, "batch"], smoothing: float, drop: Drop | None
+    net: Supernet,
+    params: Params,
+    images: Float[Array, "batch h w c"],
+    labels: Int[Array, "batch"],
+    smoothing: float,
+    drop: Drop | None,
 ) -> tuple[Float[Array, ""], Params, Float[Array, "batch classes"]]:
-    """Loss of the largest network on hard labels, its gradients and its logits; a static slice, batch statistics."""
+    """Loss of the largest network on hard labels, its gradients and its logits.
+
+    A static slice, batch statistics.
+    """
     ops = net.ops(net.space.largest)
 
     def objective(params):

@@ -1,4 +1,7 @@
-"""OFA's progressive shrinking: kernels, depths and expand ratios become elastic one after the other (Cai et al. 2020)."""
+"""OFA's progressive shrinking.
+
+Kernels, depths and expand ratios become elastic one after the other (Cai et al. 2020).
+"""
 
 from dataclasses import dataclass
 
@@ -35,7 +38,8 @@ class Phase:
     warmup_epochs: float
     """The first of the epochs; OFA's come before them."""
     subnets: int
-    """Random subnets per step; 0 trains the largest network, which is the teacher of all later phases."""
+    """Random subnets per step; 0 trains the largest network, which is the teacher of all later
+    phases."""
     kernel: int = 0
     """Choices below the largest that kernel genes may take."""
     depth: int = 0
@@ -43,7 +47,8 @@ class Phase:
     """Of the widths too, where a space has them."""
 
 
-# As published, for 64 images per device; the paper has the largest network trained at 2.6 over 32 devices, and no warm-up said.
+# As published, for 64 images per device; the paper has the largest network trained at 2.6 over 32
+# devices, and no warm-up said.
 PHASES = (
     Phase("largest", 180, 2.6 / 32, 5, 0),
     Phase("kernel", 120, 0.03, 5, 1, ALL),
@@ -55,7 +60,9 @@ PHASES = (
 
 
 def phase_starts(steps: int) -> tuple[int, ...]:
-    """The first step of every phase, of a training of `steps`; the phases' shares are those of their epochs.
+    """The first step of every phase, of a training of `steps`.
+
+    The phases' shares are those of their epochs.
 
     >>> phase_starts(590)
     (0, 180, 300, 325, 445, 470)
@@ -65,34 +72,52 @@ def phase_starts(steps: int) -> tuple[int, ...]:
 
 
 def shrinking_schedule(peak: float, steps: int) -> optax.Schedule:
-    """Learning rates of all phases, one after the other; `peak` is the first one's and scales the others."""
+    """Learning rates of all phases, one after the other.
+
+    `peak` is the first one's and scales the others.
+    """
     starts = phase_starts(steps)
     lengths = np.diff([*starts, steps])
     rates = [
-        warmup_cosine(peak * phase.learning_rate / PHASES[0].learning_rate, round(n * phase.warmup_epochs / phase.epochs), n)
+        warmup_cosine(
+            peak * phase.learning_rate / PHASES[0].learning_rate,
+            round(n * phase.warmup_epochs / phase.epochs),
+            n,
+        )
         for phase, n in zip(PHASES, lengths.tolist(), strict=True)
     ]
     return optax.join_schedules(rates, starts[1:])
 
 
 def lowest(space: Space, phase: Phase) -> np.ndarray:
-    """The smallest choice that each gene may take in a phase, int32 (genes,); the largest is always allowed.
+    """The smallest choice that each gene may take in a phase, int32 (genes,).
+
+    The largest is always allowed.
 
     Raises:
         UserError: see `check_genes`.
     """
     check_genes(space)
-    down = {"kernel": phase.kernel, "depth": phase.depth, "expand": phase.expand, "width": phase.expand}
+    down = {
+        "kernel": phase.kernel,
+        "depth": phase.depth,
+        "expand": phase.expand,
+        "width": phase.expand,
+    }
     below = [down.get(_kind(gene), 0) for gene in space.genes]
     return np.maximum(space.largest - np.array(below), 0).astype(np.int32)
 
 
 def check_genes(space: Space) -> None:
-    """Refuses a space with a gene that no phase makes elastic; the static one is drawn by itself."""
+    """Refuses a space with a gene that no phase makes elastic.
+
+    The static one is drawn by itself.
+    """
     elastic = [gene for gene in space.genes if not gene.static and len(gene.choices) > 1]
     if unknown := [gene.name for gene in elastic if _kind(gene) not in SHRUNK]:
         raise UserError(
-            f"ofa shrinks genes whose names end in {', '.join(SHRUNK)}, space {space.name} has {unknown[0]}: choose another train.method"
+            f"ofa shrinks genes whose names end in {', '.join(SHRUNK)}, space {space.name} has "
+            f"{unknown[0]}: choose another train.method"
         )
 
 
@@ -100,11 +125,13 @@ def _kind(gene: Gene) -> str:
     return gene.name.rpartition("_")[2]
 
 
-def begin_phase(net: Supernet, phase: int, params: Params, teacher: Params) -> tuple[Params, Params]:
+def begin_phase(
+    net: Supernet, phase: int, params: Params, teacher: Params
+) -> tuple[Params, Params]:
     """Weights and teacher as phase number `phase` starts with them; the optimizer starts anew.
 
-    After the first the largest network becomes the teacher. Before expand ratios shrink, channels are sorted; those that
-    the phase before could do without stay behind the others.
+    After the first the largest network becomes the teacher. Before expand ratios shrink, channels
+    are sorted; those that the phase before could do without stay behind the others.
     """
     if phase == 1:
         teacher = jax.tree.map(jnp.copy, params)
@@ -121,9 +148,18 @@ def phase_of(step: Int[Array, ""], steps: int) -> Int[Array, ""]:
 
 
 def phase_genomes(key: PRNGKey, space: Space, phase: Int[Array, ""]) -> Genomes:
-    """Random subnets of a phase, as many as any phase trains in a step: every gene uniform over the choices that it may take."""
+    """Random subnets of a phase, as many as any phase trains in a step.
+
+    Every gene uniform over the choices that it may take.
+    """
     low = jnp.asarray(np.stack([lowest(space, each) for each in PHASES]))[phase]
-    return jax.random.randint(key, (max(each.subnets for each in PHASES), len(space.genes)), low, jnp.asarray(space.sizes), jnp.int32)
+    return jax.random.randint(
+        key,
+        (max(each.subnets for each in PHASES), len(space.genes)),
+        low,
+        jnp.asarray(space.sizes),
+        jnp.int32,
+    )
 
 
 def shrinking_gradients(
@@ -137,10 +173,13 @@ def shrinking_gradients(
     smoothing: float,
     drop: Drop | None = None,
 ) -> tuple[Params, Losses]:
-    """Summed gradients of as many of the genomes as the phase trains, on hard labels and on the teacher's; at first of the largest network.
+    """Summed gradients of as many of the genomes as the phase trains.
 
-    One program for all phases. The teacher runs on batch statistics too, as in OFA's training mode; `drop` regularises
-    the largest network, which is static (OFA drops features of its subnets also).
+    On hard labels and on the teacher's; at first of the largest network.
+
+    One program for all phases. The teacher runs on batch statistics too, as in OFA's training mode;
+    `drop` regularises the largest network, which is static (OFA drops features of its subnets
+    also).
     """
 
     def largest():
@@ -159,7 +198,9 @@ def shrinking_gradients(
             return jax.tree.map(jnp.add, sums, jax.value_and_grad(loss)(params, genomes[i]))
 
         count = jnp.asarray([each.subnets for each in PHASES], jnp.int32)[phase]
-        total, gradients = jax.lax.fori_loop(0, count, add, (jnp.float32(0), jax.tree.map(jnp.zeros_like, params)))
+        total, gradients = jax.lax.fori_loop(
+            0, count, add, (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+        )
         return gradients, Losses(hard_loss(soft, labels, smoothing), None, total / count)
 
     return jax.lax.cond(phase == 0, largest, shrunk)

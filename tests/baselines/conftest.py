@@ -15,7 +15,10 @@ def fresh(key, ops):
 
 @pytest.fixture(scope="session")
 def random_subnet():
-    """(ops, gain) -> Subnet, all its arrays far from those of an initialisation; `gain` keeps sums of branches in bounds."""
+    """(ops, gain) -> Subnet, all its arrays far from those of an initialisation.
+
+    `gain` keeps sums of branches in bounds.
+    """
 
     def draw(ops, gain=1.0):
         shapes = jax.eval_shape(lambda key: fresh(key, ops), jax.random.key(0))
@@ -28,7 +31,9 @@ def random_subnet():
             "mean": lambda shape: r.normal(size=shape) / 2,
             "var": lambda shape: r.uniform(0.5, 2, shape),
         }
-        arrays = jax.tree.map_with_path(lambda path, leaf: np.asarray(draws[path[-1].key](leaf.shape), np.float32), shapes)
+        arrays = jax.tree.map_with_path(
+            lambda path, leaf: np.asarray(draws[path[-1].key](leaf.shape), np.float32), shapes
+        )
         return Subnet(ops, *jax.device_put(arrays))
 
     return draw

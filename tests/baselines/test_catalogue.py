@@ -27,9 +27,10 @@ from jaxnas.training.loop import Images
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.workload import AVGPOOL2, MAXPOOL2, cost_table, macs, params
 
-# Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for CIFAR-10, as pytorch-cifar-models
-# states them: convolutions and linear layers, the ResNets' 1x1 shortcuts and RepVGG's branches as trained among them; norms,
-# biases, activations, additions and poolings are not counted.
+# Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for
+# CIFAR-10, as pytorch-cifar-models states them: convolutions and linear layers, the ResNets' 1x1
+# shortcuts and RepVGG's branches as trained among them; norms, biases, activations, additions and
+# poolings are not counted.
 PUBLISHED = {
     "resnet20": (0.27, 40.81),
     "resnet32": (0.47, 69.12),
@@ -52,13 +53,24 @@ PUBLISHED = {
     "repvgg_a2": (26.82, 1850.10),
 }
 OPTION_A = "resnet20, option A"
-EXPORTED = {OPTION_A: 0.7, "resnet20": 0.7, "vgg11_bn": 1, "mobilenetv2_x0_5": 1, "shufflenetv2_x0_5": 1, "repvgg_a0": 0.6}  # {name: gain}
+# {name: gain}.
+EXPORTED = {
+    OPTION_A: 0.7,
+    "resnet20": 0.7,
+    "vgg11_bn": 1,
+    "mobilenetv2_x0_5": 1,
+    "shufflenetv2_x0_5": 1,
+    "repvgg_a0": 0.6,
+}
 
 
 @pytest.fixture(scope="module")
 def drawn(random_subnet):
     """A network of this name with random weights."""
-    return lambda name: random_subnet(resnet(20, 10, projection=False) if name == OPTION_A else BASELINES[name](10), EXPORTED[name])
+    return lambda name: random_subnet(
+        resnet(20, 10, projection=False) if name == OPTION_A else BASELINES[name](10),
+        EXPORTED[name],
+    )
 
 
 def test_all_are_published():
@@ -68,14 +80,20 @@ def test_all_are_published():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_costs(name):
     ops = BASELINES[name](10)
-    assert (round(sum(op.params for op in ops) / 1e6, 2), round(sum(op.macs for op in ops) / 1e6, 2)) == PUBLISHED[name]
+    assert (
+        round(sum(op.params for op in ops) / 1e6, 2),
+        round(sum(op.macs for op in ops) / 1e6, 2),
+    ) == PUBLISHED[name]
     assert ops[-1].c_out == 10
     more = BASELINES[name](100)
     assert sum(op.params for op in more) - sum(op.params for op in ops) == 90 * (ops[-1].c_in + 1)
 
 
 def test_what_the_shortcut_costs():
-    """Parameters of option A as its paper has them; the published multiply-adds are those of option B."""
+    """Parameters of option A as its paper has them.
+
+    The published multiply-adds are those of option B.
+    """
     plain = resnet(20, 10, projection=False)
     assert sum(op.params for op in plain) == 269722
     assert sum(op.macs for op in resnet(20, 10)) - sum(op.macs for op in plain) == 2 * 256 * 16 * 32
@@ -85,12 +103,18 @@ def test_what_the_shortcut_costs():
 def test_the_cost_table_sums_to_the_operators(name):
     ops = BASELINES[name](10)
     layers = cost_table(ops, 32, 32)
-    assert (int(macs(layers)), int(params(layers))) == (sum(op.macs for op in ops), sum(op.params for op in ops))
+    assert (int(macs(layers)), int(params(layers))) == (
+        sum(op.macs for op in ops),
+        sum(op.params for op in ops),
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_same_network_on_larger_images(name):
-    """Twice the height and width are four times the multiply-adds of every layer but the classifier's, which follow the pool."""
+    """Twice the height and width are four times the multiply-adds.
+
+    Of every layer but the classifier's, which follow the pool.
+    """
     ops = BASELINES[name](10)
     assert at_size(ops, 32) == ops
     if name.startswith("vgg"):
@@ -98,12 +122,17 @@ def test_the_same_network_on_larger_images(name):
             at_size(ops, 64)
         return
     larger = at_size(ops, 64)
-    assert [op.macs for op in larger] == [op.macs * (1 if op.height == 1 and op.kind == "linear" else 4) for op in ops]
+    assert [op.macs for op in larger] == [
+        op.macs * (1 if op.height == 1 and op.kind == "linear" else 4) for op in ops
+    ]
 
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_sizes_are_those_that_onnx_infers(name, drawn):
-    """52 pixels halve to 26, 13 and 7, or 6 where a pool drops the last row; 48 do not lead to the same."""
+    """52 pixels halve to 26, 13 and 7, or 6 where a pool drops the last row.
+
+    48 do not lead to the same.
+    """
     subnet = drawn(name)
     larger = Subnet(at_size(subnet.ops, 52), subnet.weights, subnet.stats)
     emit(larger, 52, 52, 3)
@@ -115,7 +144,9 @@ def test_the_cost_table_of_operators_is_the_space_s():
     space = tiny(32, 3, 10)
     for genome in (space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]):
         rows = np.stack(space.layers(np.asarray(genome)), axis=1)
-        np.testing.assert_array_equal(np.stack(cost_table(build(space).ops(genome), 32, 32), axis=1), rows[rows[:, -1] > 0])
+        np.testing.assert_array_equal(
+            np.stack(cost_table(build(space).ops(genome), 32, 32), axis=1), rows[rows[:, -1] > 0]
+        )
 
 
 def test_a_chip_pools_maxima_as_means():
@@ -163,12 +194,16 @@ def test_fresh_weights(name):
     ops = BASELINES[name](10)
     ops = (*ops[:7], *ops[-3:])
     subnet = init(jax.random.key(0), ops)
-    assert sum(leaf.size for leaf in jax.tree.leaves(subnet.weights)) == sum(op.params for op in ops)
+    assert sum(leaf.size for leaf in jax.tree.leaves(subnet.weights)) == sum(
+        op.params for op in ops
+    )
     assert {op.path for op in ops if op.norm} == subnet.stats.keys()
     for op in ops:
         if op.kind == "conv":
             fan_out = op.kernel**2 * op.c_out / op.groups
-            assert np.std(subnet.weights[op.path]["kernel"]) == pytest.approx(np.sqrt(2 / fan_out), rel=0.15)
+            assert np.std(subnet.weights[op.path]["kernel"]) == pytest.approx(
+                np.sqrt(2 / fan_out), rel=0.15
+            )
     assert np.std(subnet.weights["classifier"]["kernel"]) == pytest.approx(0.01, rel=0.1)
 
 
@@ -176,8 +211,15 @@ def test_it_is_fine_tuned_recalibrated_and_evaluated():
     """Squares of three colours in noise, which a ResNet-8 tells apart after two epochs."""
     r = np.random.default_rng(0)
     labels = np.arange(96) % 3
-    pixels = r.integers(0, 128, (96, 32, 32, 3)) + 100 * (np.arange(3) == labels[:, None])[:, None, None]
-    data = Images(jnp.asarray(pixels, jnp.uint8), jnp.asarray(labels, jnp.int32), jnp.full(3, 0.4), jnp.full(3, 0.2))
+    pixels = (
+        r.integers(0, 128, (96, 32, 32, 3)) + 100 * (np.arange(3) == labels[:, None])[:, None, None]
+    )
+    data = Images(
+        jnp.asarray(pixels, jnp.uint8),
+        jnp.asarray(labels, jnp.int32),
+        jnp.full(3, 0.4),
+        jnp.full(3, 0.2),
+    )
     subnet = init(jax.random.key(0), resnet(8, 3, projection=False))
     settings = FinetuneConfig(epochs=2, batch_size=32, learning_rate=0.05)
     *_, (_, state, loss) = finetune(subnet, data, 32, settings, Augmentation(), jax.random.key(1))
@@ -190,8 +232,12 @@ def test_it_is_fine_tuned_recalibrated_and_evaluated():
 
 def test_batch_statistics_of_a_norm_by_itself(random_subnet, images):
     ops = BASELINES["repvgg_a0"](10)[:8]  # two blocks; the second has an identity
-    _, stats = jax.jit(forward, static_argnums=0)(ops, random_subnet(ops).weights, jnp.asarray(images))
-    read, _ = jax.jit(forward, static_argnums=0)(ops[:3], random_subnet(ops).weights, jnp.asarray(images))
+    _, stats = jax.jit(forward, static_argnums=0)(
+        ops, random_subnet(ops).weights, jnp.asarray(images)
+    )
+    read, _ = jax.jit(forward, static_argnums=0)(
+        ops[:3], random_subnet(ops).weights, jnp.asarray(images)
+    )
     assert ops[6].kind == "identity"
     np.testing.assert_allclose(stats[ops[6].path]["mean"], read.mean((0, 1, 2)), atol=1e-5)
 

@@ -19,7 +19,10 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
-needs_data = pytest.mark.skipif(not (DATA / "cifar10_test.npz").exists(), reason="needs ../shared/data: CIFAR-10 and published weights")
+needs_data = pytest.mark.skipif(
+    not (DATA / "cifar10_test.npz").exists(),
+    reason="needs ../shared/data: CIFAR-10 and published weights",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,13 @@ def read(file, tiles=None):
         blob = archive["blob"].tobytes()
         offsets = archive["offsets"]
         labels = archive["label"]
-    found = [np.asarray(image.open(io.BytesIO(blob[i:j])).convert("RGB")) for i, j in pairwise(offsets[:tiles])]
-    pixels = np.concatenate([tile.reshape(25, 32, 40, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for tile in found])
+    found = [
+        np.asarray(image.open(io.BytesIO(blob[i:j])).convert("RGB"))
+        for i, j in pairwise(offsets[:tiles])
+    ]
+    pixels = np.concatenate(
+        [tile.reshape(25, 32, 40, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for tile in found]
+    )
     return pixels, labels[: len(pixels)]
 
 
@@ -60,12 +68,17 @@ def test_resnet56(test_split):
 
 @needs_data
 def test_resnet20_recalibrated_as_it_was_trained(test_split):
-    """Its training shifted images with black borders: on images as they are, statistics are others, and 4 points are lost."""
+    """Its training shifted images with black borders.
+
+    On images as they are, statistics are others, and 4 points are lost.
+    """
     subnet = resnet.load(DATA / "cifar10_resnet20_torch.npz")
     images = read("cifar10_train.npz", 2)[0][:256]
 
     def recalibrated_accuracy(how):
-        few = calibration_images(jax.random.key(0), images, MEAN, DEVIATION, 32, Preparation(recalibration=how))
+        few = calibration_images(
+            jax.random.key(0), images, MEAN, DEVIATION, 32, Preparation(recalibration=how)
+        )
         return float(accuracy(recalibrated(subnet, few), *(some[:2000] for some in test_split)))
 
     assert recalibrated_accuracy("padded_crop") > 0.912 > 0.89 > recalibrated_accuracy("plain")

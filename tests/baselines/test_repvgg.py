@@ -29,15 +29,25 @@ def test_the_deployed_form_computes_the_same(subnet, logits, images):
     assert np.abs(logits).max() > 1
     kinds = [op.kind for op in deployed.ops]
     assert kinds == ["conv"] * 22 + ["pool", "linear"]
-    assert all((op.kernel, op.bias, op.norm, op.act) == (3, True, False, "relu") for op in deployed.ops[:22])
-    assert sum(op.macs for op in deployed.ops) == sum(op.macs for op in subnet.ops if op.kernel == 3) + 1280 * 10
+    assert all(
+        (op.kernel, op.bias, op.norm, op.act) == (3, True, False, "relu")
+        for op in deployed.ops[:22]
+    )
+    assert (
+        sum(op.macs for op in deployed.ops)
+        == sum(op.macs for op in subnet.ops if op.kernel == 3) + 1280 * 10
+    )
 
 
 @pytest.mark.parametrize("branch", ["pointwise", "identity"])
 def test_a_branch_left_out_is_noticed(subnet, logits, images, monkeypatch, branch):
     merged = repvgg._merged
     monkeypatch.setattr(
-        repvgg, "_merged", lambda weights, block: merged({p: a for p, a in weights.items() if not p.endswith(branch)}, block)
+        repvgg,
+        "_merged",
+        lambda weights, block: merged(
+            {p: a for p, a in weights.items() if not p.endswith(branch)}, block
+        ),
     )
     assert difference(repvgg.reparameterised(subnet), logits, images) > 1e-2
 

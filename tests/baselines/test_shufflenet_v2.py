@@ -1,6 +1,9 @@
-"""ShuffleNetV2 against the paper's unit in NumPy float64: split, branch, concatenation, shuffle, as they stand there.
+"""ShuffleNetV2 against the paper's unit in NumPy float64.
 
-Channels are labelled with the convolution that they come from, which says how the two orders of the same weights correspond.
+Split, branch, concatenation, shuffle, as they stand there.
+
+Channels are labelled with the convolution that they come from, which says how the two orders of the
+same weights correspond.
 """
 
 import jax
@@ -21,7 +24,10 @@ def shuffled(x):
 
 
 def labels_read(ops):
-    """{path of a convolution: labels of the channels that it reads}, in our order, and {path: labels of its results}."""
+    """{path of a convolution: labels of the channels that it reads}, in our order.
+
+    And {path: labels of its results}.
+    """
     values = {-1: IMAGE}
     read = {}
     made = {}
@@ -34,12 +40,17 @@ def labels_read(ops):
             values[i] = np.concatenate(inputs)
         elif op.kind == "conv":
             read[op.path] = inputs[0]
-            values[i] = made[op.path] = inputs[0] if op.groups > 1 else 10_000 * (i + 1) + np.arange(op.c_out)
+            values[i] = made[op.path] = (
+                inputs[0] if op.groups > 1 else 10_000 * (i + 1) + np.arange(op.c_out)
+            )
     return read, made
 
 
 class Literal:
-    """The paper's network with a subnet's weights; values are (arrays (n, h, w, c), labels (c,))."""
+    """The paper's network with a subnet's weights.
+
+    Values are (arrays (n, h, w, c), labels (c,)).
+    """
 
     def __init__(self, subnet, shuffle=shuffled):
         self.ops = {op.path: op for op in subnet.ops}
@@ -58,27 +69,38 @@ class Literal:
 
     def unit(self, path, value, first):
         if first:
-            around = self.conv(f"{path}/around/project", self.conv(f"{path}/around/depthwise", value))
+            around = self.conv(
+                f"{path}/around/project", self.conv(f"{path}/around/depthwise", value)
+            )
             read = value
         else:
             around, read = zip(*(np.split(part, 2, -1) for part in value), strict=True)
         for name in ("expand", "depthwise", "project"):
             read = self.conv(f"{path}/{name}", read)
-        return tuple(self.shuffle(np.concatenate(pair, -1)) for pair in zip(around, read, strict=True))
+        return tuple(
+            self.shuffle(np.concatenate(pair, -1)) for pair in zip(around, read, strict=True)
+        )
 
     def conv(self, path, value):
         (x, labels) = value
         op = self.ops[path]
         order = [self.read[path].tolist().index(label) for label in labels.tolist()]
         assert len(order) == op.c_in
-        arrays = {name: np.asarray(array, np.float64) for name, array in (self.subnet.weights[path] | self.subnet.stats[path]).items()}
+        arrays = {
+            name: np.asarray(array, np.float64)
+            for name, array in (self.subnet.weights[path] | self.subnet.stats[path]).items()
+        }
         if op.groups > 1:
             arrays = {name: array[..., order] for name, array in arrays.items()}
             products = (tap * weight[0] for tap, weight in taps(x, op, arrays["kernel"]))
         else:
             products = (tap @ weight for tap, weight in taps(x, op, arrays["kernel"][:, :, order]))
-        y = (sum(products) - arrays["mean"]) / np.sqrt(arrays["var"] + EPSILON) * arrays["scale"] + arrays["shift"]
-        return np.maximum(y, 0) if op.act == "relu" else y, labels if op.groups > 1 else self.made[path]
+        y = (sum(products) - arrays["mean"]) / np.sqrt(arrays["var"] + EPSILON) * arrays[
+            "scale"
+        ] + arrays["shift"]
+        return np.maximum(y, 0) if op.act == "relu" else y, labels if op.groups > 1 else self.made[
+            path
+        ]
 
 
 def taps(x, op, kernel):
@@ -87,7 +109,14 @@ def taps(x, op, kernel):
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     for i in range(op.kernel):
         for j in range(op.kernel):
-            yield x[:, i : i + op.height * op.stride : op.stride, j : j + op.width * op.stride : op.stride], kernel[i, j]
+            yield (
+                x[
+                    :,
+                    i : i + op.height * op.stride : op.stride,
+                    j : j + op.width * op.stride : op.stride,
+                ],
+                kernel[i, j],
+            )
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 1.5, 2.0])
@@ -95,7 +124,11 @@ def test_every_convolution_reads_what_the_shuffle_brings(width, random_subnet, i
     Literal(random_subnet(operators(width, 10)))(images[:0])
 
 
-@pytest.mark.parametrize("shuffle", [lambda x: x, lambda x: shuffled(np.roll(x, x.shape[-1] // 2, -1))], ids=["none", "other half first"])
+@pytest.mark.parametrize(
+    "shuffle",
+    [lambda x: x, lambda x: shuffled(np.roll(x, x.shape[-1] // 2, -1))],
+    ids=["none", "other half first"],
+)
 def test_another_shuffle_is_noticed(shuffle, random_subnet, images):
     with pytest.raises(ValueError, match="not in list"):
         Literal(random_subnet(operators(1.0, 10)), shuffle)(images[:0])
@@ -105,12 +138,20 @@ def test_logits_are_those_of_the_shuffled_network(random_subnet, images):
     subnet = random_subnet(operators(0.5, 10))
     expected = Literal(subnet)(images)
     assert np.abs(expected).max() > 1
-    assert np.abs(jax.jit(Subnet.__call__)(subnet, images) - expected).max() < 1e-4 * np.abs(expected).max()
+    assert (
+        np.abs(jax.jit(Subnet.__call__)(subnet, images) - expected).max()
+        < 1e-4 * np.abs(expected).max()
+    )
 
 
 def test_a_wrong_run_is_noticed(random_subnet, images, monkeypatch):
     subnet = random_subnet(operators(0.5, 10))
     select = subnet_module._OPERATORS["select"]
-    monkeypatch.setitem(subnet_module._OPERATORS, "select", lambda op, arrays, x: select(op, arrays, x[..., ::-1]))
+    monkeypatch.setitem(
+        subnet_module._OPERATORS, "select", lambda op, arrays, x: select(op, arrays, x[..., ::-1])
+    )
     expected = Literal(subnet)(images)
-    assert np.abs(jax.jit(lambda subnet, images: subnet(images))(subnet, images) - expected).max() > 1e-2 * np.abs(expected).max()
+    assert (
+        np.abs(jax.jit(lambda subnet, images: subnet(images))(subnet, images) - expected).max()
+        > 1e-2 * np.abs(expected).max()
+    )

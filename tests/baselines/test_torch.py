@@ -17,7 +17,10 @@ def tensors(subnet):
     axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
     both = {path: arrays | subnet.stats.get(path, {}) for path, arrays in subnet.weights.items()}
     return {
-        path: {name: torch.from_numpy(np.array(array).transpose(axes[array.ndim]).copy()) for name, array in arrays.items()}
+        path: {
+            name: torch.from_numpy(np.array(array).transpose(axes[array.ndim]).copy())
+            for name, array in arrays.items()
+        }
         for path, arrays in both.items()
     }
 
@@ -76,7 +79,9 @@ def test_resnets(option, random_subnet, images):
     x = nchw(images)
     assert relative(subnet, images, torch_resnet(w, x, 3, SHORTCUTS[option])) < 1e-4
     if option == "A":  # a planted bug: all new channels behind the old ones
-        wrong = torch_resnet(w, x, 3, lambda w, path, x, width: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, width // 2)))
+        wrong = torch_resnet(
+            w, x, 3, lambda w, path, x, width: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, width // 2))
+        )
         assert relative(subnet, images, wrong) > 1e-2
 
 
@@ -85,14 +90,21 @@ def test_mobilenet(random_subnet, images):
     w = tensors(subnet)
     x = nchw(images)
     assert relative(subnet, images, torch_mobilenet(w, x)) < 1e-4
-    assert relative(subnet, images, torch_mobilenet(w, x, join=lambda x, y: y)) > 1e-2  # a planted bug: no way around
+    # A planted bug: no way around.
+    assert relative(subnet, images, torch_mobilenet(w, x, join=lambda x, y: y)) > 1e-2
 
 
 @pytest.fixture
 def state_dict(random_subnet):
     """A ResNet-8 for 5 classes, and its arrays by PyTorch's names."""
     subnet = random_subnet(resnet.operators(8, 5, projection=False))
-    names = {"scale": "bn.weight", "shift": "bn.bias", "mean": "bn.running_mean", "var": "bn.running_var", "kernel": "conv.weight"}
+    names = {
+        "scale": "bn.weight",
+        "shift": "bn.bias",
+        "mean": "bn.running_mean",
+        "var": "bn.running_var",
+        "kernel": "conv.weight",
+    }
     arrays = {}
     for path, own in tensors(subnet).items():
         for name, tensor in own.items():
@@ -108,7 +120,11 @@ def test_a_state_dict_is_read(state_dict, tmp_path):
     np.savez(tmp_path / "resnet8.npz", **arrays)
     loaded = resnet.load(tmp_path / "resnet8.npz")
     assert loaded.ops == subnet.ops
-    jax.tree.map(np.testing.assert_array_equal, (loaded.weights, loaded.stats), (subnet.weights, subnet.stats))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (loaded.weights, loaded.stats),
+        (subnet.weights, subnet.stats),
+    )
 
 
 def test_what_is_no_resnet_is_refused(state_dict, tmp_path):
@@ -119,9 +135,16 @@ def test_what_is_no_resnet_is_refused(state_dict, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot read the weights"):
         resnet.load(path)
-    np.savez(path, **{name: array for name, array in arrays.items() if name != "layer3.0.bn2.running_var"})
-    with pytest.raises(UserError, match=r"layer3.0.bn2.running_var should be \(64,\), found absent"):
+    np.savez(
+        path,
+        **{name: array for name, array in arrays.items() if name != "layer3.0.bn2.running_var"},
+    )
+    with pytest.raises(
+        UserError, match=r"layer3.0.bn2.running_var should be \(64,\), found absent"
+    ):
         resnet.load(path)
     np.savez(path, **(arrays | {"conv1.weight": arrays["conv1.weight"][:, :1]}))
-    with pytest.raises(UserError, match=r"conv1.weight should be \(16, 3, 3, 3\), found \(16, 1, 3, 3\)"):
+    with pytest.raises(
+        UserError, match=r"conv1.weight should be \(16, 3, 3, 3\), found \(16, 1, 3, 3\)"
+    ):
         resnet.load(path)

@@ -15,11 +15,18 @@ def images(n=64, size=6, channels=3):
 
 
 def run(seed, batch, crop, flip):
-    return np.asarray(jax.jit(augment, static_argnums=(2, 3))(jax.random.key(seed), jnp.asarray(batch), crop, flip))
+    return np.asarray(
+        jax.jit(augment, static_argnums=(2, 3))(
+            jax.random.key(seed), jnp.asarray(batch), crop, flip
+        )
+    )
 
 
 def views(image, crop, flip):
-    """Every image that augmentation may make of this one, by NumPy's own reflecting pad: {(row, column, mirrored): bytes}."""
+    """Every image that augmentation may make of this one, by NumPy's own reflecting pad.
+
+    {(row, column, mirrored): bytes}.
+    """
     padded = np.pad(image, ((crop, crop), (crop, crop), (0, 0)), mode="reflect")
     size = len(image)
     found = {}
@@ -81,7 +88,9 @@ def test_other_keys_draw_other_shifts():
 
 @pytest.mark.parametrize("crop", [-1, 6, 100])
 def test_a_shift_beyond_the_image_is_an_error(crop):
-    with pytest.raises(UserError, match=f"data.crop must be at least 0 and below the image size 6, got {crop}"):
+    with pytest.raises(
+        UserError, match=f"data.crop must be at least 0 and below the image size 6, got {crop}"
+    ):
         run(0, images(), crop, False)
 
 
@@ -119,11 +128,17 @@ def test_resized():
 
 
 def test_a_resized_pixel_by_hand():
-    """8 to 16 pixels: the fourth lies a quarter of the way from pixel 1 to pixel 2; Keys' kernel with a = -0.75."""
+    """8 to 16 pixels: the fourth lies a quarter of the way from pixel 1 to pixel 2.
+
+    Keys' kernel with a = -0.75.
+    """
     row = np.array([3, -1, 4, 1, -5, 9, 2, 6], np.float32)
     images = jnp.broadcast_to(row[None, :, None, None], (1, 8, 8, 1))
-    weights = np.array([-0.10546875, 0.87890625, 0.26171875, -0.03515625])  # at distances 1.25, 0.25, 0.75 and 1.75
-    np.testing.assert_allclose(resized(images, 16, "bicubic")[0, 3, 0, 0], weights @ row[:4], rtol=1e-5)
+    # At distances 1.25, 0.25, 0.75 and 1.75.
+    weights = np.array([-0.10546875, 0.87890625, 0.26171875, -0.03515625])
+    np.testing.assert_allclose(
+        resized(images, 16, "bicubic")[0, 3, 0, 0], weights @ row[:4], rtol=1e-5
+    )
 
 
 PILLOW = {"antialiased": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -137,11 +152,14 @@ def test_resized_as_pillow_does(resizing, resolution):
     for ours, image in zip(found, images, strict=True):
         theirs = Image.fromarray(image[:, :, 0]).resize((resolution, resolution), PILLOW[resizing])
         np.testing.assert_allclose(ours[:, :, 0], np.asarray(theirs), atol=2e-6)
-    assert np.abs(found - resized(jnp.asarray(images), resolution, "bicubic")).max() > 0.1  # the comparison can fail
+    # The comparison can fail.
+    assert np.abs(found - resized(jnp.asarray(images), resolution, "bicubic")).max() > 0.1
 
 
 def test_an_unknown_resizing_lists_the_known_ones():
-    with pytest.raises(UserError, match="unknown resizing 'nearest'; known: antialiased, bicubic, bilinear"):
+    with pytest.raises(
+        UserError, match="unknown resizing 'nearest'; known: antialiased, bicubic, bilinear"
+    ):
         resized(jnp.zeros((1, 8, 8, 1)), 4, "nearest")
 
 
@@ -149,5 +167,11 @@ def test_an_unknown_resizing_lists_the_known_ones():
 def test_resized_as_pytorch_does(resolution):
     torch = pytest.importorskip("torch", reason="the peer, of the extra peers, is not installed")
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    peer = torch.nn.functional.interpolate(torch.tensor(images.transpose(0, 3, 1, 2)), (resolution, resolution), mode="bicubic")
-    np.testing.assert_allclose(resized(jnp.asarray(images), resolution, "bicubic"), peer.numpy().transpose(0, 2, 3, 1), atol=2e-5)
+    peer = torch.nn.functional.interpolate(
+        torch.tensor(images.transpose(0, 3, 1, 2)), (resolution, resolution), mode="bicubic"
+    )
+    np.testing.assert_allclose(
+        resized(jnp.asarray(images), resolution, "bicubic"),
+        peer.numpy().transpose(0, 2, 3, 1),
+        atol=2e-5,
+    )

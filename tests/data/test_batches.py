@@ -9,7 +9,9 @@ from jaxnas.errors import UserError
 order = jax.jit(epoch_order, static_argnums=(1, 2))
 
 
-@pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 3, 3), (10, 5, 2), (10, 10, 1), (7, 1, 7)])
+@pytest.mark.parametrize(
+    ("n", "batch_size", "steps"), [(10, 3, 3), (10, 5, 2), (10, 10, 1), (7, 1, 7)]
+)
 def test_an_epoch_sees_each_image_at_most_once(n, batch_size, steps):
     batches = np.asarray(order(jax.random.key(0), n, batch_size))
     assert batches.shape == (steps, batch_size)

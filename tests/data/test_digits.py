@@ -11,7 +11,10 @@ SETTINGS = {"data_dir": None, "calibration_images": 256, "seed": 0}
 
 
 def bilinear(image):
-    """Twice the size, in plain Python: the four nearest pixels, weighted by the distance between centres."""
+    """Twice the size, in plain Python.
+
+    The four nearest pixels, weighted by the distance between centres.
+    """
     result = np.zeros((16, 16))
     for row in range(16):
         for column in range(16):
@@ -20,7 +23,9 @@ def bilinear(image):
             top = min(int(y), 6)
             left = min(int(x), 6)
             patch = image[top : top + 2, left : left + 2]
-            result[row, column] = np.array([top + 1 - y, y - top]) @ patch @ np.array([left + 1 - x, x - left])
+            result[row, column] = (
+                np.array([top + 1 - y, y - top]) @ patch @ np.array([left + 1 - x, x - left])
+            )
     return np.floor(result * 255 / 16 + 0.5).astype(np.uint8)
 
 
@@ -31,7 +36,10 @@ def test_all_digits_are_there_and_upscaled_bilinearly():
     raw = cast(Any, load_digits())
     found = {}
     for split in (data.train, data.search, data.test):
-        found |= {image.tobytes(): label for image, label in zip(split.images[..., 0], split.labels, strict=True)}
+        found |= {
+            image.tobytes(): label
+            for image, label in zip(split.images[..., 0], split.labels, strict=True)
+        }
     assert len(found) == len(raw.images)
     for image, label in zip(raw.images[:100], raw.target[:100], strict=True):
         assert found[bilinear(image).tobytes()] == label
@@ -46,5 +54,7 @@ def test_the_test_split_is_a_fifth_of_every_class():
 def test_an_argument_or_too_many_search_images_is_an_error():
     with pytest.raises(UserError, match="digits takes no argument, got digits:8"):
         digits.load("8", search_images=400, **SETTINGS)
-    with pytest.raises(UserError, match="below half of the 1438 training images, got 719: choose at most 718"):
+    with pytest.raises(
+        UserError, match="below half of the 1438 training images, got 719: choose at most 718"
+    ):
         digits.load("", search_images=719, **SETTINGS)

@@ -14,7 +14,9 @@ SETTINGS = {"data_dir": None, "search_images": 1, "calibration_images": 16, "see
 def arrays(shape=(8, 8), labels_shape=(1,)):
     result = {}
     for seed, (split, n) in enumerate({"train": 60, "val": 30, "test": 21}.items()):
-        result[f"{split}_images"] = np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+        result[f"{split}_images"] = np.random.default_rng(seed).integers(
+            0, 256, (n, *shape), np.uint8
+        )
         result[f"{split}_labels"] = (np.arange(n, dtype=np.uint8) % 3).reshape(n, *labels_shape)
     return result
 
@@ -39,13 +41,19 @@ def test_the_splits_are_those_of_the_archive(save, shape, channels, labels_shape
     data = load(save(**content))
     assert data.channels == channels
     for split, key in ((data.train, "train"), (data.test, "test")):
-        assert (split.images.reshape(content[f"{key}_images"].shape) == content[f"{key}_images"]).all()
+        assert (
+            split.images.reshape(content[f"{key}_images"].shape) == content[f"{key}_images"]
+        ).all()
         assert (split.labels == content[f"{key}_labels"].ravel()).all()
 
     def pairs(images, labels):
-        return {image.tobytes(): int(label) for image, label in zip(images, labels.ravel(), strict=True)}
+        return {
+            image.tobytes(): int(label) for image, label in zip(images, labels.ravel(), strict=True)
+        }
 
-    assert pairs(data.search.images, data.search.labels) == pairs(content["val_images"], content["val_labels"])
+    assert pairs(data.search.images, data.search.labels) == pairs(
+        content["val_images"], content["val_labels"]
+    )
     assert data.class_names == ("0", "1", "2")
 
 
@@ -130,21 +138,56 @@ def test_an_array_cut_short_inside_a_sound_archive_is_refused(tmp_path):
         for key, array in arrays().items():
             file = io.BytesIO()
             np.save(file, array)
-            archive.writestr(f"{key}.npy", file.getvalue()[:-1] if key == "test_images" else file.getvalue())
+            archive.writestr(
+                f"{key}.npy", file.getvalue()[:-1] if key == "test_images" else file.getvalue()
+            )
     assert "cannot be read" in refused(tmp_path / "toy.npz")
 
 
 WRONG = {
-    "volumes": ({"train_images": np.zeros((60, 8, 8, 8), np.uint8)}, r"train_images must be (N, H, W) or (N, H, W, 3), got (60, 8, 8, 8)"),
+    "volumes": (
+        {"train_images": np.zeros((60, 8, 8, 8), np.uint8)},
+        r"train_images must be (N, H, W) or (N, H, W, 3), got (60, 8, 8, 8)",
+    ),
     "rows": ({"test_images": np.zeros((21, 64), np.uint8)}, "test_images must be (N, H, W)"),
-    "float images": ({"val_images": np.zeros((30, 8, 8), np.float32)}, "search images must be uint8 in 0..255, got float32"),
-    "oblong": ({"train_images": np.zeros((60, 8, 6), np.uint8)}, "train images must be square, height == width, got 8x6"),
-    "other size": ({"val_images": np.zeros((30, 9, 9), np.uint8)}, "search images must have the shape of those of train"),
-    "many labels": ({"train_labels": np.zeros((60, 14), np.uint8)}, "train labels must be one per image, (60,), got (60, 14)"),
-    "text labels": ({f"{split}_labels": np.full(n, "a") for split, n in (("train", 60), ("val", 30), ("test", 21))}, "must be integers"),
-    "no images": ({"test_images": np.zeros((0, 8, 8), np.uint8), "test_labels": np.zeros(0, np.uint8)}, "test has no images"),
-    "one class": ({f"{split}_labels": np.zeros(n, np.uint8) for split, n in (("train", 60), ("val", 30), ("test", 21))}, "at least 2"),
-    "few names": ({"class_names": np.array(["a", "b"])}, "train labels must be in 0..1 for 2 classes, got 0..2"),
+    "float images": (
+        {"val_images": np.zeros((30, 8, 8), np.float32)},
+        "search images must be uint8 in 0..255, got float32",
+    ),
+    "oblong": (
+        {"train_images": np.zeros((60, 8, 6), np.uint8)},
+        "train images must be square, height == width, got 8x6",
+    ),
+    "other size": (
+        {"val_images": np.zeros((30, 9, 9), np.uint8)},
+        "search images must have the shape of those of train",
+    ),
+    "many labels": (
+        {"train_labels": np.zeros((60, 14), np.uint8)},
+        "train labels must be one per image, (60,), got (60, 14)",
+    ),
+    "text labels": (
+        {
+            f"{split}_labels": np.full(n, "a")
+            for split, n in (("train", 60), ("val", 30), ("test", 21))
+        },
+        "must be integers",
+    ),
+    "no images": (
+        {"test_images": np.zeros((0, 8, 8), np.uint8), "test_labels": np.zeros(0, np.uint8)},
+        "test has no images",
+    ),
+    "one class": (
+        {
+            f"{split}_labels": np.zeros(n, np.uint8)
+            for split, n in (("train", 60), ("val", 30), ("test", 21))
+        },
+        "at least 2",
+    ),
+    "few names": (
+        {"class_names": np.array(["a", "b"])},
+        "train labels must be in 0..1 for 2 classes, got 0..2",
+    ),
     "scalar": ({"test_labels": np.uint8(3)}, "test labels must be one per image"),
 }
 
@@ -167,7 +210,9 @@ def test_a_number_for_unlabelled_images_is_not_a_class(save, unlabelled):
     """A name for each number up to it would eat all memory."""
     content = numbered(lambda labels: labels.astype(np.int64))
     content["val_labels"][3] = unlabelled
-    assert f"labels are 0..{unlabelled}, 4 different ones: number the classes from 0" in refused(save(**content))
+    assert f"labels are 0..{unlabelled}, 4 different ones: number the classes from 0" in refused(
+        save(**content)
+    )
 
 
 def test_classes_may_have_gaps_and_begin_with_1(save):
@@ -176,7 +221,10 @@ def test_classes_may_have_gaps_and_begin_with_1(save):
     assert "labels are -1..1" in refused(save(**numbered(lambda labels: labels.astype(int) - 1)))
 
 
-@pytest.mark.parametrize("names", [np.array([b"a", b"\xff\xfe", b"c"]), np.array(["a", "\ud800", "c"]), np.arange(3) * 1j])
+@pytest.mark.parametrize(
+    "names",
+    [np.array([b"a", b"\xff\xfe", b"c"]), np.array(["a", "\ud800", "c"]), np.arange(3) * 1j],
+)
 def test_class_names_that_are_no_text_are_refused(save, names):
     assert "class_names must be" in refused(save(**arrays(), class_names=names))
 
@@ -207,7 +255,9 @@ HEADERS = {
 @pytest.mark.parametrize("what", HEADERS)
 def test_a_header_that_lies_is_refused_before_anything_is_read(tmp_path, what):
     for key in ("train_images", "test_labels"):
-        assert "cannot be read" in refused(with_header(tmp_path / "toy.npz", f"{{'descr': {HEADERS[what]}}}", key))
+        assert "cannot be read" in refused(
+            with_header(tmp_path / "toy.npz", f"{{'descr': {HEADERS[what]}}}", key)
+        )
 
 
 def test_a_header_that_is_no_description_is_refused(tmp_path):
@@ -216,7 +266,10 @@ def test_a_header_that_is_no_description_is_refused(tmp_path):
 
 
 def test_what_unpacks_to_more_than_it_says_is_refused_unpacked_or_not(save, monkeypatch):
-    """2 MB of zeros may unpack to 2 GB: labels and header say first that they are none of these images."""
+    """2 MB of zeros may unpack to 2 GB.
+
+    Labels and header say first that they are none of these images.
+    """
     monkeypatch.setattr(archives.Archive, "read", lambda *_: pytest.fail("unpacked"))
     assert "labels must be one per image, (9999,), got (60,)" in refused(
         save(**(arrays() | {"train_images": np.zeros((9999, 8, 8), np.uint8)}))
@@ -232,10 +285,15 @@ def test_images_that_do_not_fit_are_refused_with_figures(save, tmp_path, monkeyp
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "CONTAINER", tmp_path)
     (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable: 30000 kB\n")
-    assert "needs 0.0344 GiB of memory, there are 0.0286: take fewer" in refused(path)  # 141 images, and the search split once more
+    # 141 images, and the search split once more.
+    assert "needs 0.0344 GiB of memory, there are 0.0286: take fewer" in refused(path)
     (tmp_path / "meminfo").write_text("MemAvailable: 40000 kB\n")
     assert len(load(path).train) == 60
-    for name, text in (("max", "90000000"), ("current", "80000000"), ("stat", "inactive_file 5000000\n")):
+    for name, text in (
+        ("max", "90000000"),
+        ("current", "80000000"),
+        ("stat", "inactive_file 5000000\n"),
+    ):
         (tmp_path / f"memory.{name}").write_text(text)
     assert "there are 0.014" in refused(path)
     (tmp_path / "memory.max").write_text("max\n")

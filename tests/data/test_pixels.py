@@ -35,10 +35,15 @@ def test_its_shape_and_rows_are_those_of_the_prepared(pixels, prepared):
 
 
 def test_batches_see_what_they_would_see(pixels, prepared):
-    found, expected = (in_batches_of(32, lambda part: part.mean((1, 2)), images) for images in (pixels, prepared))
+    found, expected = (
+        in_batches_of(32, lambda part: part.mean((1, 2)), images) for images in (pixels, prepared)
+    )
     assert found.shape == (70, 3)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert jnp.abs(found - in_batches_of(32, lambda part: part.mean((1, 2)), prepared[::-1])).max() > 0.1
+    assert (
+        jnp.abs(found - in_batches_of(32, lambda part: part.mean((1, 2)), prepared[::-1])).max()
+        > 0.1
+    )
 
 
 def test_accuracy_is_the_same_and_takes_it_as_an_argument(pixels, prepared):

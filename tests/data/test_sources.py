@@ -1,4 +1,7 @@
-"""One contract for every source: `load` brings a Dataset with three disjoint splits, the same for the same seed."""
+"""One contract for every source.
+
+`load` brings a Dataset with three disjoint splits, the same for the same seed.
+"""
 
 import sys
 from pathlib import Path
@@ -43,9 +46,17 @@ def source(request, tmp_path_factory, toy_tfds):
         return digits.load, "", None
     if kind == "npz":
         shape, labels_shape = ((12, 12), (1,)) if variant == "grey" else ((12, 12, 3), ())
-        return npz.load, str(archive(tmp_path_factory.mktemp("npz") / "toy.npz", shape, labels_shape)), None
+        return (
+            npz.load,
+            str(archive(tmp_path_factory.mktemp("npz") / "toy.npz", shape, labels_shape)),
+            None,
+        )
     if kind == "tfds":
-        return tfds.load, "jaxnas_toy", str(toy_tfds({"train": 120, "test": 30} | ({"validation": 27} if variant else {})))
+        return (
+            tfds.load,
+            "jaxnas_toy",
+            str(toy_tfds({"train": 120, "test": 30} | ({"validation": 27} if variant else {}))),
+        )
     if not MEDICAL.exists():
         pytest.skip("the medical image sets are not beside this checkout")
     return npz.load, str(MEDICAL / variant), None
@@ -82,7 +93,9 @@ def test_contract(source):
 
 def test_splits_are_disjoint(source):
     if str(MEDICAL) in source[1]:
-        pytest.skip("cut by its provider; two of the medical sets hold identical images in several splits")
+        pytest.skip(
+            "cut by its provider; two of the medical sets hold identical images in several splits"
+        )
     data = load(source)
     assert not contents(data.train) & contents(data.search)
     assert not contents(data.train) & contents(data.test)

@@ -52,13 +52,17 @@ def test_search_is_held_out_of_train_and_everything_else_is_in_order(toy):
     search = [rows.pop(image.tobytes()) for image in data.search.images]
     assert not rows
     assert train == sorted(train)
-    assert [i % 3 for i in train + search] == data.train.labels.tolist() + data.search.labels.tolist()
+    assert [
+        i % 3 for i in train + search
+    ] == data.train.labels.tolist() + data.search.labels.tolist()
 
 
 def test_a_validation_split_is_the_search_split(toy_tfds):
     data = load(toy_tfds({"train": 60, "validation": 20, "test": 30}))
     assert [len(split) for split in (data.train, data.search, data.test)] == [60, 20, 30]
-    assert {image.tobytes() for image in data.search.images} == {pixels(60 + i).tobytes() for i in range(20)}
+    assert {image.tobytes() for image in data.search.images} == {
+        pixels(60 + i).tobytes() for i in range(20)
+    }
 
 
 def test_more_than_one_chunk_is_read_in_order(toy, monkeypatch):
@@ -94,9 +98,15 @@ def test_what_is_not_there_is_named_with_its_folder(toy, tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         text = refused(folder, "cifar10")
         assert f"tfds:cifar10 is not prepared as array_record in {folder}" in text
-        assert f"tfds.builder('cifar10', data_dir='{folder}', file_format='array_record').download_and_prepare()" in text
+        assert (
+            f"tfds.builder('cifar10', data_dir='{folder}', "
+            "file_format='array_record').download_and_prepare()"
+        ) in text
     assert not (tmp_path / "absent").exists()
-    assert f"tfds:no_such_set cannot be opened in {tmp_path} (Dataset no_such_set not found" in refused(tmp_path, "no_such_set")
+    assert (
+        f"tfds:no_such_set cannot be opened in {tmp_path} (Dataset no_such_set not found"
+        in refused(tmp_path, "no_such_set")
+    )
     assert f"cannot be opened in {toy}" in refused(toy, "jaxnas_toy:9.9.9")
     assert f"cannot be opened in {toy}" in refused(toy, "not a name")
 
@@ -117,15 +127,31 @@ def test_splits_and_features_that_it_needs_are_named(toy_tfds):
     image = feature.Image(shape=(8, 8, 3))
     label = feature.ClassLabel(num_classes=3)
     assert "lacks test, has train" in refused(toy_tfds({"train": 9}))
-    folder = toy_tfds({"train": 9, "test": 9}, {"picture": image, "label": label}, lambda i: {"picture": png(pixels(i)), "label": i % 3})
-    assert "must have the features image and label, lacks image, has label, picture" in refused(folder)
+    folder = toy_tfds(
+        {"train": 9, "test": 9},
+        {"picture": image, "label": label},
+        lambda i: {"picture": png(pixels(i)), "label": i % 3},
+    )
+    assert "must have the features image and label, lacks image, has label, picture" in refused(
+        folder
+    )
     number = {"image": image, "label": feature.Scalar(np.int64)}
-    folder = toy_tfds({"train": 9, "test": 9}, number, lambda i: {"image": png(pixels(i)), "label": i % 3})
+    folder = toy_tfds(
+        {"train": 9, "test": 9}, number, lambda i: {"image": png(pixels(i)), "label": i % 3}
+    )
     assert "the feature label must be a class, got Scalar" in refused(folder)
     sizes = {"image": feature.Image(shape=(None, None, 3)), "label": label}
-    folder = toy_tfds({"train": 9, "test": 9}, sizes, lambda i: {"image": png(pixels(i, (8 + i % 2, 8, 3))), "label": i % 3})
+    folder = toy_tfds(
+        {"train": 9, "test": 9},
+        sizes,
+        lambda i: {"image": png(pixels(i, (8 + i % 2, 8, 3))), "label": i % 3},
+    )
     assert "train images must all have one size, got (8, 8, 3) and (9, 8, 3)" in refused(folder)
-    folder = toy_tfds({"train": 90, "test": 9}, sizes, lambda i: {"image": png(pixels(i, (6, 8, 3))), "label": i % 3})
+    folder = toy_tfds(
+        {"train": 90, "test": 9},
+        sizes,
+        lambda i: {"image": png(pixels(i, (6, 8, 3))), "label": i % 3},
+    )
     assert "train images must be square, height == width, got 6x8" in refused(folder)
 
 
@@ -136,7 +162,11 @@ def test_grey_images_keep_their_channel(toy_tfds):
         "image": tensorflow_datasets.features.Image(shape=(8, 8, 1)),
         "label": tensorflow_datasets.features.ClassLabel(num_classes=3),
     }
-    folder = toy_tfds({"train": 90, "test": 9}, features, lambda i: {"image": png(pixels(i, (8, 8, 1))), "label": i % 3})
+    folder = toy_tfds(
+        {"train": 90, "test": 9},
+        features,
+        lambda i: {"image": png(pixels(i, (8, 8, 1))), "label": i % 3},
+    )
     data = load(folder)
     assert data.channels == 1
     assert (data.test.images == np.stack([pixels(90 + i, (8, 8, 1)) for i in range(9)])).all()

@@ -1,4 +1,7 @@
-"""The bench of a generation's training: both sides do the same, on a space that compiles in seconds."""
+"""The bench of a generation's training.
+
+Both sides do the same, on a space that compiles in seconds.
+"""
 
 from dataclasses import replace
 
@@ -16,7 +19,16 @@ def bench(bench_module, small_mobilenet):
     """generation.py, whose `--quick` is quicker still."""
     bench = bench_module("generation")
     case = bench_module("supernet_case")
-    sizes = case.Sizes(lambda size, *rest: small_mobilenet((size,), *rest), 16, 6, 32, 96, batch=8, steps=1, architectures=16)
+    sizes = case.Sizes(
+        lambda size, *rest: small_mobilenet((size,), *rest),
+        16,
+        6,
+        32,
+        96,
+        batch=8,
+        steps=1,
+        architectures=16,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "QUICK", sizes)
         yield bench
@@ -39,7 +51,10 @@ def test_both_sides_train_alike_and_other_training_is_noticed(bench, bench_modul
 def test_the_whole_bench(bench, alone, capsys):
     assert bench.main(["--quick", "--rounds", "1", "--candidates", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "jaxnas / torch default" in printed and "correlation of accuracies: torch channels-last" in printed
+    assert (
+        "jaxnas / torch default" in printed
+        and "correlation of accuracies: torch channels-last" in printed
+    )
 
 
 def test_settings_that_make_no_sense_are_refused(bench, alone, capsys):

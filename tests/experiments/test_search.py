@@ -55,7 +55,9 @@ def test_every_side_has_the_same_problem(problem):
     expected = problem.function(x.astype(np.float64), np)
     np.testing.assert_allclose(jax.jit(problem.fitness)(x, None), expected, rtol=1e-5, atol=1e-5)
     torch = pytest.importorskip("torch")
-    np.testing.assert_allclose(problem.function(torch.tensor(x), torch).numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        problem.function(torch.tensor(x), torch).numpy(), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_the_integer_problem_is_a_conflict_with_ties(problems):
@@ -66,7 +68,9 @@ def test_the_integer_problem_is_a_conflict_with_ties(problems):
 
 
 @pytest.mark.parametrize("unique", [True, False])
-def test_last_population_of_jaxnas_holds_the_front_of_all_it_evaluated(bench_module, problems, unique):
+def test_last_population_of_jaxnas_holds_the_front_of_all_it_evaluated(
+    bench_module, problems, unique
+):
     ours = bench_module("search_jaxnas")
     size = (problems.ZDT1, 40, 8)
     keys = lambda: jax.vmap(jax.random.key)(jnp.arange(2))  # noqa: E731
@@ -76,9 +80,14 @@ def test_last_population_of_jaxnas_holds_the_front_of_all_it_evaluated(bench_mod
     for evaluated, last in zip(np.asarray(archive.fitness), members, strict=True):
         rows = {tuple(row) for row in evaluated}
         assert {tuple(row) for row in last} <= rows
-        front = {row for row in rows if not any(other[0] <= row[0] and other[1] <= row[1] and other != row for other in rows)}
+        front = {
+            row
+            for row in rows
+            if not any(other[0] <= row[0] and other[1] <= row[1] and other != row for other in rows)
+        }
         assert len(front) < 40 and front <= {tuple(row) for row in last}
-        assert not front <= {tuple(row) for row in evaluated[-40:]}  # the last children would not do
+        # The last children would not do.
+        assert not front <= {tuple(row) for row in evaluated[-40:]}
 
 
 @pytest.mark.parametrize("name", ["pymoo", "pymoo kept", "evox", "deap"])
@@ -106,7 +115,10 @@ def test_the_whole_bench(bench, peers, tmp_path, capsys):
     figures = {figure["name"]: figure for figure in report["figures"]}
     names = {bar.figure for bar in bench.BARS}
     for quick, full in zip(bench.QUICK.paces, bench.FULL.paces, strict=False):
-        names = {name.replace(f"population {full.population},", f"population {quick.population},") for name in names}
+        names = {
+            name.replace(f"population {full.population},", f"population {quick.population},")
+            for name in names
+        }
     assert {name for name in names if "10000" not in name} <= set(figures)
     assert figures[bench.SAME]["median"] == 1
     assert len(figures["zdt1: hypervolume, pymoo"]["rounds"]) == bench.QUICK.seeds
@@ -134,7 +146,9 @@ class NoDeap:
 
 
 def test_without_a_peer_says_what_to_install(bench, peers, capsys, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("deap", "search_peers")]:
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("deap", "search_peers")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoDeap, *sys.meta_path])
     refused(bench.main(["--quick"]), capsys, "deap", ".[bench]")

@@ -13,7 +13,16 @@ def bench(bench_module, small_mobilenet):
     """supernet.py, whose `--quick` is quicker still."""
     bench = bench_module("supernet")
     case = bench_module("supernet_case")
-    sizes = case.Sizes(lambda size, *rest: small_mobilenet((12, size), *rest), 16, 6, 32, 64, batch=8, steps=1, architectures=16)
+    sizes = case.Sizes(
+        lambda size, *rest: small_mobilenet((12, size), *rest),
+        16,
+        6,
+        32,
+        64,
+        batch=8,
+        steps=1,
+        architectures=16,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "QUICK", sizes)
         yield bench
@@ -34,7 +43,9 @@ def test_the_whole_bench(bench, alone, tmp_path, capsys):
     assert "subnets/s" in capsys.readouterr().out
 
 
-def test_both_sides_compute_the_same_accuracies_and_other_weights_are_noticed(bench, bench_module, alone, peer):
+def test_both_sides_compute_the_same_accuracies_and_other_weights_are_noticed(
+    bench, bench_module, alone, peer
+):
     case = bench_module("supernet_case").make_case(bench.QUICK, None)
     contenders = bench_module("supernet_contenders")
     rows = list(range(1, bench.QUICK.genomes, 2))
@@ -42,11 +53,24 @@ def test_both_sides_compute_the_same_accuracies_and_other_weights_are_noticed(be
     assert len(set(ours)) > 1
 
     def most_images(case):
-        return abs(ours - contenders.torch_accuracies(case, peer, peer.Setting())(rows)).max() * bench.QUICK.evaluation
+        return (
+            abs(ours - contenders.torch_accuracies(case, peer, peer.Setting())(rows)).max()
+            * bench.QUICK.evaluation
+        )
 
     classifier = case.params["classifier"]
     assert most_images(case) < bench.TIES["cpu"] + 0.5
-    assert most_images(case._replace(params={**case.params, "classifier": {**classifier, "kernel": -classifier["kernel"]}})) > 5
+    assert (
+        most_images(
+            case._replace(
+                params={
+                    **case.params,
+                    "classifier": {**classifier, "kernel": -classifier["kernel"]},
+                }
+            )
+        )
+        > 5
+    )
 
 
 def refused(code, capsys, *parts):
@@ -69,7 +93,10 @@ def test_mistakes_are_one_line(bench, peer, capsys, arguments, parts):
 
 
 class NoTorch:
-    """Importing torch fails as where it is not installed (None in sys.modules would also stop tyro, which looks for torch there)."""
+    """Importing torch fails as where it is not installed.
+
+    None in sys.modules would also stop tyro, which looks for torch there.
+    """
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -85,7 +112,9 @@ def test_without_torch_says_what_to_install(bench, capsys, monkeypatch):
 
 
 def test_an_unknown_bench_lists_the_known(capsys):
-    refused(cli.main(["bench", "nothing"]), capsys, "one of generation, search, supernet", "'nothing'")
+    refused(
+        cli.main(["bench", "nothing"]), capsys, "one of generation, search, supernet", "'nothing'"
+    )
 
 
 def test_without_a_checkout_there_are_no_benches(capsys, monkeypatch, tmp_path):
@@ -95,7 +124,9 @@ def test_without_a_checkout_there_are_no_benches(capsys, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_exit_code_and_options_are_passed_on(code, capfd, monkeypatch, tmp_path):
-    (tmp_path / "echo.py").write_text(f'import sys\nif __name__ == "__main__":\n    print(sys.argv[1:])\n    sys.exit({code})\n')
+    (tmp_path / "echo.py").write_text(
+        f'import sys\nif __name__ == "__main__":\n    print(sys.argv[1:])\n    sys.exit({code})\n'
+    )
     monkeypatch.setattr(cli, "BENCHES", tmp_path)
     assert cli.main(["bench", "echo", "--json", "out.json", "--quick"]) == code
     assert capfd.readouterr().out.splitlines() == ["['--json', 'out.json', '--quick']"]

@@ -59,12 +59,16 @@ def error(peer, setting, params, ops, images):
 
 
 def test_logits_are_those_of_jaxnas(peer, setting, params, subnets, images):
-    errors, logits = zip(*(error(peer, setting, params, ops, images) for ops in subnets), strict=True)
+    errors, logits = zip(
+        *(error(peer, setting, params, ops, images) for ops in subnets), strict=True
+    )
     assert max(errors) < 1e-4
     assert np.abs(logits[0] - logits[1]).max() > 0.5 and np.abs(logits[1] - logits[2]).max() > 0.5
 
 
-@pytest.mark.parametrize("bug", ["corner instead of centre", "pool without padding counted", "unbiased variance"])
+@pytest.mark.parametrize(
+    "bug", ["corner instead of centre", "pool without padding counted", "unbiased variance"]
+)
 def test_a_planted_bug_is_seen(peer, params, subnets, images, monkeypatch, bug):
     share = peer._share
     pool = peer._OPERATORS["avgpool2"]
@@ -99,7 +103,10 @@ def test_statistics_of_batches_are_their_average(peer, setting, params, subnets,
     ops = subnets[1]
     with peer.torch.inference_mode():
         weights = peer.extract(peer.shared_weights(params, setting), ops, setting)
-        whole, *parts = (peer.recalibrated(ops, weights, peer.image_tensor(some, setting), 8) for some in (images, *np.split(images, 3)))
+        whole, *parts = (
+            peer.recalibrated(ops, weights, peer.image_tensor(some, setting), 8)
+            for some in (images, *np.split(images, 3))
+        )
     for path, found in whole.items():
         for got, *each in zip(found, *(part[path] for part in parts), strict=True):
             np.testing.assert_allclose(got, np.mean(each, 0), rtol=1e-4, atol=1e-5)
@@ -115,7 +122,9 @@ def test_channels_last_stays_channels_last(peer, params, subnets, images, monkey
         return norm(x, *rest)
 
     monkeypatch.setattr(peer.F, "batch_norm", spy)
-    peer.forward(subnets[0], peer.shared_weights(params, setting), peer.image_tensor(images, setting))
+    peer.forward(
+        subnets[0], peer.shared_weights(params, setting), peer.image_tensor(images, setting)
+    )
     assert len(seen) == sum(op.norm for op in subnets[0]) and all(seen)
 
 
@@ -124,29 +133,42 @@ def sandwich_loss(params, subnets, images, labels):
     logits = [forward(ops, take(params, ops), jnp.asarray(images))[0] for ops in subnets]
     hard = optax.smooth_labels(jax.nn.one_hot(labels, logits[0].shape[-1]), SMOOTHING)
     soft = jax.nn.softmax(jax.lax.stop_gradient(logits[0]))
-    return sum(optax.softmax_cross_entropy(x, hard if i == 0 else soft).mean() for i, x in enumerate(logits))
+    return sum(
+        optax.softmax_cross_entropy(x, hard if i == 0 else soft).mean()
+        for i, x in enumerate(logits)
+    )
 
 
 def test_training_moves_the_weights_as_optax_does(peer, setting, params, subnets, images):
     labels = np.arange(len(images)) % 10
     kernels = jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
-    tx = optax.chain(optax.clip(1.0), optax.add_decayed_weights(DECAY, kernels), optax.sgd(RATE, 0.9, nesterov=True))
+    tx = optax.chain(
+        optax.clip(1.0),
+        optax.add_decayed_weights(DECAY, kernels),
+        optax.sgd(RATE, 0.9, nesterov=True),
+    )
     trainer = peer.Trainer(peer.shared_weights(params, setting), setting, RATE, DECAY, SMOOTHING)
-    gradient = jax.jit(jax.value_and_grad(lambda params: sandwich_loss(params, subnets, images, labels)))
+    gradient = jax.jit(
+        jax.value_and_grad(lambda params: sandwich_loss(params, subnets, images, labels))
+    )
     state = tx.init(params)
     moved = params
     for _ in range(2):  # momentum counts in the second
         loss, gradients = gradient(moved)
         updates, state = tx.update(gradients, state, moved)
         moved = optax.apply_updates(moved, updates)
-        losses = trainer.step(subnets, peer.image_tensor(images, setting), peer.label_tensor(labels))
+        losses = trainer.step(
+            subnets, peer.image_tensor(images, setting), peer.label_tensor(labels)
+        )
         assert sum(losses) == pytest.approx(float(loss), rel=1e-4)
     expected = peer.shared_weights(moved, setting)
     before = peer.shared_weights(params, setting)
     for path, arrays in trainer.weights.items():
         for name, tensor in arrays.items():
             change = float((expected[path][name] - before[path][name]).abs().max())
-            assert float((tensor - expected[path][name]).detach().abs().max()) < 1e-3 * change + 1e-6, (path, name)
+            assert (
+                float((tensor - expected[path][name]).detach().abs().max()) < 1e-3 * change + 1e-6
+            ), (path, name)
 
 
 def test_kernel_transforms_are_refused(peer, params, subnets):

@@ -28,7 +28,9 @@ def test_weights_are_int8_per_channel_and_activations_uint8_per_tensor(models):
     kernel = arrays["mb1/block0/depthwise/kernel_quantized"]
     assert kernel.dtype == np.int8 and arrays["mb1/block0/depthwise/kernel_scale"].shape == (16,)
     assert arrays["image_zero_point"].dtype == np.uint8 and arrays["image_scale"].shape == ()
-    assert not [node for node in twin.graph.node if node.op_type in ("Transpose", "Reshape", "Cast")]
+    assert not [
+        node for node in twin.graph.node if node.op_type in ("Transpose", "Reshape", "Cast")
+    ]
 
 
 def test_logits_are_close_and_not_the_same(models, images):
@@ -39,8 +41,14 @@ def test_logits_are_close_and_not_the_same(models, images):
 
 
 def test_metadata_stay_and_say_int8(models):
-    properties = {one.key: one.value for one in onnx.load_model_from_string(models[1]).metadata_props}
-    assert properties == {"space": "by hand", "precision": "int8", "without_vnni": "session.x64quantprecision=1"}
+    properties = {
+        one.key: one.value for one in onnx.load_model_from_string(models[1]).metadata_props
+    }
+    assert properties == {
+        "space": "by hand",
+        "precision": "int8",
+        "without_vnni": "session.x64quantprecision=1",
+    }
 
 
 def test_the_same_images_give_the_same_bytes(models, images):

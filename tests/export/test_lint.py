@@ -1,4 +1,7 @@
-"""Files that a target would refuse, each for one reason; and every network that we write, which none refuses."""
+"""Files that a target would refuse, each for one reason.
+
+And every network that we write, which none refuses.
+"""
 
 import jax
 import numpy as np
@@ -13,11 +16,22 @@ from jaxnas.export.onnx import emit
 
 
 def model(nodes, shape=(1, 3, 8, 8), opset=17, kind=TensorProto.FLOAT, inputs=1, domain=""):
-    """A file of these nodes, the first of which reads `image`; the last writes `logits`. `kernel` is 4 x 3 x 1 x 1."""
+    """A file of these nodes, the first of which reads `image`; the last writes `logits`.
+
+    `kernel` is 4 x 3 x 1 x 1.
+    """
     images = [helper.make_tensor_value_info("image" + "_2" * i, kind, shape) for i in range(inputs)]
     kernel = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "kernel")
-    graph = helper.make_graph(nodes, "g", images, [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)], [kernel])
-    graph = onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])).graph
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        images,
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        [kernel],
+    )
+    graph = onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    ).graph
     opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     return helper.make_model(graph, opset_imports=opsets).SerializeToString()
 
@@ -32,7 +46,8 @@ def test_no_target_refuses_what_we_write(make_subnet, target, stride):
     subnet = make_subnet(16, 16, stride=stride)
     findings = lint(emit(subnet, 16, 16, 3, opset=TARGETS[target].opset), target)
     require_accepted(findings, target)
-    doubts = ["mb1/block0/excite"] if stride == 2 else ["pool_3", "mb1/block0/excite", "pool_10"]  # hard sigmoid; pools of 8 x 8
+    # Hard sigmoid; pools of 8 x 8.
+    doubts = ["mb1/block0/excite"] if stride == 2 else ["pool_3", "mb1/block0/excite", "pool_10"]
     assert [one.layer for one in findings] == (doubts if target == "hailo8l" else [])
 
 
@@ -44,15 +59,29 @@ def test_onnx_runtime_takes_the_int8_twin_and_others_do_not(make_subnet, make_im
 
 
 REFUSED = {
-    "a dynamic batch": (model([conv()], shape=("n", 3, 8, 8)), "image", r"static shape .* got \(0, 3, 8, 8\)"),
+    "a dynamic batch": (
+        model([conv()], shape=("n", 3, 8, 8)),
+        "image",
+        r"static shape .* got \(0, 3, 8, 8\)",
+    ),
     "batches": (model([conv()], shape=(2, 3, 8, 8)), "image", r"got \(2, 3, 8, 8\)"),
-    "a vector": (model([helper.make_node("Relu", ["image"], ["logits"], "act")], shape=(1, 3)), "image", "static shape"),
-    "bytes": (model([helper.make_node("Relu", ["image"], ["logits"], "act")], kind=TensorProto.DOUBLE), "image", "float32"),
+    "a vector": (
+        model([helper.make_node("Relu", ["image"], ["logits"], "act")], shape=(1, 3)),
+        "image",
+        "static shape",
+    ),
+    "bytes": (
+        model([helper.make_node("Relu", ["image"], ["logits"], "act")], kind=TensorProto.DOUBLE),
+        "image",
+        "float32",
+    ),
     "two inputs": (model([conv()], inputs=2), "model", "one input is expected, got 2"),
     "a new opset": (model([conv()], opset=19), "model", "opsets 11 to 17, got 19"),
     "another domain": (model([conv()], domain="com.microsoft"), "model", "com.microsoft"),
     "a transpose": (
-        model([conv("x"), helper.make_node("Transpose", ["x"], ["logits"], "turn", perm=[0, 2, 3, 1])]),
+        model(
+            [conv("x"), helper.make_node("Transpose", ["x"], ["logits"], "turn", perm=[0, 2, 3, 1])]
+        ),
         "turn",
         "does not take the operator Transpose",
     ),
@@ -97,8 +126,14 @@ def test_networks_of_the_spaces(name):
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
     size = space.resolutions[0]
     images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    stats = jax.eval_shape(lambda params, images: statistics(net, params, jax.numpy.asarray(space.smallest), images), params, images)
+    stats = jax.eval_shape(
+        lambda params, images: statistics(net, params, jax.numpy.asarray(space.smallest), images),
+        params,
+        images,
+    )
     stats = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), stats)
     subnet = net.extract(params, space.smallest, stats)
     for target in TARGETS:
-        require_accepted(lint(emit(subnet, size, size, 3, opset=TARGETS[target].opset), target), target)
+        require_accepted(
+            lint(emit(subnet, size, size, 3, opset=TARGETS[target].opset), target), target
+        )

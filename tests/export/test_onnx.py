@@ -1,4 +1,7 @@
-"""The emitted file against the subnet in JAX, and against what an exporter that traces JAX makes of the same function."""
+"""The emitted file against the subnet in JAX.
+
+And against what an exporter that traces JAX makes of the same function.
+"""
 
 from dataclasses import replace
 
@@ -18,7 +21,18 @@ from jaxnas.supernets import subnet as subnet_module
 from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.workload import Op
 
-ALLOWED = {"Conv", "Gemm", "Flatten", "GlobalAveragePool", "AveragePool", "Mul", "Add", "Relu", "Sigmoid", "HardSigmoid"}
+ALLOWED = {
+    "Conv",
+    "Gemm",
+    "Flatten",
+    "GlobalAveragePool",
+    "AveragePool",
+    "Mul",
+    "Add",
+    "Relu",
+    "Sigmoid",
+    "HardSigmoid",
+}
 
 SIZES = [
     (7, 7, 3, 3, 2),
@@ -33,7 +47,9 @@ SIZES = [
 @pytest.mark.parametrize(("height", "width", "channels", "kernel", "stride"), SIZES)
 def test_emitted_equals_jax(make_subnet, make_images, height, width, channels, kernel, stride):
     subnet = make_subnet(height, width, channels, kernel, stride)
-    proof = prove(emit(subnet, height, width, channels), subnet, make_images(4, height, width, channels))
+    proof = prove(
+        emit(subnet, height, width, channels), subnet, make_images(4, height, width, channels)
+    )
     assert 1 < proof.largest_logit < 100  # else a bias would not show
     assert proof.largest_difference < 1e-4 * proof.largest_logit
     assert proof.top1_agreement == 1
@@ -41,10 +57,15 @@ def test_emitted_equals_jax(make_subnet, make_images, height, width, channels, k
 
 
 def random_tree(r, tree):
-    """The weights (of shapes) and the statistics of a supernet, all far from those of an initialisation."""
+    """The weights (of shapes) and the statistics of a supernet.
+
+    All are far from those of an initialisation.
+    """
     if "kernel" not in tree:
         pairs = {name: random_tree(r, branch) for name, branch in tree.items()}
-        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+        return {name: pair[0] for name, pair in pairs.items()}, {
+            name: pair[1] for name, pair in pairs.items()
+        }
     shape = tree["kernel"].shape
     draws = {
         "kernel": r.normal(size=shape) * 1.3 / np.sqrt(np.prod(shape[:-1])),
@@ -52,8 +73,14 @@ def random_tree(r, tree):
         "shift": r.normal(size=shape[-1]) / 2,
         "bias": r.normal(size=shape[-1]) / 3,
     }
-    stats = {"mean": r.normal(size=shape[-1]) / 2, "var": r.uniform(0.5, 2, shape[-1])} if "scale" in tree else {}
-    return jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), ({name: draws[name] for name in tree}, stats))
+    stats = (
+        {"mean": r.normal(size=shape[-1]) / 2, "var": r.uniform(0.5, 2, shape[-1])}
+        if "scale" in tree
+        else {}
+    )
+    return jax.tree.map(
+        lambda array: jnp.asarray(array, jnp.float32), ({name: draws[name] for name in tree}, stats)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,28 +114,43 @@ def test_the_graph_is_static_nchw_folded_and_standard(make_subnet, make_images, 
     assert shapes(model.graph.input) == {"image": (1, 3, 15, 14)}
     assert shapes(model.graph.output) == {"logits": (1, 10)}
     assert shapes(model.graph.value_info)["mb1/block0/depthwise"] == (1, 16, 4, 4)
-    assert sum(node.op_type == "Conv" for node in model.graph.node) == sum(op.kind == "conv" for op in subnet.ops)
+    assert sum(node.op_type == "Conv" for node in model.graph.node) == sum(
+        op.kind == "conv" for op in subnet.ops
+    )
 
 
 def shapes(values):
-    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
+    return {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in values
+    }
 
 
 def test_properties_come_back_and_bytes_repeat(make_subnet):
     subnet = make_subnet(7, 7)
     properties = {"genome": "0 1 2", "classes": "cat, häst", "macs": "12"}
     model = emit(subnet, 7, 7, 3, properties)
-    assert {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props} == properties
+    assert {
+        entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props
+    } == properties
     assert emit(subnet, 7, 7, 3, dict(reversed(properties.items()))) == model
     assert emit(subnet, 7, 7, 3) != model
 
 
 @pytest.mark.parametrize("act", sorted({*subnet_module.ACTIVATIONS, "hard_swish"}))
 def test_every_activation(act):
-    net = Subnet((Op("pool", "", (-1,), 1, 1, 101, 101, act=act), linear(101)), {"linear": {"kernel": jnp.eye(101)}}, {})
+    net = Subnet(
+        (Op("pool", "", (-1,), 1, 1, 101, 101, act=act), linear(101)),
+        {"linear": {"kernel": jnp.eye(101)}},
+        {},
+    )
     values = np.linspace(-8, 8, 101, dtype=np.float32)
-    expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](jnp.asarray(values))
-    np.testing.assert_allclose(onnx_logits(emit(net, 1, 1, 101), values.reshape(1, 1, 1, 101))[0], expected, atol=1e-6)
+    expected = {**subnet_module.ACTIVATIONS, "hard_swish": jax.nn.hard_swish}[act](
+        jnp.asarray(values)
+    )
+    np.testing.assert_allclose(
+        onnx_logits(emit(net, 1, 1, 101), values.reshape(1, 1, 1, 101))[0], expected, atol=1e-6
+    )
 
 
 NEW = {
@@ -124,18 +166,32 @@ NEW = {
 @pytest.mark.parametrize("op", NEW.values(), ids=NEW)
 def test_operators_of_hand_designed_networks(op, make_images):
     images = make_images(2, 7, 6, 3)
-    weights: Arrays = {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}} if op.norm else {}
-    stats: Arrays = {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}} if op.norm else {}
+    weights: Arrays = (
+        {"a": {"scale": jnp.array([0.5, 1, 2]), "shift": jnp.array([1.0, 0, -1])}}
+        if op.norm
+        else {}
+    )
+    stats: Arrays = (
+        {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}} if op.norm else {}
+    )
 
     def net(op):
-        head = Op("pool", "", (1,), 1, 1, op.c_out, op.c_out), replace(linear(op.c_out), inputs=(2,))
+        head = (
+            Op("pool", "", (1,), 1, 1, op.c_out, op.c_out),
+            replace(linear(op.c_out), inputs=(2,)),
+        )
         last: Arrays = {"linear": {"kernel": jnp.eye(op.c_out)}}
         return Subnet((Op("add", "", (-1, -1), 7, 6, 3, 3), op, *head), weights | last, stats)
 
     proof = prove(emit(net(op), 7, 6, 3), net(op), images)
     assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
     if op.kind == "select":
-        assert prove(emit(net(op), 7, 6, 3), net(replace(op, start=op.start - 1)), images).largest_difference > 0.1
+        assert (
+            prove(
+                emit(net(op), 7, 6, 3), net(replace(op, start=op.start - 1)), images
+            ).largest_difference
+            > 0.1
+        )
 
 
 def linear(channels):

@@ -92,10 +92,16 @@ def test_figures(make_subnet, make_images):
     def favour_one_class(bias):
         bias[lowest] += 1000
 
-    proof = prove(planted(emit(subnet, 7, 7, 3), change_array("classifier/bias", favour_one_class)), subnet, images)
+    proof = prove(
+        planted(emit(subnet, 7, 7, 3), change_array("classifier/bias", favour_one_class)),
+        subnet,
+        images,
+    )
     np.testing.assert_allclose(proof.largest_difference, 1000, rtol=1e-5)
     np.testing.assert_allclose(proof.largest_logit, np.abs(logits).max(), rtol=1e-5)
-    np.testing.assert_allclose(proof.largest_margin, (logits.max(1) - logits[:, lowest]).max(), rtol=1e-4)
+    np.testing.assert_allclose(
+        proof.largest_margin, (logits.max(1) - logits[:, lowest]).max(), rtol=1e-4
+    )
     assert proof.top1_agreement == np.mean(logits.argmax(1) == lowest) < 1
     assert proof.images == 5
 
@@ -104,18 +110,27 @@ def test_a_tie_may_fall_either_way(make_subnet, make_images):
     subnet = make_subnet(7, 7)
     images = make_images(5, 7, 7, 3)
     classifier = subnet.weights["classifier"]
-    twins = {"kernel": classifier["kernel"].at[:, 1].set(classifier["kernel"][:, 0]), "bias": classifier["bias"].at[:2].set(100)}
+    twins = {
+        "kernel": classifier["kernel"].at[:, 1].set(classifier["kernel"][:, 0]),
+        "bias": classifier["bias"].at[:2].set(100),
+    }
     subnet = replace(subnet, weights=subnet.weights | {"classifier": twins})
 
     def prefer_the_second(bias):
         bias[1] += 1e-3
 
-    proof = prove(planted(emit(subnet, 7, 7, 3), change_array("classifier/bias", prefer_the_second)), subnet, images)
+    proof = prove(
+        planted(emit(subnet, 7, 7, 3), change_array("classifier/bias", prefer_the_second)),
+        subnet,
+        images,
+    )
     assert proof.top1_agreement == 0
     require(proof)
 
 
-GOOD = Proof(largest_difference=1e-5, largest_logit=10.0, top1_agreement=1.0, images=8, largest_margin=0.0)
+GOOD = Proof(
+    largest_difference=1e-5, largest_logit=10.0, top1_agreement=1.0, images=8, largest_margin=0.0
+)
 
 
 def test_the_limit_grows_with_the_logits_but_never_below_one():

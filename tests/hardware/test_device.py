@@ -35,8 +35,11 @@ def test_a_slow_network_still_runs_twenty_times(clock):
 def test_neighbours_leave_the_latency_alone():
     quiet = 1 + 0.01 * np.random.default_rng(0).random(1000)
     busy = quiet * np.where(np.arange(1000) < 900, 1.5, 1)  # slow for nine tenths of the time
-    assert device.summarise(busy).latency_ms == pytest.approx(device.summarise(quiet).latency_ms, rel=0.01)
-    assert device.summarise(busy).median_ms == np.median(busy) > 1.4 * np.median(quiet)  # the statistic that would not do
+    assert device.summarise(busy).latency_ms == pytest.approx(
+        device.summarise(quiet).latency_ms, rel=0.01
+    )
+    # The statistic that would not do.
+    assert device.summarise(busy).median_ms == np.median(busy) > 1.4 * np.median(quiet)
     assert list(device.summarise(busy)) == sorted(device.summarise(busy))
 
 
@@ -50,7 +53,12 @@ def test_a_failure_is_one_line():
     measurement = device.failed("toy", 2, "toy 1", ValueError("first\n  second\n"))
     assert measurement.failure == "ValueError: first second"
     assert np.isnan([getattr(measurement, name) for name in device.Summary._fields]).all()
-    assert (measurement.device, measurement.threads, measurement.runtime, measurement.repeats) == ("toy", 2, "toy 1", 0)
+    assert (measurement.device, measurement.threads, measurement.runtime, measurement.repeats) == (
+        "toy",
+        2,
+        "toy 1",
+        0,
+    )
     assert not measurement.lost and device.failed("toy", 2, "toy 1", ConnectionError("gone")).lost
 
 
@@ -59,7 +67,11 @@ def half_and_half(first, second):
 
 
 def test_the_noise_floor_sees_a_slow_phase_and_a_single_fast_run_but_no_neighbours():
-    assert device.noise_floor(half_and_half(2.0, 3.0)) == device.noise_floor(half_and_half(3.0, 2.0)) == 0.5
+    assert (
+        device.noise_floor(half_and_half(2.0, 3.0))
+        == device.noise_floor(half_and_half(3.0, 2.0))
+        == 0.5
+    )
     lone = np.full(100, 2.0)
     lone[70] = 1.0
     assert device.noise_floor(lone) == 1.0
@@ -79,14 +91,30 @@ def test_a_noisy_measurement_is_made_again():
     measurement, made = measured(noisy, noisy, quiet, noisy)
     assert made == 3
     assert (measurement.latency_ms, measurement.repeats, measurement.failure) == (10.0, 100, "")
-    assert (measurement.p10_ms, measurement.median_ms, measurement.p90_ms, measurement.p99_ms) == (10.0, 10.5, 11.0, 11.0)
+    assert (measurement.p10_ms, measurement.median_ms, measurement.p90_ms, measurement.p99_ms) == (
+        10.0,
+        10.5,
+        11.0,
+        11.0,
+    )
     assert measurement.noise_floor == 0.1  # the bound itself is good enough
     assert measured(quiet)[1] == 1
 
 
 def test_a_machine_that_stays_noisy_gets_no_figure():
-    measurement, made = measured(*(half_and_half(1.0, 1 + noise) for noise in (0.5, 0.25, 0.75, 0.3, 0.4, 0.0)))
+    measurement, made = measured(
+        *(half_and_half(1.0, 1 + noise) for noise in (0.5, 0.25, 0.75, 0.3, 0.4, 0.0))
+    )
     assert made == device.TRIES == 5
-    assert np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all() and measurement.repeats == 0
-    assert measurement.failure.startswith("TooNoisy: two halves of a measurement differ by 25% at best of 5, the bound is 10%")
-    assert "stop what else runs there" in measurement.failure and measurement.noise_floor == 0.25 and not measurement.lost
+    assert (
+        np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all()
+        and measurement.repeats == 0
+    )
+    assert measurement.failure.startswith(
+        "TooNoisy: two halves of a measurement differ by 25% at best of 5, the bound is 10%"
+    )
+    assert (
+        "stop what else runs there" in measurement.failure
+        and measurement.noise_floor == 0.25
+        and not measurement.lost
+    )

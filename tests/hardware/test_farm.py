@@ -1,4 +1,7 @@
-"""Networks shared out among like devices: in parallel, one at a time each, retried where a device is lost, never mixed."""
+"""Networks shared out among like devices.
+
+In parallel, one at a time each, retried where a device is lost, never mixed.
+"""
 
 import threading
 import time
@@ -40,11 +43,22 @@ class Toy:
             number = int(model.genome[0])
             self.done.append(number)
             if len(self.done) in self.lost:
-                return failed(self.name, self.threads, "", ConnectionError(f"cannot reach {self.name}"))
+                return failed(
+                    self.name, self.threads, "", ConnectionError(f"cannot reach {self.name}")
+                )
             if number == 13:
                 return failed(self.name, self.threads, self.runtime, ValueError("no such operator"))
             latency = 1.0 + number
-            return Measurement(self.name, latency, latency, latency, 20, self.threads, self.runtime, processor=self.processor)
+            return Measurement(
+                self.name,
+                latency,
+                latency,
+                latency,
+                20,
+                self.threads,
+                self.runtime,
+                processor=self.processor,
+            )
         finally:
             self.busy -= 1
 
@@ -60,16 +74,21 @@ def models(n, start=0):
 def test_results_are_in_order_and_say_who_measured_them():
     farm = [Toy("a"), Toy("b"), Toy("c")]
     found = measure(farm, models(20, 1))
-    assert [one.latency_ms for one in found if not one.failure] == [1.0 + i for i in range(1, 21) if i != 13]
+    assert [one.latency_ms for one in found if not one.failure] == [
+        1.0 + i for i in range(1, 21) if i != 13
+    ]
     assert found[12].failure == "ValueError: no such operator"
     by_name = {device.name: device.done for device in farm}
     assert all(i in by_name[one.device] for i, one in enumerate(found, 1))
-    assert sorted(i for done in by_name.values() for i in done) == list(range(1, 21))  # each once, the one that does not run too
+    # Each once, the one that does not run too.
+    assert sorted(i for done in by_name.values() for i in done) == list(range(1, 21))
 
 
 def test_networks_are_made_as_devices_come_free():
     made = []
-    found = Farm([Toy("a"), Toy("b")]).measure(model for model in models(100, 20) if made.append(model) is None)
+    found = Farm([Toy("a"), Toy("b")]).measure(
+        model for model in models(100, 20) if made.append(model) is None
+    )
     for i in range(100):
         assert next(found).latency_ms == 21.0 + i
         assert len(made) <= i + 6
@@ -125,7 +144,13 @@ def test_a_farm_without_a_device_left_ends():
 def test_unlike_devices_are_refused(unlike):
     meet = threading.Barrier(2)  # both come to measure
     farm = Farm([Toy("a", meet=meet), Toy("b", meet=meet, **unlike)])
-    with pytest.raises(UserError, match=r"of like devices, got [ab] \(.*\) and [ab] \(.*\): measure each kind in a farm of its own"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"of like devices, got [ab] \(.*\) and [ab] \(.*\): measure each kind in a farm of its "
+            r"own"
+        ),
+    ):
         list(farm.measure(models(2)))
 
 
@@ -146,7 +171,9 @@ def test_what_either_has_measured_is_used_again(cache):
     first = measure([Stored(device) for device in before], models(8))
     again = [Toy("a"), Toy("b")]
     found = measure([Stored(device) for device in again], models(10))
-    assert [(one.device, one.latency_ms, one.reused) for one in found[:8]] == [(one.device, one.latency_ms, True) for one in first]
+    assert [(one.device, one.latency_ms, one.reused) for one in found[:8]] == [
+        (one.device, one.latency_ms, True) for one in first
+    ]
     assert sorted(again[0].done + again[1].done) == [8, 9]
 
 

@@ -1,4 +1,7 @@
-"""The Hailo-8L from ONNX to latency, on stand-ins for compiler and device that run in interpreters of their own."""
+"""The Hailo-8L from ONNX to latency.
+
+On stand-ins for compiler and device that run in interpreters of their own.
+"""
 
 import json
 import math
@@ -47,7 +50,9 @@ def network(shape=(1, 3, 32, 32), kind="Relu", width=8, **about):
         "w3": rng.normal(0, 1, (width, 4)),
     }
     nodes = [
-        helper.make_node("Conv", ["image", "w1"], ["a"], "conv1", pads=[1] * 4, kernel_shape=[3, 3]),
+        helper.make_node(
+            "Conv", ["image", "w1"], ["a"], "conv1", pads=[1] * 4, kernel_shape=[3, 3]
+        ),
         helper.make_node(kind, ["a"], ["b"], "act1"),
         helper.make_node("Conv", ["b", "w2"], ["c"], "conv2", pads=[1] * 4, kernel_shape=[3, 3]),
         helper.make_node("GlobalAveragePool", ["c"], ["d"], "pool"),
@@ -56,7 +61,9 @@ def network(shape=(1, 3, 32, 32), kind="Relu", width=8, **about):
     ]
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 4))]
-    tensors = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    tensors = [
+        numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()
+    ]
     graph = helper.make_graph(nodes, "net", inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in about.items()})
@@ -66,7 +73,9 @@ def network(shape=(1, 3, 32, 32), kind="Relu", width=8, **about):
 def device(**settings) -> Hailo:
     runtime = {"seconds": 1, "grace": 20.0} | settings.pop("runtime", {})
     compiler = {"seconds": 120.0} | settings.pop("compiler", {})
-    return Hailo(Compiler(PYTHON, **compiler), Runtime(PYTHON, **runtime), "3.33.0+simulated", **settings)
+    return Hailo(
+        Compiler(PYTHON, **compiler), Runtime(PYTHON, **runtime), "3.33.0+simulated", **settings
+    )
 
 
 def measure(model=None, **settings) -> HailoMeasurement:
@@ -75,7 +84,10 @@ def measure(model=None, **settings) -> HailoMeasurement:
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """A cache in which `network()` is compiled: what the chip makes of it does not depend on when that was."""
+    """A cache in which `network()` is compiled.
+
+    What the chip makes of it does not depend on when that was.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HAILO_FAKE_BASE", sys.executable)
         patch.setenv("JAXNAS_CACHE", str(tmp_path_factory.mktemp("warm")))
@@ -87,7 +99,9 @@ def compiled(monkeypatch) -> list[str]:
     """The scripts of all compilations from now on."""
     scripts = []
     compile = Compiler.compile
-    monkeypatch.setattr(Compiler, "compile", lambda self, *args: (scripts.append(args[1]), compile(self, *args))[1])
+    monkeypatch.setattr(
+        Compiler, "compile", lambda self, *args: (scripts.append(args[1]), compile(self, *args))[1]
+    )
     return scripts
 
 
@@ -101,10 +115,18 @@ def test_a_network_is_measured_and_says_that_it_is_simulated(tmp_path):
     row = one.measure(ExportedModel(network(), GENOME))
     assert row.failure == ""
     facts = json.loads(Path(row.folder, "model.hef").read_bytes().partition(b"\n")[2])
-    assert (row.latency_ms, row.latency_batch8_ms) == (facts["latency_ms"]["1"], facts["latency_ms"]["8"])
+    assert (row.latency_ms, row.latency_batch8_ms) == (
+        facts["latency_ms"]["1"],
+        facts["latency_ms"]["8"],
+    )
     assert (row.fps, row.fps_batch8) == (facts["fps"]["1"], facts["fps"]["8"])
     assert row.overall_ms == pytest.approx(row.latency_ms + 0.3)
-    assert (row.contexts, row.compiler, row.hailort, row.clock) == (1, "3.33.0+simulated", "4.23.0", "400MHz")
+    assert (row.contexts, row.compiler, row.hailort, row.clock) == (
+        1,
+        "3.33.0+simulated",
+        "4.23.0",
+        "400MHz",
+    )
     assert 0 < row.memory <= row.control <= 1
     assert row.repeats > 0
     assert row.simulated
@@ -136,7 +158,11 @@ def test_what_was_compiled_is_not_compiled_again(monkeypatch, tmp_path):
     scripts = compiled(monkeypatch)
     first = measure()
     again = measure()
-    assert (again.folder, again.latency_ms, again.compile_seconds) == (first.folder, first.latency_ms, first.compile_seconds)
+    assert (again.folder, again.latency_ms, again.compile_seconds) == (
+        first.folder,
+        first.latency_ms,
+        first.compile_seconds,
+    )
     path = tmp_path / "net.onnx"
     path.write_bytes(network())
     assert str(folder(path)) == first.folder  # a file is as good as its bytes
@@ -148,7 +174,11 @@ def test_what_was_compiled_is_not_compiled_again(monkeypatch, tmp_path):
 def test_pixels_are_normalised_on_chip_as_the_model_says(monkeypatch):
     scripts = compiled(monkeypatch)
     folder(network(mean=[0.5, 0.25, 0.125], deviation=[0.2, 0.4, 0.6]))
-    folder(network(mean=[0.5, 0.25, 0.125], deviation=[0.2, 0.4, 0.6]), mean=(1.0, 2.0, 3.0), deviation=(4.0, 5.0, 6.0))
+    folder(
+        network(mean=[0.5, 0.25, 0.125], deviation=[0.2, 0.4, 0.6]),
+        mean=(1.0, 2.0, 3.0),
+        deviation=(4.0, 5.0, 6.0),
+    )
     folder(network())
     assert [script.splitlines()[0] for script in scripts] == [
         "normalization1 = normalization([127.5, 63.75, 31.875], [51.0, 102.0, 153.0])",
@@ -175,7 +205,9 @@ def test_versions_that_were_not_released_together_are_a_warning(warm, monkeypatc
     assert row.warning == "compiler 3.33.0+simulated goes with HailoRT 4.23, the device has 4.20.0"
 
 
-@pytest.mark.parametrize("versions", [("3.33.1", "4.23.0"), ("", "4.23.0"), ("3.33.0", ""), ("3.99.0", "4.23.0")])
+@pytest.mark.parametrize(
+    "versions", [("3.33.1", "4.23.0"), ("", "4.23.0"), ("3.33.0", ""), ("3.99.0", "4.23.0")]
+)
 def test_no_warning_where_nothing_is_known_to_be_wrong(versions):
     assert mismatch(*versions) == ""
 
@@ -186,10 +218,22 @@ def test_no_warning_where_nothing_is_known_to_be_wrong(versions):
 @pytest.mark.parametrize(
     ("fault", "failure"),
     [
-        ("sdk5", "version: ValueError: the compiler 5.1.0+simulated is not for hailo8l, it knows hailo10h, hailo15h; install 3.x"),
+        (
+            "sdk5",
+            (
+                "version: ValueError: the compiler 5.1.0+simulated is not for hailo8l, it knows "
+                "hailo10h, hailo15h; install 3.x"
+            ),
+        ),
         ("numpy", "version: ImportError: numpy.core.multiarray failed to import"),
         ("shift", "quantisation: AccelerasQuantizationError: Shift delta in subnet/avgpool1"),
-        ("infeasible", "allocator: BackendAllocatorException: No successful assignments: conv7 errors: Agent infeasible"),
+        (
+            "infeasible",
+            (
+                "allocator: BackendAllocatorException: No successful assignments: conv7 errors: "
+                "Agent infeasible"
+            ),
+        ),
         ("crash", "allocator: BackendAllocatorException: Compilation failed with unexpected crash"),
         ("abort", "crash: in stage 'compile': killed by signal 6: terminate called after"),
     ],
@@ -210,18 +254,35 @@ def check_failed(row: HailoMeasurement, failure: str) -> None:
 
 
 def test_a_python_without_the_compiler_is_a_result(tmp_path):
-    row = replace(device(), compiler=Compiler(sys.executable)).measure(ExportedModel(network(), GENOME))
+    row = replace(device(), compiler=Compiler(sys.executable)).measure(
+        ExportedModel(network(), GENOME)
+    )
     check_failed(row, "missing SDK: ModuleNotFoundError: No module named 'hailo_sdk_client'")
 
 
 @pytest.mark.parametrize(
     ("fault", "failure"),
     [
-        ("no-device", "no device: hailortcli identify names no Device Architecture, it says nothing"),
-        ("driver", "version: hailortcli identify: CHECK failed - Driver version (4.18.0) is different from library version (4.23.0)"),
+        (
+            "no-device",
+            "no device: hailortcli identify names no Device Architecture, it says nothing",
+        ),
+        (
+            "driver",
+            (
+                "version: hailortcli identify: CHECK failed - Driver version (4.18.0) is different "
+                "from library version (4.23.0)"
+            ),
+        ),
         ("hailo8", "architecture: the device must be of HAILO8L, got HAILO8"),
         ("other-hef", "architecture: the HEF must be of HAILO8L, got HAILO8"),
-        ("firmware", "firmware: hailortcli run (latency-1): Firmware control has failed. Major status: 0x40090064"),
+        (
+            "firmware",
+            (
+                "firmware: hailortcli run (latency-1): Firmware control has failed. Major status: "
+                "0x40090064"
+            ),
+        ),
         ("cut", "csv: cut off after "),
         ("empty", "csv: a header with status and one row are needed, got 0 lines"),
         ("no-latency", "no latency: hailortcli has measured none"),
@@ -241,7 +302,13 @@ def test_every_fault_of_the_chip_is_a_result_with_a_reason(warm, monkeypatch, fa
     ("model", "failure"),
     [
         (b"no model", "parser: no ONNX file"),
-        (network(("n", 3, 32, 32)), "parser: one input (1, channels, height, width) of a static shape is needed, got [[0, 3, 32, 32]]"),
+        (
+            network(("n", 3, 32, 32)),
+            (
+                "parser: one input (1, channels, height, width) of a static shape is needed, got "
+                "[[0, 3, 32, 32]]"
+            ),
+        ),
         (network((2, 3, 32, 32)), "parser: one input (1, "),
         (network(kind="Erf"), "parser: ParsingWithRecommendationException: "),
     ],
@@ -258,7 +325,9 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_images_of_another_size_are_a_result():
-    assert measure(images=np.zeros((8, 16, 16, 3), np.uint8)).failure.startswith("quantisation: BadInputsShape: ")
+    assert measure(images=np.zeros((8, 16, 16, 3), np.uint8)).failure.startswith(
+        "quantisation: BadInputsShape: "
+    )
 
 
 def test_a_timeout_of_the_compiler(monkeypatch):
@@ -280,7 +349,14 @@ def test_failures_of_the_network_are_remembered_and_those_of_the_machine_are_not
     assert (folder(seed=1) / "model.hef").exists()
 
 
-DAMAGE = ["[]", "null", '{"failure": null}', '{"failure": "", "seconds": "x"}', "[" * 100_000, '{"failure": "", "version": 3}']
+DAMAGE = [
+    "[]",
+    "null",
+    '{"failure": null}',
+    '{"failure": "", "seconds": "x"}',
+    "[" * 100_000,
+    '{"failure": "", "version": 3}',
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
@@ -303,7 +379,9 @@ def test_one_run_that_fails_beside_the_latency_is_a_warning(warm, monkeypatch):
 
     def without_streaming(self, hef):
         found = measure_all(self, hef)
-        return replace(found, runs=found.runs | {("streaming", 8): Run(failure="runtime: status 4")})
+        return replace(
+            found, runs=found.runs | {("streaming", 8): Run(failure="runtime: status 4")}
+        )
 
     monkeypatch.setattr(Runtime, "measure", without_streaming)
     row = measure()
@@ -319,7 +397,9 @@ def test_one_run_that_fails_beside_the_latency_is_a_warning(warm, monkeypatch):
 @pytest.mark.parametrize("name", ["HAILO_DFC_PYTHON", "HAILO_RT_PYTHON"])
 def test_a_machine_without_sdk_is_told_how_to_get_it(monkeypatch, name):
     monkeypatch.delenv(name)
-    with pytest.raises(UserError, match=f"hailo8l needs {name}, which is not set: .*[Ss]et {name}") as error:
+    with pytest.raises(
+        UserError, match=f"hailo8l needs {name}, which is not set: .*[Ss]et {name}"
+    ) as error:
         from_environment(1.0)
     assert "\n" not in str(error.value)
 
@@ -333,7 +413,9 @@ def test_a_variable_that_leads_to_another_python(monkeypatch):
 def test_the_board_is_asked_before_hours_are_spent(monkeypatch):
     check_reachable(from_environment(1.0))
     monkeypatch.setenv("HAILO_FAKE", "no-device")
-    with pytest.raises(UserError, match=r"the device hailo8l cannot measure \(no device: .*HAILO_RT_PYTHON"):
+    with pytest.raises(
+        UserError, match=r"the device hailo8l cannot measure \(no device: .*HAILO_RT_PYTHON"
+    ):
         check_reachable(from_environment(1.0))
 
 
@@ -343,7 +425,9 @@ SSH = """#!/bin/sh
 while [ "$1" = -o ]; do shift 2; done
 host=${2#*@}; shift 2
 echo "$*" >> "$FAKE_HOME/log"
-[ "$host" = pi ] || { echo "ssh: Could not resolve hostname $host: Name or service not known" >&2; exit 255; }
+[ "$host" = pi ] || {
+  echo "ssh: Could not resolve hostname $host: Name or service not known" >&2; exit 255
+}
 cd "$FAKE_HOME" && sh -c "$*"
 """
 SCP = """#!/bin/sh
@@ -375,7 +459,12 @@ def test_compiler_and_chip_on_other_machines(ssh, monkeypatch, tmp_path):
     row = from_environment(1.0).measure(ExportedModel(network(), GENOME))
     assert row.failure == ""
     here = measure(seed=0)
-    assert (row.latency_ms, row.fps, row.contexts, row.simulated) == (here.latency_ms, here.fps, here.contexts, True)
+    assert (row.latency_ms, row.fps, row.contexts, row.simulated) == (
+        here.latency_ms,
+        here.fps,
+        here.contexts,
+        True,
+    )
     assert (Path(row.folder) / "log.txt").read_text().count("Successful Mapping") == 1
     assert nothing_is_left_on_pi(tmp_path)
 
@@ -384,14 +473,18 @@ def test_compiler_and_chip_on_other_machines(ssh, monkeypatch, tmp_path):
 def test_a_compiler_that_hangs_on_another_machine(ssh, monkeypatch, tmp_path):
     monkeypatch.setenv("HAILO_FAKE", "hang")
     one = replace(device(), compiler=Compiler(f"pi:{PYTHON}", seconds=2.0))
-    assert one.measure(ExportedModel(network(), GENOME)).failure.startswith("timeout: stopped in stage ")
+    assert one.measure(ExportedModel(network(), GENOME)).failure.startswith(
+        "timeout: stopped in stage "
+    )
     assert nothing_is_left_on_pi(tmp_path)
 
 
 def test_a_chip_that_cannot_be_reached_is_lost(ssh):
     one = replace(device(), runtime=Runtime(f"nowhere:{PYTHON}"))
     row = one.measure(ExportedModel(network(), GENOME))
-    assert row.failure.startswith("ConnectionError: cannot reach nowhere: ssh: Could not resolve hostname nowhere")
+    assert row.failure.startswith(
+        "ConnectionError: cannot reach nowhere: ssh: Could not resolve hostname nowhere"
+    )
     assert row.lost
     assert row.compiler == "3.33.0+simulated"
 
@@ -403,7 +496,10 @@ def test_a_machine_that_names_files_outside_is_refused(ssh, tmp_path):
         program.chmod(0o755)
         one = replace(device(), compiler=Compiler(f"pi:{PYTHON}"))
         row = one.measure(ExportedModel(network(), GENOME))
-        assert row.failure.startswith("OSError: the results may be result.json, ") and name in row.failure
+        assert (
+            row.failure.startswith("OSError: the results may be result.json, ")
+            and name in row.failure
+        )
     assert not list(tmp_path.parent.rglob("evil*")) and nothing_is_left_on_pi(tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""The compiler behind its process boundary: a stand-in that keeps to what is documented of Hailo's, in an interpreter of its own."""
+"""The compiler behind its process boundary.
+
+A stand-in that keeps to what is documented of Hailo's, in an interpreter of its own.
+"""
 
 import ast
 import doctest
@@ -38,32 +41,58 @@ def fakes(monkeypatch):
 
 
 def network(*extra, opset=17, shape=(1, 3, 12, 10), gate=False, pool=True):
-    """Convolution, depthwise convolution, pool and linear, as ONNX bytes; `extra` nodes go from "features" to "more"."""
+    """Convolution, depthwise convolution, pool and linear, as ONNX bytes.
+
+    `extra` nodes go from "features" to "more".
+    """
     rng = np.random.default_rng(1)
-    arrays = {"w1": rng.normal(0, 0.3, (8, 3, 3, 3)), "w2": rng.normal(0, 0.3, (8, 1, 3, 3)), "w4": rng.normal(0, 0.3, (8, 8, 1, 1))}
+    arrays = {
+        "w1": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "w2": rng.normal(0, 0.3, (8, 1, 3, 3)),
+        "w4": rng.normal(0, 0.3, (8, 8, 1, 1)),
+    }
     arrays["w3"] = rng.normal(0, 1, (8 if pool else 240, 5))
     nodes = [
-        helper.make_node("Conv", ["image", "w1"], ["a"], "conv1", strides=[2, 2], pads=[1] * 4, kernel_shape=[3, 3]),
+        helper.make_node(
+            "Conv",
+            ["image", "w1"],
+            ["a"],
+            "conv1",
+            strides=[2, 2],
+            pads=[1] * 4,
+            kernel_shape=[3, 3],
+        ),
         helper.make_node("Relu", ["a"], ["b"], "relu1"),
-        helper.make_node("Conv", ["b", "w2"], ["features"], "conv2", pads=[1] * 4, group=8, kernel_shape=[3, 3]),
+        helper.make_node(
+            "Conv", ["b", "w2"], ["features"], "conv2", pads=[1] * 4, group=8, kernel_shape=[3, 3]
+        ),
         *extra,
     ]
     last = "more" if extra else "features"
     if gate:
         nodes.append(helper.make_node("GlobalAveragePool", [last], ["g1"], "gate_pool"))
-        nodes.append(helper.make_node("Conv", ["g1", "w4"], ["g2"], "gate_conv", kernel_shape=[1, 1]))
+        nodes.append(
+            helper.make_node("Conv", ["g1", "w4"], ["g2"], "gate_conv", kernel_shape=[1, 1])
+        )
         nodes.append(helper.make_node("Sigmoid", ["g2"], ["g3"], "gate_sigmoid"))
         nodes.append(helper.make_node("Mul", [last, "g3"], ["gated"], "gate"))
         last = "gated"
     if pool:
         nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"], "pool"))
         last = "pooled"
-    nodes += [helper.make_node("Flatten", [last], ["flat"], "flatten"), helper.make_node("Gemm", ["flat", "w3"], ["logits"], "fc")]
+    nodes += [
+        helper.make_node("Flatten", [last], ["flat"], "flatten"),
+        helper.make_node("Gemm", ["flat", "w3"], ["logits"], "fc"),
+    ]
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 5))]
-    tensors = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    tensors = [
+        numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()
+    ]
     graph = helper.make_graph(nodes, "net", inputs, outputs, tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8
+    ).SerializeToString()
 
 
 def node(kind, **attributes):
@@ -74,7 +103,9 @@ def node(kind, **attributes):
 def compiled(tmp_path):
     """Compiles a network: `compiled(model, script, images)`."""
     compiler = Compiler(PYTHON, seconds=120)
-    return lambda model=None, script=SCRIPT, images=IMAGES: compiler.compile(model or network(), script, images, tmp_path / "kept")
+    return lambda model=None, script=SCRIPT, images=IMAGES: compiler.compile(
+        model or network(), script, images, tmp_path / "kept"
+    )
 
 
 # What goes well
@@ -86,7 +117,16 @@ def test_a_network_becomes_a_hef_and_everything_is_kept(compiled):
     assert compilation.version == "3.33.0+simulated"
     assert compilation.simulated
     assert compilation.hef.read_bytes().startswith(b"simulated HEF\n")
-    names = ["model.onnx", "model.alls", "parsed.har", "quantised.har", "model.hef", "log.txt", "compilation.json", "result.json"]
+    names = [
+        "model.onnx",
+        "model.alls",
+        "parsed.har",
+        "quantised.har",
+        "model.hef",
+        "log.txt",
+        "compilation.json",
+        "result.json",
+    ]
     assert sorted(path.name for path in compilation.folder.iterdir()) == sorted(names)
     assert (compilation.folder / "model.onnx").read_bytes() == network()
     assert (compilation.folder / "model.alls").read_text() == SCRIPT
@@ -99,13 +139,19 @@ def test_a_network_becomes_a_hef_and_everything_is_kept(compiled):
 
 def test_a_network_of_several_contexts(compiled):
     compilation = compiled(network(gate=True))
-    assert (compilation.failure, compilation.log.contexts, len(compilation.log.utilisation)) == ("", 2, 2)
+    assert (compilation.failure, compilation.log.contexts, len(compilation.log.utilisation)) == (
+        "",
+        2,
+        2,
+    )
 
 
 def test_a_level_that_is_lowered_is_a_warning(compiled):
     compilation = compiled(script=model_script([0.0] * 3, [1.0] * 3, optimization_level=2))
     assert compilation.failure == ""
-    assert compilation.log.warnings == ("the optimisation level was lowered to 0: fewer than 1024 images, or no GPU",)
+    assert compilation.log.warnings == (
+        "the optimisation level was lowered to 0: fewer than 1024 images, or no GPU",
+    )
 
 
 def test_images_that_nobody_normalises_are_a_warning(compiled):
@@ -122,9 +168,15 @@ def test_images_that_nobody_normalises_are_a_warning(compiled):
     [
         (
             network(node("Erf")),
-            "parser: ParsingWithRecommendationException: Parsing failed.* UnsupportedActivationLayerError in op erf: .*op=Erf",
+            (
+                "parser: ParsingWithRecommendationException: Parsing failed.* "
+                "UnsupportedActivationLayerError in op erf: .*op=Erf"
+            ),
         ),
-        (network(node("ReduceMax", keepdims=1)), "parser: .*ReduceMax operation is unsupported .the parser recommends to end at conv2.$"),
+        (
+            network(node("ReduceMax", keepdims=1)),
+            "parser: .*ReduceMax operation is unsupported .the parser recommends to end at conv2.$",
+        ),
         (network(pool=False), "parser: .* UnsupportedShuffleLayerError in op flatten"),
         (network(opset=18), "parser: UnsupportedModelError: ONNX opset 18 is unsupported"),
         (network(shape=("n", 3, 12, 10)), r"parser: ValueError: Unspecified inputs: \{'image'"),
@@ -148,9 +200,21 @@ def check_failure(compilation, pattern, final):
 @pytest.mark.parametrize(
     ("script", "images", "failure"),
     [
-        ("quantize_everything(level=3)\n", IMAGES, "script: AllocatorScriptParserException: Parsing failed at line 1"),
-        (model_script([1.0], [1.0]), IMAGES, "script: AllocatorScriptParserException: normalization needs 3 values"),
-        (SCRIPT, IMAGES.transpose(0, 3, 1, 2), "quantisation: BadInputsShape: Data shape .3, 12, 10. for layer subnet/input_layer1"),
+        (
+            "quantize_everything(level=3)\n",
+            IMAGES,
+            "script: AllocatorScriptParserException: Parsing failed at line 1",
+        ),
+        (
+            model_script([1.0], [1.0]),
+            IMAGES,
+            "script: AllocatorScriptParserException: normalization needs 3 values",
+        ),
+        (
+            SCRIPT,
+            IMAGES.transpose(0, 3, 1, 2),
+            "quantisation: BadInputsShape: Data shape .3, 12, 10. for layer subnet/input_layer1",
+        ),
     ],
     ids=["unknown command", "channels", "NCHW images"],
 )
@@ -165,26 +229,40 @@ def test_a_compiler_that_leaves(compiled, monkeypatch):
 
 def test_one_context_only_may_be_asked_for(compiled):
     script = SCRIPT + "\ncontext_switch_param(mode=disabled)\n"
-    check_failure(compiled(network(gate=True), script), "allocator: .*does not fit in a single context", final=True)
+    check_failure(
+        compiled(network(gate=True), script),
+        "allocator: .*does not fit in a single context",
+        final=True,
+    )
     assert compiled(script=script).failure == ""
 
 
 def test_a_compiler_that_somebody_kills(compiled, monkeypatch, tmp_path):
-    """The out-of-memory killer, say: the child it had started is gone too, and its scratch folder."""
+    """The out-of-memory killer, say.
+
+    The child it had started is gone too, and its scratch folder.
+    """
     monkeypatch.setenv("HAILO_FAKE", "fork")
     monkeypatch.setenv("HAILO_FAKE_PIDS", str(tmp_path / "pids"))
     found = []
     thread = threading.Thread(target=lambda: found.append(compiled()))
     thread.start()
     end = time.monotonic() + 60
-    while not ((tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3) and time.monotonic() < end:
+    while (
+        not ((tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
+        and time.monotonic() < end
+    ):
         time.sleep(0.02)
     pid, child, folder = (tmp_path / "pids").read_text().split()
     os.kill(int(pid), signal.SIGKILL)
     thread.join()
     check_failure(found[0], "crash: in stage 'compile': killed by signal 9", final=False)
     assert not Path(folder).exists()
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text() and time.monotonic() < end:
+    while (
+        Path(f"/proc/{child}").exists()
+        and "Z" not in Path(f"/proc/{child}/stat").read_text()
+        and time.monotonic() < end
+    ):
         time.sleep(0.02)
     assert not Path(f"/proc/{child}").exists() or ") Z " in Path(f"/proc/{child}/stat").read_text()
 
@@ -195,11 +273,20 @@ def test_a_compiler_that_somebody_kills(compiled, monkeypatch, tmp_path):
 def test_the_version(monkeypatch):
     assert Compiler(PYTHON).version() == "3.33.0+simulated"
     monkeypatch.setenv("HAILO_FAKE", "numpy")
-    with pytest.raises(UserError, match=r"has no Dataflow Compiler .ImportError: numpy.core.* developer zone .* set HAILO_DFC_PYTHON"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"has no Dataflow Compiler .ImportError: numpy.core.* developer zone .* set "
+            r"HAILO_DFC_PYTHON"
+        ),
+    ):
         Compiler(PYTHON).version()
 
 
-@pytest.mark.parametrize(("python", "reason"), [(sys.executable, "No module named 'hailo_sdk_client'"), ("/none/python", "cannot be run")])
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [(sys.executable, "No module named 'hailo_sdk_client'"), ("/none/python", "cannot be run")],
+)
 def test_no_compiler_at_all(python, reason):
     with pytest.raises(UserError, match=reason) as error:
         Compiler(python).version()
@@ -213,7 +300,9 @@ def test_the_emulator_computes_the_network_on_raw_images(compiled):
     compilation = compiled()
     session = onnxruntime.InferenceSession(network(), providers=["CPUExecutionProvider"])
     normalised = ((IMAGES - 120) / 60).transpose(0, 3, 1, 2)
-    expected = np.concatenate([np.asarray(session.run(None, {"image": image[None]})[0]) for image in normalised])
+    expected = np.concatenate(
+        [np.asarray(session.run(None, {"image": image[None]})[0]) for image in normalised]
+    )
     emulation = Compiler(PYTHON).emulate(compilation, IMAGES)
     assert emulation.failure == ""
     assert emulation.logits is not None
@@ -256,13 +345,23 @@ def test_impossible_scripts(arguments, message):
         model_script(**{"mean": [1.0], "deviation": [1.0], **arguments})
 
 
-@pytest.mark.parametrize("name", ["hailo_compile.py", "hailo_emulate.py", "hailo_failures.py", "hailo_measure.py"])
+@pytest.mark.parametrize(
+    "name", ["hailo_compile.py", "hailo_emulate.py", "hailo_failures.py", "hailo_measure.py"]
+)
 def test_scripts_for_other_interpreters_need_no_new_python_and_nothing_of_ours(name):
     source = tool(name).read_text()
     tree = ast.parse(source, feature_version=(3, 8))
-    imports = {alias.name for one in ast.walk(tree) if isinstance(one, ast.Import) for alias in one.names}
+    imports = {
+        alias.name for one in ast.walk(tree) if isinstance(one, ast.Import) for alias in one.names
+    }
     imports |= {str(one.module) for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
-    ours = {"hailo_failures", "hailo_compile", "hailo_sdk_client", "hailo_sdk_client.exposed_definitions", "numpy"}
+    ours = {
+        "hailo_failures",
+        "hailo_compile",
+        "hailo_sdk_client",
+        "hailo_sdk_client.exposed_definitions",
+        "numpy",
+    }
     assert imports <= ours | sys.stdlib_module_names
 
 

@@ -21,7 +21,8 @@ SINGLE = """[info] Trying to compile the network in a single context
 {table}[info] Successful Mapping (allocation time: 5s)
 [info] Successful Compilation (compilation time: 7s)
 """
-SEVERAL = """[warning] Reducing optimization level to 0 (the accuracy won't be optimized and compression won't be used) because there's less
+SEVERAL = """[warning] Reducing optimization level to 0 (the accuracy won't be optimized and \
+compression won't be used) because there's less
 [info] net/output_layer1 SNR:\t28.08 dB
 [info] net/output_layer2 SNR: 26.70 dB
 [info] Using Single-context flow
@@ -56,19 +57,33 @@ def test_several_contexts_and_a_table_of_a_failed_attempt():
     assert log.highest() == Utilisation(0.4, 0.8, 0.3)
     assert log.snr_db == 26.7
     assert (log.allocation_seconds, log.compilation_seconds) == (2902, 64)
-    assert log.warnings == ("the optimisation level was lowered to 0: fewer than 1024 images, or no GPU",)
+    assert log.warnings == (
+        "the optimisation level was lowered to 0: fewer than 1024 images, or no GPU",
+    )
 
 
 def test_colours_are_ignored():
     assert parse_log("\x1b[32m[info]\x1b[0m Using \x1b[1mSingle-context\x1b[0m flow").contexts == 1
 
 
-@pytest.mark.parametrize("text", ["", "[info] Trying to compile the network in a single context\n", "[info] Using Multi-context flow\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[info] Trying to compile the network in a single context\n",
+        "[info] Using Multi-context flow\n",
+    ],
+)
 def test_what_a_log_does_not_say_is_missing(text):
     log = parse_log(text)
     assert (log.contexts, log.utilisation, log.warnings) == (None, (), ())
     highest = log.highest()
-    assert all(map(math.isnan, [log.snr_db, log.allocation_seconds, highest.control, highest.compute, highest.memory]))
+    assert all(
+        map(
+            math.isnan,
+            [log.snr_db, log.allocation_seconds, highest.control, highest.compute, highest.memory],
+        )
+    )
 
 
 def test_every_beginning_of_a_log_can_be_read():
@@ -81,7 +96,10 @@ def test_every_beginning_of_a_log_can_be_read():
 
 def test_numbers_that_are_none_are_not_known():
     log = parse_log(
-        "| Total | 1.2.3% | 20% | ,% |\nSNR: 1.2.3 dB\nFound valid partition to 99999999999 contexts\n(allocation time: 1.2.3s)\n"
+        "| Total | 1.2.3% | 20% | ,% |\n"
+        "SNR: 1.2.3 dB\n"
+        "Found valid partition to 99999999999 contexts\n"
+        "(allocation time: 1.2.3s)\n"
     )
     assert log.contexts is None and math.isnan(log.snr_db) and math.isnan(log.allocation_seconds)
     assert math.isnan(log.utilisation[0].control) and log.utilisation[0].compute == 0.2

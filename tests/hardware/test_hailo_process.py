@@ -17,7 +17,8 @@ from jaxnas.hardware.hailo_process import run
 # Says who it is and where, has a child, and hangs.
 HANGS = """
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", deaf])
 open("out/result.json", "w").write("half a result")
 facts = f"{os.getpid()} {child.pid} {os.getcwd()}"
 open(os.environ["FACTS"] + ".partial", "w").write(facts)
@@ -28,7 +29,8 @@ time.sleep(600)
 # What we are, where a test kills us; without the package, whose import takes seconds.
 US = f"""
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to Ctrl-C
+# What a shell starts in the background is deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(Path(hailo_process.__file__).parent)!r})
 import hailo_process
 hailo_process.run(sys.executable, ["-c", {HANGS!r}], {{}}, 600)
@@ -78,12 +80,17 @@ def watchers() -> list[str]:
 
 
 def nothing_is_left(pid: int, child: int, folder: Path) -> bool:
-    gone = until(lambda: not alive(pid) and not alive(child) and not folder.exists() and not watchers())
+    gone = until(
+        lambda: not alive(pid) and not alive(child) and not folder.exists() and not watchers()
+    )
     return gone and os.listdir(os.environ["TMPDIR"]) == []
 
 
 def test_files_go_in_and_come_out(facts):
-    program = "open('out/model.hef', 'wb').write(open('a', 'rb').read()[::-1]); print('so', flush=True); raise SystemExit('far')"
+    program = (
+        "open('out/model.hef', 'wb').write(open('a', 'rb').read()[::-1]); print('so', flush=True); "
+        "raise SystemExit('far')"
+    )
     ended = run(sys.executable, ["-c", program], {"a": b"\x01\x00"}, 60)
     assert (ended.code, ended.output, ended.files) == (1, "so\nfar\n", {"model.hef": b"\x00\x01"})
     assert os.listdir(os.environ["TMPDIR"]) == []
@@ -99,13 +106,19 @@ def test_settings_of_our_interpreter_do_not_leak(monkeypatch, facts):
 
 def test_a_program_that_takes_too_long_is_stopped_with_its_children(facts):
     ended = run(sys.executable, ["-c", HANGS], {}, 3)
-    assert (ended.code, ended.output, ended.files) == (None, "hanging\n", {"result.json": b"half a result"})
+    assert (ended.code, ended.output, ended.files) == (
+        None,
+        "hanging\n",
+        {"result.json": b"half a result"},
+    )
     assert nothing_is_left(*facts())
 
 
 def test_a_program_that_is_killed_takes_its_children_along(facts):
     ends = []
-    thread = threading.Thread(target=lambda: ends.append(run(sys.executable, ["-c", HANGS], {}, 600)))
+    thread = threading.Thread(
+        target=lambda: ends.append(run(sys.executable, ["-c", HANGS], {}, 600))
+    )
     thread.start()
     pid, child, folder = facts()
     assert alive(child)

@@ -2,7 +2,15 @@ import pytest
 
 from jaxnas.hardware import machine
 
-PC = "processor : 0\nmodel name : A: fast one\ncpu MHz : 800.5\n\nprocessor : 1\nmodel name : A: fast one\ncpu MHz : 2445.404\n"
+PC = (
+    "processor : 0\n"
+    "model name : A: fast one\n"
+    "cpu MHz : 800.5\n"
+    "\n"
+    "processor : 1\n"
+    "model name : A: fast one\n"
+    "cpu MHz : 2445.404\n"
+)
 ARM = "processor : 0\nBogoMIPS : 108.00\nFeatures : fp asimd\n"
 
 
@@ -29,7 +37,11 @@ def test_a_pc(files):
 
 def test_a_raspberry_pi(files):
     files(cpuinfo=ARM, model="Raspberry Pi 5 Model B Rev 1.0\0")
-    files(cpu0__cpufreq__scaling_cur_freq="1500000\n", cpu1__cpufreq__scaling_cur_freq="2400000\n", cpu2__cpufreq__scaling_cur_freq="?")
+    files(
+        cpu0__cpufreq__scaling_cur_freq="1500000\n",
+        cpu1__cpufreq__scaling_cur_freq="2400000\n",
+        cpu2__cpufreq__scaling_cur_freq="?",
+    )
     assert (machine.processor(), machine.clock()) == ("Raspberry Pi 5 Model B Rev 1.0", "2400 MHz")
 
 

@@ -1,4 +1,7 @@
-"""Each measurement is made once, for all runs and processes; what decides a figure decides where it is found."""
+"""Each measurement is made once, for all runs and processes.
+
+What decides a figure decides where it is found.
+"""
 
 import json
 import math
@@ -17,7 +20,18 @@ from jaxnas.store import digest
 
 GENOME = np.zeros(3, np.int32)
 MEASUREMENT = Measurement(
-    "toy", 1.1, 1.2, 1.3, 30, 1, "toy 1", noise_floor=0.01, clock="1234 MHz", processor="abacus", median_ms=1.25, p99_ms=1.4
+    "toy",
+    1.1,
+    1.2,
+    1.3,
+    30,
+    1,
+    "toy 1",
+    noise_floor=0.01,
+    clock="1234 MHz",
+    processor="abacus",
+    median_ms=1.25,
+    p99_ms=1.4,
 )
 
 
@@ -35,7 +49,11 @@ class Toy:
 
     def measure(self, model):
         self.made.append(model.turn)
-        return failed("toy", 1, "toy 1", ValueError("no")) if self.failing else replace(MEASUREMENT, latency_ms=1 + len(self.made) / 10)
+        return (
+            failed("toy", 1, "toy 1", ValueError("no"))
+            if self.failing
+            else replace(MEASUREMENT, latency_ms=1 + len(self.made) / 10)
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -55,14 +73,23 @@ def test_what_was_measured_is_used_again_and_says_so(tmp_path):
     other = Toy()
     (tmp_path / "net.onnx").write_bytes(b"net")
     for same in (model(), model(tmp_path / "net.onnx")):
-        assert Stored(other).measure(same) == replace(first, reused=True) == Stored(other).find(same)
+        assert (
+            Stored(other).measure(same) == replace(first, reused=True) == Stored(other).find(same)
+        )
     assert other.made == []
-    assert Stored(toy).name == "toy" and isinstance(Stored(toy), Device) and isinstance(toy, Identified)
+    assert (
+        Stored(toy).name == "toy"
+        and isinstance(Stored(toy), Device)
+        and isinstance(toy, Identified)
+    )
 
 
 def test_all_that_decides_a_figure_tells_them_apart():
     asked = [(Toy(), model())]
-    asked += [(Toy(about), model()) for about in (("toy 2", "abacus", 1), ("toy 1", "other", 1), ("toy 1", "abacus", 2))]
+    asked += [
+        (Toy(about), model())
+        for about in (("toy 2", "abacus", 1), ("toy 1", "other", 1), ("toy 1", "abacus", 2))
+    ]
     asked += [(Toy(), model(b"net2")), (Toy(), model(turn=1))]
     for toy, one in asked:
         assert not Stored(toy).measure(one).reused
@@ -94,7 +121,9 @@ def test_a_damaged_file_is_measured_again(cache):
     Stored(Toy()).measure(model())
     (path,) = cache.iterdir()
     data = path.read_bytes()
-    damaged = [data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :] for i in range(len(data) - 1)] + [data[:i] for i in range(len(data) - 1)]
+    damaged = [data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :] for i in range(len(data) - 1)] + [
+        data[:i] for i in range(len(data) - 1)
+    ]
     for wrong in [*damaged, b"[]", b"3", b"{}", b'{"checksum": 1}', b"\xff", b"[" * 100_000]:
         path.write_bytes(wrong)
         assert Stored(Toy()).find(model()) is None, wrong
@@ -108,7 +137,10 @@ def test_a_record_can_be_read_by_a_person(cache):
     (path,) = cache.iterdir()
     record = json.loads(path.read_text())
     assert record["origin"]["turn"] == 0 and record["origin"]["a"] == "toy 1"
-    assert (record["measurement"]["clock"], record["measurement"]["latency_ms"]) == ("1234 MHz", 1.1)
+    assert (record["measurement"]["clock"], record["measurement"]["latency_ms"]) == (
+        "1234 MHz",
+        1.1,
+    )
 
 
 def test_a_record_from_before_a_figure_has_it_as_nan(cache):
@@ -139,9 +171,11 @@ from jaxnas.hardware.measured import Stored
 class Toy:
     name = "toy"
     def identity(self): return {"a": "toy 1"}
-    def measure(self, model): return Measurement("toy", float(sys.argv[1]), 1.2, 1.3, 30, 1, "toy 1")
+    def measure(self, model):
+        return Measurement("toy", float(sys.argv[1]), 1.2, 1.3, 30, 1, "toy 1")
 for i in range(300):
-    found = Stored(Toy()).measure(ExportedModel(b"net%d" % (i % 20), np.zeros(3, np.int32), i // 20))
+    model = ExportedModel(b"net%d" % (i % 20), np.zeros(3, np.int32), i // 20)
+    found = Stored(Toy()).measure(model)
     assert found.latency_ms in (1.0, 2.0), found
 """
 

@@ -41,9 +41,13 @@ def counted(ops):
     return work
 
 
-@pytest.mark.parametrize("space", [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3()], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3()], ids=lambda space: space.name
+)
 def test_the_workload_is_that_of_the_operators(space):
-    genomes = np.stack([space.smallest, space.largest, *np.asarray(space.sample(jax.random.key(0), 4))])
+    genomes = np.stack(
+        [space.smallest, space.largest, *np.asarray(space.sample(jax.random.key(0), 4))]
+    )
     works = jax.jit(jax.vmap(lambda genome: workload(space.layers(genome))))(jnp.asarray(genomes))
     net = build(space)
     for i, genome in enumerate(genomes):
@@ -54,9 +58,24 @@ def test_the_workload_is_that_of_the_operators(space):
 
 def layers(*rows):
     """A table of rows of kind, size, c_in, c_out, kernel, stride, groups."""
-    kind, size, c_in, c_out, kernel, stride, groups = (jnp.asarray(column, jnp.int32) for column in zip(*rows, strict=True))
+    kind, size, c_in, c_out, kernel, stride, groups = (
+        jnp.asarray(column, jnp.int32) for column in zip(*rows, strict=True)
+    )
     ones = jnp.ones_like(kind)
-    return Layers(kind, size, size, c_in, c_out, kernel, stride, groups, extras=ones, reads=ones, live=ones, repeat=ones)
+    return Layers(
+        kind,
+        size,
+        size,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        groups,
+        extras=ones,
+        reads=ones,
+        live=ones,
+        repeat=ones,
+    )
 
 
 RESNET_STEM = [(CONV, 112, 3, 64, 7, 2, 1), (AVGPOOL2, 56, 64, 64, 3, 2, 1)]
@@ -86,7 +105,9 @@ def test_a_network_that_fits_takes_its_work_and_fills_the_pipeline():
     np.testing.assert_allclose(work.fill, 3.33, rtol=1e-3)  # of ResNet-18, as the reference has it
     assert not estimate.several and not estimate.extrapolated
     assert 0.6 < estimate.period_ms < 0.85  # published: 0.781
-    np.testing.assert_allclose(estimate.latency_ms, estimate.period_ms * (1 + 0.505 * 3.33), rtol=1e-3)
+    np.testing.assert_allclose(
+        estimate.latency_ms, estimate.period_ms * (1 + 0.505 * 3.33), rtol=1e-3
+    )
 
 
 def test_a_network_that_does_not_fit_is_loaded_for_every_image():
@@ -109,7 +130,8 @@ def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest
 
 def test_a_latency_comes_with_the_model_s_doubts():
     known, gated = (
-        Modelled(HAILO_8L).measure(ExportedModel(b"", np.zeros(0, np.int32), layers=table)) for table in (resnet(), resnet(gate=True))
+        Modelled(HAILO_8L).measure(ExportedModel(b"", np.zeros(0, np.int32), layers=table))
+        for table in (resnet(), resnet(gate=True))
     )
     assert known.warning == DOUBTS["uncertain"]  # it takes two thirds of the chip
     assert doubts(HAILO_8L(resnet())._replace(uncertain=jnp.array(False))) == ""
@@ -118,8 +140,14 @@ def test_a_latency_comes_with_the_model_s_doubts():
 
 def test_networks_in_several_pieces_have_no_latency_where_one_is_asked_for():
     device = make_device(ProfileConfig(device="hailo8l_model:single"))
-    assert isinstance(device, Modelled) and device.name == "hailo8l_model:single" and device.model.error == HAILO_8L.error
-    whole, several = (ExportedModel(b"", np.zeros(1, np.int32), layers=resnet(width=width)) for width in (1, 2))
+    assert (
+        isinstance(device, Modelled)
+        and device.name == "hailo8l_model:single"
+        and device.model.error == HAILO_8L.error
+    )
+    whole, several = (
+        ExportedModel(b"", np.zeros(1, np.int32), layers=resnet(width=width)) for width in (1, 2)
+    )
     assert device.measure(whole).latency_ms == float(HAILO_8L(resnet()).latency_ms)
     assert device.measure(several).failure == "ValueError: the network does not fit as a whole"
     assert np.isnan(device.model(resnet(width=2)).latency_ms)
@@ -144,7 +172,10 @@ def test_in_the_place_of_a_measured_device_it_says_what_it_is():
     device = Modelled(HAILO_8L)
     assert isinstance(device, Device)
     measurement = device.measure(ExportedModel(b"", np.zeros(1, np.int32), layers=resnet()))
-    assert measurement.latency_ms == float(HAILO_8L(resnet()).latency_ms) and measurement.runtime == HAILO_8L.error
+    assert (
+        measurement.latency_ms == float(HAILO_8L(resnet()).latency_ms)
+        and measurement.runtime == HAILO_8L.error
+    )
     with pytest.raises(ValueError, match="cost table"):
         device.measure(ExportedModel(b"", np.zeros(1, np.int32)))
 
@@ -153,16 +184,24 @@ def test_in_the_place_of_a_measured_device_it_says_what_it_is():
 def test_a_million_genomes_are_one_call():
     space = attentive_nas()
     genomes = space.sample(jax.random.key(0), 1_000_000)
-    ask = jax.jit(lambda genomes: jax.lax.map(lambda genome: HAILO_8L(space.layers(genome)).latency_ms, genomes, batch_size=8192))
+    ask = jax.jit(
+        lambda genomes: jax.lax.map(
+            lambda genome: HAILO_8L(space.layers(genome)).latency_ms, genomes, batch_size=8192
+        )
+    )
     latency_ms = ask(genomes)
     assert latency_ms.shape == (1_000_000,) and bool((latency_ms > 0).all())
-    np.testing.assert_allclose(latency_ms[-1], HAILO_8L(space.layers(genomes[-1])).latency_ms, rtol=1e-5)
+    np.testing.assert_allclose(
+        latency_ms[-1], HAILO_8L(space.layers(genomes[-1])).latency_ms, rtol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
 def experiment():
     if not (TABLES / "layer_tables.csv").is_file():
-        pytest.skip("needs layer_tables.csv and all_tasks.csv, in the folder that HAILO_TABLES names")
+        pytest.skip(
+            "needs layer_tables.csv and all_tasks.csv, in the folder that HAILO_TABLES names"
+        )
     sys.path.insert(0, str(ROOT / "experiments"))
     try:
         module = importlib.import_module("hailo8l_model")
@@ -175,8 +214,12 @@ def test_the_coefficients_are_those_that_the_published_figures_give(experiment):
     module, works, runs = experiment
     chip = module.fit(works, runs)
     for name in (*module.COEFFICIENTS, *module.CAPACITY):
-        np.testing.assert_allclose(getattr(HAILO_8L, name), getattr(chip, name), rtol=2e-3, err_msg=name)
-    for (name, least, most), (_, fitted_least, fitted_most) in zip(HAILO_8L.fitted, module.fitted_range(works), strict=True):
+        np.testing.assert_allclose(
+            getattr(HAILO_8L, name), getattr(chip, name), rtol=2e-3, err_msg=name
+        )
+    for (name, least, most), (_, fitted_least, fitted_most) in zip(
+        HAILO_8L.fitted, module.fitted_range(works), strict=True
+    ):
         assert least <= 1.0001 * fitted_least and fitted_most <= most <= 1.01 * fitted_most, name
 
 

@@ -1,4 +1,7 @@
-"""Chips that run layer by layer: counted by hand, against the published figures, and described in a file."""
+"""Chips that run layer by layer.
+
+Counted by hand, against the published figures, and described in a file.
+"""
 
 from dataclasses import replace
 
@@ -18,8 +21,11 @@ from jaxnas.spaces.published import attentive_nas, tiny
 from jaxnas.supernets.mobilenet import build
 from jaxnas.workload import Op, cost_table
 
-# One cycle a byte, ten more where it spills, one a weight; two a multiply-add, three a depthwise one, of four lanes.
-SIMPLE = MemoryBoundChip("simple", "none", 1.0, 4.0, 100, 1.0, 10.0, 1.0, 5.0, dense=2.0, depthwise=3.0)
+# One cycle a byte, ten more where it spills, one a weight; two a multiply-add, three a depthwise
+# one, of four lanes.
+SIMPLE = MemoryBoundChip(
+    "simple", "none", 1.0, 4.0, 100, 1.0, 10.0, 1.0, 5.0, dense=2.0, depthwise=3.0
+)
 OPS = (
     Op("conv", "a", (-1,), 4, 4, 1, 4, kernel=3),  # 16 + 64 bytes, 36 weights: 116 bytes do not fit
     Op("conv", "b", (0,), 2, 2, 4, 4, kernel=3, stride=2, groups=4),  # 64 + 16 bytes, 36 weights
@@ -46,7 +52,9 @@ def test_a_network_counted_by_hand():
 def test_weights_may_have_a_memory_of_their_own():
     chip = replace(SIMPLE, weight_memory_bytes=36)
     assert chip.layer_by_layer(cost_table(OPS, 4, 4)).spills.tolist() == [False] * 5
-    assert replace(chip, weight_memory_bytes=35).layer_by_layer(cost_table(OPS, 4, 4)).spills.tolist() == [True, True, False, False, False]
+    assert replace(chip, weight_memory_bytes=35).layer_by_layer(
+        cost_table(OPS, 4, 4)
+    ).spills.tolist() == [True, True, False, False, False]
 
 
 def test_energy_and_operations_beyond_the_clock():
@@ -55,7 +63,9 @@ def test_energy_and_operations_beyond_the_clock():
     macs = 576 + 144 + 64 + 8
     moved = 258
     weights = 96
-    np.testing.assert_allclose(chip(layers).energy_uj, (2 * macs + 3 * (moved + weights)) / 1e6, rtol=1e-6)
+    np.testing.assert_allclose(
+        chip(layers).energy_uj, (2 * macs + 3 * (moved + weights)) / 1e6, rtol=1e-6
+    )
     assert chip(layers).operations == macs + 0.5 * moved
 
 
@@ -64,7 +74,9 @@ def test_a_network_that_computes_longer_than_it_moves():
     np.testing.assert_allclose(chip(cost_table(OPS, 4, 4)).latency_ms, (288 + 108 + 32 + 4) / 1e3)
 
 
-@pytest.mark.parametrize("space", [tiny(32, 3, 10), attentive_nas(), mobilenet_v2()], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [tiny(32, 3, 10), attentive_nas(), mobilenet_v2()], ids=lambda space: space.name
+)
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
     genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])
@@ -93,8 +105,13 @@ def test_the_small_machine_spills_at_32_pixels_what_the_large_one_does_at_160():
 @pytest.mark.parametrize("chip", [RAPTOR, RAPTOR_SMALL, SIMPLE], ids=lambda chip: chip.name)
 def test_it_is_a_cost_model(chip):
     assert isinstance(chip, CostModel)
-    measurement = Modelled(chip).measure(ExportedModel(b"", np.zeros(1, np.int32), layers=cost_table(OPS, 4, 4)))
-    assert measurement.latency_ms == float(chip(cost_table(OPS, 4, 4)).latency_ms) and measurement.runtime == chip.error
+    measurement = Modelled(chip).measure(
+        ExportedModel(b"", np.zeros(1, np.int32), layers=cost_table(OPS, 4, 4))
+    )
+    assert (
+        measurement.latency_ms == float(chip(cost_table(OPS, 4, 4)).latency_ms)
+        and measurement.runtime == chip.error
+    )
     assert all(word in RAPTOR.error for word in ("simulated", "fitted", "5.8 %"))
 
 
@@ -113,7 +130,9 @@ power_mw = 150.5
 def test_a_file_is_the_same_as_python(tmp_path):
     (tmp_path / "mine.toml").write_text(FILE)
     device = make_device(ProfileConfig(device=str(tmp_path / "mine.toml")))
-    assert device == Modelled(MemoryBoundChip("mine", "a guess", 400.0, 256.0, 131072, 0.25, 1.0, 0.125, 150.5))
+    assert device == Modelled(
+        MemoryBoundChip("mine", "a guess", 400.0, 256.0, 131072, 0.25, 1.0, 0.125, 150.5)
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,13 +141,22 @@ def test_a_file_is_the_same_as_python(tmp_path):
         (("clock_mhz = 400", ""), "mine.toml: clock_mhz is missing, expected a number"),
         (("clock_mhz = 400", "clock_mhz = 0"), "mine.toml: clock_mhz must be above 0, got 0"),
         (("131072", "1000000000000"), "mine.toml: memory_bytes must be at most 1e+09, got 1e+12"),
-        (("clock_mhz = 400", "clock_mhz = 'fast'"), "mine.toml: clock_mhz must be a number, got 'fast'"),
+        (
+            ("clock_mhz = 400", "clock_mhz = 'fast'"),
+            "mine.toml: clock_mhz must be a number, got 'fast'",
+        ),
         (("131072", "1.5"), "mine.toml: memory_bytes must be a whole number, got 1.5"),
         (("power_mw", "power"), "mine.toml: unknown setting power; known: error, "),
         (("power_mw = 150.5", "power_mw = -1"), "mine.toml: power_mw must be at least 0, got -1"),
         (('"a guess"', '""'), "mine.toml: error must be a text, got none"),
-        (("power_mw = 150.5", "power_mw = nan"), "mine.toml: power_mw must be at most 1e+09, got nan"),
-        (("clock_mhz = 400", "clock_mhz = inf"), "mine.toml: clock_mhz must be at most 1e+09, got inf"),
+        (
+            ("power_mw = 150.5", "power_mw = nan"),
+            "mine.toml: power_mw must be at most 1e+09, got nan",
+        ),
+        (
+            ("clock_mhz = 400", "clock_mhz = inf"),
+            "mine.toml: clock_mhz must be at most 1e+09, got inf",
+        ),
         (('"a guess"', "a guess"), "mine.toml is no TOML file"),
     ],
 )
@@ -141,5 +169,8 @@ def test_a_mistake_in_a_file_is_one_line(tmp_path, monkeypatch, change, message)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read the device .*no.toml: No such file or directory; name a .toml file"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot read the device .*no.toml: No such file or directory; name a .toml file",
+    ):
         npu_memory.load(str(tmp_path / "no.toml"))

@@ -25,7 +25,10 @@ def network(shape=(1, 3, 8, 8), convolutions=1, kind=TensorProto.FLOAT, channels
     nodes = [helper.make_node("Conv", [a, "weight"], [b], pads=[1] * 4) for a, b in pairwise(names)]
     inputs = [helper.make_tensor_value_info("image", kind, shape)]
     outputs = [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, None)]
-    model = helper.make_model(helper.make_graph(nodes, "net", inputs, outputs, [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "net", inputs, outputs, [weight]),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     model.ir_version = 9
     return model.SerializeToString()
 
@@ -40,12 +43,23 @@ def test_a_network_is_timed(threads, monkeypatch):
     monkeypatch.setattr(runtime, "processor", lambda: "toy")
     measurement = measure(network(), threads=threads)
     assert measurement.failure == ""
-    assert 0 < measurement.latency_ms <= measurement.p10_ms <= measurement.median_ms <= measurement.p90_ms <= measurement.p99_ms
+    assert (
+        0
+        < measurement.latency_ms
+        <= measurement.p10_ms
+        <= measurement.median_ms
+        <= measurement.p90_ms
+        <= measurement.p99_ms
+    )
     assert measurement.repeats >= 20
     assert (measurement.device, measurement.threads) == ("onnxruntime", threads)
     assert measurement.runtime == f"onnxruntime {onnxruntime.__version__}"
     assert 0 <= measurement.noise_floor <= 0.1
-    assert (measurement.clock, measurement.processor, measurement.reused) == ("1234 MHz", "toy", False)
+    assert (measurement.clock, measurement.processor, measurement.reused) == (
+        "1234 MHz",
+        "toy",
+        False,
+    )
 
 
 def test_a_file_is_as_good_as_bytes(tmp_path):
@@ -102,7 +116,9 @@ def test_impossible_settings(settings):
 
 def there():
     """The script that measures on other machines."""
-    spec = importlib.util.spec_from_file_location("measure_onnxruntime", tool("measure_onnxruntime.py"))
+    spec = importlib.util.spec_from_file_location(
+        "measure_onnxruntime", tool("measure_onnxruntime.py")
+    )
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -115,9 +131,12 @@ def test_here_and_on_other_machines_a_session_is_the_same_and_a_users_own(monkey
     class Session(onnxruntime.InferenceSession):
         def __init__(self, model, options, **settings):
             values = {
-                name: getattr(options, name) for name in dir(options) if not name.startswith("_") and not callable(getattr(options, name))
+                name: getattr(options, name)
+                for name in dir(options)
+                if not name.startswith("_") and not callable(getattr(options, name))
             }
-            with pytest.raises(RuntimeError):  # it is not set; with it int8 takes 19 to 40 % longer than a user's session
+            # It is not set; with it int8 takes 19 to 40 % longer than a user's session.
+            with pytest.raises(RuntimeError):
                 options.get_session_config_entry(EXACT_INT8[0])
             super().__init__(model, options, **settings)
             made.append((model, values, settings))
@@ -138,7 +157,9 @@ def test_here_and_on_other_machines_runs_are_timed_alike(monkeypatch):
     for module, repeat in ((device, device._repeat), (script, script.repeat)):
         now = count(step=7_000)
         monkeypatch.setattr(module, "perf_counter_ns", lambda now=now: next(now))
-        timed.append([repeat(lambda: None, seconds, least) for seconds, least in ((0.001, 3), (1e-9, 20))])
+        timed.append(
+            [repeat(lambda: None, seconds, least) for seconds, least in ((0.001, 3), (1e-9, 20))]
+        )
     assert timed[0] == timed[1] and script.MIN_RUNS == device.MIN_RUNS
     assert [len(times) for times in timed[0]][1] == 20 < len(timed[0][0])
 
@@ -146,12 +167,27 @@ def test_here_and_on_other_machines_runs_are_timed_alike(monkeypatch):
 def test_a_machine_that_is_too_noisy_is_a_result(monkeypatch):
     monkeypatch.setattr(runtime, "time_runs", lambda run, seconds: np.repeat([1.0, 2.0], 10))
     measurement = measure(network())
-    assert measurement.failure.startswith("TooNoisy: ") and math.isnan(measurement.latency_ms) and measurement.noise_floor == 1.0
+    assert (
+        measurement.failure.startswith("TooNoisy: ")
+        and math.isnan(measurement.latency_ms)
+        and measurement.noise_floor == 1.0
+    )
 
 
 def test_its_identity_is_all_that_decides_a_figure():
     base = OnnxRuntime(1, 0.1).identity()
     assert base == OnnxRuntime(1, 0.1).identity()
-    assert {base["runtime"], base["device"]} == {f"onnxruntime {onnxruntime.__version__}", "onnxruntime"}
-    assert len({tuple(one.identity().items()) for one in (OnnxRuntime(1, 0.1), OnnxRuntime(2, 0.1), OnnxRuntime(1, 0.2))}) == 3
+    assert {base["runtime"], base["device"]} == {
+        f"onnxruntime {onnxruntime.__version__}",
+        "onnxruntime",
+    }
+    assert (
+        len(
+            {
+                tuple(one.identity().items())
+                for one in (OnnxRuntime(1, 0.1), OnnxRuntime(2, 0.1), OnnxRuntime(1, 0.2))
+            }
+        )
+        == 3
+    )
     assert {"host", "processor", "code"} <= set(base)

@@ -17,7 +17,11 @@ from jaxnas.hardware.openvino import OpenVino
 def test_a_machine_without_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(runtime, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"needs the package openvino, which is not installed: run `pip install -e '\.\[openvino\]'` in a checkout"
+        UserError,
+        match=(
+            r"needs the package openvino, which is not installed: run `pip install -e "
+            r"'\.\[openvino\]'` in a checkout"
+        ),
     ):
         OpenVino()
 
@@ -32,20 +36,32 @@ def network(shape=(1, 3, 8, 8), kind="Conv", channels=3):
     nodes = [helper.make_node(kind, ["image", "weight"], ["y"], pads=[1] * 4)]
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    model = helper.make_model(helper.make_graph(nodes, "net", inputs, outputs, [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "net", inputs, outputs, [weight]),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     model.ir_version = 9
     return model.SerializeToString()
 
 
 def measure(model, **settings):
-    return OpenVino(**{"seconds": 0.01, **settings}).measure(ExportedModel(model, np.zeros(3, np.int32)))
+    return OpenVino(**{"seconds": 0.01, **settings}).measure(
+        ExportedModel(model, np.zeros(3, np.int32))
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_network_is_timed(openvino, threads):
     measurement = measure(network(), threads=threads)
     assert measurement.failure == ""
-    assert 0 < measurement.latency_ms <= measurement.p10_ms <= measurement.median_ms <= measurement.p90_ms <= measurement.p99_ms
+    assert (
+        0
+        < measurement.latency_ms
+        <= measurement.p10_ms
+        <= measurement.median_ms
+        <= measurement.p90_ms
+        <= measurement.p99_ms
+    )
     assert measurement.repeats >= 20 and 0 <= measurement.noise_floor <= 0.1
     assert (measurement.device, measurement.threads) == ("openvino", threads)
     assert measurement.runtime == f"openvino {importlib.metadata.version('openvino')}"
@@ -58,7 +74,9 @@ def test_a_file_is_as_good_as_bytes(openvino, tmp_path):
     assert measure(path).failure == ""
 
 
-def test_it_computes_what_onnx_runtime_computes_in_float32_on_the_threads_asked_for(openvino, monkeypatch):
+def test_it_computes_what_onnx_runtime_computes_in_float32_on_the_threads_asked_for(
+    openvino, monkeypatch
+):
     import onnxruntime
 
     compiled = []
@@ -75,19 +93,27 @@ def test_it_computes_what_onnx_runtime_computes_in_float32_on_the_threads_asked_
 
     def run_once(run, seconds):
         run()
-        results.append((requests[-1].get_input_tensor().data.copy(), requests[-1].get_output_tensor().data.copy()))
+        results.append(
+            (
+                requests[-1].get_input_tensor().data.copy(),
+                requests[-1].get_output_tensor().data.copy(),
+            )
+        )
         return np.ones(20)
 
     monkeypatch.setattr(openvino, "Core", Core)
     monkeypatch.setattr(runtime, "time_runs", run_once)
     assert measure(network(), threads=2).failure == ""
     ((image, result),) = results
-    (expected,) = onnxruntime.InferenceSession(network(), providers=["CPUExecutionProvider"]).run(None, {"image": image})
+    (expected,) = onnxruntime.InferenceSession(network(), providers=["CPUExecutionProvider"]).run(
+        None, {"image": image}
+    )
     np.testing.assert_allclose(result, np.asarray(expected), rtol=1e-5, atol=1e-5)
     assert result.std() > 0.1
     found = [compiled[0].get_property(name) for name in ("INFERENCE_NUM_THREADS", "NUM_STREAMS")]
     assert [int(str(value)) for value in found] == [2, 1]
-    assert settings[0]["INFERENCE_PRECISION_HINT"] == "f32"  # not bfloat16, where the processor has it
+    # Not bfloat16, where the processor has it.
+    assert settings[0]["INFERENCE_PRECISION_HINT"] == "f32"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""SSH through stand-ins for `ssh` and `scp` on the PATH: they take the real arguments, run the command here and copy files."""
+"""SSH through stand-ins for `ssh` and `scp` on the PATH.
+
+They take the real arguments, run the command here and copy files.
+"""
 
 import json
 import math
@@ -32,13 +35,17 @@ while [ "$1" = -o ]; do shift 2; done
 host=${2#*@}; shift 2
 cd "$FAKE/home"
 there() { # the login shell; to ssh, one that a signal ends is 255
-  "$FAKE_PYTHON" -S -c 'import subprocess, sys; sys.exit(max(subprocess.call(["bash", "-c", sys.argv[1]]), -1) % 256)' "$*"
+  "$FAKE_PYTHON" -S -c '
+import subprocess, sys
+sys.exit(max(subprocess.call(["bash", "-c", sys.argv[1]]), -1) % 256)' "$*"
 }
 case "$host" in
   refused) echo "ssh: connect to host refused port 22: Connection refused" >&2; exit 255;;
   stranger) echo "Host key verification failed." >&2; exit 255;;
   hangs) sleep 1000 & echo $! > "$FAKE/pid"; wait;;
-  fades) case "$*" in *python*) echo "Connection to fades closed by remote host." >&2; exit 255;; esac; there "$*";;
+  fades)
+    case "$*" in *python*) echo "Connection to fades closed by remote host." >&2; exit 255;; esac
+    there "$*";;
   cut) there "$*" | head -c 60;;
   banner) echo "Welcome to banner"; there "$*";;
   pi*) there "$*";;
@@ -63,7 +70,10 @@ esac
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch, tmp_path):
-    """The folder of the stand-ins: bin, home (of the remote machine), and a log of their arguments."""
+    """The folder of the stand-ins: bin, home (of the remote machine).
+
+    And a log of their arguments.
+    """
     folder = tmp_path / "fake"
     for name in ("bin", "home"):
         (folder / name).mkdir(parents=True)
@@ -103,12 +113,19 @@ def ends(pid: int) -> bool:
 
 
 def test_a_command_arrives_as_it_was_given(fake):
-    script = "import sys; print(sys.argv[1:]); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
+    script = (
+        "import sys; print(sys.argv[1:]); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
+    )
     words = ["a b", "$HOME", "*", "'", '"; touch /tmp/no', "", "-o", "ü"]
     done = Remote("me@pi").run([sys.executable, "-c", script, *words], 30, "typed")
     assert (done.stdout, done.stderr, done.returncode) == (f"{words}\n", "typed\n", 3)
     (line,) = (fake / "log").read_text().split("\n", 1)[0:1]
-    for option in ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"):
+    for option in (
+        "BatchMode=yes",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=5",
+        "ServerAliveCountMax=3",
+    ):
         assert f"-o {option}" in line
     assert "-- me@pi sh -c 'timeout -k 5 30 " in line
 
@@ -133,7 +150,10 @@ def test_a_temporary_folder_is_there_and_then_gone():
     assert not os.path.exists(path)
 
 
-@pytest.mark.parametrize("host", ["", "-oProxyCommand=x", "a b", "pi:22", "a@-b", "a@b@c", "pi\n", "$(x)", "pi;x", "[::1]"])
+@pytest.mark.parametrize(
+    "host",
+    ["", "-oProxyCommand=x", "a b", "pi:22", "a@-b", "a@b@c", "pi\n", "$(x)", "pi;x", "[::1]"],
+)
 def test_a_host_that_is_none(host, fake):
     with pytest.raises(UserError, match=r"a host must be NAME or USER@NAME.*, got .*alias"):
         Remote(host)
@@ -142,7 +162,10 @@ def test_a_host_that_is_none(host, fake):
 
 @pytest.mark.parametrize("path", ["", "-r", "a b", "a;b", "$HOME", "a\n", "a:b", "*"])
 def test_a_path_that_shells_would_read_differently(path, tmp_path, fake):
-    for copy in (lambda: Remote("pi").upload(tmp_path / "x", path), lambda: Remote("pi").fetch(path, tmp_path / "x")):
+    for copy in (
+        lambda: Remote("pi").upload(tmp_path / "x", path),
+        lambda: Remote("pi").fetch(path, tmp_path / "x"),
+    ):
         with pytest.raises(UserError, match=r"a path on pi must be .*: rename it"):
             copy()
     assert (fake / "log").read_text() == ""
@@ -150,7 +173,9 @@ def test_a_path_that_shells_would_read_differently(path, tmp_path, fake):
 
 def test_a_machine_without_ssh(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match=r"needs ssh and scp on this machine: install an OpenSSH client"):
+    with pytest.raises(
+        UserError, match=r"needs ssh and scp on this machine: install an OpenSSH client"
+    ):
         Remote("pi")
 
 
@@ -176,7 +201,10 @@ def network(channels=3):
     nodes = [helper.make_node("Conv", ["image", "weight"], ["y"], pads=[1] * 4)]
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 8, 8))]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    model = helper.make_model(helper.make_graph(nodes, "net", inputs, outputs, [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "net", inputs, outputs, [weight]),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     model.ir_version = 9
     return model.SerializeToString()
 
@@ -186,13 +214,17 @@ def device(host="pi", python: str | Path = sys.executable, **settings):
 
 
 def measure(host="pi", python: str | Path = sys.executable, model=None, **settings):
-    return device(host, python, **settings).measure(ExportedModel(network() if model is None else model, np.zeros(3, np.int32)))
+    return device(host, python, **settings).measure(
+        ExportedModel(network() if model is None else model, np.zeros(3, np.int32))
+    )
 
 
 def answering(fake, answer: str) -> Path:
     """A Python that answers so, and counts how often."""
     (fake / "answer").write_text(answer)
-    return program(fake / "python", f"#!/bin/sh\ncat > /dev/null\necho >> {fake}/calls\ncat {fake}/answer\n")
+    return program(
+        fake / "python", f"#!/bin/sh\ncat > /dev/null\necho >> {fake}/calls\ncat {fake}/answer\n"
+    )
 
 
 def left_there(fake) -> list[str]:
@@ -207,7 +239,14 @@ def test_a_network_is_timed_there(fake, host, tmp_path):
     (tmp_path / "net.onnx").write_bytes(network())
     measurement = measure(host, model=tmp_path / "net.onnx", threads=2)
     assert measurement.failure == ""
-    assert 0 < measurement.latency_ms <= measurement.p10_ms <= measurement.median_ms <= measurement.p90_ms <= measurement.p99_ms
+    assert (
+        0
+        < measurement.latency_ms
+        <= measurement.p10_ms
+        <= measurement.median_ms
+        <= measurement.p90_ms
+        <= measurement.p99_ms
+    )
     assert measurement.repeats >= 20 and 0 <= measurement.noise_floor <= 0.1
     assert (measurement.device, measurement.threads) == (f"ssh:{host}", 2)
     assert measurement.runtime == f"onnxruntime {onnxruntime.__version__}"
@@ -217,16 +256,29 @@ def test_a_network_is_timed_there(fake, host, tmp_path):
 
 def test_its_figures_are_those_of_the_answer(fake):
     times = [2_000_000, 1_000_000, *[3_000_000] * 8, 1_050_000, *[9_000_000] * 9]
-    python = answering(fake, f'{{"runtime": "onnxruntime 9", "processor": "Raspberry Pi 5", "clock": "2400 MHz", "times_ns": {times}}}\n')
+    python = answering(
+        fake,
+        (
+            f'{{"runtime": "onnxruntime 9", "processor": "Raspberry Pi 5", "clock": "2400 MHz", '
+            f'"times_ns": {times}}}\n'
+        ),
+    )
     measurement = measure(python=python)
     assert (measurement.latency_ms, measurement.repeats, measurement.failure) == (1.0, 20, "")
     assert measurement.noise_floor == pytest.approx(0.05)
-    assert (measurement.runtime, measurement.processor, measurement.clock) == ("onnxruntime 9", "Raspberry Pi 5", "2400 MHz")
+    assert (measurement.runtime, measurement.processor, measurement.clock) == (
+        "onnxruntime 9",
+        "Raspberry Pi 5",
+        "2400 MHz",
+    )
 
 
 def test_a_machine_that_stays_noisy_is_asked_five_times(fake):
     times = [1_000_000] * 10 + [2_000_000] * 10
-    python = answering(fake, f'{{"runtime": "onnxruntime 9", "processor": "Pi", "clock": "", "times_ns": {times}}}\n')
+    python = answering(
+        fake,
+        f'{{"runtime": "onnxruntime 9", "processor": "Pi", "clock": "", "times_ns": {times}}}\n',
+    )
     measurement = measure(python=python)
     assert measurement.failure.startswith("TooNoisy: ") and math.isnan(measurement.latency_ms)
     assert (measurement.runtime, measurement.processor) == ("onnxruntime 9", "Pi")
@@ -260,7 +312,9 @@ def check_failure(measurement, *parts, lost=False, doubtful=False):
         assert part in measurement.failure
 
 
-@pytest.mark.parametrize(("model", "reason"), [(b"no model", "InvalidProtobuf"), (network(channels=4), "Conv")])
+@pytest.mark.parametrize(
+    ("model", "reason"), [(b"no model", "InvalidProtobuf"), (network(channels=4), "Conv")]
+)
 def test_a_model_that_does_not_run_there_is_a_result(fake, model, reason):
     check_failure(measure(model=model), "RuntimeError: pi: ", reason)
     assert left_there(fake) == []
@@ -273,13 +327,21 @@ def test_an_upload_that_is_damaged_or_finds_no_room(fake):
 
 
 def test_a_python_that_is_not_there_or_has_no_onnxruntime(fake):
-    check_failure(measure(python="no-such-python"), "missing ONNX Runtime: no-such-python on pi", "o such file", lost=True)
+    check_failure(
+        measure(python="no-such-python"),
+        "missing ONNX Runtime: no-such-python on pi",
+        "o such file",
+        lost=True,
+    )
     bare = program(fake / "python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     check_failure(measure(python=bare), "ModuleNotFoundError: No module named 'numpy'", lost=True)
     assert left_there(fake) == []
 
 
-@pytest.mark.parametrize(("signal", "reason"), [("SEGV", "Segmentation fault"), ("ABRT", "Abort"), ("KILL", "out of time or memory")])
+@pytest.mark.parametrize(
+    ("signal", "reason"),
+    [("SEGV", "Segmentation fault"), ("ABRT", "Abort"), ("KILL", "out of time or memory")],
+)
 def test_a_network_that_brings_the_runtime_down_is_no_lost_device(fake, signal, reason):
     crashing = program(fake / "crashing", f"#!/bin/sh\nkill -{signal} $$\n")
     check_failure(measure(python=crashing), "crashing on pi", reason, doubtful=True)
@@ -287,7 +349,11 @@ def test_a_network_that_brings_the_runtime_down_is_no_lost_device(fake, signal, 
 
 
 def test_an_answer_that_is_cut_off(fake):
-    check_failure(measure("cut"), 'answer: the answer of cut is cut off or no JSON: \'{"runtime"', doubtful=True)
+    check_failure(
+        measure("cut"),
+        'answer: the answer of cut is cut off or no JSON: \'{"runtime"',
+        doubtful=True,
+    )
     assert left_there(fake) == []
 
 
@@ -313,7 +379,9 @@ GOOD = '"runtime": "r", "processor": "p", "clock": ""'
     ],
 )
 def test_an_answer_that_makes_no_sense(fake, answer, reason):
-    check_failure(measure(python=answering(fake, answer)), "answer: the answer of pi ", reason, doubtful=True)
+    check_failure(
+        measure(python=answering(fake, answer)), "answer: the answer of pi ", reason, doubtful=True
+    )
     assert left_there(fake) == []
 
 
@@ -337,19 +405,34 @@ def test_a_machine_that_sends_without_end_is_stopped(fake, monkeypatch):
 
 def test_a_measurement_needs_one_connection(fake):
     assert {measure(host).failure for host in ("pi", "me@pi")} == {""}
-    sockets = re.findall(r"-o ControlMaster=auto -o ControlPersist=60 -o (ControlPath=\S+) -- (\S+)", (fake / "log").read_text())
+    sockets = re.findall(
+        r"-o ControlMaster=auto -o ControlPersist=60 -o (ControlPath=\S+) -- (\S+)",
+        (fake / "log").read_text(),
+    )
     assert len(sockets) == len((fake / "log").read_text().splitlines()) and len(sockets) >= 8
-    by_host = {host.partition(":")[0]: socket for socket, host in sockets if not host.startswith("/")}
-    assert {socket for socket, _ in sockets} == set(by_host.values()) and len(set(by_host.values())) == 2
+    by_host = {
+        host.partition(":")[0]: socket for socket, host in sockets if not host.startswith("/")
+    }
+    assert {socket for socket, _ in sockets} == set(by_host.values()) and len(
+        set(by_host.values())
+    ) == 2
     folder = Path(by_host["pi"].removeprefix("ControlPath=")).parent
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_it_can_be_asked_whether_it_is_there(fake):
     check_reachable(device())
-    for host, python in (("nowhere", sys.executable), ("pi", "no-such-python"), ("pi", answering(fake, "{}"))):
+    for host, python in (
+        ("nowhere", sys.executable),
+        ("pi", "no-such-python"),
+        ("pi", answering(fake, "{}")),
+    ):
         with pytest.raises(
-            UserError, match=rf"the device ssh:{host} cannot measure \(.*\): `ssh {host}` must work .* onnxruntime"
+            UserError,
+            match=(
+                rf"the device ssh:{host} cannot measure \(.*\): `ssh {host}` must work .* "
+                r"onnxruntime"
+            ),
         ) as error:
             check_reachable(device(host, python))
         assert "\n" not in str(error.value)
@@ -357,7 +440,11 @@ def test_it_can_be_asked_whether_it_is_there(fake):
 
 def test_a_measurement_that_takes_too_long(fake):
     slow = program(fake / "slow", f"#!/bin/sh\nsleep 1000 & echo $! > {fake}/pid; wait\n")
-    check_failure(measure(python=slow, timeout=0.5), "TimeoutError: slow on pi took longer than 0.5 s", doubtful=True)
+    check_failure(
+        measure(python=slow, timeout=0.5),
+        "TimeoutError: slow on pi took longer than 0.5 s",
+        doubtful=True,
+    )
     assert ends(int((fake / "pid").read_text())) and left_there(fake) == []
 
 
@@ -369,7 +456,9 @@ def test_a_model_file_that_is_not_there(tmp_path, fake):
 def test_it_is_known_by_name():
     settings = ProfileConfig(device="ssh:me@pi", threads=2, seconds=0.5)
     assert make_device(settings) == RemoteDevice("me@pi", "python3", 2, 0.5)
-    assert make_device(ProfileConfig(device="ssh:pi:venv/bin/python")) == RemoteDevice("pi", "venv/bin/python", 1, 0.1)
+    assert make_device(ProfileConfig(device="ssh:pi:venv/bin/python")) == RemoteDevice(
+        "pi", "venv/bin/python", 1, 0.1
+    )
     for name in ("ssh", "ssh:", "ssh:-x"):
         with pytest.raises(UserError, match="a host must be"):
             make_device(ProfileConfig(device=name))
@@ -402,4 +491,7 @@ def test_the_script_is_where_a_wheel_puts_it_too(monkeypatch, tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "measure_onnxruntime.py").write_bytes(source)
     monkeypatch.setattr(remote, "__file__", str(tmp_path / "jaxnas/hardware/remote.py"))
-    assert remote.tool("measure_onnxruntime.py") == tmp_path / "jaxnas/tools/export/measure_onnxruntime.py"
+    assert (
+        remote.tool("measure_onnxruntime.py")
+        == tmp_path / "jaxnas/tools/export/measure_onnxruntime.py"
+    )

@@ -30,7 +30,11 @@ class Toy:
     def measure(self, model):
         self.asked.append(bytes(model.model).decode())
         answer = self.answers.pop(0) if self.answers else None
-        return failed("toy", 1, "toy 1", answer) if answer else Measurement("toy", 1.0, 1.0, 1.0, 20, 1, "toy 1")
+        return (
+            failed("toy", 1, "toy 1", answer)
+            if answer
+            else Measurement("toy", 1.0, 1.0, 1.0, 20, 1, "toy 1")
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +78,13 @@ def test_a_device_that_comes_back_has_lost_nothing():
 
 def test_a_device_that_stays_away_ends_the_run():
     toy = Toy(*[LOST] * 9)
-    with pytest.raises(UserError, match=r"the device toy is lost, at 3 attempts \(version: driver .*run the same command again") as error:
+    with pytest.raises(
+        UserError,
+        match=(
+            r"the device toy is lost, at 3 attempts \(version: driver "
+            r".*run the same command again"
+        ),
+    ) as error:
         Watched(toy).measure(model("a"))
     assert toy.asked == ["a"] * ATTEMPTS and "\n" not in str(error.value)
 
@@ -90,13 +100,18 @@ def test_a_network_that_hangs_on_a_device_that_runs_others_has_failed():
 def test_a_device_that_hangs_for_all_ends_the_run(after):
     device = Watched(Toy(None, HANGS, *[after] * ATTEMPTS))
     device.measure(model("a"))
-    with pytest.raises(UserError, match=r"the device toy (does not run any more what it ran before|is lost)"):
+    with pytest.raises(
+        UserError, match=r"the device toy (does not run any more what it ran before|is lost)"
+    ):
         device.measure(model("b"))
 
 
 def test_a_network_that_ran_earlier_tells_as_well():
     toy = Toy(HANGS, None)
-    assert Watched(toy, lambda: model("before")).measure(model("a")).failure == "timeout: it did not end"
+    assert (
+        Watched(toy, lambda: model("before")).measure(model("a")).failure
+        == "timeout: it did not end"
+    )
     assert toy.asked == ["a", "before"]
 
 

@@ -2,20 +2,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.predictors.features import cell_counts, cell_operations, gene_values, one_hot, standardisation
+from jaxnas.predictors.features import (
+    cell_counts,
+    cell_operations,
+    gene_values,
+    one_hot,
+    standardisation,
+)
 from jaxnas.spaces.nasbench201 import nasbench201
 from jaxnas.spaces.space import Gene, Space
 
 
 def test_genes_are_seen_by_value(space):
-    values = jax.jit(lambda genomes: gene_values(space, genomes))(jnp.stack([space.smallest, space.largest]))
+    values = jax.jit(lambda genomes: gene_values(space, genomes))(
+        jnp.stack([space.smallest, space.largest])
+    )
     assert values.dtype == jnp.float32
     np.testing.assert_array_equal(values[0], [gene.choices[0] for gene in space.genes])
     np.testing.assert_array_equal(values[1], [gene.choices[-1] for gene in space.genes])
 
 
 def test_genes_that_do_not_matter_are_0():
-    genes = (Gene("depth", (1, 2)), Gene("first", (3, 5)), Gene("second", (3, 5), needs=("depth", 2)))
+    genes = (
+        Gene("depth", (1, 2)),
+        Gene("first", (3, 5)),
+        Gene("second", (3, 5), needs=("depth", 2)),
+    )
     values = gene_values(Space("toy", genes), jnp.array([[0, 1, 1], [1, 1, 1], [1, 0, 0]]))
     assert values.tolist() == [[1, 5, 0], [2, 5, 5], [2, 3, 3]]
 
@@ -32,8 +44,14 @@ def test_standardised_genes_have_mean_0_and_deviation_1(space):
 
 
 def test_one_column_for_each_choice():
-    genes = (Gene("depth", (1, 2)), Gene("first", (3, 5, 7)), Gene("second", (3, 5), needs=("depth", 2)))
-    columns = jax.jit(lambda genomes: one_hot(Space("toy", genes), genomes))(jnp.array([[0, 2, 1], [1, 0, 1]]))
+    genes = (
+        Gene("depth", (1, 2)),
+        Gene("first", (3, 5, 7)),
+        Gene("second", (3, 5), needs=("depth", 2)),
+    )
+    columns = jax.jit(lambda genomes: one_hot(Space("toy", genes), genomes))(
+        jnp.array([[0, 2, 1], [1, 0, 1]])
+    )
     assert columns.dtype == jnp.float32
     assert columns.tolist() == [[1, 0, 0, 0, 1, 0, 0], [0, 1, 1, 0, 0, 0, 1]]
 

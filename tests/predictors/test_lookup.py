@@ -16,12 +16,16 @@ TOY = Space("toy", (Gene("a", (8, 16)), Gene("b", (3, 5, 7))))
 
 def test_a_network_takes_what_its_blocks_take():
     model = measured(TOY, [np.array([1.0, 2.0]), np.array([10.0, 20.0, 40.0])], constant_ms=0.5)
-    assert np.asarray(model.predict(np.array([[0, 0], [1, 2], [0, 1]]))).tolist() == [[11.5, 42.5, 21.5]]
+    assert np.asarray(model.predict(np.array([[0, 0], [1, 2], [0, 1]]))).tolist() == [
+        [11.5, 42.5, 21.5]
+    ]
     assert blocks(TOY) == ((0,), (1,))
 
 
 def test_tables_of_another_space():
-    with pytest.raises(UserError, match=r"of toy must have \[2, 3\] entries.*got shapes \[\(2,\), \(4,\)\]"):
+    with pytest.raises(
+        UserError, match=r"of toy must have \[2, 3\] entries.*got shapes \[\(2,\), \(4,\)\]"
+    ):
         measured(TOY, [np.ones(2), np.ones(4)])
 
 
@@ -30,7 +34,9 @@ def mobile(small_mobilenet):
     """A space whose blocks depend on several genes, and a price for every entry of every block."""
     space = small_mobilenet((24, 32), 3, 10)
     draw = np.random.default_rng(0)
-    tables = [draw.uniform(0.5, 1.5, math.prod(space.sizes[i] for i in block)) for block in blocks(space)]
+    tables = [
+        draw.uniform(0.5, 1.5, math.prod(space.sizes[i] for i in block)) for block in blocks(space)
+    ]
     return space, measured(space, tables, 1.0)
 
 
@@ -45,9 +51,14 @@ def test_blocks_are_the_parts_of_the_space(mobile):
 
 
 def test_tables_are_fitted_to_whole_networks(mobile):
-    """Every entry has a price of its own: with many networks they are found, with fewer, those that share choices stand in."""
+    """Every entry has a price of its own.
+
+    With many networks they are found, with fewer, those that share choices stand in.
+    """
     space, truth = mobile
-    genomes = np.asarray(uniform_sample(jax.random.key(0), space, 400, np.zeros((0, len(space.genes)), np.int32)))
+    genomes = np.asarray(
+        uniform_sample(jax.random.key(0), space, 400, np.zeros((0, len(space.genes)), np.int32))
+    )
     ms = np.asarray(truth.predict(genomes))[0]
     shares = []
     for n in (40, 250):
@@ -57,7 +68,10 @@ def test_tables_are_fitted_to_whole_networks(mobile):
 
 
 def test_the_ridge_chosen_is_that_of_the_least_leave_one_out_error(monkeypatch):
-    """Against fits without each network; latencies around 1, so that leaving one out hardly moves the unit of the ridge."""
+    """Against fits without each network.
+
+    Latencies around 1, so that leaving one out hardly moves the unit of the ridge.
+    """
     draw = np.random.default_rng(0)
     x = draw.normal(size=(30, 12))
     latency = np.exp(0.1 * x @ draw.normal(size=12) + draw.normal(0, 0.15, 30))
@@ -69,13 +83,24 @@ def test_the_ridge_chosen_is_that_of_the_least_leave_one_out_error(monkeypatch):
         return gram @ lookup._solve(gram, latency, used)
 
     every = np.arange(30)
-    errors = [np.mean([(fitted(ridges[[r]], every != i)[i] / latency[i] - 1) ** 2 for i in every]) for r in range(4)]
+    errors = [
+        np.mean([(fitted(ridges[[r]], every != i)[i] / latency[i] - 1) ** 2 for i in every])
+        for r in range(4)
+    ]
     best = int(np.argmin(errors))
     assert 0 < best < 3
-    np.testing.assert_allclose(fitted(ridges, every >= 0), fitted(ridges[[best]], every >= 0), rtol=1e-9)
+    np.testing.assert_allclose(
+        fitted(ridges, every >= 0), fitted(ridges[[best]], every >= 0), rtol=1e-9
+    )
 
 
 def test_predictions_stay_positive():
     genomes = np.array([[0, 0], [0, 1], [1, 1]], np.int32)
-    model = Lookup().fit(jax.random.key(0), TOY, genomes, np.array([10.0, 0.1, 0.01], np.float32), np.ones((1, 3), bool))
+    model = Lookup().fit(
+        jax.random.key(0),
+        TOY,
+        genomes,
+        np.array([10.0, 0.1, 0.01], np.float32),
+        np.ones((1, 3), bool),
+    )
     assert np.asarray(model.predict(np.array([[1, 0], [0, 2], [1, 2]]))).min() >= 0.001

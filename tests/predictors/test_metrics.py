@@ -35,10 +35,19 @@ def draws():
 
 @pytest.mark.parametrize(("measured", "predicted"), list(draws()), ids=["smooth", "ties"])
 def test_correlations_follow_their_definitions(measured, predicted):
-    ours = metrics.pearson(measured, predicted), metrics.spearman(measured, predicted), metrics.kendall(measured, predicted)
+    ours = (
+        metrics.pearson(measured, predicted),
+        metrics.spearman(measured, predicted),
+        metrics.kendall(measured, predicted),
+    )
     assert ours == pytest.approx(by_hand(measured, predicted))
-    wrong = metrics.spearman(measured, predicted), metrics.pearson(measured, predicted), metrics.kendall(measured, predicted)
-    assert wrong != pytest.approx(by_hand(measured, predicted))  # the comparison tells one from the other
+    wrong = (
+        metrics.spearman(measured, predicted),
+        metrics.pearson(measured, predicted),
+        metrics.kendall(measured, predicted),
+    )
+    # The comparison tells one from the other.
+    assert wrong != pytest.approx(by_hand(measured, predicted))
 
 
 def test_order_is_all_that_ranks_see():
@@ -53,7 +62,12 @@ def test_undefined_correlations_are_zero(values):
     measured = np.array(values)
     for predicted in (measured, np.arange(len(values), dtype=float)):
         found = metrics.summary(measured, predicted)
-        assert (found["pearson"], found["spearman"], found["kendall"], found["count"]) == (0, 0, 0, len(values))
+        assert (found["pearson"], found["spearman"], found["kendall"], found["count"]) == (
+            0,
+            0,
+            0,
+            len(values),
+        )
         assert 0 <= found["within_10_percent"] <= 1
 
 

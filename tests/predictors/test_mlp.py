@@ -44,7 +44,9 @@ def test_a_new_subnet_is_predicted_well(data, model):
 
 def test_both_corners_are_predicted_well(space, latency_ms, model):
     corners = jnp.stack([space.smallest, space.largest])
-    np.testing.assert_allclose(predict(model, gene_values(space, corners)), latency_ms(corners), rtol=0.1)
+    np.testing.assert_allclose(
+        predict(model, gene_values(space, corners)), latency_ms(corners), rtol=0.1
+    )
 
 
 def test_equal_keys_give_equal_models(data):
@@ -54,27 +56,42 @@ def test_equal_keys_give_equal_models(data):
 
 
 def test_the_best_step_is_kept(data):
-    """Without weight decay the training points are learned by heart: the last step is not the best on the validation points."""
+    """Without weight decay the training points are learned by heart.
+
+    The last step is not the best on the validation points.
+    """
     (train, validation, _), (train_ms, validation_ms, _) = data
 
     def loss(model):
         return float(np.mean((np.log(predict(model, validation)) - np.log(validation_ms)) ** 2))
 
-    blind = mlp.fit(jax.random.key(0), train, train_ms, train[:50], train_ms[:50], learning_rate=0.02, weight_decay=0.0)
+    blind = mlp.fit(
+        jax.random.key(0),
+        train,
+        train_ms,
+        train[:50],
+        train_ms[:50],
+        learning_rate=0.02,
+        weight_decay=0.0,
+    )
     assert loss(fit(data, learning_rate=0.02, weight_decay=0.0)) < 0.9 * loss(blind)
 
 
 def test_latency_has_no_unit_of_its_own(data, model):
     """Log latency is standardised: microseconds in, microseconds out."""
     (train, validation, test), (train_ms, validation_ms, _) = data
-    thousandfold = mlp.fit(jax.random.key(0), train, 1000 * train_ms, validation, 1000 * validation_ms)
+    thousandfold = mlp.fit(
+        jax.random.key(0), train, 1000 * train_ms, validation, 1000 * validation_ms
+    )
     np.testing.assert_allclose(predict(thousandfold, test), 1000 * predict(model, test), rtol=0.02)
 
 
 def test_prediction_vmaps(data, model):
     (_, _, test), _ = data
     groups = test.reshape(10, 50, -1)
-    np.testing.assert_allclose(jax.vmap(predict, (None, 0))(model, groups).ravel(), predict(model, test), rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.vmap(predict, (None, 0))(model, groups).ravel(), predict(model, test), rtol=1e-5
+    )
 
 
 def test_a_model_survives_its_file(data, model, tmp_path):

@@ -16,16 +16,26 @@ from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.predictors.trees import Trees
 from jaxnas.profiling import uniform_sample
 
-METHODS = {"mlp": MLP(steps=600), "lookup": Lookup(), "trees": Trees(trees=200, depth=2, learning_rate=0.1), "transfer": None}
+METHODS = {
+    "mlp": MLP(steps=600),
+    "lookup": Lookup(),
+    "trees": Trees(trees=200, depth=2, learning_rate=0.1),
+    "transfer": None,
+}
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def method(request, space, latency_ms):
     if request.param != "transfer":
         return METHODS[request.param]
-    table = jnp.asarray(latency_ms(np.eye(31, dtype=np.int32)) / latency_ms(np.zeros((1, 31), np.int32)) - 1, jnp.float32)
+    table = jnp.asarray(
+        latency_ms(np.eye(31, dtype=np.int32)) / latency_ms(np.zeros((1, 31), np.int32)) - 1,
+        jnp.float32,
+    )
     known = jax.tree_util.Partial(lambda table, genomes: jnp.exp(genomes @ table), table)
-    return Transfer(learn(jax.random.key(0), space, [known], gene_values), own=(1.0,), noise=(0.01,))
+    return Transfer(
+        learn(jax.random.key(0), space, [known], gene_values), own=(1.0,), noise=(0.01,)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +79,10 @@ def test_a_member_learns_nothing_of_what_it_does_not_use(method, space, data):
     used[0, 7] = False
     changed = latency.copy()
     changed[7] *= 3
-    before, after = (np.asarray(method.fit(jax.random.key(2), space, genomes, ms, used).predict(fresh)) for ms in (latency, changed))
+    before, after = (
+        np.asarray(method.fit(jax.random.key(2), space, genomes, ms, used).predict(fresh))
+        for ms in (latency, changed)
+    )
     np.testing.assert_allclose(before[0], after[0], rtol=1e-5)
     assert np.abs(after[1] / before[1] - 1).max() > 1e-3
 
@@ -85,7 +98,10 @@ def test_latency_has_no_unit_of_its_own(method, model, space, data):
 def test_latencies_that_are_none(method, space, data, bad):
     latency = data[1].copy()
     latency[3] = bad
-    with pytest.raises(UserError, match=r"must be finite and above 0 ms, got .* \(1 such\): leave failed measurements out"):
+    with pytest.raises(
+        UserError,
+        match=r"must be finite and above 0 ms, got .* \(1 such\): leave failed measurements out",
+    ):
         method.fit(jax.random.key(0), space, data[0], latency, np.ones((1, 150), bool))
 
 

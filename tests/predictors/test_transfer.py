@@ -36,7 +36,9 @@ def basis(prices):
 
 def ranked(method, ms, draw=0):
     rows = np.random.default_rng(draw).choice(3000, 10, replace=False)
-    predicted = method.fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows], TEN).predict(GENOMES)
+    predicted = method.fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows], TEN).predict(
+        GENOMES
+    )
     return spearman(ms, np.asarray(predicted)[0])
 
 
@@ -52,16 +54,27 @@ def test_what_a_device_has_of_its_own_is_learnt_from_more(prices, basis):
     own = 0.5 * prices[0] + jnp.asarray(np.random.default_rng(5).normal(0, 0.3, 48), jnp.float32)
     ms = np.asarray(price(own, GENOMES))
     used = np.ones((1, 300), bool)
-    model = Transfer(basis, own=(1.0,), noise=(0.01,)).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
-    none = Transfer(basis, own=(0.0,), noise=(0.01,)).fit(jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used)
-    scores = [spearman(ms[300:], np.asarray(one.predict(GENOMES[300:]))[0]) for one in (model, none)]
+    model = Transfer(basis, own=(1.0,), noise=(0.01,)).fit(
+        jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used
+    )
+    none = Transfer(basis, own=(0.0,), noise=(0.01,)).fit(
+        jax.random.key(0), SPACE, GENOMES[:300], ms[:300], used
+    )
+    scores = [
+        spearman(ms[300:], np.asarray(one.predict(GENOMES[300:]))[0]) for one in (model, none)
+    ]
     assert scores[0] > 0.99 > scores[1] + 0.05
 
 
 def test_ten_measurements_of_a_noisy_device_do_no_harm(prices, basis):
-    """Noise of half the spread: what is fitted with little noise in mind ranks worse than the mean of the known devices."""
+    """Noise of half the spread.
+
+    What is fitted with little noise in mind ranks worse than the mean of the known devices.
+    """
     mean = np.mean([np.log(price(own, GENOMES)) for own in prices], axis=0)
-    ms = np.exp(mean + 0.7 * mean.std() * np.random.default_rng(1).normal(size=len(mean))).astype(np.float32)
+    ms = np.exp(mean + 0.7 * mean.std() * np.random.default_rng(1).normal(size=len(mean))).astype(
+        np.float32
+    )
     zero_shot = spearman(ms, mean)
     cautious, fixed = (
         np.mean([ranked(method, ms, draw) for draw in range(10)])
@@ -75,13 +88,19 @@ def test_ten_measurements_give_intervals(prices, basis):
     ms = np.asarray(price(0.8 * prices[1] + 0.2 * prices[2], GENOMES))
     for draw in range(20):
         rows = np.random.default_rng(draw).choice(3000, 10, replace=False)
-        prediction = Ensemble(Transfer(basis), folds=10, deals=1).fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows]).predict(GENOMES)
+        prediction = (
+            Ensemble(Transfer(basis), folds=10, deals=1)
+            .fit(jax.random.key(draw), SPACE, GENOMES[rows], ms[rows])
+            .predict(GENOMES)
+        )
         shares.append(coverage(ms, np.asarray(prediction.low_ms), np.asarray(prediction.high_ms)))
     assert 0.85 < np.mean(shares) < 0.97
 
 
 def test_a_model_is_an_argument_of_a_compiled_program(basis, prices):
-    model = Transfer(basis).fit(jax.random.key(0), SPACE, GENOMES[:10], np.asarray(price(prices[0], GENOMES[:10])), TEN)
+    model = Transfer(basis).fit(
+        jax.random.key(0), SPACE, GENOMES[:10], np.asarray(price(prices[0], GENOMES[:10])), TEN
+    )
     traced = jax.jit(lambda model, genomes: model.predict(genomes))(model, GENOMES[:50])
     np.testing.assert_allclose(traced, model.predict(GENOMES[:50]), rtol=1e-5)
 

@@ -15,7 +15,10 @@ def test_trees_see_what_genes_do_together():
     genomes = np.asarray(uniform_sample(jax.random.key(0), SPACE, 600, np.zeros((0, 6), np.int32)))
     ms = np.where(genomes[:, 0] == genomes[:, 1], 3.0, 1.0).astype(np.float32) + 0.1 * genomes[:, 2]
     used = np.ones((1, 400), bool)
-    models = [method.fit(jax.random.key(0), SPACE, genomes[:400], ms[:400], used) for method in (Trees(), Lookup())]
+    models = [
+        method.fit(jax.random.key(0), SPACE, genomes[:400], ms[:400], used)
+        for method in (Trees(), Lookup())
+    ]
     trees, tables = (np.asarray(model.predict(genomes[400:]))[0] for model in models)
     assert pearson(ms[400:], trees) > 0.98
     assert pearson(ms[400:], tables) < 0.5

@@ -1,4 +1,7 @@
-"""Files of a run that are damaged, or hold what no stage writes, are named before anything is drawn."""
+"""Files of a run that are damaged, or hold what no stage writes, are named.
+
+Before anything is drawn.
+"""
 
 import csv
 import json
@@ -15,7 +18,15 @@ LEAVES = {
     "data.json": ["test", "class_names", "mean", "fingerprint"],
     "environment.json": [],
     "predictor.json": ["train", "test/pearson", "validation/count"],
-    "chosen.json": ["0/name", "0/role", "0/macs", "1/genome", "0/network", "1/search_accuracy", "0/predicted_ms"],
+    "chosen.json": [
+        "0/name",
+        "0/role",
+        "0/macs",
+        "1/genome",
+        "0/network",
+        "1/search_accuracy",
+        "0/predicted_ms",
+    ],
 }
 COLUMNS = {
     "measurements.csv": ["round", "split", "genome", "latency_ms", "p10_ms", "p90_ms"],
@@ -33,7 +44,9 @@ def spoil(run_copy):
     def spoil(file: str, data: bytes) -> None:
         right = (run_copy / file).read_bytes()
         (run_copy / file).write_bytes(data)
-        with pytest.raises(UserError, match=rf"^(corrupt: .*{file}|verified\.csv in .* lacks)") as caught:
+        with pytest.raises(
+            UserError, match=rf"^(corrupt: .*{file}|verified\.csv in .* lacks)"
+        ) as caught:
             check_files(run)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
         (run_copy / file).write_bytes(right)
@@ -82,7 +95,9 @@ def test_arrays(spoil, run_copy, tmp_path):
         for wrong in (array.astype(str), array[:0], array[None], array * np.nan, array[:-1]):
             np.savez(tmp_path / "wrong.npz", **{**right, name: wrong})
             spoil("candidates.npz", (tmp_path / "wrong.npz").read_bytes())
-        np.savez(tmp_path / "wrong.npz", **{key: value for key, value in right.items() if key != name})
+        np.savez(
+            tmp_path / "wrong.npz", **{key: value for key, value in right.items() if key != name}
+        )
         spoil("random.npz", (tmp_path / "wrong.npz").read_bytes())
     for name in ("network", "feasible"):
         np.savez(tmp_path / "wrong.npz", **{**right, name: right[name][:-1]})
@@ -94,16 +109,28 @@ def test_arrays_of_networks_chosen(spoil, run_copy, tmp_path):
         with np.load(run_copy / file) as archive:
             right = dict(archive)
         for name, array in right.items():
-            for wrong in (array.astype(complex) if array.dtype.kind != "U" else array.astype("S"), array[:0], array[None], None):
-                arrays = {key: value for key, value in {**right, name: wrong}.items() if value is not None}
+            for wrong in (
+                array.astype(complex) if array.dtype.kind != "U" else array.astype("S"),
+                array[:0],
+                array[None],
+                None,
+            ):
+                arrays = {
+                    key: value for key, value in {**right, name: wrong}.items() if value is not None
+                }
                 np.savez(tmp_path / "wrong.npz", **arrays)
                 spoil(file, (tmp_path / "wrong.npz").read_bytes())
         spoil(file, b"")
     with np.load(run_copy / "selection.npz") as archive:
-        np.savez(tmp_path / "wrong.npz", **{**archive, "selection_error": archive["selection_error"] - 2})
+        np.savez(
+            tmp_path / "wrong.npz", **{**archive, "selection_error": archive["selection_error"] - 2}
+        )
     spoil("selection.npz", (tmp_path / "wrong.npz").read_bytes())
 
 
 def test_what_does_not_go_together_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"the files of .* do not go together \(KeyError: 'x'"), drawing(RunDirectory(tmp_path)):
+    with (
+        pytest.raises(UserError, match=r"the files of .* do not go together \(KeyError: 'x'"),
+        drawing(RunDirectory(tmp_path)),
+    ):
         {}["x"]

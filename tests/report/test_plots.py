@@ -12,7 +12,9 @@ FRONT = np.array([True, True, False, False])
 
 def pareto(labels=("one", "two"), final=((0.15, 0.35), (0.35, 0.12)), searched=FOUND[:2]):
     tested = np.array(final)
-    chosen = plots.Chosen(searched, tested, tested[:, :1] + [-0.02, 0.03], tested[:, 1:] * [0.9, 1.2], labels)
+    chosen = plots.Chosen(
+        searched, tested, tested[:, :1] + [-0.02, 0.03], tested[:, 1:] * [0.9, 1.2], labels
+    )
     return plots.pareto(FOUND, FRONT, FOUND, FRONT, chosen, 0.25)
 
 
@@ -32,13 +34,17 @@ def test_chosen_networks_stand_where_they_were_measured_and_share_a_disc():
     assert letters == {"A": (0.35, 85.0), "B": (0.12, 65.0)}
     same = pareto(final=((0.15, 0.35), (0.15, 0.35)))
     assert [text.get_text() for text in same.axes[0].texts] == ["AB"]
-    assert [text.get_text() for text in pareto(final=((0.15, 0.35), (0.2, np.nan))).axes[0].texts] == ["A"]
+    assert [
+        text.get_text() for text in pareto(final=((0.15, 0.35), (0.2, np.nan))).axes[0].texts
+    ] == ["A"]
 
 
 def test_bars_reach_over_the_intervals_and_rings_are_where_the_search_had_them():
     axes = pareto().axes[0]
     (bars,) = [some for some in axes.containers if isinstance(some, ErrorbarContainer)]
-    across, along = ([segment.tolist() for segment in lines.get_segments()] for lines in bars.lines[2])
+    across, along = (
+        [segment.tolist() for segment in lines.get_segments()] for lines in bars.lines[2]
+    )
     np.testing.assert_allclose(across[0], [[0.9 * 0.35, 85], [1.2 * 0.35, 85]])
     np.testing.assert_allclose(along[0], [[0.35, 82], [0.35, 87]])
     rings = line(pareto(), "chosen, as the search had them")
@@ -54,7 +60,13 @@ def test_hypervolume_is_drawn_from_nothing_on():
 
 
 def test_predicted_stands_against_measured():
-    figure = plots.predictor({"train": np.array([[0.2, 0.3]]), "test": np.array([[0.4, 0.5]]), "validation": np.zeros((0, 2))})
+    figure = plots.predictor(
+        {
+            "train": np.array([[0.2, 0.3]]),
+            "test": np.array([[0.4, 0.5]]),
+            "validation": np.zeros((0, 2)),
+        }
+    )
     points = figure.axes[0].collections[2].get_offsets()
     np.testing.assert_allclose(np.asarray(points, float), [[0.4, 0.5]])
     assert figure.axes[0].get_ylabel().startswith("predicted")
@@ -78,21 +90,32 @@ def test_both_fronts_are_drawn():
 
 def test_of_many_candidates_some_are_drawn_and_the_whole_front():
     rows = np.stack([np.linspace(0, 1, 9001), np.linspace(1, 0, 9001)], axis=1)
-    figure = plots.doubt(rows, np.ones(9001, bool), rows[:, ::-1], MEASURED, np.array([True, True, False]))
-    (dots,) = [some for some in figure.axes[0].collections if str(some.get_label()).startswith("predicted")]
+    figure = plots.doubt(
+        rows, np.ones(9001, bool), rows[:, ::-1], MEASURED, np.array([True, True, False])
+    )
+    (dots,) = [
+        some for some in figure.axes[0].collections if str(some.get_label()).startswith("predicted")
+    ]
     assert dots.get_label() == "predicted, 9001 candidates, 3001 of them drawn"
     assert np.shape(dots.get_offsets()) == (3001, 2)
     assert np.shape(line(figure, "front as predicted").get_xdata()) == (9002,)
 
 
 def contest():
-    return plots.contest({"scaled": (np.array([0.5, 0.2]), np.array([[0.4, 0.6], [0.2, 0.3]])), "ours": (np.ones(1), np.full((1, 2), 0.9))})
+    return plots.contest(
+        {
+            "scaled": (np.array([0.5, 0.2]), np.array([[0.4, 0.6], [0.2, 0.3]])),
+            "ours": (np.ones(1), np.full((1, 2), 0.9)),
+        }
+    )
 
 
 def test_a_contest_joins_the_means_by_latency_and_shows_every_seed():
     scaled = contest().axes[0].containers[0]
     np.testing.assert_allclose(np.asarray(scaled[0].get_xydata(), float), [[0.2, 25], [0.5, 50]])
-    np.testing.assert_allclose([bar[:, 1] for bar in scaled[2][0].get_segments()], [[20, 30], [40, 60]])
+    np.testing.assert_allclose(
+        [bar[:, 1] for bar in scaled[2][0].get_segments()], [[20, 30], [40, 60]]
+    )
     assert [some.get_label() for some in contest().axes[0].containers] == ["scaled", "ours"]
 
 
@@ -102,8 +125,12 @@ FIGURES = {
     "doubt": doubt,
     "hypervolume": lambda: plots.hypervolume(np.array([1.0, 2.0]), np.array([1.0, 1.5])),
     "predictor": lambda: plots.predictor({"train": np.array([[0.2, 0.3]])}),
-    "training": lambda: plots.training(np.arange(3), np.array([3.0, 2.0, 1.0]), np.array([2.0, 1.0, 0.5])),
-    "finetuning": lambda: plots.finetuning({"A: one": np.array([[0, 0.5], [1, 0.6]]), "_hidden": np.array([[0, 0.5], [1, 0.7]])}),
+    "training": lambda: plots.training(
+        np.arange(3), np.array([3.0, 2.0, 1.0]), np.array([2.0, 1.0, 0.5])
+    ),
+    "finetuning": lambda: plots.finetuning(
+        {"A: one": np.array([[0, 0.5], [1, 0.6]]), "_hidden": np.array([[0, 0.5], [1, 0.7]])}
+    ),
 }
 
 
@@ -116,7 +143,9 @@ def test_svg_is_one_plain_element_and_stable(name):
 
 
 def test_hostile_names_leave_no_trace_in_the_svg():
-    text = plots.svg(pareto(("--><script>alert(1)</script>", '$\\frac{$ id="x" href="#y"')), "pareto")
+    text = plots.svg(
+        pareto(("--><script>alert(1)</script>", '$\\frac{$ id="x" href="#y"')), "pareto"
+    )
     assert not any(word in text for word in ("script", "alert", "frac", "--"))
 
 

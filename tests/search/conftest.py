@@ -1,4 +1,7 @@
-"""A toy problem with a front worth searching for: many integer genes, two objectives that conflict."""
+"""A toy problem with a front worth searching for.
+
+Many integer genes, two objectives that conflict.
+"""
 
 import numpy as np
 import pytest
@@ -21,7 +24,10 @@ def small_space():
 
 @pytest.fixture(scope="session")
 def evaluate(space):
-    """Cost, which rises with every gene, and error, which falls, with other weights and interactions."""
+    """Cost, which rises with every gene, and error, which falls.
+
+    With other weights and interactions.
+    """
     draw = np.random.default_rng(0)
     price, worth = draw.uniform(0.5, 2, (2, len(space.genes)))
 

@@ -67,7 +67,9 @@ class Traced:
         return self.algorithm.tell(space, state, asked, fitness)
 
 
-@pytest.fixture(params=ALGORITHMS, ids=lambda algorithm: getattr(algorithm, "name", type(algorithm).__name__))
+@pytest.fixture(
+    params=ALGORITHMS, ids=lambda algorithm: getattr(algorithm, "name", type(algorithm).__name__)
+)
 def algorithm(request):
     return request.param
 
@@ -104,7 +106,9 @@ def test_one_trace_over_generations_and_seeds(algorithm, space, evaluate):
 
 
 def test_the_key_decides_everything(algorithm, space, evaluate):
-    one, same, other = (search(algorithm, space, jax.random.key(seed), evaluate, 3) for seed in (0, 0, 1))
+    one, same, other = (
+        search(algorithm, space, jax.random.key(seed), evaluate, 3) for seed in (0, 0, 1)
+    )
     assert_identical(one, same)
     assert (one.genomes != other.genomes).any()
     assert (one.genomes[:9] != one.genomes[9:18]).any()
@@ -125,22 +129,31 @@ def test_resuming_is_bit_identical(algorithm, space, evaluate, done):
 
     whole = search(algorithm, space, jax.random.key(2), flaky, GENERATIONS)
     assert np.isnan(whole.fitness).any()
-    resumed = search(algorithm, space, jax.random.key(2), counted, GENERATIONS, first_generations(whole, done))
+    resumed = search(
+        algorithm, space, jax.random.key(2), counted, GENERATIONS, first_generations(whole, done)
+    )
     assert_identical(resumed, whole)
     assert len(calls) == GENERATIONS - done
 
 
 def conflict(genomes, data=None):
-    """Traced and on the host alike, to the last bit: sums of whole numbers. Some candidates fail."""
+    """Traced and on the host alike, to the last bit: sums of whole numbers.
+
+    Some candidates fail.
+    """
     cost = (genomes * (1 + jnp.arange(31) % 5)).sum(axis=1)
     worth = (genomes * (1 + jnp.arange(31) % 7)).sum(axis=1)
-    fitness = jnp.stack([cost, 500 - worth + genomes[:, :5].sum(axis=1) ** 2], axis=1).astype(jnp.float32)
+    fitness = jnp.stack([cost, 500 - worth + genomes[:, :5].sum(axis=1) ** 2], axis=1).astype(
+        jnp.float32
+    )
     return jnp.where((cost % 6 == 0)[:, None], jnp.nan, fitness)
 
 
 def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space):
     if algorithm == CMA_ES and os.environ["XLA_FLAGS"]:
-        pytest.skip("as tests are compiled, matrices times one vector add up otherwise than times four")
+        pytest.skip(
+            "as tests are compiled, matrices times one vector add up otherwise than times four"
+        )
     keys = jax.random.split(jax.random.key(0), 4)
     many = search_many(algorithm, space, keys, conflict, 12)
     assert np.isnan(many.fitness).any()
@@ -172,8 +185,20 @@ def test_limits_guide_the_search(algorithm, space):
 def test_64_bits_change_nothing(algorithm, space):
     fitness = jax.jit(conflict)
     with jax.enable_x64(True):
-        wide = search(algorithm, space, jax.random.key(0), lambda genomes: np.asarray(fitness(genomes)), GENERATIONS)
-    narrow = search(algorithm, space, jax.random.key(0), lambda genomes: np.asarray(fitness(genomes)), GENERATIONS)
+        wide = search(
+            algorithm,
+            space,
+            jax.random.key(0),
+            lambda genomes: np.asarray(fitness(genomes)),
+            GENERATIONS,
+        )
+    narrow = search(
+        algorithm,
+        space,
+        jax.random.key(0),
+        lambda genomes: np.asarray(fitness(genomes)),
+        GENERATIONS,
+    )
     assert_identical(wide, narrow)
 
 
@@ -195,18 +220,29 @@ def test_64_bits_change_nothing_in_a_box():
 @pytest.mark.slow
 def test_many_searches_by_cma_es_are_the_loops_bit_for_bit():
     """As users compile it."""
-    command = [sys.executable, "-m", "pytest", __file__, "-k", "test_many_searches_in_one_program and CMA_ES"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-k",
+        "test_many_searches_in_one_program and CMA_ES",
+    ]
     subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": ""})
 
 
-@pytest.mark.parametrize("kind", [type(algorithm) for algorithm in ALGORITHMS if not isinstance(algorithm, Islands)])
+@pytest.mark.parametrize(
+    "kind", [type(algorithm) for algorithm in ALGORITHMS if not isinstance(algorithm, Islands)]
+)
 def test_a_population_of_one_is_refused(kind):
     with pytest.raises(UserError, match="population must be at least 2, got 1"):
         kind(population=1)
 
 
 @pytest.mark.parametrize(
-    "better", [NSGA2(), NSGA3(), MOEAD(), RegularizedEvolution(members=28), LocalSearch()], ids=lambda algorithm: type(algorithm).__name__
+    "better",
+    [NSGA2(), NSGA3(), MOEAD(), RegularizedEvolution(members=28), LocalSearch()],
+    ids=lambda algorithm: type(algorithm).__name__,
 )
 def test_searches_beat_random_search(better, space, evaluate):
     for seed in range(3):

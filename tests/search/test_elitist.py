@@ -1,4 +1,7 @@
-"""Elitist evolution: where children come from, what survives, and that it finds the best under a limit."""
+"""Elitist evolution.
+
+Where children come from, what survives, and that it finds the best under a limit.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +63,9 @@ def test_the_best_stay():
 
 
 def test_it_finds_the_most_under_a_limit():
-    archives = search_many(Elitist(20), SPACE, jax.random.split(jax.random.key(0), 5), most_under(20), 20)
+    archives = search_many(
+        Elitist(20), SPACE, jax.random.split(jax.random.key(0), 5), most_under(20), 20
+    )
     assert (np.asarray(archives.fitness).min(axis=(1, 2)) == -20).all()
 
 

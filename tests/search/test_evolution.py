@@ -21,7 +21,12 @@ def grow(algorithm, space, fitness, generations):
 def test_the_oldest_die_however_good_they_are(space):
     algorithm = RegularizedEvolution(4, members=10, sample=3, objectives=1)
     for generations in range(1, 9):
-        state = grow(algorithm, space, lambda generation, asked: jnp.full((4, 1), generation, jnp.float32), generations)
+        state = grow(
+            algorithm,
+            space,
+            lambda generation, asked: jnp.full((4, 1), generation, jnp.float32),
+            generations,
+        )
         rows = np.asarray(state.rows)
         living = np.arange(4 * generations)[-10:]
         assert sorted(rows[rows >= 0].tolist()) == living.tolist()
@@ -49,9 +54,12 @@ def test_the_best_of_a_sample_is_the_parent(space, objectives):
     algorithm = RegularizedEvolution(n, members=n, sample=3, objectives=objectives)
     state = grow(algorithm, space, lambda generation, asked: fitness, 1)
     assert state.place.tolist() == list(range(n))[::-1]
-    parents = np.concatenate([_ask(algorithm, jax.random.key(seed), space, state).parents[:, 0] for seed in range(100)])
+    parents = np.concatenate(
+        [_ask(algorithm, jax.random.key(seed), space, state).parents[:, 0] for seed in range(100)]
+    )
     ranks = n - 1 - parents
-    expected = (np.arange(1, n + 1)[::-1] ** 3 - np.arange(n)[::-1] ** 3) / n**3  # the least of three
+    # The least of three.
+    expected = (np.arange(1, n + 1)[::-1] ** 3 - np.arange(n)[::-1] ** 3) / n**3
     np.testing.assert_allclose(np.bincount(ranks, minlength=n) / len(ranks), expected, atol=0.015)
 
 

@@ -1,4 +1,7 @@
-"""Draws below a limit: never above it, and as often of one genome as of another, against all genomes written out."""
+"""Draws below a limit.
+
+Never above it, and as often of one genome as of another, against all genomes written out.
+"""
 
 import itertools
 from functools import partial
@@ -16,7 +19,9 @@ from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3
 from jaxnas.spaces.space import Gene, Space
 
-TOY = Space("toy", tuple(Gene(f"g{i}", tuple(range(size))) for i, size in enumerate((3, 1, 4, 2, 3))))
+TOY = Space(
+    "toy", tuple(Gene(f"g{i}", tuple(range(size))) for i, size in enumerate((3, 1, 4, 2, 3)))
+)
 
 
 def every(space):
@@ -24,19 +29,33 @@ def every(space):
 
 
 def total(cost, genomes):
-    return sum((term.costs[tuple(genomes[:, list(term.genes)].T)] for term in cost), np.zeros(len(genomes)))
+    return sum(
+        (term.costs[tuple(genomes[:, list(term.genes)].T)] for term in cost), np.zeros(len(genomes))
+    )
 
 
 def per_block():
-    """Blocks with genes of their own, so that genes are dead at small depths and a part names a width twice."""
-    stages = (Stage((8, 16), (1, 2), (3, 5), (1,), 2), Stage((16, 24), (1, 2), (3,), (2, 3), 1, squeeze_excite=True))
-    return mobilenet_space("per_block", MobileNet((8, 16), (8,), 2, stages, (16,), 1, 4, shortcut="identity", per_block=True))
+    """Blocks with genes of their own.
+
+    So that genes are dead at small depths and a part names a width twice.
+    """
+    stages = (
+        Stage((8, 16), (1, 2), (3, 5), (1,), 2),
+        Stage((16, 24), (1, 2), (3,), (2, 3), 1, squeeze_excite=True),
+    )
+    return mobilenet_space(
+        "per_block",
+        MobileNet((8, 16), (8,), 2, stages, (16,), 1, 4, shortcut="identity", per_block=True),
+    )
 
 
 def toy(seed=0, draw=lambda random, shape: random.integers(0, 1000, shape)):
     """Terms of one, two and three genes, one gene in three of them; gene 4 costs nothing."""
     random = np.random.default_rng(seed)
-    return tuple(Term(genes, draw(random, [int(TOY.sizes[i]) for i in genes])) for genes in ((0, 2), (1,), (2, 3, 0), (0,)))
+    return tuple(
+        Term(genes, draw(random, [int(TOY.sizes[i]) for i in genes]))
+        for genes in ((0, 2), (1,), (2, 3, 0), (0,))
+    )
 
 
 def milliseconds(random, shape):
@@ -44,7 +63,10 @@ def milliseconds(random, shape):
 
 
 CASES = {
-    "a term per gene": (TOY, tuple(Term((i,), 7 * np.arange(size) ** 2 + i) for i, size in enumerate(TOY.sizes))),
+    "a term per gene": (
+        TOY,
+        tuple(Term((i,), 7 * np.arange(size) ** 2 + i) for i, size in enumerate(TOY.sizes)),
+    ),
     "terms that share genes": (TOY, toy()),
     "floats": (TOY, toy(1, milliseconds)),
     "negative costs": (TOY, (*toy(2, milliseconds), Term((2,), np.array([-4.0, 0, -1, 2])))),
@@ -56,15 +78,23 @@ CASES = {
 def case(request, small_mobilenet):
     """A space, its cost in terms, all its genomes and what each costs."""
     spaces = {"stages": lambda: small_mobilenet((8, 16), 3, 10), "blocks": per_block}
-    space, cost = CASES[request.param] if request.param in CASES else (spaces[request.param](), None)
+    space, cost = (
+        CASES[request.param] if request.param in CASES else (spaces[request.param](), None)
+    )
     cost = macs(space) if cost is None else cost
     genomes = every(space)
     return space, cost, genomes, total(cost, genomes)
 
 
 def p_value(space, genomes, drawn):
-    """Of the hypothesis that every genome is as likely to be drawn as any other; all drawn must be among them."""
-    codes = [np.ravel_multi_index(tuple(rows.T), tuple(space.sizes)) for rows in (genomes, np.asarray(drawn))]
+    """Of the hypothesis that every genome is as likely to be drawn as any other.
+
+    All drawn must be among them.
+    """
+    codes = [
+        np.ravel_multi_index(tuple(rows.T), tuple(space.sizes))
+        for rows in (genomes, np.asarray(drawn))
+    ]
     assert np.isin(codes[1], codes[0]).all()
     counts = np.bincount(codes[1], minlength=codes[0].max() + 1)[codes[0]]
     return stats.chisquare(counts).pvalue if len(genomes) > 1 else 1.0
@@ -87,7 +117,12 @@ def test_rounding_does_not_bias_the_draws(case, bins, monkeypatch):
     space, cost, genomes, costs = case
     limit = float(np.quantile(costs, 0.2)) + 1e-9
     within = genomes[costs <= limit]
-    assert p_value(space, within, sample_below(jax.random.key(1), space, 40 * len(within), cost, limit)) > 1e-3
+    assert (
+        p_value(
+            space, within, sample_below(jax.random.key(1), space, 40 * len(within), cost, limit)
+        )
+        > 1e-3
+    )
 
 
 def biased(steps, bins, counts=feasible._counts):
@@ -108,7 +143,14 @@ def test_draws_that_are_not_uniform_are_seen(small_mobilenet, monkeypatch):
     limit = float(np.quantile(costs, 0.2))
     within = genomes[costs <= limit]
     monkeypatch.setattr(feasible, "_counts", biased)
-    assert p_value(space, within, sample_below(jax.random.key(0), space, 40 * len(within), macs(space), limit)) < 1e-9
+    assert (
+        p_value(
+            space,
+            within,
+            sample_below(jax.random.key(0), space, 40 * len(within), macs(space), limit),
+        )
+        < 1e-9
+    )
 
 
 def test_a_rounding_that_lets_genomes_beyond_the_limit_in_is_seen(small_mobilenet, monkeypatch):
@@ -126,14 +168,28 @@ def test_the_smallest_reachable_is_reached_and_nothing_less(case):
     assert least == pytest.approx(costs.min(), rel=1e-12)
     cheapest = genomes[np.isclose(costs, costs.min(), rtol=1e-12)]
     drawn = np.asarray(sample_below(jax.random.key(2), space, 200, cost, least))
-    assert {tuple(row) for row in drawn.tolist()} == {tuple(row) for row in cheapest.tolist()} or len(cheapest) > 20
-    with pytest.raises(UserError, match=f"no network of {space.name} costs at most .*: the smallest reachable cost is .*; raise the limit"):
+    assert {tuple(row) for row in drawn.tolist()} == {
+        tuple(row) for row in cheapest.tolist()
+    } or len(cheapest) > 20
+    with pytest.raises(
+        UserError,
+        match=(
+            f"no network of {space.name} costs at most .*: the smallest reachable cost is .*; "
+            "raise the limit"
+        ),
+    ):
         sample_below(jax.random.key(2), space, 10, cost, np.nextafter(least, -np.inf))
 
 
 @pytest.mark.parametrize("limit", [-np.inf, np.nan, 5])
 def test_limits_below_everything(limit):
-    with pytest.raises(UserError, match=r"no network of toy costs at most .*: the smallest reachable cost is 10; raise the limit"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"no network of toy costs at most .*: the smallest reachable cost is 10; raise the "
+            r"limit"
+        ),
+    ):
         sample_below(jax.random.key(0), TOY, 10, CASES["a term per gene"][1], limit)
 
 
@@ -149,7 +205,14 @@ def test_impossible_choices_are_never_drawn(bad):
     possible = np.isfinite(total(cost, genomes))
     for limit, within in ((np.inf, possible), (1500, possible & (total(cost, genomes) <= 1500))):
         assert 0 < within.sum() < 72
-        assert p_value(TOY, genomes[within], sample_below(jax.random.key(0), TOY, 40 * int(within.sum()), cost, limit)) > 1e-3
+        assert (
+            p_value(
+                TOY,
+                genomes[within],
+                sample_below(jax.random.key(0), TOY, 40 * int(within.sum()), cost, limit),
+            )
+            > 1e-3
+        )
     with pytest.raises(UserError, match="the smallest reachable cost is inf"):
         sample_below(jax.random.key(0), TOY, 1, (Term((0,), np.full(3, bad)),), np.inf)
 
@@ -166,7 +229,10 @@ def test_the_key_decides_and_the_draws_of_a_smaller_number_come_first():
 @pytest.mark.parametrize("make", [attentive_nas, ofa_mobilenet_v3])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
 def test_published_spaces(make, share, monkeypatch):
-    """Up to 1e22 genomes; the limit is the smallest network's MACs and a share of the way to the largest's."""
+    """Up to 1e22 genomes.
+
+    The limit is the smallest network's MACs and a share of the way to the largest's.
+    """
     thrown_away = []
 
     def draw(*arguments, draw=feasible._draw):
@@ -184,11 +250,15 @@ def test_published_spaces(make, share, monkeypatch):
     found = np.asarray(space.costs(drawn).macs)
     assert (found <= limit).all() and ((drawn >= 0) & (drawn < space.sizes)).all()
     if share == 0.02:
-        assert np.median(found) > low + 0.7 * share * (high - low)  # most genomes below a low limit are just below it
+        # Most genomes below a low limit are just below it.
+        assert np.median(found) > low + 0.7 * share * (high - low)
 
 
 def test_a_published_space_against_rejection():
-    """MACs and every gene of uniform genomes that happen to be within the limit, and of those drawn within it."""
+    """MACs and every gene of uniform genomes that happen to be within the limit.
+
+    And of those drawn within it.
+    """
     space = attentive_nas()
     uniform = space.sample(jax.random.key(0), 20000)
     cost = np.asarray(space.costs(uniform).macs)
@@ -210,13 +280,18 @@ def test_macs_are_the_space_s_own(small_mobilenet):
 
 
 def test_costs_of_another_shape():
-    with pytest.raises(UserError, match=r"costs of genes \(0, 2\) of toy must have an axis per gene, got \(4, 3\)"):
+    with pytest.raises(
+        UserError, match=r"costs of genes \(0, 2\) of toy must have an axis per gene, got \(4, 3\)"
+    ):
         sample_below(jax.random.key(0), TOY, 1, (Term((0, 2), np.zeros((4, 3))),), 1)
 
 
 def test_terms_that_link_too_many_genes(monkeypatch):
     monkeypatch.setattr(feasible, "COMBINATIONS", 23)
-    with pytest.raises(UserError, match="a cost that links g0, g2, g3 has 24 combinations, more than 23: use sample_weighted"):
+    with pytest.raises(
+        UserError,
+        match="a cost that links g0, g2, g3 has 24 combinations, more than 23: use sample_weighted",
+    ):
         sample_below(jax.random.key(0), TOY, 1, toy(), 1)
 
 
@@ -226,7 +301,13 @@ def test_draws_that_nearly_always_miss_are_given_up(monkeypatch):
     monkeypatch.setattr(feasible, "TRIES", 10)
     space = Space("wide", (Gene("g", (0, 1)),) * 20)
     cost = tuple(Term((i,), np.array([0.0, 1.0])) for i in range(20))
-    with pytest.raises(UserError, match=r"fewer than 1000 of \d+ genomes drawn from wide cost at most 1.5; choose another limit"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"fewer than 1000 of \d+ genomes drawn from wide cost at "
+            r"most 1.5; choose another limit"
+        ),
+    ):
         sample_below(jax.random.key(0), space, 1000, cost, 1.5)
 
 
@@ -241,8 +322,16 @@ def small_first(key, n, slope=0.6):
     """Each gene's choices ever less likely."""
     keys = jax.random.split(key, len(TOY.sizes))
     logits = [-slope * jnp.arange(size) for size in TOY.sizes]
-    genomes = jnp.stack([jax.random.categorical(one, logit, shape=(n,)) for one, logit in zip(keys, logits, strict=True)], axis=1)
-    log_probability = jnp.stack([jax.nn.log_softmax(logit)[genomes[:, i]] for i, logit in enumerate(logits)]).sum(axis=0)
+    genomes = jnp.stack(
+        [
+            jax.random.categorical(one, logit, shape=(n,))
+            for one, logit in zip(keys, logits, strict=True)
+        ],
+        axis=1,
+    )
+    log_probability = jnp.stack(
+        [jax.nn.log_softmax(logit)[genomes[:, i]] for i, logit in enumerate(logits)]
+    ).sum(axis=0)
     return genomes.astype(jnp.int32), log_probability
 
 
@@ -250,7 +339,10 @@ def frequencies(sampler):
     """How often the genomes within the limit are drawn, in units of the mean."""
     drawn, effective = sample_weighted(jax.random.key(0), 20000, sampler, product, 8.0, 200000)
     within = every(TOY)[np.asarray(product(jnp.asarray(every(TOY)))) <= 8]
-    codes = [np.ravel_multi_index(tuple(np.asarray(rows).T), tuple(TOY.sizes)) for rows in (within, drawn)]
+    codes = [
+        np.ravel_multi_index(tuple(np.asarray(rows).T), tuple(TOY.sizes))
+        for rows in (within, drawn)
+    ]
     assert np.isin(codes[1], codes[0]).all()
     return np.bincount(codes[1], minlength=72)[codes[0]] / (20000 / len(within)), float(effective)
 
@@ -276,5 +368,11 @@ def test_an_additive_cost_close_by_is_a_good_sampler():
 
 def test_nothing_drawn_within_the_limit():
     cost = lambda genomes: jnp.where(genomes[:, 0] == 0, jnp.nan, product(genomes))  # noqa: E731
-    with pytest.raises(UserError, match=r"none of 1000 genomes drawn costs at most 1.5: the smallest cost reached is 2; raise the limit"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"none of 1000 genomes drawn costs at most 1.5: the smallest cost reached is 2; raise "
+            r"the limit"
+        ),
+    ):
         sample_weighted(jax.random.key(0), 5, small_first, cost, 1.5, 1000)

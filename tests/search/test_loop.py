@@ -24,7 +24,15 @@ def resume(space, evaluate, recorded, algorithm: Algorithm = ALGORITHM, seed=0, 
 def test_every_evaluated_generation_is_handed_over(space, evaluate, archive):
     seen = []
     recorded = Archive(*(array[:9] for array in archive))
-    search(ALGORITHM, space, jax.random.key(0), evaluate, 3, recorded, lambda generation, so_far: seen.append((generation, so_far)))
+    search(
+        ALGORITHM,
+        space,
+        jax.random.key(0),
+        evaluate,
+        3,
+        recorded,
+        lambda generation, so_far: seen.append((generation, so_far)),
+    )
     assert [generation for generation, _ in seen] == [1, 2]
     assert [len(so_far.genomes) for _, so_far in seen] == [18, 27]
     for whole, part in zip(archive, seen[0][1], strict=True):
@@ -33,11 +41,17 @@ def test_every_evaluated_generation_is_handed_over(space, evaluate, archive):
 
 def test_an_empty_archive_is_a_start(space, evaluate, archive):
     recorded = Archive(*(array[:0] for array in archive))
-    np.testing.assert_array_equal(resume(space, evaluate, recorded, generations=3).genomes, archive.genomes)
+    np.testing.assert_array_equal(
+        resume(space, evaluate, recorded, generations=3).genomes, archive.genomes
+    )
 
 
 def test_recorded_with_other_settings(space, evaluate, archive):
-    for algorithm, seed in ((ALGORITHM, 1), (NSGA2(9, Discrete(mutation=1.0)), 0), (RandomSearch(9), 0)):
+    for algorithm, seed in (
+        (ALGORITHM, 1),
+        (NSGA2(9, Discrete(mutation=1.0)), 0),
+        (RandomSearch(9), 0),
+    ):
         with pytest.raises(UserError, match="were recorded with other settings or are corrupt"):
             resume(space, evaluate, archive, algorithm, seed)
 
@@ -46,7 +60,10 @@ def test_a_changed_genome_fitness_or_parent_is_found(space, evaluate, archive):
     for name, row, value in (("genomes", 26, 1), ("fitness", 0, -99), ("parents", 26, 1)):
         array = getattr(archive, name).copy()
         array[row] = np.where(array[row] == value, 0, value)
-        with pytest.raises(UserError, match=r"those of generation [12] were recorded with other settings or are corrupt"):
+        with pytest.raises(
+            UserError,
+            match=r"those of generation [12] were recorded with other settings or are corrupt",
+        ):
             resume(space, evaluate, archive._replace(**{name: array}))
 
 
@@ -60,7 +77,9 @@ def test_partial_generations_and_wrong_shapes(space, evaluate, archive):
         archive._replace(parents=archive.parents[:, :1]),
     ]
     for recorded in broken:
-        with pytest.raises(UserError, match=r"whole generations of 9.*recorded with other settings or are corrupt"):
+        with pytest.raises(
+            UserError, match=r"whole generations of 9.*recorded with other settings or are corrupt"
+        ):
             resume(space, evaluate, recorded)
     with pytest.raises(UserError, match="whole generations of 7"):
         resume(space, evaluate, archive, NSGA2(7))
@@ -90,7 +109,13 @@ def test_a_generation_that_fails_whole_is_survived_once_anything_has_succeeded(s
 @pytest.mark.parametrize("generations", [3, 12])
 def test_a_search_in_which_nothing_has_ever_succeeded_stops(space, evaluate, generations):
     seen = []
-    with pytest.raises(UserError, match=rf"first {min(generations, 10)} generations .* all {9 * min(generations, 10)} have NaN fitness"):
+    with pytest.raises(
+        UserError,
+        match=(
+            rf"first {min(generations, 10)} generations .* all {9 * min(generations, 10)} have NaN "
+            r"fitness"
+        ),
+    ):
         search(
             ALGORITHM,
             space,

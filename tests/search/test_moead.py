@@ -30,9 +30,15 @@ def line(n):
 
 
 def one_after_another(algorithm, state, genomes, fitness, rows, local):
-    """The update of the paper (step 2.4): a child takes every place in its pool that it is no worse for, then the next child."""
+    """The update of the paper (step 2.4).
+
+    A child takes every place in its pool that it is no worse for, then the next child.
+    """
     seen = extremes(state.extremes, np.concatenate([fitness, state.fitness]))
-    members = [list(part) for part in (np.asarray(state.genomes), np.asarray(state.fitness), np.asarray(state.rows))]
+    members = [
+        list(part)
+        for part in (np.asarray(state.genomes), np.asarray(state.fitness), np.asarray(state.rows))
+    ]
     for child in range(len(genomes)):
         pool = algorithm.neighbourhood[child] if local[child] else range(algorithm.population)
         for i in range(algorithm.population):
@@ -56,13 +62,19 @@ def test_the_batch_is_told_as_one_after_another(space, scalar):
     for generation in range(6):
         asked = _ask(algorithm, jax.random.key(generation), space, state)
         fresh = (draw.random((9, 2)) / (generation + 1)).astype(np.float32)
-        fitness = np.concatenate([fresh[:3], np.asarray(state.fitness)])[draw.integers(0, 12, 9)]  # ties, with members too
+        # Ties, with members too.
+        fitness = np.concatenate([fresh[:3], np.asarray(state.fitness)])[draw.integers(0, 12, 9)]
         fitness[generation, 1] = np.nan
         local = np.asarray(jax.jit(algorithm._local)(state))
         mixed += 0 < local.sum() < 9
         rows = int(state.evaluated) + np.arange(9)
-        expected = one_after_another(algorithm, state, np.asarray(asked.genomes), fitness, rows, local)
-        everywhere = one_after_another(algorithm, state, np.asarray(asked.genomes), fitness, rows, np.zeros(9, bool))  # planted
+        expected = one_after_another(
+            algorithm, state, np.asarray(asked.genomes), fitness, rows, local
+        )
+        # Planted.
+        everywhere = one_after_another(
+            algorithm, state, np.asarray(asked.genomes), fitness, rows, np.zeros(9, bool)
+        )
         state = _tell(algorithm, space, state, asked, fitness)
         for one, other in zip((state.genomes, state.fitness, state.rows), expected, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -73,7 +85,8 @@ def test_the_batch_is_told_as_one_after_another(space, scalar):
 def test_each_subproblem_holds_its_own_candidate_first_and_a_failed_one_the_best_of_all(space):
     algorithm = MOEAD(5)
     state = started(algorithm, space, line(5).at[4].set(nan))
-    assert state.rows.tolist() == [0, 1, 2, 3, 0]  # the last has the weights (1, 0): the least first objective
+    # The last has the weights (1, 0): the least first objective.
+    assert state.rows.tolist() == [0, 1, 2, 3, 0]
     state = started(algorithm, space, jnp.full((5, 2), nan))
     assert state.rows.tolist() == [0, 1, 2, 3, 4]
 
@@ -129,7 +142,8 @@ def test_three_objectives_are_spread_over_the_whole_front():
         asked = _ask(algorithm, jax.random.key(generation + 1), box, state)
         state = _tell(algorithm, box, state, asked, dtlz2(np.asarray(asked.genomes)))
     np.testing.assert_allclose(state.extremes, [[0, 0, 0], [1, 1, 1]], atol=0.1)
-    assert moocore.hypervolume(np.asarray(state.fitness, float), ref=[1.1] * 3) > 0.6  # 0.81 is the whole front's
+    # 0.81 is the whole front's.
+    assert moocore.hypervolume(np.asarray(state.fitness, float), ref=[1.1] * 3) > 0.6
 
 
 @pytest.mark.parametrize(
@@ -139,9 +153,18 @@ def test_three_objectives_are_spread_over_the_whole_front():
         ({"objectives": 1}, "objectives of MOEA/D must be at least 2, got 1"),
         ({"neighbours": 1}, "neighbours must be at least 2, got 1"),
         ({"locality": 1.5}, "locality must be a probability from 0 to 1, got 1.5"),
-        ({"scalar": "sum"}, "unknown scalar 'sum'; known: augmented_tchebycheff, tchebycheff, weighted_sum"),
-        ({"objectives": 3, "population": 30}, "evenly spread weights of 3 objectives, got 30; the nearest are 28 below and 36 above"),
-        ({"objectives": 3, "population": 2}, "evenly spread weights of 3 objectives, got 2; the nearest are none below and 3 above"),
+        (
+            {"scalar": "sum"},
+            "unknown scalar 'sum'; known: augmented_tchebycheff, tchebycheff, weighted_sum",
+        ),
+        (
+            {"objectives": 3, "population": 30},
+            "evenly spread weights of 3 objectives, got 30; the nearest are 28 below and 36 above",
+        ),
+        (
+            {"objectives": 3, "population": 2},
+            "evenly spread weights of 3 objectives, got 2; the nearest are none below and 3 above",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

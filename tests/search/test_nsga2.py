@@ -49,7 +49,10 @@ def test_copies_have_one_parent_and_crossed_children_two(space):
     pairs = jnp.arange(n, dtype=jnp.int32).reshape(2, -1)
     for crossover in (0.0, 0.3, 1.0):
         cross = jax.jit(mated, static_argnums=(1, 2))
-        children, parents = map(np.asarray, cross(jax.random.key(0), space, Discrete(crossover), state.genomes, state.rows, pairs))
+        children, parents = map(
+            np.asarray,
+            cross(jax.random.key(0), space, Discrete(crossover), state.genomes, state.rows, pairs),
+        )
         alone = parents[:, 1] == -1
         assert abs((1 - alone.mean()) - crossover) < 0.1
         np.testing.assert_array_equal(children[alone], by_row[parents[alone, 0]])
@@ -71,7 +74,10 @@ def test_children_duplicate_nobody_if_the_space_has_room(space):
 
 
 def test_what_means_the_same_network_is_a_duplicate(space):
-    half_silent = Space("half silent", (*space.genes[:14], *(replace(gene, needs=("g0", 1)) for gene in space.genes[14:])))
+    half_silent = Space(
+        "half silent",
+        (*space.genes[:14], *(replace(gene, needs=("g0", 1)) for gene in space.genes[14:])),
+    )
     algorithm = NSGA2(28, Discrete(0.0, 0.0))
     networks = {}
     for one in (space, half_silent):
@@ -96,9 +102,12 @@ def test_tell_keeps_the_best_ranks_and_then_the_most_crowded_distances(space):
     assert state.rows.tolist() == [0, 1, 3, 2]
     asked = ask(algorithm, space, state)
     state = _tell(algorithm, space, state, asked, jnp.array([[1.0, 8.5], [4, 4], [10, 10], [9, 9]]))
-    assert state.rows.tolist() == [0, 1, 5, 4]  # the ends, then the middle, then the neighbour of an end
+    # The ends, then the middle, then the neighbour of an end.
+    assert state.rows.tolist() == [0, 1, 5, 4]
     assert state.rank.tolist() == [0, 0, 0, 0]
-    np.testing.assert_array_equal(state.genomes, np.concatenate([first.genomes, asked.genomes])[[0, 1, 5, 4]])
+    np.testing.assert_array_equal(
+        state.genomes, np.concatenate([first.genomes, asked.genomes])[[0, 1, 5, 4]]
+    )
     assert (int(state.evaluated), int(state.generation)) == (8, 2)
 
 
@@ -126,7 +135,8 @@ def test_parents_win_their_tournaments(space):
     algorithm = NSGA2(100)
     state, _ = started(algorithm, space, jnp.stack([jnp.arange(100.0), jnp.arange(100.0)], 1))
     winners = np.stack([tournaments(jax.random.key(seed), state, ()) for seed in range(200)])
-    np.testing.assert_allclose(np.mean(np.asarray(state.rank)[winners]), 33, atol=0.7)  # the mean of the lesser of two
+    # The mean of the lesser of two.
+    np.testing.assert_allclose(np.mean(np.asarray(state.rank)[winners]), 33, atol=0.7)
     wins = np.stack([np.bincount(one.ravel(), minlength=100) for one in winners])
     assert wins.max() == 2 and (wins[:, 0] == 2).all()  # each competes twice
     assert (wins[:, -1] == 0).all()  # never against itself
@@ -144,8 +154,13 @@ def test_members_that_do_not_dominate_each_other_are_told_apart_by_room_whatever
     state = state._replace(rank=jnp.arange(4, dtype=jnp.int32), crowding=jnp.array([0.0, 1, 2, 3]))
     fitness = jnp.array([[0.0, 9], [1, 8], [2, 7], [3, 6]])
     for seed in range(10):
-        assert (np.asarray(tournaments(jax.random.key(seed), state._replace(fitness=fitness), ())) != first).all()
-        limited = np.asarray(tournaments(jax.random.key(seed), state._replace(fitness=fitness), (0.5, None)))
+        assert (
+            np.asarray(tournaments(jax.random.key(seed), state._replace(fitness=fitness), ()))
+            != first
+        ).all()
+        limited = np.asarray(
+            tournaments(jax.random.key(seed), state._replace(fitness=fitness), (0.5, None))
+        )
         assert (limited != last).all() and first in limited
 
 
@@ -153,19 +168,24 @@ def test_limits_come_before_objectives(space):
     algorithm = NSGA2(4, limits=(None, 5.0))
     state, _ = started(algorithm, space, jnp.array([[0.0, 9], [1, 7], [9, 5], [8, 4]]))
     assert state.rows.tolist() == [3, 2, 1, 0]
-    assert state.rank.tolist() == [0, 1, 2, 3]  # (8, 4) dominates (9, 5); beyond the limit the smaller excess leads
+    # (8, 4) dominates (9, 5); beyond the limit the smaller excess leads.
+    assert state.rank.tolist() == [0, 1, 2, 3]
 
 
 def test_without_avoidance_children_may_repeat(space):
     algorithm = NSGA2(28, Discrete(0.0, 0.0), avoid_duplicates=False)
     state, _ = started(algorithm, space, ramp(28))
     members = {tuple(genome) for genome in np.asarray(state.genomes).tolist()}
-    assert {tuple(genome) for genome in np.asarray(ask(algorithm, space, state).genomes).tolist()} <= members
+    assert {
+        tuple(genome) for genome in np.asarray(ask(algorithm, space, state).genomes).tolist()
+    } <= members
 
 
 def test_other_numbers_of_objectives(space):
     for objectives in (1, 3):
-        state, _ = started(NSGA2(4, objectives=objectives), space, jnp.arange(4.0 * objectives).reshape(4, -1))
+        state, _ = started(
+            NSGA2(4, objectives=objectives), space, jnp.arange(4.0 * objectives).reshape(4, -1)
+        )
         assert state.rows.tolist() == [0, 1, 2, 3]
 
 
@@ -173,7 +193,13 @@ def test_other_numbers_of_objectives(space):
     ("settings", "message"),
     [
         ({"population": 0}, "population must be at least 2, got 0"),
-        ({"limits": (1.0,)}, "limits must be a finite number or None for each of 2 objectives, or none at all, got (1.0,)"),
+        (
+            {"limits": (1.0,)},
+            (
+                "limits must be a finite number or None for each of 2 objectives, or none at all, "
+                "got (1.0,)"
+            ),
+        ),
         ({"objectives": 0}, "objectives must be at least 1, got 0"),
     ],
 )

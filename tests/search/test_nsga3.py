@@ -34,7 +34,11 @@ def generations(kind, objectives):
     units = 10.0 ** draw.integers(-3, 4, objectives)
     for step in range(6):
         fitness = draw.normal(size=(30, objectives)) ** 2 + 0.1
-        fitness = (1 + draw.random((30, 1)) / (step + 1)) * fitness / np.linalg.norm(fitness, axis=1, keepdims=True)
+        fitness = (
+            (1 + draw.random((30, 1)) / (step + 1))
+            * fitness
+            / np.linalg.norm(fitness, axis=1, keepdims=True)
+        )
         if kind == "steps":
             fitness = np.round(fitness, 1)
         if kind == "constant":
@@ -49,7 +53,10 @@ def generations(kind, objectives):
 @pytest.mark.parametrize("objectives", [2, 3, 5])
 @pytest.mark.parametrize("kind", ["smooth", "steps", "constant", "point", "front of one"])
 def test_the_scale_is_pymoos(kind, objectives):
-    """In units of the front's extent; each generation goes on from our extreme points, because of ties either will do."""
+    """In units of the front's extent.
+
+    Each generation goes on from our extreme points, because of ties either will do.
+    """
     scale = nothing(objectives)
     origin = np.zeros(objectives)
     away = np.where(np.eye(objectives), 1, 1e6)
@@ -64,12 +71,24 @@ def test_the_scale_is_pymoos(kind, objectives):
         scale, nadir = rescaled(scale, fitness, front)
         np.testing.assert_array_equal(scale.ideal, ideal)
         np.testing.assert_array_equal(scale.worst, worst)
-        every, old, found, highest = ((values - ideal) / extent for values in (fitness, kept, np.asarray(scale.extremes), worst))
-        peers = pymoo_nsga3.get_extreme_points_c(every[front], origin, old if np.isfinite(old).all() else None)
-        reached, expected = ((np.where(points < 1e-3, 0, points) * away).max(1) for points in (found, peers))
+        every, old, found, highest = (
+            (values - ideal) / extent
+            for values in (fitness, kept, np.asarray(scale.extremes), worst)
+        )
+        peers = pymoo_nsga3.get_extreme_points_c(
+            every[front], origin, old if np.isfinite(old).all() else None
+        )
+        reached, expected = (
+            (np.where(points < 1e-3, 0, points) * away).max(1) for points in (found, peers)
+        )
         np.testing.assert_allclose(reached, expected, rtol=1e-5)
-        assert all((row == np.concatenate([kept, fitness])).all(1).any() for row in np.asarray(scale.extremes))
-        limit = pymoo_nsga3.get_nadir_point(found.astype(float), origin, highest, every[front].max(0), every.max(0))
+        assert all(
+            (row == np.concatenate([kept, fitness])).all(1).any()
+            for row in np.asarray(scale.extremes)
+        )
+        limit = pymoo_nsga3.get_nadir_point(
+            found.astype(float), origin, highest, every[front].max(0), every.max(0)
+        )
         np.testing.assert_allclose((nadir - ideal) / extent, limit, rtol=1e-3, atol=1e-5)
 
 
@@ -91,7 +110,9 @@ def test_association_is_pymoos(objectives):
     nadir = np.linspace(1, 2, objectives, dtype=np.float32)
     niche, distance = associated(fitness, ideal, nadir, directions)
     ends = ideal.astype(float), nadir.astype(float)
-    expected, expected_distance, _ = pymoo_nsga3.associate_to_niches(fitness.astype(float), directions.astype(float), *ends)
+    expected, expected_distance, _ = pymoo_nsga3.associate_to_niches(
+        fitness.astype(float), directions.astype(float), *ends
+    )
     assert (np.asarray(niche) == expected).mean() > 0.99  # where two are equally near, either
     np.testing.assert_allclose(np.sqrt(distance), expected_distance, rtol=1e-3, atol=1e-6)
 
@@ -126,7 +147,9 @@ def test_places_go_to_whom_the_paper_gives_them():
         distance = draw.integers(0, 6, n).astype(np.float32)
         expected = chosen_one_by_one(jax.random.key(case), ranks, niche, distance, niches, 15)
         for sign in (1, -1):  # planted: the farthest rather than the nearest
-            kept = chosen(jax.random.key(case), ranks, niche, sign * distance, np.zeros(n, bool), niches, 15)
+            kept = chosen(
+                jax.random.key(case), ranks, niche, sign * distance, np.zeros(n, bool), niches, 15
+            )
             wrong += sign == -1 and set(np.asarray(kept).tolist()) != expected
             assert sign == -1 or set(np.asarray(kept).tolist()) == expected
     assert wrong
@@ -145,7 +168,10 @@ def test_failed_candidates_never_take_the_place_of_others(space):
     assert state.rows[0] == 2
     assert set(state.rows.tolist()) == {0, 1, 2, 3}  # evaluated ones, not their selves before
     for seed in range(20):
-        assert set(np.unique(_ask(algorithm, jax.random.key(seed), space, state).parents)) <= {-1, 2}
+        assert set(np.unique(_ask(algorithm, jax.random.key(seed), space, state).parents)) <= {
+            -1,
+            2,
+        }
     asked = _ask(algorithm, jax.random.key(0), space, state)
     state = _tell(algorithm, space, state, asked, jnp.array([[9.0, 9], [8, 8], [nan, 1], [7, 7]]))
     assert state.rows.tolist() == [2, 7, 5, 4]
@@ -165,7 +191,9 @@ def test_members_spread_over_the_directions(space):
     state = started(algorithm, space, jnp.asarray(np.stack([crowded, 1 - crowded], 1), jnp.float32))
     asked = _ask(algorithm, jax.random.key(0), space, state)
     even = np.arange(10) / 9 + 0.004
-    state = _tell(algorithm, space, state, asked, jnp.asarray(np.stack([even, 1 - even], 1), jnp.float32))
+    state = _tell(
+        algorithm, space, state, asked, jnp.asarray(np.stack([even, 1 - even], 1), jnp.float32)
+    )
     assert np.diff(np.sort(state.fitness[:, 0])).max() < 0.12
 
 
@@ -191,7 +219,9 @@ def dtlz2(x, data=None):
     away = ((x[:, 2:] - 0.5) ** 2).sum(axis=1)
     a = x[:, 0] * np.pi / 2
     b = x[:, 1] * np.pi / 2
-    return (1 + away)[:, None] * jnp.stack([jnp.cos(a) * jnp.cos(b), jnp.cos(a) * jnp.sin(b), jnp.sin(a)], axis=1)
+    return (1 + away)[:, None] * jnp.stack(
+        [jnp.cos(a) * jnp.cos(b), jnp.cos(a) * jnp.sin(b), jnp.sin(a)], axis=1
+    )
 
 
 class Dtlz2(Problem):
@@ -208,10 +238,18 @@ def test_as_good_as_pymoos_on_dtlz2():
     seeds = 5
     generations = 150
     algorithm = NSGA3(92, Real(1.0, 1.0, 30.0, 20.0), objectives=3, divisions=12)
-    peer = pymoo_nsga3.NSGA3(get_reference_directions("das-dennis", 3, n_partitions=12), pop_size=92)
+    peer = pymoo_nsga3.NSGA3(
+        get_reference_directions("das-dennis", 3, n_partitions=12), pop_size=92
+    )
     peers = [minimize(Dtlz2(), peer, ("n_gen", generations), seed=seed).F for seed in range(seeds)]
-    ours = [members(algorithm, box, key, generations) for key in jax.random.split(jax.random.key(0), seeds)]
-    volumes, expected = ([moocore.hypervolume(np.asarray(f, float), ref=[1.1] * 3) for f in group] for group in (ours, peers))
+    ours = [
+        members(algorithm, box, key, generations)
+        for key in jax.random.split(jax.random.key(0), seeds)
+    ]
+    volumes, expected = (
+        [moocore.hypervolume(np.asarray(f, float), ref=[1.1] * 3) for f in group]
+        for group in (ours, peers)
+    )
     assert np.median(volumes) > 0.98 * np.median(expected)
 
 

@@ -24,7 +24,11 @@ def cases(objectives, count=100, n=N, special=True):
     """Random fitness: smooth, with ties and duplicates, and with NaN and infinities."""
     draw = np.random.default_rng(objectives)
     for i in range(count):
-        fitness = draw.normal(size=(n, objectives)) if i % 3 == 0 else draw.integers(0, 2 + i % 5, (n, objectives))
+        fitness = (
+            draw.normal(size=(n, objectives))
+            if i % 3 == 0
+            else draw.integers(0, 2 + i % 5, (n, objectives))
+        )
         fitness = fitness.astype(np.float32)
         if special and i % 3 == 2:
             for value in (np.nan, np.inf, -np.inf):
@@ -83,7 +87,10 @@ def test_rank_of_hard_cases():
 
 
 def violations(count, n=N):
-    """Feasible and infeasible rows, with ties, infinities and NaN, and negative ones, which mean feasible."""
+    """Feasible and infeasible rows, with ties, infinities and NaN.
+
+    And negative ones, which mean feasible.
+    """
     draw = np.random.default_rng(7)
     for _ in range(count):
         violation = np.maximum(draw.integers(-3, 4, n) / 4, draw.choice([0, -1]))
@@ -104,16 +111,38 @@ def test_planted_bug_in_constrained_rank_is_found():
         return rank_by_peeling(np.concatenate([fitness, (violation > 0)[:, None]], axis=1))
 
     pairs = zip(cases(2, special=False), violations(100), strict=True)
-    assert sum((swapped(fitness, violation) != rank_by_peeling(fitness, violation)).any() for fitness, violation in pairs) > 50
+    assert (
+        sum(
+            (swapped(fitness, violation) != rank_by_peeling(fitness, violation)).any()
+            for fitness, violation in pairs
+        )
+        > 50
+    )
 
 
 def test_total_violation_is_in_shares_of_the_limits():
-    fitness = np.array([[1, 4, 9], [3, 5, 9], [2, -np.inf, np.inf], [np.inf, 0, 0], [0, 0, np.nan]], np.float32)
-    assert pareto.total_violation(jnp.asarray(fitness), (2.0, 4.0, None)).tolist()[:4] == [0, 0.75, 0, np.inf]
+    fitness = np.array(
+        [[1, 4, 9], [3, 5, 9], [2, -np.inf, np.inf], [np.inf, 0, 0], [0, 0, np.nan]], np.float32
+    )
+    assert pareto.total_violation(jnp.asarray(fitness), (2.0, 4.0, None)).tolist()[:4] == [
+        0,
+        0.75,
+        0,
+        np.inf,
+    ]
     assert np.isnan(pareto.total_violation(jnp.asarray(fitness), (2.0, 4.0, None))[4])
-    assert pareto.total_violation(jnp.asarray(fitness[:2]), (0, -4.0, None)).tolist() == [1 + 2, 3 + 9 / 4]
+    assert pareto.total_violation(jnp.asarray(fitness[:2]), (0, -4.0, None)).tolist() == [
+        1 + 2,
+        3 + 9 / 4,
+    ]
     for limits in [(1.0, 2.0), (1.0, None, np.inf), (np.nan, None, None)]:
-        with pytest.raises(UserError, match="limits must be a finite number or None for each of 3 objectives, or none at all, got"):
+        with pytest.raises(
+            UserError,
+            match=(
+                "limits must be a finite number or None for each of 3 objectives, or none at all, "
+                "got"
+            ),
+        ):
             pareto.total_violation(jnp.asarray(fitness), limits)
 
 
@@ -121,7 +150,8 @@ def pymoo_rank(fitness):
     return NonDominatedSorting().do(fitness.astype(float), return_rank=True)[1]
 
 
-SHAPES = [(1, 5), (9, 120), (40, 125)]  # rows, cases: 250 of each number of objectives, 1,000 in all
+# Rows, cases: 250 of each number of objectives, 1,000 in all.
+SHAPES = [(1, 5), (9, 120), (40, 125)]
 
 
 @pytest.mark.parametrize("objectives", [2, 3, 4, 5])
@@ -130,13 +160,20 @@ def test_rank_and_crowding_agree_with_pymoo_and_moocore(objectives):
         batch = np.stack(list(cases(objectives, count, n, special=False)))
         batch[1::4, n // 2 :] = batch[1::4, : n - n // 2]  # duplicates of smooth ones too
         ranks = many_ranks(batch)
-        for fitness, ours, distance in zip(batch, np.asarray(ranks), np.asarray(many_crowdings(batch, ranks)), strict=True):
+        for fitness, ours, distance in zip(
+            batch, np.asarray(ranks), np.asarray(many_crowdings(batch, ranks)), strict=True
+        ):
             np.testing.assert_array_equal(ours, moocore.pareto_rank(fitness.astype(float)))
             np.testing.assert_array_equal(ours, pymoo_rank(fitness))
-            np.testing.assert_allclose(distance, crowding_by_pymoo(fitness, ours), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(
+                distance, crowding_by_pymoo(fitness, ours), rtol=1e-4, atol=1e-6
+            )
 
 
-@pytest.mark.parametrize(("n", "objectives"), [(5000, 2), (1 << 15, 2), (1500, 3), pytest.param(1 << 15, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("n", "objectives"),
+    [(5000, 2), (1 << 15, 2), (1500, 3), pytest.param(1 << 15, 3, marks=pytest.mark.slow)],
+)
 def test_rank_of_many_rows_agrees_with_moocore(n, objectives):
     fitness = np.random.default_rng(n).normal(size=(n, objectives)).astype(np.float32)
     fitness[: n // 4] = fitness[: n // 4].round(1)
@@ -155,9 +192,14 @@ def test_planted_bug_in_rank_is_found():
         strict = (fitness[:, None] < fitness[None]).all(-1)
         return strict.any(0).astype(int)
 
-    assert any((weak(fitness) != pymoo_rank(fitness)).any() for fitness in cases(2, 20, special=False))
+    assert any(
+        (weak(fitness) != pymoo_rank(fitness)).any() for fitness in cases(2, 20, special=False)
+    )
     assert any((weak(fitness) != rank_by_peeling(fitness)).any() for fitness in cases(2, 20))
-    assert any((weak(fitness) != moocore.pareto_rank(fitness)).any() for fitness in cases(2, 20, special=False))
+    assert any(
+        (weak(fitness) != moocore.pareto_rank(fitness)).any()
+        for fitness in cases(2, 20, special=False)
+    )
 
 
 def test_rank_of_one_row_and_vmap():
@@ -165,7 +207,9 @@ def test_rank_of_one_row_and_vmap():
     assert rank(np.full((1, 3), np.nan, np.float32)).tolist() == [0]
     for objectives in (2, 3):
         batch = np.stack(list(cases(objectives, 5)))
-        np.testing.assert_array_equal(jax.jit(jax.vmap(pareto.rank))(batch), [rank(fitness) for fitness in batch])
+        np.testing.assert_array_equal(
+            jax.jit(jax.vmap(pareto.rank))(batch), [rank(fitness) for fitness in batch]
+        )
 
 
 def crowding_by_pymoo(fitness, ranks, crowding_distance=calc_crowding_distance):
@@ -179,7 +223,9 @@ def crowding_by_pymoo(fitness, ranks, crowding_distance=calc_crowding_distance):
 def test_crowding_of_one_objective_agrees_with_pymoo():
     for fitness in cases(1, special=False):
         ranks = np.asarray(rank(fitness))
-        np.testing.assert_allclose(crowding(fitness, ranks), crowding_by_pymoo(fitness, ranks), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            crowding(fitness, ranks), crowding_by_pymoo(fitness, ranks), rtol=1e-4, atol=1e-6
+        )
 
 
 def crowding_by_rule(fitness, ranks):
@@ -196,7 +242,9 @@ def crowding_by_rule(fitness, ranks):
             expected[i] = np.inf
         elif len(finite) and finite.max() > finite.min():
             clipped = np.clip(values[order], finite.min(), finite.max()) / np.ptp(finite)
-            gap = np.inf if place in (0, len(order) - 1) else clipped[place + 1] - clipped[place - 1]
+            gap = (
+                np.inf if place in (0, len(order) - 1) else clipped[place + 1] - clipped[place - 1]
+            )
             expected[i] += gap / fitness.shape[1]
     return expected
 
@@ -204,8 +252,11 @@ def crowding_by_rule(fitness, ranks):
 @pytest.mark.parametrize("objectives", [1, 2, 3])
 def test_crowding_follows_the_rule_beside_nan_and_infinities(objectives):
     for fitness in [*cases(objectives), *(HARD if objectives == 2 else [])]:
-        for ranks in (np.asarray(rank(fitness)), np.zeros(N, np.int32)):  # a whole population as one rank: constant objectives
-            np.testing.assert_allclose(crowding(fitness, ranks), crowding_by_rule(fitness, ranks), rtol=1e-4, atol=1e-6)
+        # A whole population as one rank: constant objectives.
+        for ranks in (np.asarray(rank(fitness)), np.zeros(N, np.int32)):
+            np.testing.assert_allclose(
+                crowding(fitness, ranks), crowding_by_rule(fitness, ranks), rtol=1e-4, atol=1e-6
+            )
 
 
 def test_planted_bug_in_crowding_is_found():
@@ -215,7 +266,11 @@ def test_planted_bug_in_crowding_is_found():
     wrong = 0
     for fitness in cases(2, special=False):
         ranks = np.asarray(rank(fitness))
-        wrong += not np.allclose(crowding_by_pymoo(fitness, ranks, unscaled), crowding_by_pymoo(fitness, ranks), rtol=1e-4)
+        wrong += not np.allclose(
+            crowding_by_pymoo(fitness, ranks, unscaled),
+            crowding_by_pymoo(fitness, ranks),
+            rtol=1e-4,
+        )
     assert wrong > 20
 
 
@@ -232,11 +287,17 @@ def test_crowding_is_never_nan_and_0_where_failed():
     ("fitness", "expected"),
     [
         ([[0, 4], [1, 2], [2, 1], [4, 0]], [np.inf, 0.625, 0.625, np.inf]),
-        ([[0, 4], [1, 2], [np.inf, 1], [2, 1.5]], [np.inf, 0.5 * (1 + 2.5 / 3), np.inf, 0.5 * (0.5 + 1 / 3)]),  # inf as if 2
+        # Inf as if 2.
+        (
+            [[0, 4], [1, 2], [np.inf, 1], [2, 1.5]],
+            [np.inf, 0.5 * (1 + 2.5 / 3), np.inf, 0.5 * (0.5 + 1 / 3)],
+        ),
         ([[1, 1], [1, 1], [1, 1], [1, 1]], [0, 0, 0, 0]),  # duplicates
         ([[0, 2], [1, 1], [1, 1], [2, 0]], [np.inf, 0.5, 0.5, np.inf]),
-        ([[0, 1], [3, 1], [4, 1], [1, 1]], [np.inf, 0.375, np.inf, 0.375]),  # a constant objective, all of one rank
-        ([[0, 1], [1, 0], [3, 3], [np.nan, 0]], [np.inf, np.inf, np.inf, 0]),  # fronts of two and of one
+        # A constant objective, all of one rank.
+        ([[0, 1], [3, 1], [4, 1], [1, 1]], [np.inf, 0.375, np.inf, 0.375]),
+        # Fronts of two and of one.
+        ([[0, 1], [1, 0], [3, 3], [np.nan, 0]], [np.inf, np.inf, np.inf, 0]),
         ([[3e38, -3e38], [0, 0], [0, 0], [-3e38, 3e38]], [np.inf, 0.5, 0.5, np.inf]),
     ],
 )
@@ -255,18 +316,27 @@ def test_values_are_compared_in_the_type_that_they_come_in():
 
 def test_crowding_of_whole_numbers_is_that_of_floats():
     fitness = jnp.array([[0, 9], [1, 5], [3, 4], [9, 0]])
-    np.testing.assert_array_equal(crowding(fitness, jnp.zeros(4, jnp.int32)), crowding(fitness * 1.0, jnp.zeros(4, jnp.int32)))
+    np.testing.assert_array_equal(
+        crowding(fitness, jnp.zeros(4, jnp.int32)), crowding(fitness * 1.0, jnp.zeros(4, jnp.int32))
+    )
 
 
 def test_of_no_points_there_is_nothing():
     none = jnp.zeros((0, 2))
-    assert pareto.rank(none).shape == pareto.front(none).shape == pareto.crowding(none, pareto.rank(none)).shape == (0,)
+    assert (
+        pareto.rank(none).shape
+        == pareto.front(none).shape
+        == pareto.crowding(none, pareto.rank(none)).shape
+        == (0,)
+    )
     assert pareto.knee(none) == -1
 
 
 def test_front_is_rank_0_without_failed_rows():
     for fitness in [*HARD, *cases(2)]:
-        np.testing.assert_array_equal(front(fitness), (rank_by_peeling(fitness) == 0) & ~np.isnan(fitness).any(1))
+        np.testing.assert_array_equal(
+            front(fitness), (rank_by_peeling(fitness) == 0) & ~np.isnan(fitness).any(1)
+        )
 
 
 def test_knee_is_farthest_from_the_line_through_the_extremes():
@@ -277,7 +347,9 @@ def test_knee_is_farthest_from_the_line_through_the_extremes():
         scaled = (fitness - fitness.min(0)) / np.ptp(fitness, axis=0)
         start = scaled[0]
         along = scaled[-1] - scaled[0]
-        distance = np.abs(along[0] * (scaled[:, 1] - start[1]) - along[1] * (scaled[:, 0] - start[0])) / np.linalg.norm(along)
+        distance = np.abs(
+            along[0] * (scaled[:, 1] - start[1]) - along[1] * (scaled[:, 0] - start[0])
+        ) / np.linalg.norm(along)
         order = draw.permutation(N)
         assert order[knee(fitness[order])] == distance.argmax()
 
@@ -310,7 +382,10 @@ def test_survivors_of_many_agree_with_numpy():
     draw = np.random.default_rng(4)
     ranks = draw.integers(0, 5, 200).astype(np.int32)
     distance = draw.choice([0, 0.5, 1e-30, 2, np.inf], 200).astype(np.float32)
-    assert pareto.survivors(jnp.asarray(ranks), jnp.asarray(distance), 50).tolist() == np.lexsort((-distance, ranks))[:50].tolist()
+    assert (
+        pareto.survivors(jnp.asarray(ranks), jnp.asarray(distance), 50).tolist()
+        == np.lexsort((-distance, ranks))[:50].tolist()
+    )
 
 
 def test_a_sort_of_more_bits_than_a_word_has():

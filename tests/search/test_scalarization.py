@@ -15,7 +15,9 @@ unit = jax.jit(scalarization.unit)
 scalars = jax.jit(scalarization.scalars, static_argnums=0)
 
 
-@pytest.mark.parametrize(("objectives", "divisions"), [(1, 3), (2, 1), (2, 27), (3, 6), (3, 12), (4, 5), (5, 3)])
+@pytest.mark.parametrize(
+    ("objectives", "divisions"), [(1, 3), (2, 1), (2, 27), (3, 6), (3, 12), (4, 5), (5, 3)]
+)
 def test_directions_are_pymoos(objectives, divisions):
     expected = get_reference_directions("das-dennis", objectives, n_partitions=divisions)
     np.testing.assert_allclose(das_dennis(objectives, divisions), expected, atol=1e-7)
@@ -64,7 +66,10 @@ def test_extremes_of_a_single_point_are_those_of_all():
 def test_units_do_not_matter():
     fitness = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     scale, shift = np.array([[1e-3, 1, 1e4], [5e-3, -1, 2e4]], np.float32)
-    one, other = (unit(values, extremes(nothing_extreme(3), values)) for values in (fitness, fitness * scale + shift))
+    one, other = (
+        unit(values, extremes(nothing_extreme(3), values))
+        for values in (fitness, fitness * scale + shift)
+    )
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     assert one.min() == 0
 
@@ -84,10 +89,16 @@ def test_scalars_are_pymoos():
     draw = np.random.default_rng(0)
     fitness = draw.random((20, 3)).astype(np.float32)
     weights = draw.random((7, 3)).astype(np.float32)
-    seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((1, 3))])  # the ideal point 0, the nadir point 1
+    # The ideal point 0, the nadir point 1.
+    seen = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((1, 3))])
     for kind, peer in (("tchebycheff", Tchebicheff()), ("weighted_sum", WeightedSum())):
-        expected = [peer.do(fitness, weight, utopian_point=np.zeros(3), nadir_point=np.ones(3)) for weight in weights]
+        expected = [
+            peer.do(fitness, weight, utopian_point=np.zeros(3), nadir_point=np.ones(3))
+            for weight in weights
+        ]
         np.testing.assert_allclose(scalars(kind, fitness, seen, weights), expected, rtol=1e-5)
     augmented = scalars("augmented_tchebycheff", fitness, seen, weights)
-    expected = scalars("tchebycheff", fitness, seen, weights) + 0.05 * scalars("weighted_sum", fitness, seen, weights)
+    expected = scalars("tchebycheff", fitness, seen, weights) + 0.05 * scalars(
+        "weighted_sum", fitness, seen, weights
+    )
     np.testing.assert_allclose(augmented, expected, rtol=1e-5)

@@ -28,9 +28,12 @@ def test_hypervolume_equals_a_count_of_grid_cells():
     fitness = rng(0).integers(0, 12, (60, 2)).astype(np.float32)
     generation = np.repeat(np.arange(6), 10)
     cells = np.stack(np.meshgrid(np.arange(10), np.arange(10)), axis=-1).reshape(-1, 2)
-    expected = [(fitness[generation <= g][:, None] <= cells[None]).all(-1).any(0).sum() for g in range(6)]
+    expected = [
+        (fitness[generation <= g][:, None] <= cells[None]).all(-1).any(0).sum() for g in range(6)
+    ]
     assert hypervolume_curve(fitness, generation, np.array([10.0, 10.0])).tolist() == expected
-    assert hypervolume_curve(fitness, generation, np.array([11.0, 10.0])).tolist() != expected  # a planted bug is seen
+    # A planted bug is seen.
+    assert hypervolume_curve(fitness, generation, np.array([11.0, 10.0])).tolist() != expected
 
 
 @pytest.mark.parametrize("objectives", [2, 3, 5])
@@ -47,7 +50,11 @@ def test_an_estimated_hypervolume_is_within_its_error(objectives):
     exact = [0.7**5] if objectives == 5 else hypervolume_curve(points, generation, reference)[-1:]
     assert 0 < error[-1] < 0.02 * found[-1] and (np.diff(found) >= 0).all()
     assert abs(found[-1] - exact[0]) < 4 * error[-1]
-    assert abs(estimated_curve(points[:20], generation[:20], reference)[0][-1] - exact[0]) > 4 * error[-1]  # a planted bug
+    # A planted bug.
+    assert (
+        abs(estimated_curve(points[:20], generation[:20], reference)[0][-1] - exact[0])
+        > 4 * error[-1]
+    )
 
 
 # Bootstrap
@@ -56,21 +63,29 @@ def test_an_estimated_hypervolume_is_within_its_error(objectives):
 def test_the_band_is_that_of_scipy():
     curves = rng(0).exponential(size=(25, 4)).cumsum(axis=1)
     low, high = bootstrap_band(curves, 1)
-    found = stats.bootstrap((curves,), np.median, method="percentile", n_resamples=2000, vectorized=True).confidence_interval
+    found = stats.bootstrap(
+        (curves,), np.median, method="percentile", n_resamples=2000, vectorized=True
+    ).confidence_interval
     width = found.high - found.low
-    assert (np.abs(low - found.low) < 0.2 * width).all() and (np.abs(high - found.high) < 0.2 * width).all()
+    assert (np.abs(low - found.low) < 0.2 * width).all() and (
+        np.abs(high - found.high) < 0.2 * width
+    ).all()
     narrow = bootstrap_band(curves, 1, level=0.5)
     assert (narrow[0] > low).all() and (narrow[1] < high).all()
     np.testing.assert_array_equal(bootstrap_band(curves, 1), (low, high))
 
 
 def test_the_band_holds_the_true_median_about_as_often_as_it_says():
-    """Each column is an experiment of its own with median log 2; 95 % of 300 is 285, and percentiles are somewhat off for small samples."""
+    """Each column is an experiment of its own with median log 2.
+
+    95 % of 300 is 285, and percentiles are somewhat off for small samples.
+    """
     low, high = bootstrap_band(rng(2).exponential(size=(30, 300)), 3)
     covered = np.mean((low <= np.log(2)) & (np.log(2) <= high))
     assert 0.90 < covered < 0.985
     low, high = bootstrap_band(rng(2).exponential(size=(30, 300)), 3, level=0.7)
-    assert 0.60 < np.mean((low <= np.log(2)) & (np.log(2) <= high)) < 0.80  # a band of another level is told apart
+    # A band of another level is told apart.
+    assert 0.60 < np.mean((low <= np.log(2)) & (np.log(2) <= high)) < 0.80
 
 
 def test_seeds_that_agree_leave_no_width():
@@ -95,7 +110,8 @@ def test_the_effect_is_a_count_of_pairs(seed):
 
 def test_a_planted_bug_is_seen():
     first, second = rng(0).normal([[0.5], [0]], size=(2, 12))
-    assert abs(compare_samples(second, first).a12 - pairs_won(first, second)) > 0.1  # samples swapped
+    # Samples swapped.
+    assert abs(compare_samples(second, first).a12 - pairs_won(first, second)) > 0.1
 
 
 def test_known_p_values():
@@ -112,18 +128,33 @@ def test_p_values_are_uniform_where_there_is_no_difference():
 
 
 def test_a_claim_among_identical_algorithms_is_as_rare_as_it_says():
-    """Whichever of eight turns out best, in about 5 % of comparisons at most any pair is said to differ."""
+    """In about 5 % of comparisons at most any pair is said to differ.
+
+    Whichever of eight turns out best.
+    """
     drawn = [rng(seed).normal(size=(8, 30)) for seed in range(40)]
-    claims = np.mean([len(leaders(compare_all(dict(zip("abcdefgh", samples, strict=True))))) < 8 for samples in drawn])
+    claims = np.mean(
+        [
+            len(leaders(compare_all(dict(zip("abcdefgh", samples, strict=True))))) < 8
+            for samples in drawn
+        ]
+    )
     assert claims < 0.16  # three standard errors above 5 %
     best = [max(samples, key=np.median) for samples in drawn]
-    uncorrected = [compare_samples(one, other).p < 0.05 for one, samples in zip(best, drawn, strict=True) for other in samples]
-    assert np.reshape(uncorrected, (40, 8)).any(axis=1).mean() > 0.2  # a planted bug: the best, as if it were chosen beforehand
+    uncorrected = [
+        compare_samples(one, other).p < 0.05
+        for one, samples in zip(best, drawn, strict=True)
+        for other in samples
+    ]
+    # A planted bug: the best, as if it were chosen beforehand.
+    assert np.reshape(uncorrected, (40, 8)).any(axis=1).mean() > 0.2
 
 
 def test_leaders_are_all_that_none_is_shown_to_beat():
     draw = rng(3)
-    samples = {name: draw.normal(mean, 1, 30) for name, mean in (("a", 5), ("b", 5), ("c", 0), ("d", -5))}
+    samples = {
+        name: draw.normal(mean, 1, 30) for name, mean in (("a", 5), ("b", 5), ("c", 0), ("d", -5))
+    }
     pairs = compare_all(samples)
     assert leaders(pairs) == ["a", "b"] and len(pairs) == 12
     assert pairs["a", "c"].a12 == 1 - pairs["c", "a"].a12 and pairs["a", "c"].p == pairs["c", "a"].p
@@ -133,7 +164,9 @@ def test_leaders_are_all_that_none_is_shown_to_beat():
 @pytest.mark.parametrize("algorithms", [2, 3, 8])
 def test_the_fewest_seeds_that_can_show_a_difference(algorithms):
     def shown(seeds):
-        samples = {str(i): np.arange(seeds) / 100.0 for i in range(algorithms - 1)} | {"far": np.arange(seeds) + 99.5}
+        samples = {str(i): np.arange(seeds) / 100.0 for i in range(algorithms - 1)} | {
+            "far": np.arange(seeds) + 99.5
+        }
         return len(leaders(compare_all(samples))) < algorithms
 
     least = least_seeds(algorithms)
@@ -144,7 +177,12 @@ def test_the_fewest_seeds_that_can_show_a_difference(algorithms):
 @pytest.mark.parametrize("kind", ["same", "constant", "shifted", "one"])
 def test_samples_that_hardly_differ(kind, n):
     first = rng(0).normal(size=n)
-    second = {"same": first, "constant": first, "shifted": first + 1, "one": np.append(first[:-1], 5.0)}[kind]
+    second = {
+        "same": first,
+        "constant": first,
+        "shifted": first + 1,
+        "one": np.append(first[:-1], 5.0),
+    }[kind]
     if kind == "constant":
         first = second = np.ones(n)
     found = compare_samples(first, second)
@@ -157,8 +195,13 @@ def test_samples_that_hardly_differ(kind, n):
 
 
 def test_holm_by_hand():
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])  # 0.04: no less than 0.03 * 2
-    assert holm(np.array([])).tolist() == [] and holm(np.array([0.3])).tolist() == [0.3] and holm(np.array([0.6, 0.9])).tolist() == [1, 1]
+    # 0.04: no less than 0.03 * 2.
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    assert (
+        holm(np.array([])).tolist() == []
+        and holm(np.array([0.3])).tolist() == [0.3]
+        and holm(np.array([0.6, 0.9])).tolist() == [1, 1]
+    )
 
 
 def test_holm_keeps_the_chance_of_a_false_alarm():

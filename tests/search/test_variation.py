@@ -12,7 +12,15 @@ from pymoo.operators.mutation.pm import mut_pm
 from scipy.stats import ks_2samp
 
 from jaxnas.errors import UserError
-from jaxnas.search.variation import ROUNDS, Discrete, Real, hashes, nothing_seen, remember, without_duplicates
+from jaxnas.search.variation import (
+    ROUNDS,
+    Discrete,
+    Real,
+    hashes,
+    nothing_seen,
+    remember,
+    without_duplicates,
+)
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Gene, Space
 
@@ -23,11 +31,16 @@ N = 20000
 
 
 def cross(variation, space, first, second, seed=0):
-    return map(np.asarray, jax.jit(variation.cross, static_argnums=1)(jax.random.key(seed), space, first, second))
+    return map(
+        np.asarray,
+        jax.jit(variation.cross, static_argnums=1)(jax.random.key(seed), space, first, second),
+    )
 
 
 def mutate(variation, space, genomes, seed=1):
-    return np.asarray(jax.jit(variation.mutate, static_argnums=1)(jax.random.key(seed), space, genomes))
+    return np.asarray(
+        jax.jit(variation.mutate, static_argnums=1)(jax.random.key(seed), space, genomes)
+    )
 
 
 @pytest.mark.parametrize("kind", ["uniform", "one_point", "two_point"])
@@ -67,34 +80,59 @@ def test_mutation_is_per_child_and_then_changes_one_gene_on_average(space):
 def parents_of_box():
     low = np.array(BOX.low)
     high = np.array(BOX.high)
-    return low + np.array([0.05, 0.5, 0.9]) * (high - low), low + np.array([0.3, 0.51, 0.97]) * (high - low)
+    return low + np.array([0.05, 0.5, 0.9]) * (high - low), low + np.array([0.3, 0.51, 0.97]) * (
+        high - low
+    )
 
 
 def pymoo_children():
     first, second = parents_of_box()
     pairs = np.stack([np.tile(first, (N, 1)), np.tile(second, (N, 1))])
     settings = np.full((N, 1), 15.0), 0.5, np.full((N, 1), 0.5)
-    return cross_sbx(pairs, np.array(BOX.low), np.array(BOX.high), *settings, random_state=np.random.default_rng(0))[0]
+    return cross_sbx(
+        pairs,
+        np.array(BOX.low),
+        np.array(BOX.high),
+        *settings,
+        random_state=np.random.default_rng(0),
+    )[0]
 
 
 def pymoo_mutants():
     problem = Problem(n_var=3, xl=np.array(BOX.low), xu=np.array(BOX.high))
     parents = np.tile(parents_of_box()[0], (N, 1))
-    return mut_pm(parents, problem.xl, problem.xu, np.full(N, 20.0), np.full(N, 1 / 3), False, random_state=np.random.default_rng(0))
+    return mut_pm(
+        parents,
+        problem.xl,
+        problem.xu,
+        np.full(N, 20.0),
+        np.full(N, 1 / 3),
+        False,
+        random_state=np.random.default_rng(0),
+    )
 
 
 def our_children(variation=None):
-    first, second = (jnp.tile(jnp.asarray(parent, jnp.float32), (N, 1)) for parent in parents_of_box())
+    first, second = (
+        jnp.tile(jnp.asarray(parent, jnp.float32), (N, 1)) for parent in parents_of_box()
+    )
     one, _, _ = cross(variation or Real(crossover=1.0), BOX, first, second)
     return one
 
 
 def our_mutants(variation=None):
-    return mutate(variation or Real(mutation=1.0), BOX, jnp.tile(jnp.asarray(parents_of_box()[0], jnp.float32), (N, 1)))
+    return mutate(
+        variation or Real(mutation=1.0),
+        BOX,
+        jnp.tile(jnp.asarray(parents_of_box()[0], jnp.float32), (N, 1)),
+    )
 
 
 def same_distribution(one, other):
-    return all(np.asarray(ks_2samp(np.float32(one[:, i]), np.float32(other[:, i])))[1] > 1e-3 for i in range(3))
+    return all(
+        np.asarray(ks_2samp(np.float32(one[:, i]), np.float32(other[:, i])))[1] > 1e-3
+        for i in range(3)
+    )
 
 
 def test_real_operators_draw_from_pymoos_distributions():
@@ -103,13 +141,21 @@ def test_real_operators_draw_from_pymoos_distributions():
 
 
 def test_the_comparison_notices_a_wrong_index():
-    assert not same_distribution(our_children(Real(crossover=1.0, crossover_index=10.0)), pymoo_children())
-    assert not same_distribution(our_mutants(Real(mutation=1.0, mutation_index=10.0)), pymoo_mutants())
+    assert not same_distribution(
+        our_children(Real(crossover=1.0, crossover_index=10.0)), pymoo_children()
+    )
+    assert not same_distribution(
+        our_mutants(Real(mutation=1.0, mutation_index=10.0)), pymoo_mutants()
+    )
 
 
 def test_real_children_stay_in_the_box_and_equal_parents_have_themselves():
     genomes = BOX.sample(jax.random.key(0), 1000)
-    corners = jnp.where(genomes < genomes.mean(0), jnp.asarray(BOX.low, jnp.float32), jnp.asarray(BOX.high, jnp.float32))
+    corners = jnp.where(
+        genomes < genomes.mean(0),
+        jnp.asarray(BOX.low, jnp.float32),
+        jnp.asarray(BOX.high, jnp.float32),
+    )
     for first, second in ((genomes, genomes[::-1]), (corners, corners[::-1]), (genomes, corners)):
         for children in (*cross(Real(), BOX, first, second),)[:2]:
             assert ((children >= LOW) & (children <= HIGH)).all()
@@ -124,7 +170,10 @@ def test_change_changes_the_chosen_for_certain(space):
     chosen = jnp.arange(500) % 3 == 0
     for variation, one in ((Discrete(), space), (Real(), BOX)):
         genomes = one.sample(jax.random.key(0), 500)
-        changed = jax.jit(variation.change, static_argnums=1)(jax.random.key(1), one, genomes, chosen) != genomes
+        changed = (
+            jax.jit(variation.change, static_argnums=1)(jax.random.key(1), one, genomes, chosen)
+            != genomes
+        )
         np.testing.assert_array_equal(changed.any(axis=1), chosen)
 
 
@@ -139,12 +188,15 @@ def test_hashes_tell_networks_apart(space):
 
 def test_no_network_has_the_hash_of_nobody():
     one = Space("one", (Gene("g", tuple(range(500))),))
-    assert (hashes(one, jnp.arange(500, dtype=jnp.int32)[:, None]) > 0).all()  # of choice 0 they add up to 0
+    # Of choice 0 they add up to 0.
+    assert (hashes(one, jnp.arange(500, dtype=jnp.int32)[:, None]) > 0).all()
 
 
 def test_duplicates_are_mutated_and_the_first_is_kept(space):
     genomes = jnp.repeat(space.sample(jax.random.key(0), 50), 2, axis=0)
-    once = jax.jit(without_duplicates, static_argnums=(1, 2))(jax.random.key(1), space, Discrete(), genomes, nothing_seen(100))
+    once = jax.jit(without_duplicates, static_argnums=(1, 2))(
+        jax.random.key(1), space, Discrete(), genomes, nothing_seen(100)
+    )
     assert len(np.unique(once, axis=0)) == 100
     np.testing.assert_array_equal(once[::2], genomes[::2])
 
@@ -155,7 +207,9 @@ def test_what_was_evaluated_is_remembered_until_others_take_its_slot(space):
     once = without_duplicates(jax.random.key(1), space, Discrete(), genomes, seen)
     assert (once != genomes).any(axis=1).all()
     other = space.sample(jax.random.key(2), 100)
-    np.testing.assert_array_equal(without_duplicates(jax.random.key(1), space, Discrete(), other, seen), other)
+    np.testing.assert_array_equal(
+        without_duplicates(jax.random.key(1), space, Discrete(), other, seen), other
+    )
     many = space.sample(jax.random.key(3), 2 * len(seen))
     later = remember(seen, space, many)
     assert not (later[hashes(space, genomes) % len(seen)] == hashes(space, genomes)).all()
@@ -163,7 +217,13 @@ def test_what_was_evaluated_is_remembered_until_others_take_its_slot(space):
 
 def test_a_space_seen_whole_still_gives_children(small_space):
     genomes = small_space.sample(jax.random.key(0), 64)
-    children = without_duplicates(jax.random.key(1), small_space, Discrete(), genomes, remember(nothing_seen(64), small_space, genomes))
+    children = without_duplicates(
+        jax.random.key(1),
+        small_space,
+        Discrete(),
+        genomes,
+        remember(nothing_seen(64), small_space, genomes),
+    )
     assert children.shape == (64, 2) and ROUNDS < 10
 
 
@@ -171,7 +231,10 @@ def test_a_space_seen_whole_still_gives_children(small_space):
     ("make", "message"),
     [
         (lambda: Discrete(crossover=1.1), "crossover must be a probability from 0 to 1, got 1.1"),
-        (lambda: Discrete(mutation=float("nan")), "mutation must be a probability from 0 to 1, got nan"),
+        (
+            lambda: Discrete(mutation=float("nan")),
+            "mutation must be a probability from 0 to 1, got nan",
+        ),
         (lambda: Discrete(kind="three_point"), "three_point"),
         (lambda: Real(mutation=-1.0), "mutation must be a probability from 0 to 1, got -1.0"),
         (lambda: Box("b", (0.0, 1.0), (1.0, 1.0)), "box b needs as many low as high values"),
@@ -184,7 +247,10 @@ def test_a_space_seen_whole_still_gives_children(small_space):
             lambda: mutate(Real(), Space("s", (Gene("g", (1, 2)),)), jnp.zeros((2, 1))),
             "the operators Real need a Box, got the Space of choices s",
         ),
-        (lambda: Space("s", (Gene("g", tuple(range(65537))),)), "gene g of s has 65537 choices, more than 65536"),
+        (
+            lambda: Space("s", (Gene("g", tuple(range(65537))),)),
+            "gene g of s has 65537 choices, more than 65536",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(make, message):

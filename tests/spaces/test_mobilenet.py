@@ -1,4 +1,7 @@
-"""The MobileNet family's cost table: against the operators of the network, a walk over what they hold, and a count by hand."""
+"""The MobileNet family's cost table.
+
+Against the operators of the network, a walk over what they hold, and a count by hand.
+"""
 
 from functools import partial
 
@@ -17,15 +20,22 @@ from jaxnas.workload import KINDS, Layers, Op, layer_costs, macs, params, peak_a
 
 
 def every_operator(shortcut: str, per_block: bool) -> Space:
-    """A stage of each operator, strides over odd sizes, widths that agree and widths that do not."""
+    """A stage of each operator, strides over odd sizes.
+
+    Widths that agree and widths that do not.
+    """
     stages = (
         Stage((8, 16), (1, 2), (3, 5), (1,), 1, activation="relu", operator="conv"),
-        Stage((16, 24), (1, 2, 3), (3, 5), (1, 2, 4), 2, squeeze_excite=True, operator="fused_mbconv"),
+        Stage(
+            (16, 24), (1, 2, 3), (3, 5), (1, 2, 4), 2, squeeze_excite=True, operator="fused_mbconv"
+        ),
         Stage((16, 24), (1, 2), (3,), (1,), 2, squeeze_excite=True),
         Stage((16, 24), (2, 3), (1, 3, 7), (2, 3), 1, activation="hard_swish"),
         Stage((24, 32), (1, 2), (3, 5), (1,), 2, operator="conv"),
     )
-    net = MobileNet((21, 32), (8, 16), 1, stages, (16, 24), 3, 10, shortcut=shortcut, per_block=per_block)
+    net = MobileNet(
+        (21, 32), (8, 16), 1, stages, (16, 24), 3, 10, shortcut=shortcut, per_block=per_block
+    )
     return mobilenet_space("every_operator", net)
 
 
@@ -39,17 +49,38 @@ CASES |= {
 
 
 def held(ops: tuple[Op, ...], image: int) -> list[tuple[int, int]]:
-    """Activations that each operator reads, and those held while it runs: results that it or a later one reads, and its output."""
+    """Activations that each operator reads, and those held while it runs.
+
+    Results that it or a later one reads, and its output.
+    """
     sizes = {-1: image} | {i: op.height * op.width * op.c_out for i, op in enumerate(ops)}
     last_use = {before: i for i, op in enumerate(ops) for before in op.inputs}
-    live = [sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))]
-    return [(sum(sizes[before] for before in op.inputs), held) for op, held in zip(ops, live, strict=True)]
+    live = [
+        sizes[i] + sum(sizes[j] for j in range(-1, i) if last_use[j] >= i) for i in range(len(ops))
+    ]
+    return [
+        (sum(sizes[before] for before in op.inputs), held)
+        for op, held in zip(ops, live, strict=True)
+    ]
 
 
 def columns(op: Op, reads: int, live: int) -> tuple[int, ...]:
     """A row of `Layers` as the operator has it."""
     extras = op.bias + 2 * op.norm
-    return KINDS.index(op.kind), op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups, extras, reads, live, 1
+    return (
+        KINDS.index(op.kind),
+        op.height,
+        op.width,
+        op.c_in,
+        op.c_out,
+        op.kernel,
+        op.stride,
+        op.groups,
+        extras,
+        reads,
+        live,
+        1,
+    )
 
 
 def rows_differ(table: Layers, ops: tuple[Op, ...], image: int) -> bool:
@@ -61,12 +92,23 @@ def rows_differ(table: Layers, ops: tuple[Op, ...], image: int) -> bool:
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
 def case(request):
-    """A space, some of its genomes, their networks, their cost tables, and the size of their images."""
+    """A space, some of its genomes, their networks.
+
+    Also their cost tables, and the size of their images.
+    """
     space = request.param()
-    genomes = np.concatenate([[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 40))])
+    genomes = np.concatenate(
+        [[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 40))]
+    )
     ops = build(space).ops
     images = 3 * np.asarray(space.values(genomes))[:, 0] ** 2
-    return space, genomes, [ops(genome) for genome in genomes], cost_tables(space, genomes), images.tolist()
+    return (
+        space,
+        genomes,
+        [ops(genome) for genome in genomes],
+        cost_tables(space, genomes),
+        images.tolist(),
+    )
 
 
 def cost_tables(space: Space, genomes: np.ndarray) -> Layers:
@@ -83,7 +125,9 @@ def test_the_cost_table_is_the_operators_in_order(case):
     for i, (ops, image) in enumerate(zip(networks, images, strict=True)):
         assert not rows_differ(one(tables, i), ops, image)
     assert len(set(images)) == len(space.resolutions)  # every one is among them
-    elastic_depth = any(gene.name.endswith("_depth") and len(gene.choices) > 1 for gene in space.genes)
+    elastic_depth = any(
+        gene.name.endswith("_depth") and len(gene.choices) > 1 for gene in space.genes
+    )
     assert len({len(ops) for ops in networks}) > (3 if elastic_depth else 1)
 
 
@@ -93,7 +137,10 @@ def test_a_wrong_table_is_seen(case):
     first = np.eye(len(tables.live[1]), dtype=int)[0]
     right = one(tables, 1)
     assert not rows_differ(right, networks[1], images[1])
-    for wrong in (right._replace(live=right.live - first), right._replace(stride=right.stride + first)):
+    for wrong in (
+        right._replace(live=right.live - first),
+        right._replace(stride=right.stride + first),
+    ):
         assert rows_differ(wrong, networks[1], images[1])
 
 
@@ -102,7 +149,10 @@ def test_costs_are_those_of_the_operators(case):
     expected = [
         [sum(op.macs for op in ops) for ops in networks],
         [sum(op.params for op in ops) for ops in networks],
-        [max(live for _, live in held(ops, image)) for ops, image in zip(networks, images, strict=True)],
+        [
+            max(live for _, live in held(ops, image))
+            for ops, image in zip(networks, images, strict=True)
+        ],
     ]
     assert [found.tolist() for found in space.costs(genomes)] == expected
     assert [found(tables).tolist() for found in (macs, params, peak_activations)] == expected
@@ -130,17 +180,31 @@ def test_costs_take_any_shape(case):
 
 def test_genes_that_do_not_matter_cost_nothing(case):
     space, genomes, *_ = case
-    np.testing.assert_array_equal(np.stack(space.costs(space.canonical(genomes))), np.stack(space.costs(genomes)))
+    np.testing.assert_array_equal(
+        np.stack(space.costs(space.canonical(genomes))), np.stack(space.costs(genomes))
+    )
 
 
 def test_a_space_whose_costs_do_not_fit_is_refused():
     """2^31 multiply-adds are not far: wide stages at 512 pixels."""
-    net = partial(MobileNet, first_widths=(64,), first_stride=1, last_widths=(64,), channels=3, classes=10)
+    net = partial(
+        MobileNet, first_widths=(64,), first_stride=1, last_widths=(64,), channels=3, classes=10
+    )
     stage = Stage((64,), (1,), (3,), (1,), 2)
     small = mobilenet_space("small", net((256,), stages=(stage,)))
-    most = sum(layer_costs(row).macs for part in small.parts for row in part.rows(*(gene_value(small, i) for i in part.genes)))
+    most = sum(
+        layer_costs(row).macs
+        for part in small.parts
+        for row in part.rows(*(gene_value(small, i) for i in part.genes))
+    )
     assert int(small.costs(small.largest).macs) == most < 2**31
-    with pytest.raises(UserError, match=r"a network of space wide may have \d{10} multiply-adds, more than 2147483647: give it smaller"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"a network of space wide may have \d{10} multiply-adds, more than 2147483647: give it "
+            r"smaller"
+        ),
+    ):
         mobilenet_space("wide", net((256, 512), stages=(stage,)))
 
 
@@ -149,7 +213,10 @@ def gene_value(space: Space, i: int) -> int:
 
 
 def test_a_network_counted_by_hand():
-    """8x8 grey; stem 8 wide to 4x4; a block 8 -> 24 (middle 16) to 2x2 with squeeze-excite (8) and a shortcut; head."""
+    """8x8 grey; stem 8 wide to 4x4.
+
+    A block 8 -> 24 (middle 16) to 2x2 with squeeze-excite (8) and a shortcut; head.
+    """
     stage = Stage((24,), (1, 2), (3,), (2,), 2, True)
     some = mobilenet_space("hand", MobileNet((8,), (8,), 2, (stage,), (16,), 1, 4))
     stem = 16 * 8 * 9, 8 * 9 + 16

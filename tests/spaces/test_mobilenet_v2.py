@@ -1,10 +1,20 @@
-"""MobileNetV2 by rows, against published counts, and the space on the backbone that progressive scaling found."""
+"""MobileNetV2 by rows, against published counts.
+
+And the space on the backbone that progressive scaling found.
+"""
 
 import pytest
 
 from jaxnas.config import make_space
 from jaxnas.errors import UserError
-from jaxnas.spaces.mobilenet_v2 import GRID, RAPTOR_WIDTHS, mobilenet_v2, mobilenet_v2_cifar, scaled_widths, uniform
+from jaxnas.spaces.mobilenet_v2 import (
+    GRID,
+    RAPTOR_WIDTHS,
+    mobilenet_v2,
+    mobilenet_v2_cifar,
+    scaled_widths,
+    uniform,
+)
 from jaxnas.spaces.raptor import raptor, raptor_cifar
 
 
@@ -17,7 +27,10 @@ def test_the_published_network():
 
 
 def test_widths_are_rounded_as_published():
-    """0.35 and 1.4 in the authors' code: 16 and 48 channels of the stem; the last convolution is never narrower than 1,280."""
+    """0.35 and 1.4 in the authors' code: 16 and 48 channels of the stem.
+
+    The last convolution is never narrower than 1,280.
+    """
     first, *_, row, last = (some[0] for some in scaled_widths(uniform(0.35)))
     assert (first, row, last) == (16, 112, 1280)
     first, *_, row, last = (some[0] for some in scaled_widths(uniform(1.4)))
@@ -45,13 +58,22 @@ def test_the_backbone_is_the_published_table():
 
 
 def test_larger_images_begin_with_half_as_many_pixels():
-    assert raptor_cifar(64).structure.first_stride == mobilenet_v2_cifar(64).structure.first_stride == 2
+    assert (
+        raptor_cifar(64).structure.first_stride
+        == mobilenet_v2_cifar(64).structure.first_stride
+        == 2
+    )
     assert raptor_cifar(32).structure.first_stride == 1
     assert raptor_cifar(64).resolutions == (48, 56, 64)
 
 
 @pytest.mark.parametrize(
-    "name, message", [("mobilenet_v2:wide", "must be a number"), ("tiny:0.5", "unknown space"), ("mobilenet_v2:9", "between")]
+    "name, message",
+    [
+        ("mobilenet_v2:wide", "must be a number"),
+        ("tiny:0.5", "unknown space"),
+        ("mobilenet_v2:9", "between"),
+    ],
 )
 def test_what_is_no_space(name, message):
     with pytest.raises(UserError, match=message):

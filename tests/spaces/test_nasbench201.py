@@ -28,8 +28,14 @@ from jaxnas.spaces.nasbench201 import (
 TABLE = Path(__file__).parents[2].parent / "shared" / "data" / "nb201_tables.npz"
 EVERY = np.array(list(itertools.product(range(5), repeat=6)), np.int32)
 # The first cell of the benchmark's list, and number 6,111, the best on CIFAR-10.
-FIRST = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
-BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+FIRST = (
+    "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|"
+    "+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+)
+BEST = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +54,22 @@ def published():
 def test_the_space():
     space = nasbench201()
     assert space.size() == 15625
-    assert [gene.name for gene in space.genes] == ["edge_0_1", "edge_0_2", "edge_1_2", "edge_0_3", "edge_1_3", "edge_2_3"]
+    assert [gene.name for gene in space.genes] == [
+        "edge_0_1",
+        "edge_0_2",
+        "edge_1_2",
+        "edge_0_3",
+        "edge_1_3",
+        "edge_2_3",
+    ]
     assert space == nasbench201() and hash(space) == hash(nasbench201())  # one compiled program
 
 
 def test_strings_of_published_cells():
     np.testing.assert_array_equal(from_string(FIRST), [POOL, CONV1, SKIP, CONV1, SKIP, SKIP])
-    np.testing.assert_array_equal(from_string(f" {BEST}\n"), [CONV3, CONV3, CONV3, SKIP, CONV3, CONV1])
+    np.testing.assert_array_equal(
+        from_string(f" {BEST}\n"), [CONV3, CONV3, CONV3, SKIP, CONV3, CONV1]
+    )
     assert from_string(FIRST).dtype == np.int32
     assert to_string(jnp.asarray(from_string(BEST))) == BEST
 
@@ -65,14 +80,20 @@ def test_strings_are_the_inverse_of_genomes():
     np.testing.assert_array_equal([from_string(text) for text in strings], EVERY[::7])
 
 
-@pytest.mark.parametrize("text", ["", FIRST[:-1], FIRST + "+|none~0|", FIRST.replace("~1", "~2", 1), FIRST.replace("+", "")])
+@pytest.mark.parametrize(
+    "text",
+    ["", FIRST[:-1], FIRST + "+|none~0|", FIRST.replace("~1", "~2", 1), FIRST.replace("+", "")],
+)
 def test_a_malformed_string_is_refused(text):
     with pytest.raises(UserError, match=r"a cell of nasbench201 is written \|op~0\|\+.* got "):
         from_string(text)
 
 
 def test_an_unknown_operation_is_named():
-    with pytest.raises(UserError, match=r"operations of nasbench201 are none, .*, got nor_conv_7x7, zero; use those"):
+    with pytest.raises(
+        UserError,
+        match=r"operations of nasbench201 are none, .*, got nor_conv_7x7, zero; use those",
+    ):
         from_string(FIRST.replace("avg_pool_3x3", "nor_conv_7x7").replace("nor_conv_1x1", "zero"))
 
 
@@ -106,9 +127,15 @@ def cell(*edges):
 SAME = {
     "edges out of an empty node": (cell(((1, 3), CONV3), ((0, 3), SKIP)), cell(((0, 3), SKIP))),
     "edges into an unused node": (cell(((0, 2), CONV3), ((0, 3), SKIP)), cell(((0, 3), SKIP))),
-    "nodes 1 and 2 swapped": (cell(((0, 1), CONV3), ((1, 3), POOL)), cell(((0, 2), CONV3), ((2, 3), POOL))),
+    "nodes 1 and 2 swapped": (
+        cell(((0, 1), CONV3), ((1, 3), POOL)),
+        cell(((0, 2), CONV3), ((2, 3), POOL)),
+    ),
     "skips": (cell(((0, 1), SKIP), ((1, 3), CONV1)), cell(((0, 3), CONV1))),
-    "a chain": (cell(((0, 1), CONV3), ((1, 2), CONV1), ((2, 3), SKIP)), cell(((0, 1), CONV3), ((1, 3), CONV1))),
+    "a chain": (
+        cell(((0, 1), CONV3), ((1, 2), CONV1), ((2, 3), SKIP)),
+        cell(((0, 1), CONV3), ((1, 3), CONV1)),
+    ),
     "a pooled sum": (
         cell(((0, 1), CONV3), ((1, 2), SKIP), ((0, 2), SKIP), ((2, 3), POOL)),
         cell(((0, 1), CONV3), ((1, 3), POOL), ((0, 3), POOL)),
@@ -121,7 +148,10 @@ OTHER = {
         cell(((0, 1), CONV3), ((1, 3), SKIP), ((1, 2), POOL), ((2, 3), SKIP)),
         cell(((0, 1), CONV3), ((0, 2), CONV3), ((1, 3), SKIP), ((2, 3), POOL)),
     ),
-    "twice is not once": (cell(((0, 1), SKIP), ((1, 3), SKIP), ((0, 3), SKIP)), cell(((0, 3), SKIP))),
+    "twice is not once": (
+        cell(((0, 1), SKIP), ((1, 3), SKIP), ((0, 3), SKIP)),
+        cell(((0, 3), SKIP)),
+    ),
     "a convolution of a sum": (
         cell(((0, 1), CONV3), ((1, 2), SKIP), ((0, 2), SKIP), ((2, 3), CONV1)),
         cell(((0, 1), CONV3), ((1, 3), CONV1), ((0, 3), CONV1)),
@@ -144,14 +174,19 @@ def test_cells_that_compute_something_else_are_not(name, representatives):
 def test_canonical_is_idempotent_the_first_of_its_kind_and_vmaps(representatives):
     np.testing.assert_array_equal(representatives[representatives], representatives)
     assert (representatives <= np.arange(15625)).all()
-    np.testing.assert_array_equal(jax.vmap(canonical)(EVERY[5000:5009]), EVERY[representatives[5000:5009]])
+    np.testing.assert_array_equal(
+        jax.vmap(canonical)(EVERY[5000:5009]), EVERY[representatives[5000:5009]]
+    )
     assert canonical(EVERY).dtype == jnp.int32
 
 
 def outputs(genome):
-    """The cell computed with numbers, under every assignment of six fixed convolutions to its own: the set of outputs.
+    """The cell computed with numbers, under every assignment of six fixed convolutions to its own.
 
-    The pool is a circulant average; a convolution is a relu, then a matrix, which of a 1x1 is diagonal.
+    The set of outputs.
+
+    The pool is a circulant average; a convolution is a relu, then a matrix, which of a 1x1 is
+    diagonal.
     """
     draw = np.random.default_rng(0)
     x = draw.normal(size=5)
@@ -166,7 +201,11 @@ def outputs(genome):
         if operation == POOL:
             value = value @ pool
         if operation in weights:
-            value = np.einsum("nij,nj->ni", weights[operation][assigned[:, convolutions.index(edge)]], np.maximum(value, 0))
+            value = np.einsum(
+                "nij,nj->ni",
+                weights[operation][assigned[:, convolutions.index(edge)]],
+                np.maximum(value, 0),
+            )
         nodes[target] = nodes[target] + value
     return frozenset(map(bytes, np.round(nodes[3], 6) + 0.0))
 
@@ -200,17 +239,25 @@ def test_canonical_agrees_with_what_cells_compute(representatives, computed):
 
 
 def test_cells_taken_for_one_wrongly_are_seen(computed):
-    """The comparison above, of a canonical form by the benchmark's rules: convolutions that are alike are taken for one."""
+    """The comparison above, of a canonical form by the benchmark's rules.
+
+    Convolutions that are alike are taken for one.
+    """
     rows, values = computed
     assert partition(map(tree_of, EVERY[rows].tolist())) != partition(values)
 
 
 def test_how_many_cells_there_are(representatives, published):
-    """Against the benchmark's own merging: what it holds for one is one here, if convolutions that are alike are taken for one."""
+    """Against the benchmark's own merging.
+
+    What it holds for one is one here, if convolutions that are alike are taken for one.
+    """
     own = representatives[np.asarray(index(published["arch"]))]
     theirs = published["unique_cell_id"]
     numbers: dict = {}
-    trees = [numbers.setdefault(tree, len(numbers)) for tree in map(tree_of, published["arch"].tolist())]
+    trees = [
+        numbers.setdefault(tree, len(numbers)) for tree in map(tree_of, published["arch"].tolist())
+    ]
 
     def classes(*names):
         return len(np.unique(np.stack(names), axis=1).T)

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from jaxnas.config import SPACES
-from jaxnas.spaces.published import attentive_nas, attentive_nas_cifar, cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, residual, tiny
+from jaxnas.spaces.published import (
+    attentive_nas,
+    attentive_nas_cifar,
+    cifar,
+    ofa_mobilenet_v3,
+    ofa_mobilenet_v3_cifar,
+    residual,
+    tiny,
+)
 
 STAGES = [f"mb{i}" for i in range(1, 8)]
 ATTENTIVE_NAMES = [
@@ -18,20 +26,49 @@ ATTENTIVE_NAMES = [
     *(f"{mb}_expand" for mb in STAGES),
 ]
 
-# Resolution, nine widths, seven depths, seven kernels, seven expands: MACs. AlphaNet's A5 base is published as 596 M.
+# Resolution, nine widths, seven depths, seven kernels, seven expands: MACs. AlphaNet's A5 base is
+# published as 596 M.
 ATTENTIVE_MODELS = {
-    "A0": ("192 16 16 24 32 64 112 192 216 1792  1 3 3 3 3 3 1  3 3 3 3 3 3 3  1 4 4 4 4 6 6", 203_389_568),
-    "A1": ("224 16 16 24 32 64 112 192 216 1984  1 3 3 3 3 3 1  3 3 3 5 3 5 3  1 4 4 4 4 6 6", 279_238_816),
-    "A2": ("224 16 16 24 32 64 112 200 224 1984  1 3 3 3 3 4 1  3 3 3 3 3 5 3  1 4 5 4 4 6 6", 316_730_080),
-    "A3": ("224 16 16 24 32 64 112 208 224 1984  2 3 3 4 3 5 1  3 3 3 5 3 3 3  1 4 4 4 4 6 6", 356_518_400),
-    "A4": ("256 16 16 24 32 64 112 192 216 1984  1 3 3 4 3 5 1  3 3 3 5 3 5 3  1 4 4 5 4 6 6", 443_530_752),
-    "A5 of AttentiveNAS": ("256 16 16 24 32 72 112 192 216 1792  1 3 3 3 4 6 1  3 3 3 5 3 3 3  1 4 5 4 4 6 6", 490_520_064),
-    "A5 small of AlphaNet": ("256 16 16 24 32 64 112 208 216 1984  1 3 3 4 4 5 1  3 3 3 3 3 5 3  1 4 4 5 4 6 6", 491_481_088),
-    "A5 base of AlphaNet": ("288 16 16 24 32 64 112 200 216 1984  2 3 4 3 3 5 1  3 3 5 5 3 3 3  1 4 4 4 5 6 6", 594_786_000),
-    "A6": ("288 16 16 24 32 64 112 216 224 1984  1 3 3 4 4 6 1  3 3 3 3 3 5 3  1 4 6 5 4 6 6", 709_007_232),
+    "A0": (
+        "192 16 16 24 32 64 112 192 216 1792  1 3 3 3 3 3 1  3 3 3 3 3 3 3  1 4 4 4 4 6 6",
+        203_389_568,
+    ),
+    "A1": (
+        "224 16 16 24 32 64 112 192 216 1984  1 3 3 3 3 3 1  3 3 3 5 3 5 3  1 4 4 4 4 6 6",
+        279_238_816,
+    ),
+    "A2": (
+        "224 16 16 24 32 64 112 200 224 1984  1 3 3 3 3 4 1  3 3 3 3 3 5 3  1 4 5 4 4 6 6",
+        316_730_080,
+    ),
+    "A3": (
+        "224 16 16 24 32 64 112 208 224 1984  2 3 3 4 3 5 1  3 3 3 5 3 3 3  1 4 4 4 4 6 6",
+        356_518_400,
+    ),
+    "A4": (
+        "256 16 16 24 32 64 112 192 216 1984  1 3 3 4 3 5 1  3 3 3 5 3 5 3  1 4 4 5 4 6 6",
+        443_530_752,
+    ),
+    "A5 of AttentiveNAS": (
+        "256 16 16 24 32 72 112 192 216 1792  1 3 3 3 4 6 1  3 3 3 5 3 3 3  1 4 5 4 4 6 6",
+        490_520_064,
+    ),
+    "A5 small of AlphaNet": (
+        "256 16 16 24 32 64 112 208 216 1984  1 3 3 4 4 5 1  3 3 3 3 3 5 3  1 4 4 5 4 6 6",
+        491_481_088,
+    ),
+    "A5 base of AlphaNet": (
+        "288 16 16 24 32 64 112 200 216 1984  2 3 4 3 3 5 1  3 3 5 5 3 3 3  1 4 4 4 5 6 6",
+        594_786_000,
+    ),
+    "A6": (
+        "288 16 16 24 32 64 112 216 224 1984  1 3 3 4 4 6 1  3 3 3 3 3 5 3  1 4 6 5 4 6 6",
+        709_007_232,
+    ),
 }
 
-# What Once-for-All's own counter (which adds up in float32) gives, to 1e-7: width, resolution, genome; MACs, parameters.
+# What Once-for-All's own counter (which adds up in float32) gives, to 1e-7: width, resolution,
+# genome; MACs, parameters.
 LARGEST = "0" * 9 + "2" * 5 + "0" + "2" * 20 + "0" + "2" * 20
 RANDOM = "00000000010102010002001100100122122020110200012022222122"
 OFA_NETWORKS = {
@@ -72,7 +109,10 @@ def test_macs_of_the_published_attentive_models(attentive, values, macs):
 
 def test_size_and_range_of_attentive_nas(attentive):
     assert attentive.size() == attentive_nas_cifar().size() == 440_301_256_704
-    assert attentive.costs(np.stack([attentive.smallest, attentive.largest])).macs.tolist() == [203_389_568, 1_939_335_808]
+    assert attentive.costs(np.stack([attentive.smallest, attentive.largest])).macs.tolist() == [
+        203_389_568,
+        1_939_335_808,
+    ]
 
 
 def test_macs_of_uniform_samples_of_attentive_nas(attentive):
@@ -81,7 +121,9 @@ def test_macs_of_uniform_samples_of_attentive_nas(attentive):
     mmacs = np.asarray(attentive.costs(genomes).macs) / 1e6
     means = [mmacs[np.asarray(genomes[:, 0]) == i].mean() for i in range(4)]
     np.testing.assert_allclose(means, [466, 630, 820, 1035], rtol=0.01)
-    np.testing.assert_allclose(np.percentile(mmacs, [1, 5, 50, 95, 99]), [346, 402, 709, 1174, 1330], rtol=0.01)
+    np.testing.assert_allclose(
+        np.percentile(mmacs, [1, 5, 50, 95, 99]), [346, 402, 709, 1174, 1330], rtol=0.01
+    )
     assert mmacs.min() > 203.3 and mmacs.max() < 1939.4
 
 
@@ -91,7 +133,9 @@ def test_size_of_once_for_all():
     assert ofa_mobilenet_v3_cifar().size() == 3 * 7371**5
 
 
-@pytest.mark.parametrize("width, resolution, genes, macs, params", OFA_NETWORKS.values(), ids=OFA_NETWORKS.keys())
+@pytest.mark.parametrize(
+    "width, resolution, genes, macs, params", OFA_NETWORKS.values(), ids=OFA_NETWORKS.keys()
+)
 def test_costs_of_once_for_all_are_those_of_its_own_code(width, resolution, genes, macs, params):
     space = ofa_mobilenet_v3(width=width)
     genome = np.array([space.resolutions.index(resolution), *map(int, genes)], np.int32)
@@ -101,12 +145,22 @@ def test_costs_of_once_for_all_are_those_of_its_own_code(width, resolution, gene
 
 
 def test_genes_of_once_for_all():
-    """A kernel and an expand ratio for each of 20 blocks, of which the third and fourth of a stage may be dead."""
+    """A kernel and an expand ratio for each of 20 blocks.
+
+    Of these the third and fourth of a stage may be dead.
+    """
     genes = {gene.name: gene for gene in ofa_mobilenet_v3().genes}
     elastic = {name: gene for name, gene in genes.items() if len(gene.choices) > 1}
     assert len(elastic) == 1 + 5 + 20 + 20
-    assert elastic["mb2_block0_kernel"].choices == (3, 5, 7) and elastic["mb6_block3_expand"].choices == (3, 4, 6)
-    assert [genes[f"mb4_block{b}_kernel"].needs for b in range(4)] == [None, None, ("mb4_depth", 3), ("mb4_depth", 4)]
+    assert elastic["mb2_block0_kernel"].choices == (3, 5, 7) and elastic[
+        "mb6_block3_expand"
+    ].choices == (3, 4, 6)
+    assert [genes[f"mb4_block{b}_kernel"].needs for b in range(4)] == [
+        None,
+        None,
+        ("mb4_depth", 3),
+        ("mb4_depth", 4),
+    ]
 
 
 def test_number_of_tiny_genomes():
@@ -123,7 +177,9 @@ def test_images_decide_the_resolutions():
     assert ofa_mobilenet_v3_cifar(32).resolutions == (24, 28, 32)
 
 
-@pytest.mark.parametrize("make, least, most", [(tiny, 0.3e6, 3.5e6), (residual, 2e6, 38e6), (cifar, 6e6, 70e6)])
+@pytest.mark.parametrize(
+    "make, least, most", [(tiny, 0.3e6, 3.5e6), (residual, 2e6, 38e6), (cifar, 6e6, 70e6)]
+)
 def test_the_range_of_macs(make, least, most):
     space = make(32, 3, 10)
     small, large = space.costs(np.stack([space.smallest, space.largest])).macs.tolist()

@@ -1,4 +1,7 @@
-"""A space as data: sampling, mutation, genomes as named values and back, and what they mean where some genes are dead."""
+"""A space as data.
+
+Sampling, mutation, genomes as named values and back, and what they mean where some genes are dead.
+"""
 
 import itertools
 from dataclasses import replace
@@ -18,7 +21,12 @@ SIZES = (1, 2, 5, 3)
 
 @pytest.fixture(scope="module")
 def space():
-    return Space("toy", tuple(Gene(f"g{i}", tuple(10 * (j + 1) + i for j in range(n))) for i, n in enumerate(SIZES)))
+    return Space(
+        "toy",
+        tuple(
+            Gene(f"g{i}", tuple(10 * (j + 1) + i for j in range(n))) for i, n in enumerate(SIZES)
+        ),
+    )
 
 
 def test_size_smallest_and_largest(space):
@@ -62,12 +70,16 @@ def test_mutation_of_an_ordered_gene_prefers_near_values(space):
     mutated = mutants(space)
     near = np.log(2) / np.log(3)  # of two steps the first
     assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
-    np.testing.assert_allclose(np.bincount(mutated[:, 2]) / 2000, [1 - near, near, 0, near, 1 - near], atol=0.05)
+    np.testing.assert_allclose(
+        np.bincount(mutated[:, 2]) / 2000, [1 - near, near, 0, near, 1 - near], atol=0.05
+    )
     np.testing.assert_allclose(np.bincount(mutated[:, 3]) / 4000, [0, near, 1 - near], atol=0.03)
 
 
 def test_mutation_of_any_other_gene_reaches_every_other_value_evenly(space):
-    mutated = mutants(replace(space, genes=tuple(replace(gene, ordered=False) for gene in space.genes)))
+    mutated = mutants(
+        replace(space, genes=tuple(replace(gene, ordered=False) for gene in space.genes))
+    )
     assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
     counts = np.bincount(mutated[:, 2], minlength=5)
     assert counts[2] == 0 and np.delete(counts, 2).min() > 850
@@ -77,7 +89,9 @@ def test_mutation_of_any_other_gene_reaches_every_other_value_evenly(space):
 def test_values_are_those_of_decode(space):
     genomes = space.sample(jax.random.key(3), 20)
     values = jax.jit(space.values)(genomes)
-    assert [list(space.decode(genome).values()) for genome in np.asarray(genomes)] == values.tolist()
+    assert [
+        list(space.decode(genome).values()) for genome in np.asarray(genomes)
+    ] == values.tolist()
     np.testing.assert_array_equal(space.values(genomes[0]), values[0])
 
 
@@ -86,13 +100,20 @@ def test_encode_is_the_inverse_of_decode(space):
         encoded = space.encode(space.decode(genome))
         assert encoded.dtype == np.int32
         np.testing.assert_array_equal(encoded, genome)
-    assert space.decode(jnp.asarray(space.largest)) == space.decode(space.largest) == {"g0": 10, "g1": 21, "g2": 52, "g3": 33}
+    assert (
+        space.decode(jnp.asarray(space.largest))
+        == space.decode(space.largest)
+        == {"g0": 10, "g1": 21, "g2": 52, "g3": 33}
+    )
 
 
 def test_encode_names_every_wrong_gene(space):
     with pytest.raises(UserError) as error:
         space.encode({"g0": 10, "g1": 12, "g2": 12})
-    assert str(error.value) == "toy.g1 must be one of (11, 21), got 12; toy.g3 must be one of (13, 23, 33), got None"
+    assert (
+        str(error.value)
+        == "toy.g1 must be one of (11, 21), got 12; toy.g3 must be one of (13, 23, 33), got None"
+    )
 
 
 @pytest.mark.parametrize("genome", [[0, 0, 0], [0, 0, 5, 0], [0, -1, 0, 0], [[0, 0, 0, 0]]])
@@ -106,8 +127,14 @@ def test_decode_refuses_what_is_no_genome(space, genome):
 
 @pytest.fixture(scope="module")
 def per_block():
-    stages = (Stage((8, 16), (1, 2, 3), (3, 5), (1,), 2), Stage((16,), (2, 3), (3,), (2, 3), 1, squeeze_excite=True))
-    return mobilenet_space("per_block", MobileNet((8,), (8,), 2, stages, (16,), 1, 4, shortcut="identity", per_block=True))
+    stages = (
+        Stage((8, 16), (1, 2, 3), (3, 5), (1,), 2),
+        Stage((16,), (2, 3), (3,), (2, 3), 1, squeeze_excite=True),
+    )
+    return mobilenet_space(
+        "per_block",
+        MobileNet((8,), (8,), 2, stages, (16,), 1, 4, shortcut="identity", per_block=True),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +150,15 @@ def networks(per_block, every_genome):
 
 
 def counts(space, genomes, networks):
-    """Of different networks: by building them all, as `size` has it, and as `canonical` tells them apart."""
-    return len(set(networks)), space.size(), len(np.unique(np.asarray(space.canonical(genomes)), axis=0))
+    """Of different networks: by building them all, as `size` has it.
+
+    And as `canonical` tells them apart.
+    """
+    return (
+        len(set(networks)),
+        space.size(),
+        len(np.unique(np.asarray(space.canonical(genomes)), axis=0)),
+    )
 
 
 def test_size_counts_different_networks(per_block, every_genome, networks):
@@ -135,12 +169,16 @@ def test_size_counts_different_networks(per_block, every_genome, networks):
 def test_canonical_genomes_build_the_same_network(per_block, every_genome, networks):
     canonical = np.asarray(jax.jit(per_block.canonical)(every_genome))
     position = {genome.tobytes(): i for i, genome in enumerate(every_genome)}
-    assert all(networks[i] == networks[position[genome.tobytes()]] for i, genome in enumerate(canonical))
+    assert all(
+        networks[i] == networks[position[genome.tobytes()]] for i, genome in enumerate(canonical)
+    )
     np.testing.assert_array_equal(per_block.canonical(canonical), canonical)
     np.testing.assert_array_equal(jax.vmap(per_block.canonical)(every_genome[:9]), canonical[:9])
 
 
-def test_a_gene_is_alive_where_another_choice_builds_another_network(per_block, every_genome, networks):
+def test_a_gene_is_alive_where_another_choice_builds_another_network(
+    per_block, every_genome, networks
+):
     alive = np.asarray(per_block.alive(every_genome))
     position = {genome.tobytes(): i for i, genome in enumerate(every_genome)}
     for i in range(0, len(every_genome), 7):
@@ -152,7 +190,10 @@ def test_a_gene_is_alive_where_another_choice_builds_another_network(per_block, 
 
 @pytest.mark.parametrize("wrong", [("mb1_depth", 2), None])
 def test_a_wrong_need_is_seen(per_block, every_genome, networks, wrong):
-    genes = [replace(gene, needs=wrong) if gene.name == "mb1_block2_kernel" else gene for gene in per_block.genes]
+    genes = [
+        replace(gene, needs=wrong) if gene.name == "mb1_block2_kernel" else gene
+        for gene in per_block.genes
+    ]
     built, size, canonical = counts(replace(per_block, genes=tuple(genes)), every_genome, networks)
     assert built < size == canonical
 
@@ -165,4 +206,7 @@ def test_genes_without_needs_always_matter(space):
 
 def test_the_static_gene(per_block, space):
     assert (per_block.static, per_block.resolutions) == (0, (8,))
-    assert Space("late", (Gene("a", (1, 2)), Gene("size", (24, 32), static=True))).resolutions == (24, 32)
+    assert Space("late", (Gene("a", (1, 2)), Gene("size", (24, 32), static=True))).resolutions == (
+        24,
+        32,
+    )

@@ -16,18 +16,33 @@ NET = MobileNet((32,), (8, 16), 2, (STAGE,), (60, 100), 3, 10)
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"widths": (24, 16)}, r"a stage's widths must be different numbers from 1 on, smallest first, got \(24, 16\)"),
+        (
+            {"widths": (24, 16)},
+            r"a stage's widths must be different numbers from 1 on, smallest first, got \(24, 16\)",
+        ),
         ({"widths": (12, 16)}, r"a stage's widths must be multiples of 8, got \(12, 16\)"),
-        ({"depths": ()}, r"a stage's depths must be different numbers from 1 on, smallest first, got \(\)"),
+        (
+            {"depths": ()},
+            r"a stage's depths must be different numbers from 1 on, smallest first, got \(\)",
+        ),
         ({"depths": (0, 1)}, "a stage's depths must be different numbers from 1 on"),
         ({"depths": (1, 100_000)}, r"a stage's depths must be at most 100, got 100000"),
         ({"expands": (2, 2)}, "a stage's expands must be different numbers from 1 on"),
         ({"kernels": (3, 4)}, r"a stage's kernels must be odd, got \(3, 4\)"),
         ({"stride": 3}, "a stage's stride must be 1 or 2, got 3"),
         ({"operator": "mlp"}, "operator must be one of mbconv, fused_mbconv, conv, got 'mlp'"),
-        ({"activation": "gelu"}, "activation must be one of relu, relu6, swish, hard_swish, got 'gelu'"),
-        ({"expands": (1, 2)}, r"expands of mbconv are \(1,\), no expansion layer, or all above 1, got \(1, 2\)"),
-        ({"operator": "conv"}, r"a conv stage has expands \(1,\) and no squeeze-excite, got \(2, 3\)"),
+        (
+            {"activation": "gelu"},
+            "activation must be one of relu, relu6, swish, hard_swish, got 'gelu'",
+        ),
+        (
+            {"expands": (1, 2)},
+            r"expands of mbconv are \(1,\), no expansion layer, or all above 1, got \(1, 2\)",
+        ),
+        (
+            {"operator": "conv"},
+            r"a conv stage has expands \(1,\) and no squeeze-excite, got \(2, 3\)",
+        ),
         ({"operator": "conv", "expands": (1,), "squeeze_excite": True}, "a conv stage has expands"),
     ],
 )
@@ -39,7 +54,10 @@ def test_a_stage_refuses(change, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"resolutions": (32, 24)}, "resolutions must be different numbers from 1 on, smallest first"),
+        (
+            {"resolutions": (32, 24)},
+            "resolutions must be different numbers from 1 on, smallest first",
+        ),
         ({"first_widths": (10,)}, r"first_widths must be multiples of 8, got \(10,\)"),
         ({"last_widths": ()}, "last_widths must be different numbers"),
         ({"first_stride": 4}, "first_stride must be 1 or 2, got 4"),
@@ -72,5 +90,7 @@ def test_make_divisible_follows_its_definition():
     values = range(1, 200)
     rounded = [make_divisible(value) for value in values]
     assert all(r % 8 == 0 and r >= 0.9 * v for r, v in zip(rounded, values, strict=True))
-    assert all(abs(r - v) <= 4 or v < 8 or r - 8 < 0.9 * v for r, v in zip(rounded, values, strict=True))
+    assert all(
+        abs(r - v) <= 4 or v < 8 or r - 8 < 0.9 * v for r, v in zip(rounded, values, strict=True)
+    )
     assert jax.jit(make_divisible)(np.arange(1, 200, dtype=np.int32)).tolist() == rounded

@@ -11,8 +11,10 @@ first_widths = [8, 16]
 first_stride = 2
 last_widths = [32]
 stages = [
-    {widths = [8, 16], depths = [1, 2], kernels = [3, 5], expands = [1], stride = 2, operator = "conv", activation = "relu"},
-    {widths = [16, 24], depths = [1, 2], kernels = [3, 5], expands = [2, 3], stride = 1, squeeze_excite = true},
+    {widths = [8, 16], depths = [1, 2], kernels = [3, 5], expands = [1], stride = 2, \
+operator = "conv", activation = "relu"},
+    {widths = [16, 24], depths = [1, 2], kernels = [3, 5], expands = [2, 3], stride = 1, \
+squeeze_excite = true},
 ]
 """
 STAGES = (
@@ -41,8 +43,16 @@ def test_a_file_is_the_same_as_python(load):
 
 
 def test_every_other_setting(load):
-    more = 'resolutions = [12, 24]\nactivation = "hard_swish"\nshortcut = "identity"\nper_block = true\nkernel_transform = true\n'
-    assert load(more + SMALL).structure == MobileNet((12, 24), (8, 16), 2, STAGES, (32,), 1, 5, "hard_swish", "identity", True, True)
+    more = (
+        "resolutions = [12, 24]\n"
+        'activation = "hard_swish"\n'
+        'shortcut = "identity"\n'
+        "per_block = true\n"
+        "kernel_transform = true\n"
+    )
+    assert load(more + SMALL).structure == MobileNet(
+        (12, 24), (8, 16), 2, STAGES, (32,), 1, 5, "hard_swish", "identity", True, True
+    )
 
 
 def test_stages_as_tables(load):
@@ -76,33 +86,85 @@ def test_stages_as_tables(load):
         (
             "last_widths",
             "lastwidths",
-            "small.toml: unknown setting lastwidths; known: resolutions, first_widths, first_stride, last_widths, ",
+            (
+                "small.toml: unknown setting lastwidths; known: resolutions, first_widths, "
+                "first_stride, last_widths, "
+            ),
         ),
-        ("first_stride = 2", "first_stride = 2\nclasses = 5", "small.toml: unknown setting classes; known: "),
-        ("first_widths = [8, 16]", "first_widths = 8", "small.toml: first_widths must be a list of whole numbers, got 8"),
-        ("first_widths = [8, 16]", "first_widths = [8, 16.5]", "small.toml: first_widths must be a list of whole numbers, got [8, 16.5]"),
-        ("first_widths = [8, 16]", "first_widths = [8, 12]", "small.toml: first_widths must be multiples of 8, got (8, 12)"),
-        ("first_stride = 2", "first_stride = true", "small.toml: first_stride must be a whole number, got True"),
+        (
+            "first_stride = 2",
+            "first_stride = 2\nclasses = 5",
+            "small.toml: unknown setting classes; known: ",
+        ),
+        (
+            "first_widths = [8, 16]",
+            "first_widths = 8",
+            "small.toml: first_widths must be a list of whole numbers, got 8",
+        ),
+        (
+            "first_widths = [8, 16]",
+            "first_widths = [8, 16.5]",
+            "small.toml: first_widths must be a list of whole numbers, got [8, 16.5]",
+        ),
+        (
+            "first_widths = [8, 16]",
+            "first_widths = [8, 12]",
+            "small.toml: first_widths must be multiples of 8, got (8, 12)",
+        ),
+        (
+            "first_stride = 2",
+            "first_stride = true",
+            "small.toml: first_stride must be a whole number, got True",
+        ),
         ("= true", "= 1", "small.toml: stage 2: squeeze_excite must be true or false, got 1"),
         ('"relu"', "1", "small.toml: stage 1: activation must be a string, got 1"),
-        ('"relu"', '"gelu"', "small.toml: stage 1: activation must be one of relu, relu6, swish, hard_swish, got 'gelu'"),
+        (
+            '"relu"',
+            '"gelu"',
+            (
+                "small.toml: stage 1: activation must be one of relu, relu6, swish, hard_swish, "
+                "got 'gelu'"
+            ),
+        ),
         (
             "depths = [1, 2]",
             "depth = [1, 2]",
-            "small.toml: stage 1: unknown setting depth; known: widths, depths, kernels, expands, stride, ",
+            (
+                "small.toml: stage 1: unknown setting depth; known: widths, depths, kernels, "
+                "expands, stride, "
+            ),
         ),
         (
             "kernels = [3, 5], expands = [2, 3]",
             "expands = [2, 3]",
             "small.toml: stage 2: kernels is missing, expected a list of whole numbers",
         ),
-        ("kernels = [3, 5]", "kernels = [4]", "small.toml: stage 1: a stage's kernels must be odd, got (4,)"),
-        ("stages =", "stage =", "small.toml: stages must be a list of tables like {widths = [16, 24], depths = [1, 2], ...}, got None"),
-        ("last_widths = [32]", "last_widths = [40000000]", "small.toml: last_widths must be at most 65536, got 40000000"),
+        (
+            "kernels = [3, 5]",
+            "kernels = [4]",
+            "small.toml: stage 1: a stage's kernels must be odd, got (4,)",
+        ),
+        (
+            "stages =",
+            "stage =",
+            (
+                "small.toml: stages must be a list of tables like {widths = [16, 24], depths = [1, "
+                "2], ...}, got None"
+            ),
+        ),
+        (
+            "last_widths = [32]",
+            "last_widths = [40000000]",
+            "small.toml: last_widths must be at most 65536, got 40000000",
+        ),
         ("first_widths =", "first_widths", "small.toml is no TOML file: "),
         ("first_stride = 2", "first_stride = " + "9" * 5000, "small.toml is no TOML file: "),
         ("first_stride = 2", "first_stride = " + "[" * 100_000, "small.toml is no TOML file: "),
-        ("depths = [1, 2]", "depths = [1, 100000]", "small.toml: stage 1: a stage's depths must be at most 100, got 100000"),
+        (
+            "depths = [1, 2]",
+            "depths = [1, 100000]",
+            "small.toml: stage 1: a stage's depths must be at most 100, got 100000",
+        ),
     ],
 )
 def test_mistakes_are_one_line(load, old, new, message):
@@ -115,8 +177,18 @@ def test_mistakes_are_one_line(load, old, new, message):
 def test_more_combinations_than_a_table_holds(load):
     """Each combination of a part's choices would be counted."""
     many = ", ".join(str(8 * width) for width in range(1, 400))
-    with pytest.raises(UserError, match=r"small.toml: .* of space small have \d+ combinations, more than 16384: give them fewer choices"):
-        load(SMALL.replace("{widths = [8, 16]", f"{{widths = [{many}]").replace("{widths = [16, 24]", f"{{widths = [{many}]"))
+    with pytest.raises(
+        UserError,
+        match=(
+            r"small.toml: .* of space small have \d+ combinations, more than 16384: give them "
+            r"fewer choices"
+        ),
+    ):
+        load(
+            SMALL.replace("{widths = [8, 16]", f"{{widths = [{many}]").replace(
+                "{widths = [16, 24]", f"{{widths = [{many}]"
+            )
+        )
 
 
 def test_no_stages(load):
@@ -125,7 +197,10 @@ def test_no_stages(load):
 
 
 def test_a_file_that_is_not_there(load):
-    with pytest.raises(UserError, match=r"cannot read the space missing\.toml: No such file or directory; name a \.toml file"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot read the space missing\.toml: No such file or directory; name a \.toml file",
+    ):
         toml.load("missing.toml", 16, 1, 5)
 
 

@@ -13,21 +13,32 @@ CONFIG = Config("x")
 
 
 def changed(config, name, value):
-    """As an experiment file would have it: the tests' type checks would stop what is of another type."""
+    """As an experiment file would have it.
+
+    The tests' type checks would stop what is of another type.
+    """
     config = deepcopy(config)
     *parts, last = name.split(".")
     object.__setattr__(reduce(getattr, parts, config), last, value)
     return config
 
 
-NUMBERS = [name for name, kind, _ in settings_of(CONFIG) if kind in (int, float, float | None, int | None)]
+NUMBERS = [
+    name for name, kind, _ in settings_of(CONFIG) if kind in (int, float, float | None, int | None)
+]
 WHOLE = [name for name, kind, _ in settings_of(CONFIG) if kind is int]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_bounds(name):
     for value in (math.nan, math.inf, -math.inf, -1, 1e308, 10**20, 10**400):
-        with pytest.raises(UserError, match=f"^{name} must be (above|below|at least|at most) .*, got .*: choose a (larger|smaller)"):
+        with pytest.raises(
+            UserError,
+            match=(
+                f"^{name} must be (above|below|at least|at most) .*, got .*: choose a "
+                "(larger|smaller)"
+            ),
+        ):
             check_ranges(changed(CONFIG, name, value))
 
 

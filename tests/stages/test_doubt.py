@@ -24,7 +24,11 @@ def found_of(run):
 def test_the_doubtful_are_measured_within_the_budget(asked):
     found = found_of(asked)
     rows = RunDirectory(asked).read_csv("asked.csv")
-    before = {row["genome"] for row in RunDirectory(asked).read_csv("measurements.csv") if row["split"] != "test"}
+    before = {
+        row["genome"]
+        for row in RunDirectory(asked).read_csv("measurements.csv")
+        if row["split"] != "test"
+    }
     assert 1 <= len(rows) <= 6 and len({row["genome"] for row in rows}) == len(rows)
     assert not before & {row["genome"] for row in rows}
     assert found["measured"].sum() == len(before) + len(rows)
@@ -64,7 +68,9 @@ def test_the_chosen_are_of_the_answer_and_the_report_shows_both_fronts(cli, aske
         (row,) = np.flatnonzero((found["genomes"] == one["genome"]).all(axis=1))
         assert one["predicted_ms"] == pytest.approx(float(found["mean_ms"][row]))
     page = (run / "report.html").read_text()
-    assert "whose predictions left open whether they are on the front" in page and 'id="doubt-' in page
+    assert (
+        "whose predictions left open whether they are on the front" in page and 'id="doubt-' in page
+    )
 
 
 def test_a_damaged_answer_is_refused(cli, asked, tmp_path):

@@ -48,7 +48,10 @@ def test_dominated_candidates_are_stopped_first_whatever_their_error():
     np.testing.assert_allclose(found[:, 0], [0.9, -0.8, 0.3, -0.2], atol=1e-6)
 
 
-@pytest.mark.parametrize("count, share, held_out", [(40, 0.5, 20), (41, 0.25, 10), (40, 0.0, 0), (3, 0.99, 2), (1, 0.5, 0)])
+@pytest.mark.parametrize(
+    "count, share, held_out",
+    [(40, 0.5, 20), (41, 0.25, 10), (40, 0.0, 0), (3, 0.99, 2), (1, 0.5, 0)],
+)
 def test_a_share_is_held_out_and_both_parts_hold_the_classes_in_proportion(count, share, held_out):
     images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
     labels = (np.arange(count) % 4 == 3).astype(np.int32)  # in proportion, as a search split is
@@ -62,7 +65,11 @@ def test_a_share_is_held_out_and_both_parts_hold_the_classes_in_proportion(count
 def test_a_run_from_before_there_was_a_selection_searches_on_all_of_the_split(tmp_path):
     split = Split(np.zeros((8, 1, 1, 1), np.uint8), np.zeros(8, np.int32))
     job = object.__new__(Job)  # without a space and a supernet, which nobody asks here
-    for name, value in {"run": RunDirectory(tmp_path), "data": SimpleNamespace(search=split), "config": Config(name="older")}.items():
+    for name, value in {
+        "run": RunDirectory(tmp_path),
+        "data": SimpleNamespace(search=split),
+        "config": Config(name="older"),
+    }.items():
         object.__setattr__(job, name, value)
     job.run.write_json("data.json", {"search": 8})
     assert len(search_split(job)) == 8 and selection_split(job) is None

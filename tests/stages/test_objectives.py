@@ -13,15 +13,33 @@ from jaxnas.search import pareto
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.stages.job import open_job
 
-MADE_ANEW = ("measurements.csv", "predictions.csv", "predictor.json", "predictor.npz", "candidates.npz", "random.npz")
+MADE_ANEW = (
+    "measurements.csv",
+    "predictions.csv",
+    "predictor.json",
+    "predictor.npz",
+    "candidates.npz",
+    "random.npz",
+)
 
 
 @pytest.fixture(scope="module")
 def searched(changed_run, chip, tmp_path_factory):
-    """A run for a chip whose energy goes by multiply-adds and whose latency does not; made once, to be read."""
+    """A run for a chip whose energy goes by multiply-adds and whose latency does not.
+
+    Made once, to be read.
+    """
     file = tmp_path_factory.mktemp("chip") / "chip.toml"
     file.write_text(chip.replace("power_mw = 1", "power_mw = 0") + "pj_per_mac = 1000\n")
-    wish = ("--profile.device", file, "--search.also", "energy_uj", "peak_kib", "--finetune.epochs", 0)
+    wish = (
+        "--profile.device",
+        file,
+        "--search.also",
+        "energy_uj",
+        "peak_kib",
+        "--finetune.epochs",
+        0,
+    )
     run, _ = changed_run(["run"], *wish, without=MADE_ANEW)
     return load(str(file)), RunDirectory(run)
 
@@ -32,7 +50,9 @@ def test_fitness_has_a_column_for_each_objective(cli, searched):
     for file in ("candidates.npz", "random.npz"):
         found = run.read_npz(file)
         assert found["objectives"].tolist() == ["error", "latency_ms", "energy_uj", "peak_kib"]
-        said = jax.vmap(lambda genome: model(job.space.layers(genome)))(jnp.asarray(found["genomes"]))
+        said = jax.vmap(lambda genome: model(job.space.layers(genome)))(
+            jnp.asarray(found["genomes"])
+        )
         costs = job.space.costs(found["genomes"])
         expected = [said.latency_ms, costs.macs / 1e3, costs.peak_activations * 4 / 1024]
         np.testing.assert_allclose(found["fitness"][:, 1:], np.stack(expected, axis=1), rtol=1e-5)
@@ -44,20 +64,29 @@ def test_chosen_networks_are_on_the_front_of_all_objectives(searched):
     chosen = run.read_json("chosen.json")
     front = np.asarray(pareto.front(jnp.asarray(found["fitness"])))
     of_genome = {
-        tuple(genome): (row, member) for genome, row, member in zip(found["genomes"].tolist(), found["fitness"], front, strict=True)
+        tuple(genome): (row, member)
+        for genome, row, member in zip(
+            found["genomes"].tolist(), found["fitness"], front, strict=True
+        )
     }
     assert len(chosen) >= min(4, front.sum())
     for one in chosen:
         row, member = of_genome[tuple(one["genome"])]
         assert member
-        np.testing.assert_allclose([one["predicted_ms"], one["energy_uj"], one["peak_kib"]], row[1:])
+        np.testing.assert_allclose(
+            [one["predicted_ms"], one["energy_uj"], one["peak_kib"]], row[1:]
+        )
 
 
 def test_the_report_shows_each_of_them(searched):
     _, run = searched
     page = run.path("report.html").read_text()
     box = page[page.index("The box: error") :].partition("</figcaption>")[0]
-    for cost in ("predicted latency (ms)", "energy (uJ)", "most activations at once, computed in place (KiB)"):
+    for cost in (
+        "predicted latency (ms)",
+        "energy (uJ)",
+        "most activations at once, computed in place (KiB)",
+    ):
         assert page.count(f"accuracy against {cost}, for the search") == 1 and cost in box
     energy = run.read_json("chosen.json")[0]["energy_uj"]
     assert f'<td class="number">{energy:#.3g}' in page
@@ -70,12 +99,30 @@ def test_the_report_has_words_for_every_cost():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (("--search.also", "joy"), "unknown objective 'joy'; known: energy_uj, mmacs, mparams, peak_kib"),
-        (("--search.also", "mmacs", "mmacs"), "search.also must be 2 different objectives at most, got mmacs mmacs"),
-        (("--search.also", "mmacs", "mparams", "peak_kib"), "search.also must be 2 different objectives at most"),
-        (("--search.also", "energy_uj"), "onnxruntime gives no account layer by layer, of memory and energy"),
-        (("--search.also", "mmacs", "mparams", "--search.generations", "2000"), "must be at most 4096 with 2 of search.also, got 8000"),
-        (("--search.also", "mmacs", "--search.look_ups", "6"), "search.look_ups settles the front of error and latency alone"),
+        (
+            ("--search.also", "joy"),
+            "unknown objective 'joy'; known: energy_uj, mmacs, mparams, peak_kib",
+        ),
+        (
+            ("--search.also", "mmacs", "mmacs"),
+            "search.also must be 2 different objectives at most, got mmacs mmacs",
+        ),
+        (
+            ("--search.also", "mmacs", "mparams", "peak_kib"),
+            "search.also must be 2 different objectives at most",
+        ),
+        (
+            ("--search.also", "energy_uj"),
+            "onnxruntime gives no account layer by layer, of memory and energy",
+        ),
+        (
+            ("--search.also", "mmacs", "mparams", "--search.generations", "2000"),
+            "must be at most 4096 with 2 of search.also, got 8000",
+        ),
+        (
+            ("--search.also", "mmacs", "--search.look_ups", "6"),
+            "search.look_ups settles the front of error and latency alone",
+        ),
     ],
 )
 def test_what_cannot_be_minimised_is_refused_at_once(cli, micro, tmp_path, settings, said):

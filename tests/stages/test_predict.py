@@ -9,7 +9,10 @@ from jaxnas.stages.predict import LEAST_PEARSON
 
 @pytest.fixture
 def predicted(cli, run_copy, monkeypatch):
-    """Fits the predictor of a finished run again, changed; the exit code, what was said, and the run."""
+    """Fits the predictor of a finished run again, changed.
+
+    The exit code, what was said, and the run.
+    """
     real = mlp.fit
 
     def again(change):

@@ -18,7 +18,18 @@ from jaxnas.stages.job import open_job
 from jaxnas.stages.profile import _growing_plan, read_measurements
 from jaxnas.stages.settings import recorded_settings
 
-SITTING = ("--profile.train", 20, "--profile.validation", 12, "--profile.test", 12, "--profile.rounds", 2, "--predict.steps", 300)
+SITTING = (
+    "--profile.train",
+    20,
+    "--profile.validation",
+    12,
+    "--profile.test",
+    12,
+    "--profile.rounds",
+    2,
+    "--predict.steps",
+    300,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,26 +76,46 @@ def test_what_the_test_networks_take_decides_nothing(sat, micro, monkeypatch):
 
 
 def test_it_says_how_many_measurements_it_took_and_why(sat):
-    (line,) = [line for line in RunDirectory(sat).read_jsonl("metrics.jsonl") if line.get("event") == "over"]
-    assert (line["networks"], line["measurements"], line["reason"]) == (44, 88, "44 subnets are measured, which is the most")
+    (line,) = [
+        line
+        for line in RunDirectory(sat).read_jsonl("metrics.jsonl")
+        if line.get("event") == "over"
+    ]
+    assert (line["networks"], line["measurements"], line["reason"]) == (
+        44,
+        88,
+        "44 subnets are measured, which is the most",
+    )
     said = (sat.parent / "stderr.txt").read_text().splitlines()
-    assert "profile: 44 networks, 88 measurements: 44 subnets are measured, which is the most" in said
+    assert (
+        "profile: 44 networks, 88 measurements: 44 subnets are measured, which is the most" in said
+    )
 
 
 def test_the_predictor_learns_from_it_and_gives_intervals(sat):
     rows = RunDirectory(sat).read_csv("predictions.csv")
     quality = RunDirectory(sat).read_json("predictor.json")
     assert len(rows) == 44
-    low, mean, high, measured = (np.array([float(row[c]) for row in rows]) for c in ("low_ms", "predicted_ms", "high_ms", "measured_ms"))
+    low, mean, high, measured = (
+        np.array([float(row[c]) for row in rows])
+        for c in ("low_ms", "predicted_ms", "high_ms", "measured_ms")
+    )
     assert (low < mean).all() and (mean < high).all()
     inside = (low <= measured) & (measured <= high)
     for split, figures in quality.items():
-        assert figures["within_interval"] == pytest.approx(inside[[row["split"] == split for row in rows]].mean())
+        assert figures["within_interval"] == pytest.approx(
+            inside[[row["split"] == split for row in rows]].mean()
+        )
 
 
-@pytest.mark.parametrize("kept", [pytest.param(10, marks=pytest.mark.slow), 30, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kept", [pytest.param(10, marks=pytest.mark.slow), 30, pytest.param(60, marks=pytest.mark.slow)]
+)
 def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
-    """The rows that it has decide what follows; its own figures differ, so that later batches need not be the same networks."""
+    """The rows that it has decide what follows.
+
+    Its own figures differ, so that later batches need not be the same networks.
+    """
     run = shutil.copytree(sat, tmp_path / "run")
     before = rows_of(sat)
     for file in ("predictor.npz", "predictions.csv", "predictor.json"):
@@ -97,14 +128,17 @@ def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, 
     after = rows_of(run)
     assert (run / "measurements.csv").read_bytes().startswith(b"".join(lines[: kept + 1]))
     whole = 44 if kept < 44 else 84  # rows of the batches that were decided when it was cut off
-    assert [(row["round"], row["genome"]) for row in after[:whole]] == [(row["round"], row["genome"]) for row in before[:whole]]
+    assert [(row["round"], row["genome"]) for row in after[:whole]] == [
+        (row["round"], row["genome"]) for row in before[:whole]
+    ]
     assert len(after) == 88 and len({(row["round"], row["genome"]) for row in after}) == 88
     assert cli("profile", run) == (0, ["profile: done before"])
 
 
 @pytest.mark.slow
 def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path, monkeypatch):
-    monkeypatch.setattr(profiling, "LOSS", -1.0)  # no front is settled, which would end it before twenty networks are for validation
+    # No front is settled, which would end it before twenty networks are for validation.
+    monkeypatch.setattr(profiling, "LOSS", -1.0)
     run = shutil.copytree(sat, tmp_path / "run")
     for file in ("measurements.csv", "config.json"):
         (run / file).unlink()
@@ -113,14 +147,20 @@ def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path, monkeypatch):
     with RunDirectory(run) as directory:
         directory.write_json("config.json", config)
     code, errors = cli("profile", run)
-    assert code == 0 and any("the error on fresh subnets is " in line and "at most 90.0%" in line for line in errors)
-    assert len({row["genome"] for row in rows_of(run)}) == 100  # three batches: the first with twenty for validation
+    assert code == 0 and any(
+        "the error on fresh subnets is " in line and "at most 90.0%" in line for line in errors
+    )
+    # Three batches: the first with twenty for validation.
+    assert len({row["genome"] for row in rows_of(run)}) == 100
 
 
 @pytest.mark.parametrize("until", ["3", "0%", "100%", "-1%", "x%"])
 def test_a_bound_that_is_no_percentage(cli, micro, until):
     code, errors = cli("profile", micro, f"--until={until}")
-    assert code == 2 and f"--until must be a percentage above 0 and below 100, got '{until}'" in errors[-1]
+    assert (
+        code == 2
+        and f"--until must be a percentage above 0 and below 100, got '{until}'" in errors[-1]
+    )
 
 
 def test_short_options_are_settings(cli, micro, tmp_path):
@@ -131,7 +171,10 @@ def test_short_options_are_settings(cli, micro, tmp_path):
 
 
 class Wavering:
-    """A device whose first two rounds of every second network differ by a half; a third agrees with the faster."""
+    """A device whose first two rounds of every second network differ by a half.
+
+    A third agrees with the faster.
+    """
 
     name = "wavering"
 
@@ -144,7 +187,9 @@ class Wavering:
         self.asked[genome] = self.asked.get(genome, 0) + 1
         assert model.turn == self.asked[genome] - 1
         slow = place % 2 == 1 and model.turn == 0
-        return Measurement("wavering", 1.5 if slow else 1.0 + 0.02 * model.turn, 1.0, 1.0, 20, 1, "none")
+        return Measurement(
+            "wavering", 1.5 if slow else 1.0 + 0.02 * model.turn, 1.0, 1.0, 20, 1, "none"
+        )
 
 
 def as_if_started_with(run, **settings):
@@ -170,13 +215,18 @@ def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tm
 
 def test_a_table_from_before_the_median_grows_on(cli, run_copy):
     before = rows_of(run_copy)
-    old = [{name: cell for name, cell in row.items() if name not in ("median_ms", "p99_ms")} for row in before[:-2]]
+    old = [
+        {name: cell for name, cell in row.items() if name not in ("median_ms", "p99_ms")}
+        for row in before[:-2]
+    ]
     with RunDirectory(run_copy) as directory:
         directory.write_csv("measurements.csv", old)
     assert cli("profile", run_copy)[0] == 0
     after = rows_of(run_copy)
     assert [row["genome"] for row in after] == [row["genome"] for row in before]
-    assert {row["median_ms"] for row in after[:-2]} == {"nan"} and all(float(row["p99_ms"]) > 0 for row in after[-2:])
+    assert {row["median_ms"] for row in after[:-2]} == {"nan"} and all(
+        float(row["p99_ms"]) > 0 for row in after[-2:]
+    )
 
 
 def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_copy, monkeypatch):
@@ -193,11 +243,17 @@ def test_networks_whose_rounds_disagree_are_measured_until_two_agree(cli, run_co
 
 def test_a_network_that_never_agrees_is_given_up_in_the_end(cli, run_copy, monkeypatch):
     latency = iter(float(2**i) for i in range(1000))
-    monkeypatch.setattr(Wavering, "measure", lambda self, model: Measurement("wavering", next(latency), 1.0, 1.0, 20, 1, "none"))
+    monkeypatch.setattr(
+        Wavering,
+        "measure",
+        lambda self, model: Measurement("wavering", next(latency), 1.0, 1.0, 20, 1, "none"),
+    )
     monkeypatch.setitem(DEVICES, "wavering", lambda settings: Wavering())
     as_if_started_with(run_copy, device="wavering", more_rounds=3)
     assert cli("profile", run_copy)[0] == 0
-    assert [row["round"] for row in rows_of(run_copy)] == [str(turn) for turn in range(5) for _ in range(12)]
+    assert [row["round"] for row in rows_of(run_copy)] == [
+        str(turn) for turn in range(5) for _ in range(12)
+    ]
 
 
 class Flaky(Wavering):
@@ -216,7 +272,14 @@ class Flaky(Wavering):
         return Measurement("flaky", 1.0, 1.0, 1.0, 20, 1, "none")
 
 
-@pytest.mark.parametrize("failure", ["version: driver and library differ", "timeout: it did not end", "ConnectionError: cannot reach it"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "version: driver and library differ",
+        "timeout: it did not end",
+        "ConnectionError: cannot reach it",
+    ],
+)
 def test_a_device_lost_in_mid_profile_costs_nothing(cli, run_copy, monkeypatch, failure):
     device = Flaky(failure)
     monkeypatch.setitem(DEVICES, "flaky", lambda settings: device)
@@ -225,7 +288,11 @@ def test_a_device_lost_in_mid_profile_costs_nothing(cli, run_copy, monkeypatch, 
     (run_copy / "predictor.json").unlink()
     for _ in range(2):
         code, errors = cli("profile", run_copy)
-        assert code == 2 and failure in errors[-1] and "mend the device and run the same command again" in errors[-1]
+        assert (
+            code == 2
+            and failure in errors[-1]
+            and "mend the device and run the same command again" in errors[-1]
+        )
         assert [row["failure"] for row in rows_of(run_copy)] == [""] * 5
     device.mended = True
     assert cli("profile", run_copy)[0] == 0
@@ -240,7 +307,11 @@ def test_verification_waits_for_a_device_that_is_lost(cli, run_copy, monkeypatch
     monkeypatch.setattr(watched, "PAUSE_S", 0.0)
     (run_copy / "verified.csv").unlink()
     code, errors = cli("verify", run_copy)
-    assert code == 2 and "is lost, at 3 attempts (no device: " in errors[-1] and not (run_copy / "verified.csv").exists()
+    assert (
+        code == 2
+        and "is lost, at 3 attempts (no device: " in errors[-1]
+        and not (run_copy / "verified.csv").exists()
+    )
     device.mended = True
     assert cli("verify", run_copy)[0] == 0
 
@@ -255,7 +326,10 @@ def test_rows_of_a_lost_device_are_measured_again_and_failures_are_told(cli, run
         directory.write_csv("measurements.csv", rows)
     (run_copy / "predictor.json").unlink()
     code, errors = cli("profile", run_copy)
-    assert code == 0 and "profile: 1 measurements for which the device was lost are made again" in errors
+    assert (
+        code == 0
+        and "profile: 1 measurements for which the device was lost are made again" in errors
+    )
     assert "profile: 1 of 12 networks failed: allocator: no successful assignments (1)" in errors
     assert sum(row["failure"] != "" for row in rows_of(run_copy)) == 2
     assert cli("profile", run_copy) == (0, ["profile: done before"])

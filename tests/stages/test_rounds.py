@@ -8,7 +8,18 @@ from jaxnas.stages.rounds import measure_in_rounds, of_rounds
 
 
 def measurement(latency_ms, p10_ms, median_ms, p90_ms, p99_ms, repeats=100, clock=""):
-    return Measurement("toy", latency_ms, p10_ms, p90_ms, repeats, 1, "toy 1", median_ms=median_ms, p99_ms=p99_ms, clock=clock)
+    return Measurement(
+        "toy",
+        latency_ms,
+        p10_ms,
+        p90_ms,
+        repeats,
+        1,
+        "toy 1",
+        median_ms=median_ms,
+        p99_ms=p99_ms,
+        clock=clock,
+    )
 
 
 ROUNDS = [
@@ -20,8 +31,15 @@ ROUNDS = [
 
 def test_rounds_come_to_one_measurement_whose_quantiles_hold_for_all_runs():
     whole = of_rounds(ROUNDS)
-    assert (whole.latency_ms, whole.clock) == (1.10, "usual")  # the fastest that another round agrees with
-    assert (whole.p10_ms, whole.median_ms, whole.p90_ms, whole.p99_ms, whole.repeats) == (1.10, 1.18, 1.30, 2.00, 220)
+    # The fastest that another round agrees with.
+    assert (whole.latency_ms, whole.clock) == (1.10, "usual")
+    assert (whole.p10_ms, whole.median_ms, whole.p90_ms, whole.p99_ms, whole.repeats) == (
+        1.10,
+        1.18,
+        1.30,
+        2.00,
+        220,
+    )
 
 
 def test_what_a_device_does_not_report_stays_unknown():
@@ -46,5 +64,9 @@ def test_rounds_that_failed_are_left_out_unless_all_have():
     model = ExportedModel(b"", np.zeros(1, np.int32))
     wrong = failed("toy", 1, "toy 1", ValueError("no"))
     toy = Toy(ROUNDS[0], wrong, ROUNDS[1])
-    assert measure_in_rounds(toy, model, settings) == of_rounds(ROUNDS[:2]) and toy.turns == [0, 1, 2]
+    assert measure_in_rounds(toy, model, settings) == of_rounds(ROUNDS[:2]) and toy.turns == [
+        0,
+        1,
+        2,
+    ]
     assert measure_in_rounds(Toy(wrong), model, settings) is wrong

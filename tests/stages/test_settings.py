@@ -23,7 +23,10 @@ def inputs(tmp_path, chip) -> Path:
     """A folder with images, a space and a chip."""
     folder = tmp_path / "inputs"
     folder.mkdir()
-    arrays = {f"{split}_images": np.arange(80 * 64, dtype=np.uint8).reshape(80, 8, 8) for split in ("train", "val", "test")}
+    arrays = {
+        f"{split}_images": np.arange(80 * 64, dtype=np.uint8).reshape(80, 8, 8)
+        for split in ("train", "val", "test")
+    }
     arrays |= {f"{split}_labels": np.arange(80) % 4 for split in ("train", "val", "test")}
     np.savez(folder / "images.npz", allow_pickle=False, **arrays)
     (folder / "own.toml").write_text(SPACE)
@@ -35,7 +38,14 @@ def named(folder: str | Path) -> list[str]:
     """The settings that name the files of a folder."""
     source = f"npz:{folder}/images.npz" if folder else "npz:images.npz"
     at = f"{folder}/" if folder else ""
-    return ["--data.source", source, "--space", f"{at}own.toml", "--profile.device", f"{at}chip.toml"]
+    return [
+        "--data.source",
+        source,
+        "--space",
+        f"{at}own.toml",
+        "--profile.device",
+        f"{at}chip.toml",
+    ]
 
 
 def test_a_run_is_taken_up_wherever_it_and_its_files_lie(cli, micro, inputs, tmp_path, monkeypatch):
@@ -61,7 +71,11 @@ def test_a_run_is_taken_up_wherever_it_and_its_files_lie(cli, micro, inputs, tmp
     "file, change, part",
     [
         ("own.toml", lambda text: "# the same\n" + text, None),
-        ("own.toml", lambda text: text.replace("expands = [2, 3]", "expands = [2, 4]"), "stages.mb2.expands [2, 3] -> [2, 4]"),
+        (
+            "own.toml",
+            lambda text: text.replace("expands = [2, 3]", "expands = [2, 4]"),
+            "stages.mb2.expands [2, 3] -> [2, 4]",
+        ),
         ("chip.toml", lambda text: "# the same\n" + text, None),
         (
             "chip.toml",
@@ -77,13 +91,19 @@ def test_what_a_file_says_counts(cli, micro, inputs, tmp_path, monkeypatch, file
     before = (tmp_path / "run/config.json").read_bytes()
     (inputs / file).write_text(change((inputs / file).read_text()))
     code, lines = cli("data", micro, *settings)
-    assert (code, len(lines)) == ((2, 1) if part else (0, 1)) and (part or "done before") in lines[0]
+    assert (code, len(lines)) == ((2, 1) if part else (0, 1)) and (part or "done before") in lines[
+        0
+    ]
     assert (tmp_path / "run/config.json").read_bytes() == before
 
 
 def test_the_report_needs_the_runs_files_alone(cli, run_copy, monkeypatch):
     config = json.loads((run_copy / "config.json").read_text())
-    gone = {"space": "gone.toml", "weights": "gone.npz", "data": config["data"] | {"source": "npz:gone.npz"}}
+    gone = {
+        "space": "gone.toml",
+        "weights": "gone.npz",
+        "data": config["data"] | {"source": "npz:gone.npz"},
+    }
     gone |= {"profile": config["profile"] | {"device": "gone.toml"}}
     (run_copy / "config.json").write_text(json.dumps(config | gone))
     (run_copy / "report.html").unlink()
@@ -102,7 +122,9 @@ def test_a_run_older_than_a_setting_has_its_default(cli, micro, run_copy):
     assert code == 2 and "search.look_ups 0 -> 3" in lines[0]
 
 
-@pytest.mark.parametrize("change, keeps", [("--search.generations 9", True), ("--train.epochs 9", False)])
+@pytest.mark.parametrize(
+    "change, keeps", [("--search.generations 9", True), ("--train.epochs 9", False)]
+)
 def test_the_refusal_says_how_to_keep_the_training(cli, micro, run_copy, change, keeps):
     code, (line,) = cli("search", micro, "--out", run_copy, *change.split())
     assert code == 2
@@ -116,11 +138,16 @@ def test_damaged_settings_are_named(cli, micro, run_copy, text):
     assert code == 2 and "corrupt" in line and "config.json" in line
 
 
-def test_a_device_that_differs_is_named_beside_the_settings_that_it_leaves_unread(cli, micro, tmp_path):
+def test_a_device_that_differs_is_named_beside_the_settings_that_it_leaves_unread(
+    cli, micro, tmp_path
+):
     run = tmp_path / "a run"
     assert cli("data", micro, "--out", run)[0] == 0
     code, (line,) = cli("data", run, "--profile.device", "raptor")
-    assert code == 2 and 'profile.device "onnxruntime" -> "raptor", profile.seconds 0.001 -> 0.1' in line
+    assert (
+        code == 2
+        and 'profile.device "onnxruntime" -> "raptor", profile.seconds 0.001 -> 0.1' in line
+    )
     (run / "supernet.npz").touch()
     code, (line,) = cli("data", run, "--finetune.epochs", "3")
     assert code == 2 and f"--weights '{run}/supernet.npz' --train.epochs 0" in line
@@ -132,11 +159,28 @@ def test_another_programs_config_is_no_run(cli, micro, tmp_path, text):
     foreign.mkdir()
     (foreign / "config.json").write_text(text)
     code, lines = cli("data", micro, "--out", foreign)
-    assert code == 2 and len(lines) == 1 and "holds no settings of jaxnas" in lines[0] and lines[0].endswith("use another --out")
-    assert (foreign / "config.json").read_text() == text and [path.name for path in foreign.iterdir()] == ["config.json"]
+    assert (
+        code == 2
+        and len(lines) == 1
+        and "holds no settings of jaxnas" in lines[0]
+        and lines[0].endswith("use another --out")
+    )
+    assert (foreign / "config.json").read_text() == text and [
+        path.name for path in foreign.iterdir()
+    ] == ["config.json"]
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "5", '{"folder": 5}', '{"folder": "", "weights": null, "device": "x"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "5",
+        '{"folder": 5}',
+        '{"folder": "", "weights": null, "device": "x"}',
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_inputs_file_is_named(cli, micro, run_copy, text):
     (run_copy / "inputs.json").write_text(text)
     for arguments in (["data", run_copy], ["data", micro, "--out", run_copy]):

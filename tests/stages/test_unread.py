@@ -11,7 +11,8 @@ from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
 from jaxnas.training.population import HybridConfig
 
-# The choice of each row of the table under which its settings are not read, and one under which all rows read them.
+# The choice of each row of the table under which its settings are not read, and one under which all
+# rows read them.
 UNREAD = {
     "data.source": "npz:images.npz",
     "train.epochs": 0,
@@ -28,7 +29,11 @@ READING = Config(
     search=SearchConfig("nsga2", hybrid=HybridConfig(epochs=1)),
     finetune=FinetuneConfig(1),
 )
-CASES = [pytest.param(reader, name, id=f"{name} {reader.choice}") for reader in READERS for name in reader.settings]
+CASES = [
+    pytest.param(reader, name, id=f"{name} {reader.choice}")
+    for reader in READERS
+    for name in reader.settings
+]
 
 
 def other(name):
@@ -41,17 +46,30 @@ def read(name):
     """Settings under which this one, changed, is read."""
     value = "best_up" if name == "train.method" else other(name)
     if name.startswith("data.augmentation"):  # which all that trains reads
-        return changed(replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value)
-    return changed(replace(READING, train=TrainConfig("best_up" if name == "train.candidates" else "sandwich")), name, value)
+        return changed(
+            replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value
+        )
+    return changed(
+        replace(
+            READING, train=TrainConfig("best_up" if name == "train.candidates" else "sandwich")
+        ),
+        name,
+        value,
+    )
 
 
 @pytest.mark.parametrize("reader, name", CASES)
-def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_choice_it_is_not(reader, name):
+def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_choice_it_is_not(
+    reader, name
+):
     check_read(read(name))
     if name == "train.candidates" and reader.choice == "train.epochs":
         return  # the method that reads it is itself not read then
     unread = changed(read(name), reader.choice, UNREAD[reader.choice])
-    with pytest.raises(UserError, match=rf"{name} .* is not read with {reader.choice} .*, but with .*: leave it away"):
+    with pytest.raises(
+        UserError,
+        match=rf"{name} .* is not read with {reader.choice} .*, but with .*: leave it away",
+    ):
         check_read(unread)
     check_read(changed(unread, name, setting(DEFAULTS, name)))
     assert without_unread(unread) == without_unread(changed(unread, name, setting(DEFAULTS, name)))
@@ -78,17 +96,26 @@ def test_every_name_of_the_table_is_a_setting():
 @pytest.mark.parametrize("algorithm", ["evolution", "elitist"])
 def test_mutations_that_are_certain_have_no_probability(algorithm):
     settings = Config("x", search=SearchConfig(algorithm, mutation=0.9))
-    with pytest.raises(UserError, match=f"search.mutation 0.9 is not read with search.algorithm '{algorithm}'"):
+    with pytest.raises(
+        UserError, match=f"search.mutation 0.9 is not read with search.algorithm '{algorithm}'"
+    ):
         check_read(settings)
     crossed = replace(settings, search=SearchConfig(algorithm, crossover=0.1))
     assert (without_unread(crossed) == crossed) == (algorithm == "elitist")
 
 
 def test_settings_that_are_read_stay():
-    assert without_unread(READING) == READING and only_read(READING, replace(READING, seed=3)) == READING
+    assert (
+        without_unread(READING) == READING
+        and only_read(READING, replace(READING, seed=3)) == READING
+    )
 
 
 def test_pictures_that_are_named_are_not_digits(cli, micro, tmp_path):
     code, (line,) = cli("data", micro, "--data-dir", "pictures")
-    assert code == 2 and "data.data_dir 'pictures' is not read with data.source 'digits', but with tfds:NAME" in line
+    assert (
+        code == 2
+        and "data.data_dir 'pictures' is not read with data.source 'digits', but with tfds:NAME"
+        in line
+    )
     assert list((tmp_path / "here").iterdir()) == []

@@ -1,4 +1,7 @@
-"""The simulated int8 network against ONNX Runtime's, and the accuracies of a population against those of its files."""
+"""The simulated int8 network against ONNX Runtime's.
+
+And the accuracies of a population against those of its files.
+"""
 
 from dataclasses import replace
 
@@ -19,22 +22,33 @@ from jaxnas.training.recalibrate import statistics
 
 @pytest.fixture(scope="module", params=["v3", "v2"])
 def case(request, small_mobilenet, randomised):
-    """Labels are what the largest network says. Before the other head blocks have fewer choices, which compiles faster."""
+    """Labels are what the largest network says.
+
+    Before the other head blocks have fewer choices, which compiles faster.
+    """
     structure = small_mobilenet((8,), 3, 4).structure
     if request.param == "v2":
         first, last = structure.stages
-        structure = replace(structure, stages=(first, replace(last, depths=(1,), expands=(2,), squeeze_excite=False)), head="v2")
+        structure = replace(
+            structure,
+            stages=(first, replace(last, depths=(1,), expands=(2,), squeeze_excite=False)),
+            head="v2",
+        )
     net = build(mobilenet_space("small", structure))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (212, 8, 8, 3))
-    labels = jnp.argmax(jax.jit(net.apply)(params, images, jnp.asarray(net.space.largest))[0], -1).astype(jnp.int32)
+    labels = jnp.argmax(
+        jax.jit(net.apply)(params, images, jnp.asarray(net.space.largest))[0], -1
+    ).astype(jnp.int32)
     return net, params, Examples(images[:180], labels[:180], images[180:])
 
 
 @pytest.fixture(scope="module")
 def genomes(case):
     space = case[0].space
-    return np.concatenate([space.smallest[None], space.largest[None], np.asarray(space.sample(jax.random.key(1), 2))])
+    return np.concatenate(
+        [space.smallest[None], space.largest[None], np.asarray(space.sample(jax.random.key(1), 2))]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +57,20 @@ def files(case, genomes):
     net, params, examples = case
     calibrate = jax.jit(lambda genome: statistics(net, params, genome, examples.calibration))
     weights = jax.device_get(params)
-    models = [emit(net.extract(weights, genome, jax.device_get(calibrate(jnp.asarray(genome)))), 8, 8, 3) for genome in genomes]
+    models = [
+        emit(net.extract(weights, genome, jax.device_get(calibrate(jnp.asarray(genome)))), 8, 8, 3)
+        for genome in genomes
+    ]
     return [(model, quantise(model, examples.calibration)) for model in models]
 
 
 def test_logits_are_those_of_onnx_runtime(case, genomes, files):
     net, params, examples = case
-    simulate = jax.jit(lambda genome: net.int8.logits(net.int8.calibrate(params, genome, examples.calibration), genome, examples.images))
+    simulate = jax.jit(
+        lambda genome: net.int8.logits(
+            net.int8.calibrate(params, genome, examples.calibration), genome, examples.images
+        )
+    )
     for genome, (model, twin) in zip(genomes, files, strict=True):
         simulated = np.asarray(simulate(jnp.asarray(genome)))
         exact = onnx_logits(model, examples.images)
@@ -71,7 +92,10 @@ def test_accuracies_of_a_population_are_those_of_the_files_and_one_program(case,
 
     live = jnp.arange(len(genomes)) != 2
     found = np.asarray(measure(params, jnp.asarray(genomes), live, examples))
-    deployed = [(onnx_logits(twin, examples.images).argmax(-1) == np.asarray(examples.labels)).mean() for _, twin in files]
+    deployed = [
+        (onnx_logits(twin, examples.images).argmax(-1) == np.asarray(examples.labels)).mean()
+        for _, twin in files
+    ]
     assert np.isnan(found[2]) and np.ptp(deployed) > 0.1
     np.testing.assert_allclose(np.delete(found, 2), np.delete(deployed, 2), atol=0.03)
     measure(params, jnp.asarray(genomes[::-1]), live, examples)
@@ -91,7 +115,9 @@ def test_activations_have_256_levels_one_of_which_is_0():
 def test_weights_have_levels_of_their_own_in_each_channel():
     kernel = jax.random.normal(jax.random.key(0), (3, 3, 40, 2)) * jnp.array([1.0, 100.0])
     y = np.asarray(jax.jit(rounded_weights)(kernel))
-    for channel, step in zip(np.moveaxis(y, -1, 0), np.abs(np.asarray(kernel)).max((0, 1, 2)) / 127, strict=True):
+    for channel, step in zip(
+        np.moveaxis(y, -1, 0), np.abs(np.asarray(kernel)).max((0, 1, 2)) / 127, strict=True
+    ):
         np.testing.assert_allclose(channel / step, np.round(channel / step), atol=1e-4)
         assert np.abs(channel / step).max() == pytest.approx(127)
     np.testing.assert_array_equal(jax.jit(rounded_weights)(jnp.zeros((2, 3))), 0)

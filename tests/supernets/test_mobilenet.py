@@ -1,4 +1,7 @@
-"""The backbone of the library: the masked supernet under a genome equals the extracted network of that genome."""
+"""The backbone of the library.
+
+The masked supernet under a genome equals the extracted network of that genome.
+"""
 
 import zlib
 from types import SimpleNamespace
@@ -22,7 +25,11 @@ def disturbed(stats):
     """Statistics some way from a genome's own."""
 
     def disturb(path, leaf):
-        noise = np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode())).normal(size=leaf.shape).astype(np.float32)
+        noise = (
+            np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode()))
+            .normal(size=leaf.shape)
+            .astype(np.float32)
+        )
         return leaf * np.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise
 
     return jax.tree.map_with_path(disturb, jax.device_get(stats))
@@ -31,15 +38,24 @@ def disturbed(stats):
 def prepare(space, count, randomised):
     """A supernet with random weights, and images of different contrast and brightness.
 
-    Weights are on the host, where a subnet's share is a view: of JAX's arrays each slice is a small program.
+    Weights are on the host, where a subnet's share is a view: of JAX's arrays each slice is a small
+    program.
     """
     net = build(space)
     structure = space.structure
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(1), 3)
-    noise = jax.random.normal(noise_key, (count, structure.resolutions[-1], structure.resolutions[-1], structure.channels))
+    noise = jax.random.normal(
+        noise_key, (count, structure.resolutions[-1], structure.resolutions[-1], structure.channels)
+    )
     contrast = jnp.exp(jax.random.normal(contrast_key, (count, 1, 1, 1)))
     images = contrast * noise + jax.random.normal(brightness_key, (count, 1, 1, structure.channels))
-    return SimpleNamespace(space=space, net=net, params=jax.device_get(randomised(net)), images=images, masked=jax.jit(net.apply))
+    return SimpleNamespace(
+        space=space,
+        net=net,
+        params=jax.device_get(randomised(net)),
+        images=images,
+        masked=jax.jit(net.apply),
+    )
 
 
 def given_statistics(case, genome):
@@ -48,7 +64,9 @@ def given_statistics(case, genome):
 
 def genomes(space, count):
     """The smallest, the largest, and random ones."""
-    return np.concatenate([[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(2), count - 2))])
+    return np.concatenate(
+        [[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(2), count - 2))]
+    )
 
 
 def difference(found, expected):
@@ -59,13 +77,19 @@ def difference(found, expected):
 
 def check_given_statistics(case, some):
     stats = [given_statistics(case, genome) for genome in some]
-    logits = [case.masked(case.params, case.images, genome, given)[0] for genome, given in zip(some, stats, strict=True)]
+    logits = [
+        case.masked(case.params, case.images, genome, given)[0]
+        for genome, given in zip(some, stats, strict=True)
+    ]
     for i, one in enumerate(logits):  # else every comparison below would pass
         assert jnp.std(one - one.mean(0)) >= 1
         assert all(difference(one, other) > 0.05 for other in logits[:i])
     for genome, given, one in zip(some, stats, logits, strict=True):
         subnet = case.net.extract(case.params, genome, given)
-        assert difference(one, SLICED(subnet.ops, subnet.weights, case.images, subnet.stats)[0]) <= TOLERANCE
+        assert (
+            difference(one, SLICED(subnet.ops, subnet.weights, case.images, subnet.stats)[0])
+            <= TOLERANCE
+        )
 
 
 def check_batch_statistics(case, some):
@@ -83,7 +107,11 @@ def check_batch_statistics(case, some):
             np.testing.assert_allclose(shares[path]["var"], arrays["var"], atol=1e-4 * scale**2)
 
 
-@pytest.fixture(scope="module", params=[(16, 1, 10), (28, 3, 4)], ids=["16 pixels, grey", "28 pixels, colour, odd sizes"])
+@pytest.fixture(
+    scope="module",
+    params=[(16, 1, 10), (28, 3, 4)],
+    ids=["16 pixels, grey", "28 pixels, colour, odd sizes"],
+)
 def tiny(request, randomised):
     return prepare(spaces.tiny(*request.param), 6, randomised)
 
@@ -123,7 +151,16 @@ def extracted_logits(case, genome, stats, change=lambda weights: weights):
 
 
 @pytest.mark.parametrize(
-    "gene", ["first_conv_width", "mb2_width", "last_conv_width", "mb2_depth", "mb1_kernel", "mb2_kernel", "mb2_expand"]
+    "gene",
+    [
+        "first_conv_width",
+        "mb2_width",
+        "last_conv_width",
+        "mb2_depth",
+        "mb1_kernel",
+        "mb2_kernel",
+        "mb2_expand",
+    ],
 )
 def test_a_neighbouring_genome_is_noticed(small, gene):
     neighbour = small.space.smallest.copy()
@@ -140,12 +177,15 @@ def test_a_wrong_tap_and_a_wrong_gate_are_noticed(small):
 
     def corner_taps(weights):
         path = "mb2/block0/depthwise"
-        kernel = small.params["mb2"]["block0"]["depthwise"]["kernel"][:3, :3, :, : weights[path]["kernel"].shape[-1]]
+        kernel = small.params["mb2"]["block0"]["depthwise"]["kernel"][
+            :3, :3, :, : weights[path]["kernel"].shape[-1]
+        ]
         return weights | {path: weights[path] | {"kernel": kernel}}
 
     def opened_gate(weights):
         path = "mb2/block0/squeeze_excite/excite"
-        return weights | {path: weights[path] | {"bias": weights[path]["bias"] + 6e-3}}  # 1e-3 behind the hard sigmoid
+        # 1e-3 behind the hard sigmoid.
+        return weights | {path: weights[path] | {"bias": weights[path]["bias"] + 6e-3}}
 
     masked = small.masked(small.params, small.images, genome, stats)[0]
     assert difference(masked, extracted_logits(small, genome, stats)) <= TOLERANCE
@@ -155,10 +195,16 @@ def test_a_wrong_tap_and_a_wrong_gate_are_noticed(small):
 
 def test_a_norm_without_its_mask_is_noticed(small, monkeypatch):
     norm_act = elastic._norm_act
-    monkeypatch.setattr(elastic, "_norm_act", lambda x, scale, shift, width, *rest: norm_act(x, scale, shift, x.shape[-1], *rest))
+    monkeypatch.setattr(
+        elastic,
+        "_norm_act",
+        lambda x, scale, shift, width, *rest: norm_act(x, scale, shift, x.shape[-1], *rest),
+    )
     genome = small.space.smallest
     stats = given_statistics(small, small.space.largest)
-    unmasked = jax.jit(lambda *arguments: small.net.apply(*arguments))(small.params, small.images, genome, stats)[0]
+    unmasked = jax.jit(lambda *arguments: small.net.apply(*arguments))(
+        small.params, small.images, genome, stats
+    )[0]
     assert difference(unmasked, extracted_logits(small, genome, stats)) > 10 * TOLERANCE
 
 
@@ -167,15 +213,23 @@ def test_the_gradient_equals_that_through_the_slices(small):
     ops = small.net.ops(genome)
 
     def gradient(logits):
-        weigh = jnp.cos(jnp.arange(len(small.images) * small.space.structure.classes, dtype=jnp.float32)).reshape(len(small.images), -1)
+        weigh = jnp.cos(
+            jnp.arange(len(small.images) * small.space.structure.classes, dtype=jnp.float32)
+        ).reshape(len(small.images), -1)
         return jax.jit(jax.grad(lambda params: jnp.sum(weigh * logits(params))))(small.params)
 
     masked = gradient(lambda params: small.net.apply(params, small.images, jnp.asarray(genome))[0])
     sliced = gradient(lambda params: forward(ops, take(params, ops), small.images)[0])
     largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(sliced))
     for found, expected in zip(jax.tree.leaves(masked), jax.tree.leaves(sliced), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4 * max(float(jnp.max(jnp.abs(expected))), 1e-2 * largest))
-    assert all(jnp.any(arrays["kernel"] != 0) for arrays in take(sliced, ops).values() if "kernel" in arrays)
+        np.testing.assert_allclose(
+            found, expected, atol=1e-4 * max(float(jnp.max(jnp.abs(expected))), 1e-2 * largest)
+        )
+    assert all(
+        jnp.any(arrays["kernel"] != 0)
+        for arrays in take(sliced, ops).values()
+        if "kernel" in arrays
+    )
     outside = jax.tree.leaves(jax.tree.map(lambda leaf: jnp.any(leaf == 0), sliced))
     assert any(outside)  # weights that the genome does not use get none
 
@@ -215,9 +269,17 @@ def test_extraction_gives_every_operator_its_shape(make):
             if op.path:
                 window = () if op.kind == "linear" else (op.kernel, op.kernel)
                 assert weights[op.path]["kernel"].shape == (*window, op.c_in // op.groups, op.c_out)
-                vectors = {name: array.shape for name, array in weights[op.path].items() if name != "kernel"}
-                assert vectors == {name: (op.c_out,) for name in ["scale", "shift"] * op.norm + ["bias"] * op.bias}
-        assert sum(array.size for arrays in weights.values() for array in arrays.values()) == sum(op.params for op in ops)
+                vectors = {
+                    name: array.shape
+                    for name, array in weights[op.path].items()
+                    if name != "kernel"
+                }
+                assert vectors == {
+                    name: (op.c_out,) for name in ["scale", "shift"] * op.norm + ["bias"] * op.bias
+                }
+        assert sum(array.size for arrays in weights.values() for array in arrays.values()) == sum(
+            op.params for op in ops
+        )
 
 
 def test_operators_follow_each_other(small):
@@ -246,7 +308,10 @@ def test_the_initial_network_ignores_its_blocks(small):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_stem_of_grey_and_of_colour_images_begins_equally_wide(channels):
-    """He et al.: the standard deviation is sqrt(2 / fan-out), 9 times the output channels; of depthwise filters 9."""
+    """He et al.: the standard deviation is sqrt(2 / fan-out), 9 times the output channels.
+
+    Of depthwise filters 9.
+    """
     found = elastic.kaiming(jax.random.key(0), (3, 3, channels, 256))
     assert float(jnp.std(found)) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.1)
     depthwise = elastic.kaiming(jax.random.key(0), (3, 3, 1, 256), groups=256)

@@ -27,7 +27,11 @@ def plain(x, scale, shift, act):
 def arguments():
     keys = jax.random.split(jax.random.key(0), 3)
     offset = jnp.array([0.0, 3.0, -20.0])  # a mean far from 0 beside a channel that has none
-    return 2 * jax.random.normal(keys[0], SHAPE) + offset, jax.random.normal(keys[1], (3,)), jax.random.normal(keys[2], (3,))
+    return (
+        2 * jax.random.normal(keys[0], SHAPE) + offset,
+        jax.random.normal(keys[1], (3,)),
+        jax.random.normal(keys[2], (3,)),
+    )
 
 
 def gradients(function, act):
@@ -35,7 +39,9 @@ def gradients(function, act):
 
     def loss(arrays):
         y, stats = function(*arrays, act)
-        return jnp.sum(y * jnp.sin(jnp.arange(y.size)).reshape(y.shape)) + jnp.sum(stats["mean"] * stats["var"])
+        return jnp.sum(y * jnp.sin(jnp.arange(y.size)).reshape(y.shape)) + jnp.sum(
+            stats["mean"] * stats["var"]
+        )
 
     return jax.grad(loss)(arguments())
 
@@ -46,7 +52,9 @@ def assert_close(one, other):
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_value_and_gradient_equal_the_plain_formula(several_parts, act):
-    assert_close(norm_act_of_batch(*arguments(), ACTIVATIONS[act]), plain(*arguments(), ACTIVATIONS[act]))
+    assert_close(
+        norm_act_of_batch(*arguments(), ACTIVATIONS[act]), plain(*arguments(), ACTIVATIONS[act])
+    )
     assert_close(gradients(norm_act_of_batch, ACTIVATIONS[act]), gradients(plain, ACTIVATIONS[act]))
 
 
@@ -57,6 +65,10 @@ def test_one_part_and_several_agree(several_parts, monkeypatch):
 
 
 def test_statistics_of_parts_without_their_spread_are_noticed(several_parts, monkeypatch):
-    monkeypatch.setattr(norm, "pooled", lambda mean, var: {"mean": jnp.mean(mean, 0), "var": jnp.mean(var, 0)})
+    monkeypatch.setattr(
+        norm, "pooled", lambda mean, var: {"mean": jnp.mean(mean, 0), "var": jnp.mean(var, 0)}
+    )
     with pytest.raises(AssertionError):
-        assert_close(norm_act_of_batch(*arguments(), ACTIVATIONS[""]), plain(*arguments(), ACTIVATIONS[""]))
+        assert_close(
+            norm_act_of_batch(*arguments(), ACTIVATIONS[""]), plain(*arguments(), ACTIVATIONS[""])
+        )

@@ -1,4 +1,7 @@
-"""One subnet, four spellings: masked under a traced genome, sliced out, exported to ONNX, and switched. In every space."""
+"""One subnet, four spellings.
+
+Masked under a traced genome, sliced out, exported to ONNX, and switched. In every space.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -22,9 +25,18 @@ from jaxnas.training.recalibrate import statistics
 
 TOLERANCE = 1e-4  # of the largest logit
 SMALL = ["tiny", "residual"]
-MORE = ["cifar", "ofa_mobilenet_v3_cifar", "attentive_nas_cifar", "raptor_cifar", "attentive_nas", "ofa_mobilenet_v3"]  # take minutes
+# Take minutes.
+MORE = [
+    "cifar",
+    "ofa_mobilenet_v3_cifar",
+    "attentive_nas_cifar",
+    "raptor_cifar",
+    "attentive_nas",
+    "ofa_mobilenet_v3",
+]
 
-# All operators, activations and shortcuts, and blocks with genes of their own, small enough to compile in seconds.
+# All operators, activations and shortcuts, and blocks with genes of their own, small enough to
+# compile in seconds.
 EVERY_OPERATOR = MobileNet(
     (12,),
     (8, 16),
@@ -44,7 +56,10 @@ PER_BLOCK = MobileNet(
     (12,),
     (8,),
     1,
-    (Stage((8,), (1,), (3,), (1,), 1), Stage((16,), (1, 2), (3, 5, 7), (2, 3), 2, True, "hard_swish")),
+    (
+        Stage((8,), (1,), (3,), (1,), 1),
+        Stage((16,), (1, 2), (3, 5, 7), (2, 3), 2, True, "hard_swish"),
+    ),
     (16,),
     3,
     4,
@@ -52,12 +67,16 @@ PER_BLOCK = MobileNet(
     per_block=True,
     kernel_transform=True,
 )
-# MobileNetV2's head, whose width is that of the pooled channels; stages that change nothing but their width.
+# MobileNetV2's head, whose width is that of the pooled channels; stages that change nothing but
+# their width.
 OTHER_HEAD = MobileNet(
     (12,),
     (8, 16),
     1,
-    (Stage((8, 16), (1,), (3,), (1,), 1, activation="relu6"), Stage((16, 24), (1, 2), (3,), (6,), 2, activation="relu6")),
+    (
+        Stage((8, 16), (1,), (3,), (1,), 1, activation="relu6"),
+        Stage((16, 24), (1, 2), (3,), (6,), 2, activation="relu6"),
+    ),
     (16, 24, 32),
     3,
     4,
@@ -69,34 +88,51 @@ OTHER_HEAD = MobileNet(
 
 @pytest.fixture(autouse=True)
 def operators_compile_once(monkeypatch):
-    """Equal operators of different networks are one small program, of which there are a tenth as many as of primitives."""
+    """Equal operators of different networks are one small program.
+
+    There are a tenth as many as of primitives.
+    """
     compiled = jax.jit(subnet._conv, static_argnums=0)
-    monkeypatch.setitem(subnet._OPERATORS, "conv", lambda op, arrays, x: compiled(replace(op, path="", inputs=()), arrays, x))
-    monkeypatch.setattr(subnet, "norm_act_of_batch", jax.jit(subnet.norm_act_of_batch, static_argnums=3))
+    monkeypatch.setitem(
+        subnet._OPERATORS,
+        "conv",
+        lambda op, arrays, x: compiled(replace(op, path="", inputs=()), arrays, x),
+    )
+    monkeypatch.setattr(
+        subnet, "norm_act_of_batch", jax.jit(subnet.norm_act_of_batch, static_argnums=3)
+    )
     monkeypatch.setattr(subnet, "batch_norm", jax.jit(subnet.batch_norm))
     for name, activation in subnet.ACTIVATIONS.items():
         monkeypatch.setitem(subnet.ACTIVATIONS, name, jax.jit(activation))
 
 
 def prepare(space, randomised, images=12):
-    """A supernet with random weights, images to calibrate on and as many others; the masked spelling takes any genome of a resolution."""
+    """A supernet with random weights, images to calibrate on and as many others.
+
+    The masked spelling takes any genome of a resolution.
+    """
     net = build(space)
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(0), 3)
     n = 2 * images
     shape = (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
     contrast = jnp.exp(jax.random.normal(contrast_key, (n, 1, 1, 1)))
-    drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(brightness_key, (n, 1, 1, shape[-1]))
+    drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(
+        brightness_key, (n, 1, 1, shape[-1])
+    )
     calibration = drawn[images:]
     given = drawn[:images]
     params = randomised(net)
-    params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]  # logits that differ enough between images
+    # Logits that differ enough between images.
+    params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]
 
     @jax.jit
     def masked(params, genome, calibration, images):
         stats = statistics(net, params, genome, calibration)
         return net.apply(params, images, genome, stats)[0], stats
 
-    return SimpleNamespace(space=space, net=net, params=params, calibration=calibration, images=given, masked=masked)
+    return SimpleNamespace(
+        space=space, net=net, params=params, calibration=calibration, images=given, masked=masked
+    )
 
 
 def cut(case, images, genome):
@@ -106,9 +142,12 @@ def cut(case, images, genome):
 
 
 def spellings(case, genome):
-    """Logits by masks, by slices and by ONNX, with statistics recalibrated by the first two themselves.
+    """Logits by masks, by slices and by ONNX.
 
-    The slices run operator by operator: a program for each network would take 10 to 40 seconds to compile.
+    With statistics recalibrated by the first two themselves.
+
+    The slices run operator by operator: a program for each network would take 10 to 40 seconds to
+    compile.
     """
     calibration = cut(case, case.calibration, genome)
     images = cut(case, case.images, genome)
@@ -125,7 +164,9 @@ def in_float64(case, genome):
     """Logits of the slices, statistics recalibrated too, without float32's rounding."""
     with jax.enable_x64(True):
         double = partial(jax.tree.map, lambda array: jnp.asarray(np.asarray(array, np.float64)))
-        calibration, images = (double(cut(case, some, genome)) for some in (case.calibration, case.images))
+        calibration, images = (
+            double(cut(case, some, genome)) for some in (case.calibration, case.images)
+        )
         ops = case.net.ops(genome)
         weights = double(take(jax.device_get(case.params), ops))
         return np.asarray(forward(ops, weights, images, forward(ops, weights, calibration)[1])[0])
@@ -139,8 +180,9 @@ def difference(found, expected):
 def agree(case, genome, masked, sliced, exported):
     """Returns the largest difference, which must be small.
 
-    Or, where rounding alone makes it larger (a channel that hardly varies is divided by next to nothing), all three must be near what
-    float64 gives: nearer than any wrong branch or block below.
+    Or, where rounding alone makes it larger (a channel that hardly varies is divided by next to
+    nothing), all three must be near what float64 gives: nearer than any wrong branch or block
+    below.
     """
     largest = max(difference(masked, sliced), difference(masked, exported))
     if largest > TOLERANCE:
@@ -188,7 +230,11 @@ def test_two_hundred_genomes_of_a_space(name, randomised):
     print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
-@pytest.fixture(scope="module", params=[EVERY_OPERATOR, PER_BLOCK, OTHER_HEAD], ids=["every operator", "per block", "other head"])
+@pytest.fixture(
+    scope="module",
+    params=[EVERY_OPERATOR, PER_BLOCK, OTHER_HEAD],
+    ids=["every operator", "per block", "other head"],
+)
 def small(request, randomised):
     return prepare(mobilenet_space("small", request.param), randomised)
 
@@ -208,25 +254,38 @@ def test_switched_equals_masked_in_one_program(small):
 
     for genome in draw(small.space, 10):
         found = switched(small.params, jnp.asarray(genome), small.calibration, small.images)
-        assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) <= TOLERANCE
+        assert (
+            difference(
+                found, small.masked(small.params, genome, small.calibration, small.images)[0]
+            )
+            <= TOLERANCE
+        )
     assert len(traces) == 1
 
 
 def gradient(case, logits):
     """Genome to the gradient of a loss that no class is spared."""
-    of = jax.jit(jax.grad(lambda params, genome: jnp.sum(jnp.sin(logits(params, genome, case.images)))))
+    of = jax.jit(
+        jax.grad(lambda params, genome: jnp.sum(jnp.sin(logits(params, genome, case.images))))
+    )
     return lambda genome: of(case.params, jnp.asarray(genome))
 
 
 def apart(found, expected):
     """The largest difference of gradients, in units of the largest one."""
     largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
-    return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()) / largest, found, expected)))
+    return max(
+        jax.tree.leaves(
+            jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()) / largest, found, expected)
+        )
+    )
 
 
 def test_trained_by_switches_as_by_masks(small):
     switched = gradient(small, small.net.switched_training)
-    masked = gradient(small, lambda params, genome, images: small.net.apply(params, images, genome)[0])
+    masked = gradient(
+        small, lambda params, genome, images: small.net.apply(params, images, genome)[0]
+    )
     for genome in draw(small.space, 6):
         assert apart(switched(genome), masked(genome)) < TOLERANCE
     assert apart(switched(small.space.smallest), masked(small.space.largest)) > 100 * TOLERANCE
@@ -234,20 +293,34 @@ def test_trained_by_switches_as_by_masks(small):
 
 def test_a_wrong_branch_is_noticed(small, monkeypatch):
     """Planted: the branch of the last kernel and expand ratio, whatever the genome."""
-    monkeypatch.setattr(switched, "branch_of", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)])
+    monkeypatch.setattr(
+        switched, "branch_of", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)]
+    )
     calibrate, logits = small.net.switched
     genome = jnp.asarray(small.space.smallest)
-    found = jax.jit(lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images))(small.params)
-    assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) > 10 * TOLERANCE
+    found = jax.jit(
+        lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images)
+    )(small.params)
+    assert (
+        difference(found, small.masked(small.params, genome, small.calibration, small.images)[0])
+        > 10 * TOLERANCE
+    )
 
 
 def test_a_block_too_few_is_noticed(small, monkeypatch):
     rest = switched._rest
-    monkeypatch.setattr(switched, "_rest", lambda forms, depth, *others: rest(forms, depth - 1, *others))
+    monkeypatch.setattr(
+        switched, "_rest", lambda forms, depth, *others: rest(forms, depth - 1, *others)
+    )
     calibrate, logits = small.net.switched
     genome = jnp.asarray(small.space.largest)
-    found = jax.jit(lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images))(small.params)
-    assert difference(found, small.masked(small.params, genome, small.calibration, small.images)[0]) > 10 * TOLERANCE
+    found = jax.jit(
+        lambda params: logits(calibrate(params, genome, small.calibration), genome, small.images)
+    )(small.params)
+    assert (
+        difference(found, small.masked(small.params, genome, small.calibration, small.images)[0])
+        > 10 * TOLERANCE
+    )
 
 
 def test_an_untransformed_kernel_is_noticed(randomised):
@@ -257,7 +330,9 @@ def test_an_untransformed_kernel_is_noticed(randomised):
     ops = case.net.ops(genome)
     weights = take(case.params, ops)
     path = "mb2/block0/depthwise"
-    centre = case.params["mb2"]["block0"]["depthwise"]["kernel"][2:5, 2:5, :, : weights[path]["kernel"].shape[-1]]
+    centre = case.params["mb2"]["block0"]["depthwise"]["kernel"][
+        2:5, 2:5, :, : weights[path]["kernel"].shape[-1]
+    ]
     masked, stats = case.masked(case.params, genome, case.calibration, case.images)
     plain = Subnet(ops, weights | {path: weights[path] | {"kernel": centre}}, take(stats, ops))
     assert difference(plain(case.images), masked) > 10 * TOLERANCE

@@ -69,7 +69,9 @@ def reference(subnet, images, batch_statistics=False):
     values = []
     for op in subnet.ops:
         x, *rest = [np.asarray(images, np.float64) if i == -1 else values[i] for i in op.inputs]
-        arrays = {name: np.float64(array) for name, array in subnet.weights.get(op.path, {}).items()}
+        arrays = {
+            name: np.float64(array) for name, array in subnet.weights.get(op.path, {}).items()
+        }
         if op.kind == "conv":
             x = conv(op, arrays["kernel"], x)
         elif op.kind == "linear":
@@ -99,22 +101,35 @@ def reference(subnet, images, batch_statistics=False):
 
 
 def random_subnet(ops, seed=0):
-    """Random weights, norm scales, shifts and statistics, all far from those of an initialisation."""
+    """Random weights, norm scales, shifts and statistics.
+
+    All are far from those of an initialisation.
+    """
     r = np.random.default_rng(seed)
     weights = {}
     stats = {}
     for op in ops:
         if op.kind not in ("conv", "linear", "identity"):
             continue
-        shape = (op.c_in, op.c_out) if op.kind == "linear" else (op.kernel, op.kernel, op.c_in // op.groups, op.c_out)
-        arrays = {} if op.kind == "identity" else {"kernel": r.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))}
+        shape = (
+            (op.c_in, op.c_out)
+            if op.kind == "linear"
+            else (op.kernel, op.kernel, op.c_in // op.groups, op.c_out)
+        )
+        arrays = (
+            {}
+            if op.kind == "identity"
+            else {"kernel": r.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))}
+        )
         if op.bias:
             arrays["bias"] = 0.3 * r.normal(size=op.c_out)
         if op.norm:
             arrays |= {"scale": r.uniform(0.5, 2, op.c_out), "shift": r.normal(size=op.c_out)}
             stats[op.path] = {"mean": r.normal(size=op.c_out), "var": r.uniform(0.3, 2, op.c_out)}
         weights[op.path] = arrays
-    return Subnet(ops, *jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), (weights, stats)))
+    return Subnet(
+        ops, *jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), (weights, stats))
+    )
 
 
 def random_images(*shape):
@@ -127,12 +142,18 @@ def difference(x, y):
 
 
 SINGLE = {
-    "stem, stride 2, odd": Op("conv", "a", (-1,), 4, 3, 3, 5, kernel=3, stride=2, norm=True, act="swish"),
+    "stem, stride 2, odd": Op(
+        "conv", "a", (-1,), 4, 3, 3, 5, kernel=3, stride=2, norm=True, act="swish"
+    ),
     "dense kernel 5": Op("conv", "a", (-1,), 7, 6, 3, 4, kernel=5, bias=True, act="relu"),
     "pointwise": Op("conv", "a", (-1,), 7, 6, 3, 8, norm=True),
-    "pointwise, stride 2": Op("conv", "a", (-1,), 4, 3, 3, 4, stride=2, bias=True, act="hard_sigmoid"),
+    "pointwise, stride 2": Op(
+        "conv", "a", (-1,), 4, 3, 3, 4, stride=2, bias=True, act="hard_sigmoid"
+    ),
     "depthwise 3": Op("conv", "a", (-1,), 7, 6, 3, 3, kernel=3, groups=3, norm=True, act="swish"),
-    "depthwise 5, stride 2": Op("conv", "a", (-1,), 4, 3, 3, 3, kernel=5, stride=2, groups=3, bias=True),
+    "depthwise 5, stride 2": Op(
+        "conv", "a", (-1,), 4, 3, 3, 3, kernel=5, stride=2, groups=3, bias=True
+    ),
     "avgpool2, odd height": Op("avgpool2", "", (-1,), 4, 3, 3, 3),
     "pool": Op("pool", "", (-1,), 1, 1, 3, 3),
     "mul": Op("mul", "", (-1, -1), 7, 6, 3, 3),
@@ -146,7 +167,20 @@ SINGLE = {
 
 NET = (
     Op("conv", "stem", (-1,), 7, 7, 3, 8, kernel=3, stride=2, norm=True, act="swish"),
-    Op("conv", "block/depthwise", (0,), 4, 4, 8, 8, kernel=3, stride=2, groups=8, norm=True, act="swish"),
+    Op(
+        "conv",
+        "block/depthwise",
+        (0,),
+        4,
+        4,
+        8,
+        8,
+        kernel=3,
+        stride=2,
+        groups=8,
+        norm=True,
+        act="swish",
+    ),
     Op("pool", "", (1,), 1, 1, 8, 8),
     Op("conv", "block/squeeze", (2,), 1, 1, 8, 6, bias=True, act="relu"),
     Op("conv", "block/excite", (3,), 1, 1, 6, 8, bias=True, act="hard_sigmoid"),
@@ -161,11 +195,16 @@ NET = (
 
 
 def alone(op):
-    """A network of one operator; the identity as a linear layer flattens its result, as a network returns (n, classes)."""
+    """A network of one operator.
+
+    The identity as a linear layer flattens its result, as a network returns (n, classes).
+    """
     n = op.height * op.width * op.c_out
     subnet = random_subnet((op,))
     flatten = Op("linear", "flatten", (0,), 1, 1, n, n)
-    return Subnet((op, flatten), {**subnet.weights, "flatten": {"kernel": jnp.eye(n)}}, subnet.stats)
+    return Subnet(
+        (op, flatten), {**subnet.weights, "flatten": {"kernel": jnp.eye(n)}}, subnet.stats
+    )
 
 
 @pytest.mark.parametrize("op", SINGLE.values(), ids=SINGLE.keys())
@@ -200,7 +239,9 @@ def test_the_reference_notices_a_wrong_tap():
     assert difference(transposed(images), reference(subnet, images)) > 0.1
 
 
-@pytest.mark.parametrize(("name", "start"), [("select", 0), ("select, strided, zeros on both sides", -3)])
+@pytest.mark.parametrize(
+    ("name", "start"), [("select", 0), ("select, strided, zeros on both sides", -3)]
+)
 def test_the_reference_notices_a_wrong_selection(name, start):
     subnet = alone(SINGLE[name])
     images = random_images(2, 7, 6, 3)
@@ -226,7 +267,12 @@ def test_folded_equals_unfolded():
     subnet = random_subnet(NET)
     images = random_images(4, 13, 13, 3)
     folded = fold(subnet)
-    assert difference(jax.jit(Subnet.__call__)(folded, images), jax.jit(Subnet.__call__)(subnet, images)) < 1e-5
+    assert (
+        difference(
+            jax.jit(Subnet.__call__)(folded, images), jax.jit(Subnet.__call__)(subnet, images)
+        )
+        < 1e-5
+    )
     assert not any(op.norm for op in folded.ops)
     assert folded.stats == {}
     assert {name for arrays in folded.weights.values() for name in arrays} == {"kernel", "bias"}
@@ -237,7 +283,11 @@ def test_a_norm_by_itself_folds_into_a_depthwise_convolution():
     subnet = alone(SINGLE["identity"])
     images = random_images(2, 7, 6, 3)
     folded = fold(subnet)
-    assert (folded.ops[0].kind, folded.ops[0].groups, folded.weights["a"]["kernel"].shape) == ("conv", 3, (1, 1, 1, 3))
+    assert (folded.ops[0].kind, folded.ops[0].groups, folded.weights["a"]["kernel"].shape) == (
+        "conv",
+        3,
+        (1, 1, 1, 3),
+    )
     assert difference(folded(images), reference(subnet, images)) < 1e-5
 
 
@@ -251,20 +301,35 @@ def test_the_arrays_are_leaves_and_the_operators_are_structure():
     subnet = random_subnet(NET)
     halved = jax.tree.map(lambda array: array / 2, subnet)
     assert halved.ops == NET
-    np.testing.assert_array_equal(halved.weights["stem"]["kernel"], subnet.weights["stem"]["kernel"] / 2)
-    gradient = jax.jit(jax.grad(lambda subnet, images: subnet(images).sum()))(subnet, random_images(2, 13, 13, 3))
+    np.testing.assert_array_equal(
+        halved.weights["stem"]["kernel"], subnet.weights["stem"]["kernel"] / 2
+    )
+    gradient = jax.jit(jax.grad(lambda subnet, images: subnet(images).sum()))(
+        subnet, random_images(2, 13, 13, 3)
+    )
     assert all(jnp.any(arrays["kernel"] != 0) for arrays in gradient.weights.values())
 
 
-@pytest.mark.parametrize(("groups", "c_out"), [(2, 4), (4, 8)], ids=["grouped", "several filters a channel"])
+@pytest.mark.parametrize(
+    ("groups", "c_out"), [(2, 4), (4, 8)], ids=["grouped", "several filters a channel"]
+)
 def test_grouped_convolutions_are_refused_where_they_would_be_computed(groups, c_out):
     op = Op("conv", "mb1/grouped", (-1,), 5, 5, 4, c_out, kernel=3, groups=groups)
     weights: Arrays = {op.path: {"kernel": jnp.ones((3, 3, 4 // groups, c_out))}}
-    with pytest.raises(UserError, match=rf"mb1/grouped: only ordinary .* got {groups} groups of 4 channels in and {c_out} out"):
+    with pytest.raises(
+        UserError,
+        match=(
+            rf"mb1/grouped: only ordinary .* got {groups} groups of 4 "
+            rf"channels in and {c_out} out"
+        ),
+    ):
         jax.eval_shape(lambda images: forward((op,), weights, images), jnp.ones((2, 5, 5, 4)))
 
 
 def test_groups_must_divide_the_channels():
     for groups, c_out in ((0, 6), (4, 8), (3, 8)):
-        with pytest.raises(UserError, match=f"a: groups must divide the channels in and out, got {groups} groups of 6"):
+        with pytest.raises(
+            UserError,
+            match=f"a: groups must divide the channels in and out, got {groups} groups of 6",
+        ):
             Op("conv", "a", (-1,), 5, 5, 6, c_out, groups=groups)

@@ -1,4 +1,7 @@
-"""PyTorch checkpoints read as data: files written by hand, by an adversary, and by PyTorch where it is installed."""
+"""PyTorch checkpoints read as data.
+
+Files written by hand, by an adversary, and by PyTorch where it is installed.
+"""
 
 import argparse
 import collections
@@ -27,7 +30,11 @@ def text(value: str) -> bytes:
 
 
 def number(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value) if abs(value) < 1 << 31 else b"\x8a\x10" + value.to_bytes(16, "little", signed=True)
+    return (
+        b"J" + struct.pack("<i", value)
+        if abs(value) < 1 << 31
+        else b"\x8a\x10" + value.to_bytes(16, "little", signed=True)
+    )
 
 
 def group(*items: bytes) -> bytes:
@@ -48,7 +55,14 @@ def storage(size: int, kind: str = "torch FloatStorage", key: str = "0", *view: 
 
 def tensor(numbers: bytes, shape=(12,), strides=(1,), offset=0) -> bytes:
     sizes = (group(*map(number, sizes)) for sizes in (shape, strides))
-    return call("torch._utils _rebuild_tensor_v2", numbers, number(offset), *sizes, FALSE, call("collections OrderedDict"))
+    return call(
+        "torch._utils _rebuild_tensor_v2",
+        numbers,
+        number(offset),
+        *sizes,
+        FALSE,
+        call("collections OrderedDict"),
+    )
 
 
 def mapping(items: dict[str, bytes], start: bytes = b"}") -> bytes:
@@ -59,7 +73,9 @@ VALUES = np.arange(12, dtype=np.float32)
 X = tensor(storage(12))
 
 
-def write_zip(path, root: bytes, numbers=VALUES, key="0", order=b"little", compression=zipfile.ZIP_STORED):
+def write_zip(
+    path, root: bytes, numbers=VALUES, key="0", order=b"little", compression=zipfile.ZIP_STORED
+):
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02" + root + b".")
         archive.writestr("archive/byteorder", order)
@@ -68,18 +84,28 @@ def write_zip(path, root: bytes, numbers=VALUES, key="0", order=b"little", compr
 
 
 def write_plain(path, root: bytes, numbers=VALUES, key="0", protocol=1001, little=TRUE, size=None):
-    values = (number(0x1950A86A20F9469CFC6C), number(protocol), mapping({"little_endian": little}), root, b"](" + text(key) + b"e")
+    values = (
+        number(0x1950A86A20F9469CFC6C),
+        number(protocol),
+        mapping({"little_endian": little}),
+        root,
+        b"](" + text(key) + b"e",
+    )
     pickles = b"".join(b"\x80\x02" + value + b"." for value in values).replace(
         number(0x1950A86A20F9469CFC6C), b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
     )
-    path.write_bytes(pickles + struct.pack("<q", numbers.size if size is None else size) + numbers.tobytes())
+    path.write_bytes(
+        pickles + struct.pack("<q", numbers.size if size is None else size) + numbers.tobytes()
+    )
     return path
 
 
 @pytest.fixture(params=[write_zip, write_plain], ids=["zip", "plain"])
 def write(request, tmp_path):
     """Writes a checkpoint of a root object and one storage, in either form."""
-    return lambda *arguments, **options: request.param(tmp_path / "checkpoint.pth", *arguments, **options)
+    return lambda *arguments, **options: request.param(
+        tmp_path / "checkpoint.pth", *arguments, **options
+    )
 
 
 def refused(path) -> str:
@@ -100,7 +126,13 @@ def test_offsets_strides_and_shared_storages(write):
     }
     arrays = torch_files.read(write(mapping({"epoch": number(3), "state_dict": mapping(state)})))
     table = VALUES.reshape(3, 4)
-    expected = {"rows": table, "columns": table.T, "part": table[:2, 1::2], "number": np.float32(5), "none": np.zeros((0, 3), np.float32)}
+    expected = {
+        "rows": table,
+        "columns": table.T,
+        "part": table[:2, 1::2],
+        "number": np.float32(5),
+        "none": np.zeros((0, 3), np.float32),
+    }
     assert list(arrays) == list(expected)
     for key, value in expected.items():
         np.testing.assert_array_equal(arrays[key], value, strict=True)
@@ -108,22 +140,44 @@ def test_offsets_strides_and_shared_storages(write):
 
 
 def test_the_state_dict_of_a_module(write):
-    """An OrderedDict with its modules' versions as a state, parameters, memo, and the storage names of older CUDA files."""
-    weight = call("torch._utils _rebuild_parameter", tensor(storage(12, "torch.cuda FloatStorage", "0", NONE)), TRUE, NONE)
-    state = mapping({"weight": weight + b"q\x05", "again": b"h\x05"}, call("collections OrderedDict"))
+    """An OrderedDict with its modules' versions as a state.
+
+    Parameters, memo, and the storage names of older CUDA files.
+    """
+    weight = call(
+        "torch._utils _rebuild_parameter",
+        tensor(storage(12, "torch.cuda FloatStorage", "0", NONE)),
+        TRUE,
+        NONE,
+    )
+    state = mapping(
+        {"weight": weight + b"q\x05", "again": b"h\x05"}, call("collections OrderedDict")
+    )
     versions = mapping({"": mapping({"version": number(1)})}, call("collections OrderedDict"))
     arrays = torch_files.read(write(state + mapping({"_metadata": versions}) + b"b"))
     np.testing.assert_array_equal(arrays["weight"], VALUES)
     np.testing.assert_array_equal(arrays["again"], VALUES)
 
 
-KINDS = {"Double": "f8", "Float": "f4", "Half": "f2", "BFloat16": jnp.bfloat16, "Long": "i8", "Int": "i4", "Short": "i2"}
+KINDS = {
+    "Double": "f8",
+    "Float": "f4",
+    "Half": "f2",
+    "BFloat16": jnp.bfloat16,
+    "Long": "i8",
+    "Int": "i4",
+    "Short": "i2",
+}
 
 
-@pytest.mark.parametrize("kind, dtype", [*KINDS.items(), ("Char", "i1"), ("Byte", "u1"), ("Bool", "?")])
+@pytest.mark.parametrize(
+    "kind, dtype", [*KINDS.items(), ("Char", "i1"), ("Byte", "u1"), ("Bool", "?")]
+)
 def test_types(write, kind, dtype):
     values = np.array([1, 0, 1], dtype)
-    arrays = torch_files.read(write(mapping({"x": tensor(storage(3, f"torch {kind}Storage"), (3,))}), values))
+    arrays = torch_files.read(
+        write(mapping({"x": tensor(storage(3, f"torch {kind}Storage"), (3,))}), values)
+    )
     np.testing.assert_array_equal(arrays["x"], values, strict=True)
 
 
@@ -133,19 +187,32 @@ HOSTILE = {
     "built-in": call("builtins eval", SHELL),
     "hidden name": call("torch._utils _rebuild_tensor_v2.__globals__", SHELL),
     "a class": name("utils.config Config") + b")\x81",
-    "a class with a state": name("utils.config Config") + b")\x81" + mapping({"__reduce__": call("os system", SHELL)}) + b"b",
+    "a class with a state": name("utils.config Config")
+    + b")\x81"
+    + mapping({"__reduce__": call("os system", SHELL)})
+    + b"b",
     "a call of what a call gives": call("os system", SHELL) + group(SHELL) + b"R",
     "a tensor of newer types": call("torch._utils _rebuild_tensor_v3", storage(12)),
     "a tensor of an unknown storage": tensor(storage(12, "torch QInt8Storage")),
 }
-NAMES = ("os.system", "builtins.eval", "__globals__", "utils.config.Config", "_v3", "torch.QInt8Storage")
+NAMES = (
+    "os.system",
+    "builtins.eval",
+    "__globals__",
+    "utils.config.Config",
+    "_v3",
+    "torch.QInt8Storage",
+)
 
 
 @pytest.mark.parametrize("root", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_unknown_is_named_and_not_executed(write, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for message in (refused(write(root)), refused(write(mapping({"x": X, "y": root})))):
-        assert "expected a state dict, got '" in message or "expected only tensors in the state dict, got 'y' of type '" in message
+        assert (
+            "expected a state dict, got '" in message
+            or "expected only tensors in the state dict, got 'y' of type '" in message
+        )
         assert any(word in message for word in NAMES)
     assert not (tmp_path / "executed").exists()
 
@@ -153,13 +220,17 @@ def test_what_is_unknown_is_named_and_not_executed(write, root, tmp_path, monkey
 @pytest.mark.parametrize("root", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_unknown_beside_the_state_dict_is_left_out(tmp_path, root, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arrays = torch_files.read(write_zip(tmp_path / "beside.pth", mapping({"args": root, "state_dict": mapping({"x": X})})))
+    arrays = torch_files.read(
+        write_zip(tmp_path / "beside.pth", mapping({"args": root, "state_dict": mapping({"x": X})}))
+    )
     assert list(arrays) == ["x"]
     assert not (tmp_path / "executed").exists()
 
 
 BESIDE = {
-    "namespace": argparse.Namespace(lr=0.1, arch="attentive_nas_dynamic_model", nested=argparse.Namespace(widths=[16, 24])),
+    "namespace": argparse.Namespace(
+        lr=0.1, arch="attentive_nas_dynamic_model", nested=argparse.Namespace(widths=[16, 24])
+    ),
     "NumPy number": {"best_acc": np.float64(71.2), "epoch": np.int64(3)},
     "NumPy array": np.arange(3),
     "counter": {"milestones": collections.Counter([30, 60])},
@@ -177,31 +248,49 @@ BESIDE = {
 def test_what_training_scripts_save_beside_the_state_dict(write, value):
     """Objects as Python's own pickle writes them, where AttentiveNAS's script has its settings."""
     beside = pickle.dumps(value, protocol=2)[2:-1]
-    np.testing.assert_array_equal(torch_files.read(write(mapping({"args": beside, "state_dict": mapping({"x": X})})))["x"], VALUES)
+    np.testing.assert_array_equal(
+        torch_files.read(write(mapping({"args": beside, "state_dict": mapping({"x": X})})))["x"],
+        VALUES,
+    )
 
 
 def test_the_key_of_the_state_dict(write):
     state = mapping({"x": X})
     other = mapping({"y": X})
     for key in torch_files.KEYS:
-        assert torch_files.read_state(write(mapping({"epoch": number(1), key: state})))[1:] == (key, ())
+        assert torch_files.read_state(write(mapping({"epoch": number(1), key: state})))[1:] == (
+            key,
+            (),
+        )
     found = torch_files.read_state(write(mapping({"state_dict_ema": other, "state_dict": state})))
     assert list(found.arrays) == ["x"] and found[1:] == ("state_dict", ("state_dict_ema",))
     assert torch_files.read_state(write(state))[1:] == ("", ())
-    assert "as state_dict, model_state_dict, model, state_dict_ema, got tensors under 'net'" in refused(write(mapping({"net": state})))
+    assert (
+        "as state_dict, model_state_dict, model, state_dict_ema, got tensors under 'net'"
+        in refused(write(mapping({"net": state})))
+    )
     whole = mapping({"model": name("nets Net") + b")\x81", "epoch": number(1)})
     assert "got no tensors under 'model' ('nets.Net'), 'epoch' (int)" in refused(write(whole))
 
 
 def test_without_numbers_shapes_and_types_are_the_same(write):
-    path = write(mapping({"x": tensor(storage(12), (4, 3), (1, 4)), "none": tensor(storage(12), (0, 3), (3, 1))}))
+    path = write(
+        mapping(
+            {"x": tensor(storage(12), (4, 3), (1, 4)), "none": tensor(storage(12), (0, 3), (3, 1))}
+        )
+    )
     whole = torch_files.read(path)
     quick = torch_files.read_state(path, numbers=False).arrays
-    assert {name: (one.shape, one.dtype) for name, one in whole.items()} == {name: (one.shape, one.dtype) for name, one in quick.items()}
+    assert {name: (one.shape, one.dtype) for name, one in whole.items()} == {
+        name: (one.shape, one.dtype) for name, one in quick.items()
+    }
 
 
 def test_the_hostile_pickle_is_hostile(tmp_path, monkeypatch):
-    """What the test above must catch: the same bytes, in the hands of Python's own reader, run a program."""
+    """What the test above must catch.
+
+    The same bytes, in the hands of Python's own reader, run a program.
+    """
     monkeypatch.chdir(tmp_path)
     pickle.loads(b"\x80\x02" + HOSTILE["a call"] + b".")
     assert (tmp_path / "executed").exists()
@@ -234,8 +323,10 @@ MALFORMED = {
     "no value": b"",
     "another persistent name": text("0") + b"Q",
     "a persistent list": b"]Q",
-    "a storage of no type": group(text("storage"), text("float"), text("0"), text("cpu"), number(12)) + b"Q",
-    "a storage that is a view": storage(12, "torch FloatStorage", "0", group(text("1"), number(0), number(3))),
+    "a storage of no type":
+        group(text("storage"), text("float"), text("0"), text("cpu"), number(12)) + b"Q",
+    "a storage that is a view":
+        storage(12, "torch FloatStorage", "0", group(text("1"), number(0), number(3))),
     "a storage of less than nothing": storage(-1),
     "a storage of two sizes": mapping({"x": X, "y": tensor(storage(11))}),
     "an unknown storage": mapping({"x": tensor(storage(12, key="../../0"))}),
@@ -245,8 +336,14 @@ MALFORMED = {
     "a number in the state": mapping({"x": number(1)}),
     "a state in the state": mapping({"state_dict": mapping({"state_dict": mapping({"x": X})})}),
     "a number as name": b"}(" + number(1) + X + b"u",
-    "sizes of text": call("torch._utils _rebuild_tensor_v2", storage(12), number(0), text("x"), text("x"), FALSE, NONE),
-    "a fractional size": call("torch._utils _rebuild_tensor_v2", storage(12), number(0), group(b"G" + bytes(8)), group(number(1)), FALSE),
+    "sizes of text": call(
+        "torch._utils _rebuild_tensor_v2", storage(12), number(0), text("x"), text("x"),
+        FALSE, NONE,
+    ),
+    "a fractional size": call(
+        "torch._utils _rebuild_tensor_v2", storage(12), number(0), group(b"G" + bytes(8)),
+        group(number(1)), FALSE,
+    ),
 }  # fmt: skip
 
 
@@ -290,9 +387,15 @@ def test_a_storage_has_the_bytes_it_claims(tmp_path):
 
 
 def test_other_machines(tmp_path):
-    assert "little-endian" in refused(write_zip(tmp_path / "big.pth", mapping({"x": X}), order=b"big"))
-    assert "little-endian" in refused(write_plain(tmp_path / "big.pth", mapping({"x": X}), little=FALSE))
-    assert "protocol" in refused(write_plain(tmp_path / "old.pth", mapping({"x": X}), protocol=1000))
+    assert "little-endian" in refused(
+        write_zip(tmp_path / "big.pth", mapping({"x": X}), order=b"big")
+    )
+    assert "little-endian" in refused(
+        write_plain(tmp_path / "big.pth", mapping({"x": X}), little=FALSE)
+    )
+    assert "protocol" in refused(
+        write_plain(tmp_path / "old.pth", mapping({"x": X}), protocol=1000)
+    )
 
 
 def test_truncated_anywhere(write, tmp_path):
@@ -304,10 +407,21 @@ def test_truncated_anywhere(write, tmp_path):
 
 
 def test_any_flipped_byte_is_data_or_an_error(write, tmp_path):
-    """A damaged file is refused with a `UserError`, or read where the damage hits numbers or names; nothing else happens."""
+    """A damaged file is refused with a `UserError`, or read where the damage hits numbers or names.
+
+    Nothing else happens.
+    """
     versions = mapping({"_metadata": mapping({"": mapping({"version": number(1)})})})
-    state = mapping({"x": X, "y": tensor(storage(12), (3, 2), (4, 2), 1)}, call("collections OrderedDict")) + versions + b"b"
-    whole = np.frombuffer(write(mapping({"epoch": number(3), "state_dict": state})).read_bytes(), np.uint8)
+    state = (
+        mapping(
+            {"x": X, "y": tensor(storage(12), (3, 2), (4, 2), 1)}, call("collections OrderedDict")
+        )
+        + versions
+        + b"b"
+    )
+    whole = np.frombuffer(
+        write(mapping({"epoch": number(3), "state_dict": state})).read_bytes(), np.uint8
+    )
     generator = np.random.default_rng(0)
     outcomes = []
     for trial in range(800):
@@ -325,13 +439,18 @@ def test_any_flipped_byte_is_data_or_an_error(write, tmp_path):
 
 def test_zip_bombs(tmp_path):
     root = mapping({"x": X})
-    assert "uncompressed" in refused(write_zip(tmp_path / "deflated.pth", root, compression=zipfile.ZIP_DEFLATED))
+    assert "uncompressed" in refused(
+        write_zip(tmp_path / "deflated.pth", root, compression=zipfile.ZIP_DEFLATED)
+    )
     with zipfile.ZipFile(tmp_path / "overlapping.pth", "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02" + root + b".")
         archive.writestr("archive/data/0", bytes(3_000))
-        archive.filelist += [archive.getinfo("archive/data/0")] * 100  # a hundred entries, the same bytes
+        # A hundred entries, the same bytes.
+        archive.filelist += [archive.getinfo("archive/data/0")] * 100
     assert "claim more bytes" in refused(tmp_path / "overlapping.pth")
-    assert "at most 4194304 bytes" in refused(write_zip(tmp_path / "long.pth", b"0" * torch_files.PICKLE_BYTES))
+    assert "at most 4194304 bytes" in refused(
+        write_zip(tmp_path / "long.pth", b"0" * torch_files.PICKLE_BYTES)
+    )
 
 
 def test_foreign_files(tmp_path):
@@ -352,7 +471,8 @@ def test_foreign_files(tmp_path):
     assert "no such file" in refused(tmp_path)
 
 
-DOUBLED = b")" + b"q\x00h\x00h\x00\x86" * 60  # a pair of pairs of pairs ...: 2^60 tuples to whoever walks them
+# A pair of pairs of pairs ...: 2^60 tuples to whoever walks them.
+DOUBLED = b")" + b"q\x00h\x00h\x00\x86" * 60
 BOMBS = {
     "far memo": b"Nr\xff\xff\xff\xff0",
     "long text": b"X\xff\xff\xff\xff",
@@ -363,7 +483,9 @@ BOMBS = {
     "doubled key": b"}(" + DOUBLED + X + b"u",
     "doubled call": call("torch._utils _rebuild_tensor_v2", *[DOUBLED] * 6),
     "doubled storage": DOUBLED + b"Q",
-    "doubled size": call("torch._utils _rebuild_tensor_v2", storage(12), number(0), DOUBLED, DOUBLED, FALSE, NONE),
+    "doubled size": call(
+        "torch._utils _rebuild_tensor_v2", storage(12), number(0), DOUBLED, DOUBLED, FALSE, NONE
+    ),
     "deep list": b"]" * 3_000 + b"a" * 2_999,
     "deep tuple": b")" + b"\x85" * 3_000,
     "deep dict": (b"}" + text("state_dict")) * 3_000 + b"N" + b"s" * 3_000,
@@ -374,7 +496,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("root", BOMBS.values(), ids=BOMBS)
 def test_no_small_file_takes_much_memory(write, root):
-    """Three thousand nested objects may take a few MB, as they would anywhere; nothing multiplies."""
+    """Three thousand nested objects may take a few MB, as they would anywhere.
+
+    Nothing multiplies.
+    """
     path = write(root)
     tracemalloc.start()
     try:
@@ -411,21 +536,37 @@ def torch_states():
     """A training run's checkpoint, and what each of its tensors is."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(16, 5))
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 5),
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(2, 3, 4, 4)).sum().backward()
     optimizer.step()
     state = model.state_dict()
     base = torch.randn(6, 8)
     state.update(
-        {"parameter": torch.nn.Parameter(torch.randn(3)), "turned": base.T, "part": base[1::2, 2:7:3], "row": base[3], "none": base[:0]}
+        {
+            "parameter": torch.nn.Parameter(torch.randn(3)),
+            "turned": base.T,
+            "part": base[1::2, 2:7:3],
+            "row": base[3],
+            "none": base[:0],
+        }
     )
     for dtype in ("float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"):
         state[dtype] = (base * 3).to(getattr(torch, dtype))
     expected = {key: value.detach().numpy() for key, value in state.items()}
     state["bfloat16"] = base.bfloat16()
     expected["bfloat16"] = base.bfloat16().float().numpy().astype(jnp.bfloat16)
-    return {"epoch": 4, "best": 0.5, "state_dict": state, "optimizer": optimizer.state_dict()}, expected
+    return {
+        "epoch": 4,
+        "best": 0.5,
+        "state_dict": state,
+        "optimizer": optimizer.state_dict(),
+    }, expected
 
 
 def compare(arrays, expected):
@@ -444,7 +585,9 @@ def test_the_comparison_sees_ignored_strides(saved, monkeypatch):
     """A planted bug: tensors read as if they were contiguous."""
 
     def contiguous(storage, offset, shape, strides, *rest):
-        return torch_pickle.Tensor(storage, 0, shape, tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape))))
+        return torch_pickle.Tensor(
+            storage, 0, shape, tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
+        )
 
     checkpoint, expected = torch_states()
     monkeypatch.setitem(torch_pickle._GLOBALS, "torch._utils _rebuild_tensor_v2", contiguous)
@@ -455,7 +598,14 @@ def test_the_comparison_sees_ignored_strides(saved, monkeypatch):
 def test_torch_objects_beyond_tensors(saved):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")
     state = {"x": torch.ones(3)}
-    assert list(saved({"state_dict": state, "args": torch.device("cpu"), "arch": argparse.Namespace(lr=0.1)})) == ["x"]
-    for contents in (torch.nn.Linear(2, 3), {"state_dict": state | {"y": torch.zeros(3, dtype=torch.complex64)}}):
+    assert list(
+        saved(
+            {"state_dict": state, "args": torch.device("cpu"), "arch": argparse.Namespace(lr=0.1)}
+        )
+    ) == ["x"]
+    for contents in (
+        torch.nn.Linear(2, 3),
+        {"state_dict": state | {"y": torch.zeros(3, dtype=torch.complex64)}},
+    ):
         with pytest.raises(UserError, match=r"got '(y' of type ')?torch"):
             saved(contents)

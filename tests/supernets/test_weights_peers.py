@@ -1,6 +1,9 @@
-"""Checkpoints of the original PyTorch implementations, with random weights and norms: their logits are ours.
+"""Checkpoints of the original PyTorch implementations, with random weights and norms.
 
-Once-for-All is the package `ofa` (extra: peers). AttentiveNAS is no package: JAXNAS_ATTENTIVE_NAS names a checkout of it.
+Their logits are ours.
+
+Once-for-All is the package `ofa` (extra: peers). AttentiveNAS is no package: JAXNAS_ATTENTIVE_NAS
+names a checkout of it.
 """
 
 import importlib
@@ -32,18 +35,25 @@ TOLERANCE = 1e-4  # of the largest logit
 def once_for_all():
     """The class of Once-for-All's supernet.
 
-    Its package imports torchvision, for images that are not needed here: where it is missing, an empty module stands in
-    for it while the package is imported.
+    Its package imports torchvision, for images that are not needed here: where it is missing, an
+    empty module stands in for it while the package is imported.
     """
     pytest.importorskip("ofa", reason="the package ofa is not installed (extra: peers)")
     names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
     missing = importlib.util.find_spec("torchvision") is None
     stand_ins = {name: types.ModuleType(name) for name in names} if missing else {}
     for name, module in stand_ins.items():
-        vars(module).update(__path__=[], RandomResizedCrop=object, transforms=stand_ins[names[1]], functional=stand_ins[names[2]])
+        vars(module).update(
+            __path__=[],
+            RandomResizedCrop=object,
+            transforms=stand_ins[names[1]],
+            functional=stand_ins[names[2]],
+        )
         sys.modules[name] = module
     with warnings.catch_warnings(action="ignore"):
-        networks = importlib.import_module("ofa.imagenet_classification.elastic_nn.networks.ofa_mbv3")
+        networks = importlib.import_module(
+            "ofa.imagenet_classification.elastic_nn.networks.ofa_mbv3"
+        )
     for name in stand_ins:
         del sys.modules[name]
     return networks.OFAMobileNetV3
@@ -60,7 +70,11 @@ def randomise(model) -> None:
             elif parameter.ndim > 1:
                 noise = noise * (2 / parameter[0].numel()) ** 0.5
             else:
-                noise = torch.exp(0.3 * noise) if ".bn." in name and name.endswith("weight") else 0.3 * noise
+                noise = (
+                    torch.exp(0.3 * noise)
+                    if ".bn." in name and name.endswith("weight")
+                    else 0.3 * noise
+                )
             parameter.copy_(noise)
 
 
@@ -85,7 +99,9 @@ def error(ours, theirs) -> float:
 @pytest.fixture(scope="module")
 def ofa_pair(once_for_all, tmp_path_factory):
     """Once-for-All's supernet, and its weights as we read them from its checkpoint."""
-    model = once_for_all(dropout_rate=0, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4])
+    model = once_for_all(
+        dropout_rate=0, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4]
+    )
     randomise(model)
     path = tmp_path_factory.mktemp("ofa") / "ofa_mbv3_d234_e346_k357_w1.0"
     torch.save({"state_dict": model.state_dict()}, path, _use_new_zipfile_serialization=False)
@@ -98,7 +114,9 @@ def ofa_logits(model, space, genome, calibration, images) -> np.ndarray:
     utils = importlib.import_module("ofa.imagenet_classification.elastic_nn.utils")
     chosen = space.decode(genome)
     blocks = [f"mb{i}_block{b}" for i in range(2, 7) for b in range(4)]
-    kernels, expands = ([chosen[f"{block}_{kind}"] for block in blocks] for kind in ("kernel", "expand"))
+    kernels, expands = (
+        [chosen[f"{block}_{kind}"] for block in blocks] for kind in ("kernel", "expand")
+    )
     model.set_active_subnet(ks=kernels, e=expands, d=[chosen[f"mb{i}_depth"] for i in range(2, 7)])
     utils.set_running_statistics(model, [(to_torch(calibration), None)])
     model.eval()
@@ -107,7 +125,10 @@ def ofa_logits(model, space, genome, calibration, images) -> np.ndarray:
 
 
 def calibrated(net):
-    """Logits of a subnet under the statistics of a calibration batch, one program for all subnets."""
+    """Logits of a subnet under the statistics of a calibration batch.
+
+    One program for all subnets.
+    """
 
     @jax.jit
     def logits(params, genome, calibration, images):
@@ -127,7 +148,8 @@ def test_once_for_all(ofa_pair, size):
         theirs = ofa_logits(model, net.space, genome, calibration, images)
         found.append(theirs)
         assert error(logits(params, genome, calibration, images), theirs) < TOLERANCE
-    assert min(error(a, b) for i, a in enumerate(found) for b in found[:i]) > 0.1  # the networks differ
+    # The networks differ.
+    assert min(error(a, b) for i, a in enumerate(found) for b in found[:i]) > 0.1
 
 
 def each_depthwise(params, change):
@@ -136,7 +158,9 @@ def each_depthwise(params, change):
     def changed(tree):
         if "transform5" in tree:
             return change(dict(tree))
-        return {name: changed(part) if isinstance(part, dict) else part for name, part in tree.items()}
+        return {
+            name: changed(part) if isinstance(part, dict) else part for name, part in tree.items()
+        }
 
     return changed(params)
 
@@ -160,14 +184,27 @@ def test_the_comparison_sees_bugs(ofa_pair):
     theirs = ofa_logits(model, net.space, genome, calibration, images)
     assert error(logits(params, genome, calibration, images), theirs) < TOLERANCE
     for name, change in BUGS.items():
-        assert error(logits(each_depthwise(params, change), genome, calibration, images), theirs) > 100 * TOLERANCE, name
+        assert (
+            error(logits(each_depthwise(params, change), genome, calibration, images), theirs)
+            > 100 * TOLERANCE
+        ), name
 
 
 def test_the_wider_once_for_all_is_read(once_for_all, tmp_path):
-    model = once_for_all(dropout_rate=0, width_mult=1.2, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4])
+    model = once_for_all(
+        dropout_rate=0,
+        width_mult=1.2,
+        ks_list=[3, 5, 7],
+        expand_ratio_list=[3, 4, 6],
+        depth_list=[2, 3, 4],
+    )
     torch.save({"state_dict": model.state_dict()}, tmp_path / "ofa_mbv3_d234_e346_k357_w1.2")
-    params = weights.load(tmp_path / "ofa_mbv3_d234_e346_k357_w1.2", build(ofa_mobilenet_v3(width=1.2))).params
-    np.testing.assert_array_equal(params["classifier"]["kernel"], model.classifier.linear.weight.detach().numpy().T)
+    params = weights.load(
+        tmp_path / "ofa_mbv3_d234_e346_k357_w1.2", build(ofa_mobilenet_v3(width=1.2))
+    ).params
+    np.testing.assert_array_equal(
+        params["classifier"]["kernel"], model.classifier.linear.weight.detach().numpy().T
+    )
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +219,15 @@ def attentive_pair(tmp_path_factory):
         models = importlib.import_module("models.attentive_nas_dynamic_model")
     finally:
         sys.path.remove(str(checkout))
-    settings = yaml.safe_load((checkout / "configs" / "train_attentive_nas_models.yml").read_text())["supernet_config"]
-    settings = SimpleNamespace(**{name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in settings.items()})
+    settings = yaml.safe_load(
+        (checkout / "configs" / "train_attentive_nas_models.yml").read_text()
+    )["supernet_config"]
+    settings = SimpleNamespace(
+        **{
+            name: SimpleNamespace(**part) if isinstance(part, dict) else part
+            for name, part in settings.items()
+        }
+    )
     model = models.AttentiveNasDynamicModel(settings, bn_param=(0.0, 1e-5)).train()
     randomise(model)
     path = tmp_path_factory.mktemp("attentive_nas") / "attentive_nas_pretrained.pth.tar"
@@ -202,8 +246,15 @@ def test_attentive_nas(attentive_pair, size):
     logits = jax.jit(lambda params, genome, images: net.apply(params, images, genome)[0])
     for genome in some_genomes(net.space):
         values = list(net.space.decode(genome).values())
-        model.set_active_subnet(size, width=values[1:10], depth=values[10:17], kernel_size=values[17:24], expand_ratio=values[24:])
+        model.set_active_subnet(
+            size,
+            width=values[1:10],
+            depth=values[10:17],
+            kernel_size=values[17:24],
+            expand_ratio=values[24:],
+        )
         with torch.no_grad():
             found.append(model(to_torch(images)).numpy())
         assert error(logits(params, genome, images), found[-1]) < TOLERANCE
-    assert min(error(a, b) for i, a in enumerate(found) for b in found[:i]) > 0.1  # the networks differ
+    # The networks differ.
+    assert min(error(a, b) for i, a in enumerate(found) for b in found[:i]) > 0.1

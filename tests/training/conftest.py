@@ -26,6 +26,11 @@ def net(small_mobilenet):
 
 @pytest.fixture(scope="session")
 def little():
-    """A supernet that compiles in seconds: one stage of one or two blocks, `little(resolutions)`; 12 pixels take all depthwise paths."""
+    """A supernet that compiles in seconds: one stage of one or two blocks, `little(resolutions)`.
+
+    12 pixels take all depthwise paths.
+    """
     stage = Stage((8, 16), (1, 2), (3, 5), (2, 3, 4), 2, squeeze_excite=True)
-    return lambda resolutions: build(mobilenet_space("little", MobileNet(resolutions, (8, 16), 1, (stage,), (16,), 1, 10)))
+    return lambda resolutions: build(
+        mobilenet_space("little", MobileNet(resolutions, (8, 16), 1, (stage,), (16,), 1, 10))
+    )

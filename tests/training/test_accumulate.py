@@ -28,8 +28,11 @@ def test_gradients_and_losses_are_means_over_the_parts(parts):
         value, found = jax.value_and_grad(loss)(params, piece)
         return found, (value, jax.random.uniform(key))
 
-    found, (value, noise) = jax.jit(lambda key: accumulated(gradients, params, cut(rows, parts), key))(jax.random.key(1))
+    found, (value, noise) = jax.jit(
+        lambda key: accumulated(gradients, params, cut(rows, parts), key)
+    )(jax.random.key(1))
     np.testing.assert_allclose(found["w"], jax.grad(loss)(params, rows)["w"], rtol=1e-5)
     np.testing.assert_allclose(value, loss(params, rows), rtol=1e-5)
     keys = [jax.random.key(1)] if parts == 1 else jax.random.split(jax.random.key(1), parts)
-    np.testing.assert_allclose(noise, np.mean([jax.random.uniform(key) for key in keys]), rtol=1e-5)  # a key each
+    # A key each.
+    np.testing.assert_allclose(noise, np.mean([jax.random.uniform(key) for key in keys]), rtol=1e-5)

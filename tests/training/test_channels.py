@@ -38,7 +38,8 @@ def test_the_largest_network_is_the_same_function_and_smaller_ones_are_not(case,
     expected = logits(ops, params)
     np.testing.assert_allclose(logits(ops, found), expected, atol=1e-4)
     assert np.abs(logits(narrow, found) - logits(narrow, params)).max() > 0.1
-    squeeze = found["mb1"]["block1"]["squeeze_excite"]["squeeze"]  # a channel order forgotten in one place
+    # A channel order forgotten in one place.
+    squeeze = found["mb1"]["block1"]["squeeze_excite"]["squeeze"]
     forgotten = squeeze | {"kernel": params["mb1"]["block1"]["squeeze_excite"]["squeeze"]["kernel"]}
     found["mb1"]["block1"]["squeeze_excite"]["squeeze"] = forgotten
     assert np.abs(logits(ops, found) - expected).max() > 1e-2
@@ -75,18 +76,36 @@ def test_what_is_not_a_middle_channel_is_left_alone(case):
     middle = jnp.ones((1, 1, 4, 8))
     plain = {"depthwise": {"kernel": jnp.ones((3, 3, 1, 4))}, "project": {"kernel": middle}}
     matrices = {"transform5": jnp.arange(625.0).reshape(25, 25), "kernel": jnp.ones((5, 5, 1, 4))}
-    block = {"expand": {"kernel": jnp.ones((1, 1, 2, 4))}, "depthwise": matrices, "project": {"kernel": middle}}
-    fused = {name: block[name] for name in ("expand", "project")}  # a k x k convolution in place of two
+    block = {
+        "expand": {"kernel": jnp.ones((1, 1, 2, 4))},
+        "depthwise": matrices,
+        "project": {"kernel": middle},
+    }
+    # A k x k convolution in place of two.
+    fused = {name: block[name] for name in ("expand", "project")}
     found = sort_channels(params | {"mb2": {"block0": plain, "block1": block, "block2": fused}})
     for name in ("first_conv", "last_conv", "classifier"):
         jax.tree.map(np.testing.assert_array_equal, found[name], params[name])
     jax.tree.map(np.testing.assert_array_equal, found["mb2"]["block0"], plain)
-    np.testing.assert_array_equal(found["mb2"]["block1"]["depthwise"]["transform5"], matrices["transform5"])
+    np.testing.assert_array_equal(
+        found["mb2"]["block1"]["depthwise"]["transform5"], matrices["transform5"]
+    )
 
 
-@pytest.mark.parametrize("extra", [{"cell1": {"block0": {}}}, {"mb2": {"block0": {"attention": {"kernel": np.ones(1)}}}}])
+@pytest.mark.parametrize(
+    "extra", [{"cell1": {"block0": {}}}, {"mb2": {"block0": {"attention": {"kernel": np.ones(1)}}}}]
+)
 def test_a_supernet_of_other_parts_is_refused(case, extra):
-    """Sorting a part's channels and not its neighbours' would make another function of it; leaving it alone would be a silent gap."""
+    """Sorting a part's channels and not its neighbours' would make another function of it.
+
+    Leaving it alone would be a silent gap.
+    """
     _, params, _, _ = case
-    with pytest.raises(UserError, match=r"channels are sorted in stages mb1, mb2, .* got a part (cell1|mb2/block0/attention): choose"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"channels are sorted in stages mb1, mb2, .* got a part (cell1|mb2/block0/attention): "
+            r"choose"
+        ),
+    ):
         sort_channels(params | extra)

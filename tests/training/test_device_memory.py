@@ -1,4 +1,7 @@
-"""What goes through a device side by side: bounded by its memory, by what is asked for, and never less than one."""
+"""What goes through a device side by side.
+
+Bounded by its memory, by what is asked for, and never less than one.
+"""
 
 from types import SimpleNamespace
 
@@ -22,13 +25,18 @@ def device(monkeypatch):
     def with_memory(gib):
         stats = {"bytes_limit": int(gib * GIB), "bytes_in_use": 0}
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
+        monkeypatch.setattr(
+            jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)]
+        )
 
     return with_memory
 
 
 def test_an_image_takes_what_the_cost_table_says_twice():
-    """Before and behind norm and activation; the largest network, which every masked one takes as much as."""
+    """Before and behind norm and activation.
+
+    The largest network, which every masked one takes as much as.
+    """
     net = build(attentive_nas())
     for resolution in net.space.resolutions:
         ops = largest_ops(net, resolution)
@@ -58,7 +66,9 @@ def test_a_setting_bounds_networks_and_images(device):
 def test_a_network_that_does_not_fit_alone_is_refused_with_figures(device):
     device(8)
     assert crowd(int(7.5 * GIB)) == 1
-    with pytest.raises(UserError, match=r"activations take 9 GiB, the device has 8: lower data.calibration_images"):
+    with pytest.raises(
+        UserError, match=r"activations take 9 GiB, the device has 8: lower data.calibration_images"
+    ):
         crowd(9 * GIB)
 
 

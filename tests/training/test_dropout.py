@@ -19,7 +19,10 @@ from jaxnas.workload import Op
 
 @pytest.fixture(scope="module")
 def ops():
-    """Seven blocks in three stages; the widths of stage 2 agree with those before, those of stage 3 do not."""
+    """Seven blocks in three stages.
+
+    The widths of stage 2 agree with those before, those of stage 3 do not.
+    """
     stages = (
         Stage((8,), (2,), (3,), (2,), 1, False),
         Stage((8,), (2,), (3,), (2,), 1, False),
@@ -36,7 +39,11 @@ def test_rates_rise_with_the_block_in_the_last_two_stages_and_skip_the_first_of_
 
 
 def test_a_block_of_stride_2_is_never_dropped_even_if_its_widths_agree():
-    net = build(mobilenet_space("s2", MobileNet((8,), (8,), 1, (Stage((8,), (2,), (3,), (2,), 2, False),), (16,), 1, 10)))
+    net = build(
+        mobilenet_space(
+            "s2", MobileNet((8,), (8,), 1, (Stage((8,), (2,), (3,), (2,), 2, False),), (16,), 1, 10)
+        )
+    )
     assert list(drop_rates(net.ops(net.space.largest), 0.0, 0.8).values()) == [0, 0.4, 0]
 
 
@@ -69,11 +76,19 @@ def test_forward_drops_what_it_is_told(ops):
         Op("pool", "", (1,), 1, 1, 3, 3),
         Op("linear", "b", (2,), 1, 1, 3, 2),
     )
-    weights: Arrays = {"a": {"kernel": jnp.full((1, 1, 3, 3), 2.0)}, "b": {"kernel": jnp.ones((3, 2))}}
+    weights: Arrays = {
+        "a": {"kernel": jnp.full((1, 1, 3, 3), 2.0)},
+        "b": {"kernel": jnp.ones((3, 2))},
+    }
     images = jnp.ones((5, 4, 4, 3))
     np.testing.assert_allclose(forward(few, weights, images)[0], 21)
     keep = jnp.array([1.0, 0, 1, 0, 1])
-    left = forward(few, weights, images, drop=lambda i, x: x * keep[:, None, None, None] if few[i].kind == "add" else x / 3)[0]
+    left = forward(
+        few,
+        weights,
+        images,
+        drop=lambda i, x: x * keep[:, None, None, None] if few[i].kind == "add" else x / 3,
+    )[0]
     np.testing.assert_allclose(left, jnp.where(keep[:, None] > 0, 7.0, 1.0) * jnp.ones((1, 2)))
 
 
@@ -94,7 +109,13 @@ def test_it_is_a_function_of_the_key(little, randomised):
 
 def test_a_share_that_would_drop_nothing_is_refused(ops):
     elsewhere = tuple(replace(op, path=op.path.replace("mb", "cell")) for op in ops)
-    with pytest.raises(UserError, match=r"train.drop_connect knows branches in blocks like mb2/block1, got one that ends in 'cell1/"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"train.drop_connect knows branches in blocks like mb2/block1, got one that ends in "
+            r"'cell1/"
+        ),
+    ):
         drop_rates(elsewhere, 0.0, 0.2)
     with pytest.raises(UserError, match=r"train.drop_connect needs a block of stride 1"):
         drop_rates(ops[:1], 0.0, 0.2)

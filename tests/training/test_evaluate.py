@@ -53,7 +53,9 @@ def test_accuracies_are_those_of_the_extracted_networks_and_one_program(case):
         traces.append(None)
         return accuracies(net, params, genomes, live, examples)
 
-    genomes = jnp.concatenate([jnp.stack([net.space.largest, net.space.smallest]), net.space.sample(jax.random.key(1), 3)])
+    genomes = jnp.concatenate(
+        [jnp.stack([net.space.largest, net.space.smallest]), net.space.sample(jax.random.key(1), 3)]
+    )
     found = measure(params, genomes, jnp.ones(5, bool), examples)
     expected = [correct_alone(net, params, genome, examples) for genome in np.asarray(genomes)]
     assert np.ptp(expected) > 10  # subnets differ
@@ -66,11 +68,15 @@ def test_accuracies_are_those_of_the_extracted_networks_and_one_program(case):
 
 def test_genomes_side_by_side_and_switched_give_the_same(case):
     net, params, examples = case
-    genomes = jnp.concatenate([jnp.stack([net.space.largest, net.space.smallest]), net.space.sample(jax.random.key(3), 3)])
+    genomes = jnp.concatenate(
+        [jnp.stack([net.space.largest, net.space.smallest]), net.space.sample(jax.random.key(3), 3)]
+    )
     live = jnp.array([True, True, False, True, True])
 
     def measure(**options):
-        return jax.jit(lambda params, examples: accuracies(net, params, genomes, live, examples, **options))(params, examples)
+        return jax.jit(
+            lambda params, examples: accuracies(net, params, genomes, live, examples, **options)
+        )(params, examples)
 
     expected = measure(together=1, switched=False)
     assert np.ptp(expected[live]) * COUNT > 10
@@ -108,7 +114,10 @@ def test_a_hundred_genomes_are_one_program(case, switched):
 
     different = np.unique(np.asarray(net.space.sample(jax.random.key(5), 400)), axis=0)[:100]
     assert len(different) == 100
-    found = [measure(params, jnp.asarray(genomes), jnp.ones(25, bool), examples) for genomes in np.split(different, 4)]
+    found = [
+        measure(params, jnp.asarray(genomes), jnp.ones(25, bool), examples)
+        for genomes in np.split(different, 4)
+    ]
     assert len(np.unique(found)) > 3
     assert len(traces) == 1
 
@@ -117,12 +126,15 @@ def test_large_spaces_are_switched_on_a_cpu(monkeypatch, case, small_mobilenet):
     net, params, examples = case
     monkeypatch.setattr(evaluate, "SWITCH_FROM", 0)
     taken = []
-    monkeypatch.setattr(evaluate, "_switched_accuracy", lambda *arguments: taken.append(None) or jnp.float32(0))
+    monkeypatch.setattr(
+        evaluate, "_switched_accuracy", lambda *arguments: taken.append(None) or jnp.float32(0)
+    )
     accuracies(net, params, net.space.sample(jax.random.key(4), 2), jnp.ones(2, bool), examples)
     assert taken
 
 
-# A population of five on eight devices, or on two processes of one device each: what it prints are hits, which must be equal.
+# A population of five on eight devices, or on two processes of one device each: what it prints are
+# hits, which must be equal.
 SPREAD = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
@@ -136,12 +148,16 @@ from jaxnas.training.parallel import all_devices
 stages = (Stage((8, 16), (1,), (3, 5), (1,), 1), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
 net = build(mobilenet_space("small", MobileNet((8,), (8, 16), 2, stages, (16, 24), 1, 4)))
 draw = np.random.default_rng(0).normal
-leaf = lambda shape: draw(size=shape.shape).astype(np.float32) * (2 / max(np.prod(shape.shape[:-1]), 1)) ** 0.5
+def leaf(shape):
+    deviation = (2 / max(np.prod(shape.shape[:-1]), 1)) ** 0.5
+    return draw(size=shape.shape).astype(np.float32) * deviation
 params = jax.tree.map(leaf, jax.eval_shape(net.init, jax.random.key(0)))
 images = (draw(size=(96, 8, 8, 1)) + 4 * draw(size=(96, 1, 1, 1))).astype(np.float32)
 images, calibration, labels = images[:64], images[64:], np.arange(64, dtype=np.int32) % 4
-params["classifier"] = {"kernel": 9 * params["classifier"]["kernel"], "bias": np.zeros(4, np.float32)}
-genomes = np.random.default_rng(1).integers(0, net.space.sizes, (5, len(net.space.genes))).astype(np.int32)
+kernel = params["classifier"]["kernel"]
+params["classifier"] = {"kernel": 9 * kernel, "bias": np.zeros(4, np.float32)}
+genomes = np.random.default_rng(1).integers(0, net.space.sizes, (5, len(net.space.genes)))
+genomes = genomes.astype(np.int32)
 live, examples = np.array([True, True, False, True, True]), Examples(images, labels, calibration)
 mesh = all_devices()
 traces = []
@@ -150,7 +166,8 @@ def measure(mesh):
         traces.append(None)
         return accuracies(net, params, genomes, live, examples, mesh=mesh)
     return jax.jit(program)
-print(jax.device_count(), (np.asarray(measure(mesh)(params, genomes, live, examples)) * 64).tolist())
+found = measure(mesh)(params, genomes, live, examples)
+print(jax.device_count(), (np.asarray(found) * 64).tolist())
 if len(sys.argv) == 1:
     print(1, (np.asarray(measure(None)(params, genomes, live, examples)) * 64).tolist())
 """
@@ -163,8 +180,13 @@ def hits(line):
 
 
 def test_a_population_over_eight_devices_and_over_two_processes():
-    environment = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"}
-    done = subprocess.run([sys.executable, "-c", SPREAD], env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SPREAD], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     (eight, spread), (one, alone) = map(hits, done.stdout.splitlines())
     assert (eight, one) == (8, 1)
@@ -188,7 +210,9 @@ def test_every_image_counts_once(count):
     """A network that answers the position of the brightest channel."""
     identity = Subnet((Op("linear", "a", (-1,), 1, 1, 4, 4),), {"a": {"kernel": jnp.eye(4)}}, {})
     images = jax.nn.one_hot(jnp.arange(count) % 4, 4).reshape(count, 1, 1, 4)
-    labels = jnp.where(jnp.arange(count) % 3 == 0, jnp.arange(count) % 4, 3 - jnp.arange(count) % 4).astype(jnp.int32)
+    labels = jnp.where(
+        jnp.arange(count) % 3 == 0, jnp.arange(count) % 4, 3 - jnp.arange(count) % 4
+    ).astype(jnp.int32)
     expected = np.mean(np.argmax(images.reshape(count, 4), -1) == np.asarray(labels))
     np.testing.assert_allclose(accuracy(identity, images, labels), expected, rtol=1e-6)
 

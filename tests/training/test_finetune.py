@@ -25,7 +25,19 @@ def subnet(net, randomised):
 
 
 def run(subnet, digits, state=None, start=0, **told):
-    return list(finetune(subnet, on_device(digits), 8, SETTINGS, Augmentation(), jax.random.key(1), state, start, **told))
+    return list(
+        finetune(
+            subnet,
+            on_device(digits),
+            8,
+            SETTINGS,
+            Augmentation(),
+            jax.random.key(1),
+            state,
+            start,
+            **told,
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +64,26 @@ def test_every_step_tells_its_loss(subnet, digits, uninterrupted):
     losses = []
     run(subnet, digits, uninterrupted[1][1], start=2, stepped=losses.append)
     assert len(losses) == 2 * steps_of_epoch(320, SETTINGS.batch_size) == 20
-    np.testing.assert_allclose([np.mean(losses[:10]), np.mean(losses[10:])], [loss for *_, loss in uninterrupted[2:]], rtol=1e-6)
+    np.testing.assert_allclose(
+        [np.mean(losses[:10]), np.mean(losses[10:])],
+        [loss for *_, loss in uninterrupted[2:]],
+        rtol=1e-6,
+    )
 
 
 def test_the_inherited_weights_are_left_as_they_were(subnet, uninterrupted):
     tuned = uninterrupted[-1][1].weights
     assert tuned.keys() == subnet.weights.keys()
-    assert all(bool((tuned[path]["kernel"] != arrays["kernel"]).any()) for path, arrays in subnet.weights.items())
+    assert all(
+        bool((tuned[path]["kernel"] != arrays["kernel"]).any())
+        for path, arrays in subnet.weights.items()
+    )
 
 
 def test_a_batch_larger_than_the_training_split_is_an_error(subnet, digits):
     settings = FinetuneConfig(epochs=1, batch_size=321)
-    with pytest.raises(UserError, match="batch_size must be at least 1 and at most the 320 training images, got 321"):
+    with pytest.raises(
+        UserError,
+        match="batch_size must be at least 1 and at most the 320 training images, got 321",
+    ):
         next(finetune(subnet, on_device(digits), 8, settings, Augmentation(), jax.random.key(0)))

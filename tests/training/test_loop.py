@@ -1,4 +1,7 @@
-"""The training loop, by every method: resumed it is bit-identical, and every step is the same program."""
+"""The training loop, by every method.
+
+Resumed it is bit-identical, and every step is the same program.
+"""
 
 import itertools
 from dataclasses import replace
@@ -13,12 +16,27 @@ from jaxnas import checkpoints
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
 from jaxnas.training import loop
-from jaxnas.training.loop import METHODS, TrainConfig, init_state, make_step, on_device, total_steps, train
+from jaxnas.training.loop import (
+    METHODS,
+    TrainConfig,
+    init_state,
+    make_step,
+    on_device,
+    total_steps,
+    train,
+)
 from jaxnas.training.sandwich import Losses
 from jaxnas.training.shrinking import phase_starts
 
 SETTINGS = TrainConfig(
-    epochs=3, batch_size=8, random_subnets=1, candidates=2, learning_rate=0.1, warmup_epochs=0.2, dropout=0.1, drop_connect=0.1
+    epochs=3,
+    batch_size=8,
+    random_subnets=1,
+    candidates=2,
+    learning_rate=0.1,
+    warmup_epochs=0.2,
+    dropout=0.1,
+    drop_connect=0.1,
 )
 VARIANTS = {method: replace(SETTINGS, method=method) for method in METHODS}
 STEPS = 120
@@ -33,10 +51,15 @@ def net(little):
 
 
 def run(net, digits, settings, state=None, last=STEPS):
-    """{step: (state, losses)} of the last steps, {step: losses} of all, copied to the host, since the next step consumes the state."""
+    """{step: (state, losses)} of the last steps, {step: losses} of all.
+
+    Copied to the host, since the next step consumes the state.
+    """
     kept = {}
     losses = {}
-    for step, current, found in train(net, digits, settings, AUGMENTATION, jax.random.key(0), state):
+    for step, current, found in train(
+        net, digits, settings, AUGMENTATION, jax.random.key(0), state
+    ):
         losses[step] = found
         if STOP <= step <= LAST or step == last:
             kept[step] = jax.tree.map(np.array, (current, found))
@@ -79,12 +102,19 @@ def test_steps_with_other_genomes_each_are_one_program(variant):
 
 def test_the_loss_falls(variant):
     settings, _, losses, _ = variant
-    at = phase_starts(STEPS)[1] if settings.method == "ofa" else STEPS  # of ofa the largest network is trained in the first phase
-    first, last = (np.mean([losses[step].largest for step in steps]) for steps in (range(1, 4), range(at - 5, at)))
+    # Of ofa the largest network is trained in the first phase.
+    at = phase_starts(STEPS)[1] if settings.method == "ofa" else STEPS
+    first, last = (
+        np.mean([losses[step].largest for step in steps])
+        for steps in (range(1, 4), range(at - 5, at))
+    )
     assert first > 2.2  # ln 10 = 2.3
     assert last < first - 0.2
     if settings.method not in ("alphanet", "ofa"):
-        assert np.mean([losses[step].random for step in range(STEPS - 5, STEPS)]) < losses[1].random - 0.1
+        assert (
+            np.mean([losses[step].random for step in range(STEPS - 5, STEPS)])
+            < losses[1].random - 0.1
+        )
 
 
 def test_resumed_it_is_bit_identical(net, digits, variant):
@@ -99,21 +129,29 @@ def test_in_bfloat16_and_in_parts_weights_and_losses_are_float32(net, digits):
     key = jax.random.key(0)
     step = cast(Any, make_step(net, settings, AUGMENTATION, STEPS))
     start = init_state(net, settings, STEPS, key)
-    found, losses = step.eval_shape(start, key, on_device(digits), jnp.arange(8, dtype=jnp.int32), resolution=8)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), start)
+    found, losses = step.eval_shape(
+        start, key, on_device(digits), jnp.arange(8, dtype=jnp.int32), resolution=8
+    )
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), start
+    )
     assert {leaf.dtype.name for leaf in jax.tree.leaves((found.params, losses))} == {"float32"}
 
 
 def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digits, steps):
     settings = VARIANTS["ofa"]
     start = phase_starts(STEPS)[1]
-    training = itertools.islice(train(net, digits, settings, AUGMENTATION, jax.random.key(0)), start + 2)
+    training = itertools.islice(
+        train(net, digits, settings, AUGMENTATION, jax.random.key(0)), start + 2
+    )
     states = {step: jax.tree.map(np.array, state) for step, state, _ in training}
     before = states[start]
     after = states[start + 2]
     assert not any(leaf.any() for leaf in jax.tree.leaves(before.teacher))
     assert_identical(after.teacher, before.params)
-    assert not np.array_equal(after.params["classifier"]["kernel"], after.teacher["classifier"]["kernel"])
+    assert not np.array_equal(
+        after.params["classifier"]["kernel"], after.teacher["classifier"]["kernel"]
+    )
     counts = [leaf for leaf in jax.tree.leaves(after.optimizer) if leaf.ndim == 0]
     assert counts == [start + 2]  # the schedule goes on; the momentum is that of two steps
     first = states[start + 1]
@@ -149,7 +187,9 @@ def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digit
     monkeypatch.setattr(loop, "make_step", make_step)
     settings = replace(SETTINGS, batch_size=32)
     start = init_state(net, settings, 30, jax.random.key(1))
-    done = [step for step, *_ in train(net, digits, settings, AUGMENTATION, jax.random.key(0), start)]
+    done = [
+        step for step, *_ in train(net, digits, settings, AUGMENTATION, jax.random.key(0), start)
+    ]
     assert done == list(range(1, 31)) and total_steps(settings, digits) == 30
     assert [resolution for resolution, *_ in seen] == [6, 8] * 15
     epochs = [np.concatenate([rows for _, rows, _ in seen[i : i + 10]]) for i in (0, 10, 20)]
@@ -160,14 +200,20 @@ def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digit
 
 def test_a_batch_larger_than_the_training_split_is_an_error(net, digits):
     settings = TrainConfig(epochs=1, batch_size=321)
-    with pytest.raises(UserError, match="batch_size must be at least 1 and at most the 320 training images, got 321"):
+    with pytest.raises(
+        UserError,
+        match="batch_size must be at least 1 and at most the 320 training images, got 321",
+    ):
         next(train(net, digits, settings, AUGMENTATION, jax.random.key(0)))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "bestup"}, "unknown method 'bestup'; known: alphanet, best_up, ofa, sandwich, worst_up"),
+        (
+            {"method": "bestup"},
+            "unknown method 'bestup'; known: alphanet, best_up, ofa, sandwich, worst_up",
+        ),
         ({"precision": "half"}, "unknown precision 'half'; known: bfloat16, float32"),
         ({"accumulate": 3}, "train.batch_size must be a multiple of 3"),
     ],

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.training.losses import RATIO_CLIP, alpha_divergence, alpha_loss, distillation_loss, hard_loss
+from jaxnas.training.losses import (
+    RATIO_CLIP,
+    alpha_divergence,
+    alpha_loss,
+    distillation_loss,
+    hard_loss,
+)
 
 ALPHAS = [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0]
 
@@ -32,14 +38,20 @@ def test_hard_loss(logits, smoothing):
     labels = jnp.array([0, 1, 2, 3, 3, 0], jnp.int32)
     targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
     expected = -(targets * np.log(probabilities(logits))).sum(1).mean()
-    np.testing.assert_allclose(jax.jit(hard_loss, static_argnums=2)(logits, labels, smoothing), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(hard_loss, static_argnums=2)(logits, labels, smoothing), expected, rtol=1e-5
+    )
 
 
 def test_distillation_loss_and_its_gradients(logits, teacher):
     expected = -(probabilities(teacher) * np.log(probabilities(logits))).sum(1).mean()
-    loss, (student_gradient, teacher_gradient) = jax.jit(jax.value_and_grad(distillation_loss, (0, 1)))(logits, teacher)
+    loss, (student_gradient, teacher_gradient) = jax.jit(
+        jax.value_and_grad(distillation_loss, (0, 1))
+    )(logits, teacher)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    np.testing.assert_allclose(student_gradient, (probabilities(logits) - probabilities(teacher)) / 6, atol=1e-6)
+    np.testing.assert_allclose(
+        student_gradient, (probabilities(logits) - probabilities(teacher)) / 6, atol=1e-6
+    )
     assert not teacher_gradient.any()
 
 
@@ -58,7 +70,13 @@ def estimate(logits, teacher, alpha, clip=RATIO_CLIP):
     """The gradient of -sum w log q with constant weights w, by the chain rule of the softmax."""
     q = probabilities(logits)
     p = probabilities(teacher)
-    ratio = p / q if alpha == 1 else np.log(np.minimum(p / q, clip)) if alpha == 0 else np.minimum((p / q) ** alpha, clip) / alpha
+    ratio = (
+        p / q
+        if alpha == 1
+        else np.log(np.minimum(p / q, clip))
+        if alpha == 0
+        else np.minimum((p / q) ** alpha, clip) / alpha
+    )
     return q * (q * ratio).sum(1, keepdims=True) - q * ratio
 
 
@@ -67,7 +85,10 @@ def differences(logits, teacher, alpha, step=1e-5):
     found = np.zeros(logits.shape)
     for column in range(logits.shape[1]):
         move = step * np.eye(logits.shape[1])[column]
-        sides = (divergence(np.asarray(logits, np.float64) + sign * move, teacher, alpha, np.inf) for sign in (1, -1))
+        sides = (
+            divergence(np.asarray(logits, np.float64) + sign * move, teacher, alpha, np.inf)
+            for sign in (1, -1)
+        )
         found[:, column] = np.subtract(*sides) / (2 * step)
     return found
 
@@ -80,7 +101,12 @@ def test_alpha_divergence_and_its_gradient(logits, teacher, alpha):
     np.testing.assert_allclose(gradient, estimate(logits, teacher, alpha), rtol=1e-3, atol=1e-5)
     assert not teacher_gradient.any()
     if alpha != 1:  # where the ratio is clipped, and the clip is seen
-        assert np.abs(estimate(logits, teacher, alpha) - estimate(logits, teacher, alpha, np.inf)).max() > 0.03
+        assert (
+            np.abs(
+                estimate(logits, teacher, alpha) - estimate(logits, teacher, alpha, np.inf)
+            ).max()
+            > 0.03
+        )
     wrong = estimate(teacher, logits, alpha)  # teacher and student exchanged
     assert np.abs(np.asarray(gradient) - wrong).max() > 0.1
 
@@ -94,11 +120,14 @@ def test_unclipped_the_estimate_is_the_gradient_of_the_divergence(logits, teache
     gradient = jax.grad(lambda logits: alpha_divergence(logits, teacher, alpha).sum())(student)
     expected = differences(student, teacher, alpha)
     np.testing.assert_allclose(gradient, expected, atol=2e-6)
-    if alpha not in (0, 1):  # the weights are constants: were the gradient to flow through them too, this would be seen
+    # The weights are constants: were the gradient to flow through them too, this would be seen.
+    if alpha not in (0, 1):
 
         def attached(logits):
             log_q = jax.nn.log_softmax(logits)
-            return -jnp.sum(jnp.exp(log_q + alpha * (jax.nn.log_softmax(teacher) - log_q)) / alpha * log_q)
+            return -jnp.sum(
+                jnp.exp(log_q + alpha * (jax.nn.log_softmax(teacher) - log_q)) / alpha * log_q
+            )
 
         assert np.abs(np.asarray(jax.grad(attached)(student)) - expected).max() > 1e-2
 
@@ -110,7 +139,9 @@ def test_the_larger_divergence_counts_for_each_image(logits, teacher):
     loss, gradient = jax.jit(jax.value_and_grad(alpha_loss))(logits, teacher)
     np.testing.assert_allclose(loss, np.maximum(low, high).mean(), rtol=1e-4)
     each = [estimate(logits, teacher, alpha) / 6 for alpha in (-1.0, 1.0)]
-    np.testing.assert_allclose(gradient, np.where((low > high)[:, None], *each), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        gradient, np.where((low > high)[:, None], *each), rtol=1e-3, atol=1e-6
+    )
     for whole_batch in each:
         assert np.abs(np.asarray(gradient) - whole_batch).max() > 1e-2
 
@@ -137,10 +168,19 @@ def test_alpha_loss_against_torch(logits, teacher):
     np.testing.assert_allclose(gradient, student.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [distillation_loss, alpha_loss, lambda x, y: hard_loss(x, jnp.arange(6, dtype=jnp.int32) % 4, 0.1)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        distillation_loss,
+        alpha_loss,
+        lambda x, y: hard_loss(x, jnp.arange(6, dtype=jnp.int32) % 4, 0.1),
+    ],
+)
 def test_losses_of_bfloat16_logits_are_float32(logits, teacher, loss):
     logits = logits.astype(jnp.bfloat16)
     teacher = teacher.astype(jnp.bfloat16)
     found = jax.jit(loss)(logits, teacher)
     assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, loss(logits.astype(jnp.float32), teacher.astype(jnp.float32)), rtol=1e-5)
+    np.testing.assert_allclose(
+        found, loss(logits.astype(jnp.float32), teacher.astype(jnp.float32)), rtol=1e-5
+    )

@@ -19,7 +19,8 @@ def test_the_optimizer_decays_kernels_and_their_transforms_only():
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     updated = cast(Any, optax.apply_updates(params, updates))["a"]
     for name in names[:3]:
-        np.testing.assert_allclose(updated[name], 2 - 0.5 * 1.9 * 0.1 * 2, rtol=1e-6)  # Nesterov: 1 + momentum at the first step
+        # Nesterov: 1 + momentum at the first step.
+        np.testing.assert_allclose(updated[name], 2 - 0.5 * 1.9 * 0.1 * 2, rtol=1e-6)
     assert all((updated[name] == 2).all() for name in names[3:])
 
 

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from jaxnas.errors import UserError
 from jaxnas.training.parallel import check_divides, data_mesh
 
-# The same two steps over eight devices and over one of them; the batch is cut in two parts, and every fourth image is odd.
+# The same two steps over eight devices and over one of them; the batch is cut in two parts, and
+# every fourth image is odd.
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh
@@ -23,23 +24,30 @@ from jaxnas.training.parallel import all_devices, data_mesh, on_each
 
 stage = Stage((8, 16), (1, 2), (3, 5), (2, 3, 4), 2, squeeze_excite=True)
 net = build(mobilenet_space("little", MobileNet((12,), (8, 16), 1, (stage,), (16,), 1, 10)))
-settings = TrainConfig(batch_size=32, random_subnets=1, warmup_epochs=0, accumulate=2, dropout=0.3, drop_connect=0.5)
+settings = TrainConfig(
+    batch_size=32, random_subnets=1, warmup_epochs=0, accumulate=2, dropout=0.3, drop_connect=0.5
+)
 random = np.random.default_rng(0)
 pixels = random.integers(0, 256, (64, 12, 12, 1), np.uint8)
 pixels[::4] //= 8
-images = Images(*map(jnp.asarray, (pixels, np.arange(64, dtype=np.int32) % 10, np.full(1, 0.5, np.float32), np.ones(1, np.float32))))
+labels = np.arange(64, dtype=np.int32) % 10
+moments = (np.full(1, 0.5, np.float32), np.ones(1, np.float32))
+images = Images(*map(jnp.asarray, (pixels, labels, *moments)))
 
 def trained(mesh, pixels=images):
     step = make_step(net, settings, Augmentation(), 10, mesh)
     state = init_state(net, settings, 10, jax.random.key(0))
-    ones = jax.tree.map_with_path(lambda path, leaf: leaf + 0.5 * (path[-1].key == "scale"), state.params)
+    ones = jax.tree.map_with_path(
+        lambda path, leaf: leaf + 0.5 * (path[-1].key == "scale"), state.params
+    )
     state, pixels = on_each(mesh, (state._replace(params=ones), pixels))
     for i in range(2):
         rows = jnp.arange(32 * i, 32 * (i + 1), dtype=jnp.int32)
         state, losses = step(state, jax.random.key(i), pixels, rows, resolution=12)
     assert step._cache_size() == 1
     if mesh.size > 1:
-        assert all(leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8 for leaf in jax.tree.leaves(state))
+        for leaf in jax.tree.leaves(state):
+            assert leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8
         text = step.lower(state, jax.random.key(0), pixels, rows, resolution=12).compile().as_text()
         assert "all-reduce" in text, "the devices do not share the work"
     return jax.device_get(state.params), jax.device_get(losses)
@@ -55,12 +63,23 @@ assert moved["feature"]["kernel"] > 1e-3, moved
 
 def test_eight_devices_agree_with_one():
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_a_batch_that_does_not_divide_is_an_error():
     mesh = data_mesh()
     check_divides(60, 4, mesh)
-    with pytest.raises(UserError, match=r"train.batch_size must be a multiple of 8 \(train.accumulate\) x 1 \(devices\), got 60"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"train.batch_size must be a multiple of 8 "
+            r"\(train.accumulate\) x 1 \(devices\), got 60"
+        ),
+    ):
         check_divides(60, 8, Mesh(np.array(mesh.devices[:1]), ("data",)))

@@ -21,7 +21,9 @@ def case(little, randomised):
 def spellings(net, params, genome):
     """The masked and the sliced network."""
     ops = net.ops(net.space.largest)
-    return (lambda params, images: net.apply(params, images, genome)), lambda params, images: forward(ops, take(params, ops), images)
+    return (
+        lambda params, images: net.apply(params, images, genome)
+    ), lambda params, images: forward(ops, take(params, ops), images)
 
 
 def products(jaxpr):
@@ -50,8 +52,13 @@ def test_gradients_are_float32_and_nearly_those_of_float32(case):
     net, params, images, genome = case
     labels = jnp.arange(16, dtype=jnp.int32) % 10
     network, _ = spellings(net, params, genome)
-    gradient = jax.jit(jax.grad(lambda params, images: hard_loss(network(params, images)[0], labels, 0.1)))
+    gradient = jax.jit(
+        jax.grad(lambda params, images: hard_loss(network(params, images)[0], labels, 0.1))
+    )
     full, half = (gradient(params, images.astype(dtype)) for dtype in (jnp.float32, jnp.bfloat16))
     assert {leaf.dtype.name for leaf in jax.tree.leaves(half)} == {"float32"}
-    a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (full, half))
-    assert 1e-5 < np.linalg.norm(a - b) / np.linalg.norm(a) < 0.1  # not the same, so bfloat16 it was
+    a, b = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (full, half)
+    )
+    # Not the same, so bfloat16 it was.
+    assert 1e-5 < np.linalg.norm(a - b) / np.linalg.norm(a) < 0.1

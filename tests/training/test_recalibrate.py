@@ -33,7 +33,9 @@ def test_statistics_pooled_from_small_batches_are_far_off(case):
     net, params, images = case
     genome = jnp.asarray(net.space.largest)
     joint = jax.jit(partial(statistics, net))(params, genome, images)
-    pieces = jax.jit(jax.vmap(partial(statistics, net), (None, None, 0)))(params, genome, images.reshape(3, 8, 8, 8, 1))
+    pieces = jax.jit(jax.vmap(partial(statistics, net), (None, None, 0)))(
+        params, genome, images.reshape(3, 8, 8, 8, 1)
+    )
     pooled = jnp.mean(pieces["last_conv"]["expand"]["var"], 0)
     expected = joint["last_conv"]["expand"]["var"]
     assert jnp.median(jnp.abs(pooled / expected - 1)) > 0.1
@@ -47,7 +49,11 @@ def test_a_recalibrated_subnet_has_the_supernets_statistics(case):
     found = recalibrated(subnet, images)
     assert found.ops == subnet.ops
     jax.tree.map(np.testing.assert_array_equal, found.weights, subnet.weights)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found.stats, take(stats, subnet.ops))
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4),
+        found.stats,
+        take(stats, subnet.ops),
+    )
 
 
 def test_a_hundred_genomes_are_one_program(case):
@@ -66,11 +72,16 @@ def test_a_hundred_genomes_are_one_program(case):
 
 
 def test_many_images_are_taken_in_batches(case, monkeypatch):
-    """More than TOGETHER: the mean over equal batches, for the supernet and for a subnet of its own."""
+    """More than TOGETHER.
+
+    The mean over equal batches, for the supernet and for a subnet of its own.
+    """
     net, params, images = case
     monkeypatch.setattr(recalibrate, "TOGETHER", 9)  # 24 images: three batches of eight
     genome = np.asarray(net.space.largest)
-    expected = jax.jit(partial(averaged_statistics, net, batch_size=8))(params, jnp.asarray(genome), images)
+    expected = jax.jit(partial(averaged_statistics, net, batch_size=8))(
+        params, jnp.asarray(genome), images
+    )
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
         jax.jit(partial(statistics, net))(params, jnp.asarray(genome), images),
@@ -78,7 +89,11 @@ def test_many_images_are_taken_in_batches(case, monkeypatch):
     )
     subnet = net.extract(params, genome, jax.tree.map(jnp.zeros_like, expected))
     found = recalibrated(subnet, images)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found.stats, take(expected, subnet.ops))
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4),
+        found.stats,
+        take(expected, subnet.ops),
+    )
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
@@ -86,10 +101,16 @@ def test_statistics_averaged_over_batches(case, unbiased):
     """Of the first norm by hand: means over batches of 8 of the batches' means and variances."""
     net, params, images = case
     genome = jnp.asarray(net.space.largest)
-    stats = jax.jit(partial(averaged_statistics, net, batch_size=8, unbiased=unbiased))(params, genome, images)
-    stem = np.asarray(convolution.dense(images, params["first_conv"]["kernel"], 2), np.float64).reshape(3, -1, 16)
+    stats = jax.jit(partial(averaged_statistics, net, batch_size=8, unbiased=unbiased))(
+        params, genome, images
+    )
+    stem = np.asarray(
+        convolution.dense(images, params["first_conv"]["kernel"], 2), np.float64
+    ).reshape(3, -1, 16)
     np.testing.assert_allclose(stats["first_conv"]["mean"], stem.mean((0, 1)), atol=1e-5)
-    np.testing.assert_allclose(stats["first_conv"]["var"], stem.var(1, ddof=int(unbiased)).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(
+        stats["first_conv"]["var"], stem.var(1, ddof=int(unbiased)).mean(0), rtol=1e-4
+    )
     one = jax.jit(partial(averaged_statistics, net, batch_size=24))(params, genome, images)
     whole = jax.jit(partial(statistics, net))(params, genome, images)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, whole)

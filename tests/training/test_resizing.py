@@ -1,4 +1,7 @@
-"""Whoever trains resizes images as the augmentation says: at one resolution nobody would notice another."""
+"""Whoever trains resizes images as the augmentation says.
+
+At one resolution nobody would notice another.
+"""
 
 from dataclasses import replace
 
@@ -19,7 +22,9 @@ LEFT_ALONE = Augmentation(crop=0)
 def test_of_one_network_and_of_a_population(digits, resizing):
     images = on_device(digits)
     rows = jnp.arange(6)
-    expected = resized(normalise(digits.train.images[:6], digits.mean, digits.deviation), 5, resizing)
+    expected = resized(
+        normalise(digits.train.images[:6], digits.mean, digits.deviation), 5, resizing
+    )
     augmentation = replace(LEFT_ALONE, resizing=resizing)
     found = training_batch(jax.random.key(0), images, rows, augmentation, 5)[0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -31,10 +36,17 @@ def test_of_a_supernet(digits, little, monkeypatch):
     net = little((6, 8))
     settings = TrainConfig(batch_size=8, random_subnets=1)
     used = []
-    monkeypatch.setattr(loop, "resized", lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing))
+    monkeypatch.setattr(
+        loop,
+        "resized",
+        lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing),
+    )
     step = make_step(net, settings, replace(LEFT_ALONE, resizing="bilinear"), 10)
     state = jax.eval_shape(lambda key: init_state(net, settings, 10, key), jax.random.key(0))
     jax.eval_shape(
-        lambda state, images, rows: step(state, jax.random.key(1), images, rows, resolution=6), state, on_device(digits), jnp.arange(8)
+        lambda state, images, rows: step(state, jax.random.key(1), images, rows, resolution=6),
+        state,
+        on_device(digits),
+        jnp.arange(8),
     )
     assert used == ["bilinear"]

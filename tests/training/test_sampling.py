@@ -1,4 +1,7 @@
-"""Sampling by target MACs: what is drawn hits its bin, and the best or the worst of the candidates is kept."""
+"""Sampling by target MACs.
+
+What is drawn hits its bin, and the best or the worst of the candidates is kept.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +41,13 @@ def test_the_table_holds_the_shares_of_uniform_samples(space, table):
     assert np.exp(table.bins).sum() == pytest.approx(1, abs=1e-4)
     fullest = int(shares.argmax())
     for i, gene in enumerate(space.genes):
-        expected = np.bincount(np.asarray(genomes)[bins == fullest, i], minlength=len(gene.choices)) / (bins == fullest).sum()
-        np.testing.assert_allclose(np.exp(table.genes[fullest, i, : len(gene.choices)]), expected, atol=0.1)
+        expected = (
+            np.bincount(np.asarray(genomes)[bins == fullest, i], minlength=len(gene.choices))
+            / (bins == fullest).sum()
+        )
+        np.testing.assert_allclose(
+            np.exp(table.genes[fullest, i, : len(gene.choices)]), expected, atol=0.1
+        )
         assert np.exp(table.genes[fullest, i]).sum() == pytest.approx(1, abs=1e-4)
 
 
@@ -58,7 +66,9 @@ def test_what_is_drawn_hits_the_bin_far_more_often_than_uniform_samples(space, t
         genomes = draw(jax.random.key(target), jnp.int32(target))
         hits = (np.asarray(table.bin(jnp.asarray(count(space, genomes)))) == target).mean()
         assert hits > 0.95 > 0.5 > np.exp(table.bins)[target]
-        assert (np.asarray(genomes) < space.sizes).all() and (np.asarray(genomes)[:, space.static] == 1).all()
+        assert (np.asarray(genomes) < space.sizes).all() and (
+            np.asarray(genomes)[:, space.static] == 1
+        ).all()
         assert len(np.unique(genomes, axis=0)) > 1
 
 
@@ -70,7 +80,10 @@ def test_a_bin_that_no_draw_hits_is_accepted_anyway(space, table):
 
 @pytest.fixture(scope="module")
 def kept(space, table):
-    """(keep) -> for 50 keys: the two genomes kept, and all six candidates in the order they were evaluated."""
+    """(keep) -> for 50 keys: the two genomes kept.
+
+    And all six candidates in the order they were evaluated.
+    """
 
     def run(keep):
         seen = []
@@ -96,7 +109,10 @@ def test_best_up_keeps_the_lowest_loss_and_worst_up_the_highest(kept):
     worst, same = kept(jnp.argmax)
     np.testing.assert_array_equal(candidates, same)
     losses = np.array(jax.vmap(jax.vmap(jax.vmap(merit)))(jnp.asarray(candidates)))
-    for found, expected, wrong in ((best, losses.min(-1), losses.max(-1)), (worst, losses.max(-1), losses.min(-1))):
+    for found, expected, wrong in (
+        (best, losses.min(-1), losses.max(-1)),
+        (worst, losses.max(-1), losses.min(-1)),
+    ):
         merits = np.array(jax.vmap(jax.vmap(merit))(jnp.asarray(found)))
         np.testing.assert_allclose(merits, expected, rtol=1e-4, atol=1e-5)
         assert not np.allclose(merits, wrong, rtol=1e-4, atol=1e-5)
@@ -105,6 +121,8 @@ def test_best_up_keeps_the_lowest_loss_and_worst_up_the_highest(kept):
 def test_candidates_share_their_target(space, table, kept):
     """Their MACs are alike, where those of two targets are not."""
     _, candidates = kept(jnp.argmin)
-    bins = np.asarray(table.bin(jnp.asarray(count(space, candidates.reshape(300, -1))))).reshape(50, 2, 3)
+    bins = np.asarray(table.bin(jnp.asarray(count(space, candidates.reshape(300, -1))))).reshape(
+        50, 2, 3
+    )
     assert (bins == bins[..., :1]).mean() > 0.95
     assert (bins[:, 0, 0] == bins[:, 1, 0]).mean() < 0.5

@@ -19,28 +19,45 @@ SMOOTHING = 0.1
 
 @pytest.fixture(scope="module")
 def parts(small_mobilenet, randomised):
-    """The sandwich's gradients and losses, and those of its parts, all through the masked network."""
+    """The sandwich's gradients and losses, and those of its parts.
+
+    All through the masked network.
+    """
     net = build(small_mobilenet((8,), 1, 4))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (8, 8, 8, 1))
     labels = jnp.arange(8, dtype=jnp.int32) % 4
     genomes = net.space.sample(jax.random.key(1), 2)
-    sandwich = jax.jit(partial(sandwich_gradients, net, smoothing=SMOOTHING))(params, images, labels, genomes=genomes)
+    sandwich = jax.jit(partial(sandwich_gradients, net, smoothing=SMOOTHING))(
+        params, images, labels, genomes=genomes
+    )
 
     def logits(params, genome):
         return net.apply(params, images, genome)[0]
 
     largest = jnp.asarray(net.space.largest)
     smallest = jnp.asarray(net.space.smallest)
-    first = jax.jit(jax.value_and_grad(lambda params: hard_loss(logits(params, largest), labels, SMOOTHING)))(params)
+    first = jax.jit(
+        jax.value_and_grad(lambda params: hard_loss(logits(params, largest), labels, SMOOTHING))
+    )(params)
     teacher = jax.jit(logits)(params, largest)
-    taught = jax.jit(jax.value_and_grad(lambda params, genome: distillation_loss(logits(params, genome), teacher)))
-    return sandwich, [first, taught(params, smallest), *(taught(params, genome) for genome in genomes)]
+    taught = jax.jit(
+        jax.value_and_grad(
+            lambda params, genome: distillation_loss(logits(params, genome), teacher)
+        )
+    )
+    return sandwich, [
+        first,
+        taught(params, smallest),
+        *(taught(params, genome) for genome in genomes),
+    ]
 
 
 def difference(found, expected):
     leaves = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
-    return max(float(jnp.max(jnp.abs(a - b))) for a, b in leaves) / max(float(jnp.max(jnp.abs(b))) for b in jax.tree.leaves(expected))
+    return max(float(jnp.max(jnp.abs(a - b))) for a, b in leaves) / max(
+        float(jnp.max(jnp.abs(b))) for b in jax.tree.leaves(expected)
+    )
 
 
 def test_the_gradient_is_the_sum_of_its_parts(parts):
@@ -60,7 +77,10 @@ def test_the_losses_are_those_of_the_parts(parts):
 
 
 def test_another_distillation_and_drop_connect_reach_the_right_networks(little, randomised):
-    """The teacher of the others is the largest network as it was dropped; they themselves drop nothing."""
+    """The teacher of the others is the largest network as it was dropped.
+
+    They themselves drop nothing.
+    """
     net = little((12,))
     params = randomised(net)
     ops = net.ops(net.space.largest)
@@ -84,7 +104,10 @@ def test_another_distillation_and_drop_connect_reach_the_right_networks(little, 
     @jax.jit
     def total(params):
         teacher = logits(params, net.space.largest, drop)
-        taught = [alpha_loss(logits(params, genome), teacher) for genome in (net.space.smallest, np.asarray(genomes)[0])]
+        taught = [
+            alpha_loss(logits(params, genome), teacher)
+            for genome in (net.space.smallest, np.asarray(genomes)[0])
+        ]
         return hard_loss(teacher, labels, SMOOTHING) + sum(taught), taught
 
     (_, taught), expected = jax.jit(jax.value_and_grad(total, has_aux=True))(params)

@@ -35,7 +35,9 @@ def net(little):
 
 def test_phases_follow_each_other():
     assert phase_starts(STEPS) == STARTS
-    found = jax.jit(jax.vmap(lambda step: phase_of(step, STEPS)))(jnp.array([0, 1799, 1800, 3000, 3249, 4449, 4450, 5899]))
+    found = jax.jit(jax.vmap(lambda step: phase_of(step, STEPS)))(
+        jnp.array([0, 1799, 1800, 3000, 3249, 4449, 4450, 5899])
+    )
     assert found.tolist() == [0, 0, 1, 2, 2, 3, 4, 5]
     assert phase_starts(3) == (0, 1, 2, 2, 2, 2)  # a phase may be left out
 
@@ -44,11 +46,17 @@ def test_learning_rates_are_those_published():
     """32 devices of 64 images; each phase ends at 0."""
     rate = jax.jit(shrinking_schedule(2.6, STEPS))
     ends = (*STARTS[1:], STEPS)
-    middles = [float(rate((start + end) // 2)) / 32 for start, end in zip(STARTS, ends, strict=True)]
-    np.testing.assert_allclose(np.array(middles) * 2, [0.08125, 0.03, 0.0025, 0.0075, 0.0025, 0.0075], rtol=1e-4)
+    middles = [
+        float(rate((start + end) // 2)) / 32 for start, end in zip(STARTS, ends, strict=True)
+    ]
+    np.testing.assert_allclose(
+        np.array(middles) * 2, [0.08125, 0.03, 0.0025, 0.0075, 0.0025, 0.0075], rtol=1e-4
+    )
     assert all(float(rate(end - 1)) < 1e-4 for end in ends)
     starts = [float(rate(start)) / 32 for start in STARTS]
-    np.testing.assert_allclose(starts, [0.08125e-3, 0.03e-3, 0.0025, 0.0075e-3, 0.0025, 0.0075e-3], rtol=1e-4)
+    np.testing.assert_allclose(
+        starts, [0.08125e-3, 0.03e-3, 0.0025, 0.0075e-3, 0.0025, 0.0075e-3], rtol=1e-4
+    )
     assert float(rate(STARTS[1] + 50)) == pytest.approx(32 * 0.03, rel=0.01)  # after five epochs
 
 
@@ -56,14 +64,24 @@ def test_what_each_phase_may_draw(net):
     genes = net.space.genes
     kinds = [gene.name.rpartition("_")[2] for gene in genes]
     assert set(kinds) == {"resolution", "width", "depth", "kernel", "expand"}
-    elastic = [set(), {"kernel"}, {"kernel", "depth"}, {"kernel", "depth"}, {"kernel", "depth", "expand", "width"}]
+    elastic = [
+        set(),
+        {"kernel"},
+        {"kernel", "depth"},
+        {"kernel", "depth"},
+        {"kernel", "depth", "expand", "width"},
+    ]
     elastic.append(elastic[-1])
     draw = jax.jit(lambda key, phase: phase_genomes(key, net.space, phase))
     for i, phase in enumerate(PHASES):
         drawn = np.concatenate([draw(jax.random.key(seed), jnp.int32(i)) for seed in range(100)])
         np.testing.assert_array_equal(drawn.min(0), lowest(net.space, phase))
         np.testing.assert_array_equal(drawn.max(0), net.space.largest)
-        varied = {kind for kind, low, high in zip(kinds, drawn.min(0), drawn.max(0), strict=True) if low < high}
+        varied = {
+            kind
+            for kind, low, high in zip(kinds, drawn.min(0), drawn.max(0), strict=True)
+            if low < high
+        }
         assert varied == elastic[i]
     expand = next(i for i, gene in enumerate(genes) if "expand" in gene.name)
     assert [int(lowest(net.space, phase)[expand]) for phase in PHASES] == [2, 2, 2, 2, 1, 0]
@@ -88,14 +106,22 @@ def case(net, randomised):
 
     each = jax.jit(jax.value_and_grad(lambda params, genome: jnp.stack(loss(params, genome)).sum()))
     parts = [each(params, genome) for genome in genomes]
-    alone = jax.jit(jax.value_and_grad(lambda params: hard_loss(logits(params, largest), labels, SMOOTHING)))
-    run = jax.jit(lambda phase: shrinking_gradients(net, params, teacher, images, labels, genomes, phase, SMOOTHING))
+    alone = jax.jit(
+        jax.value_and_grad(lambda params: hard_loss(logits(params, largest), labels, SMOOTHING))
+    )
+    run = jax.jit(
+        lambda phase: shrinking_gradients(
+            net, params, teacher, images, labels, genomes, phase, SMOOTHING
+        )
+    )
     return run, parts, alone(params), alone(teacher)[0]
 
 
 def difference(found, expected):
     leaves = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
-    return max(float(jnp.max(jnp.abs(a - b))) for a, b in leaves) / max(float(jnp.max(jnp.abs(b))) for b in jax.tree.leaves(expected))
+    return max(float(jnp.max(jnp.abs(a - b))) for a, b in leaves) / max(
+        float(jnp.max(jnp.abs(b))) for b in jax.tree.leaves(expected)
+    )
 
 
 @pytest.mark.parametrize("phase", [1, 2, 3, 4, 5])
@@ -103,13 +129,19 @@ def test_gradients_are_the_sum_over_as_many_subnets_as_the_phase_trains(case, ph
     run, parts, _, teacher_loss = case
     gradients, losses = run(jnp.int32(phase))
     count = (0, 1, 2, 2, 4, 4)[phase]
-    expected = jax.tree.map(lambda *leaves: sum(leaves), *(gradient for _, gradient in parts[:count]))
+    expected = jax.tree.map(
+        lambda *leaves: sum(leaves), *(gradient for _, gradient in parts[:count])
+    )
     assert difference(gradients, expected) < 1e-4
-    np.testing.assert_allclose(losses.random, np.mean([loss for loss, _ in parts[:count]]), rtol=1e-4)
+    np.testing.assert_allclose(
+        losses.random, np.mean([loss for loss, _ in parts[:count]]), rtol=1e-4
+    )
     np.testing.assert_allclose(losses.largest, teacher_loss, rtol=1e-4)
     for wrong in (1, 2, 4):
         if wrong != count:
-            other = jax.tree.map(lambda *leaves: sum(leaves), *(gradient for _, gradient in parts[:wrong]))
+            other = jax.tree.map(
+                lambda *leaves: sum(leaves), *(gradient for _, gradient in parts[:wrong])
+            )
             assert difference(gradients, other) > 1e-2
 
 
@@ -130,23 +162,39 @@ def test_a_phase_begins_with_a_new_teacher_or_with_sorted_channels(net, randomis
 
     found, teacher = begin_phase(net, 1, params, zeros)
     jax.tree.map(np.testing.assert_array_equal, (found, teacher), (params, params))
-    assert teacher["classifier"]["bias"].unsafe_buffer_pointer() != found["classifier"]["bias"].unsafe_buffer_pointer()
+    assert (
+        teacher["classifier"]["bias"].unsafe_buffer_pointer()
+        != found["classifier"]["bias"].unsafe_buffer_pointer()
+    )
     for phase in (2, 3):
-        jax.tree.map(np.testing.assert_array_equal, begin_phase(net, phase, params, zeros), (params, zeros))
+        jax.tree.map(
+            np.testing.assert_array_equal, begin_phase(net, phase, params, zeros), (params, zeros)
+        )
     first, teacher = begin_phase(net, 4, params, zeros)
-    assert (np.diff(importance(first)) <= 1e-5).all() and not (np.diff(importance(params)) <= 1e-5).all()
+    assert (np.diff(importance(first)) <= 1e-5).all() and not (
+        np.diff(importance(params)) <= 1e-5
+    ).all()
     jax.tree.map(np.testing.assert_array_equal, teacher, zeros)
     second, _ = begin_phase(net, 5, params, zeros)
     width = 48  # of the expand ratio that the phase before could go down to
-    assert (np.diff(importance(second)[:width]) <= 1e-5).all() and (np.diff(importance(second)[width:]) <= 1e-5).all()
+    assert (np.diff(importance(second)[:width]) <= 1e-5).all() and (
+        np.diff(importance(second)[width:]) <= 1e-5
+    ).all()
     assert importance(second)[width] > importance(second)[width - 1]
 
 
 def test_a_gene_that_no_phase_makes_elastic_is_refused(net):
     edge = replace(net.space.genes[-1], name="edge_0_1")
     space = replace(net.space, genes=(*net.space.genes[:-1], edge))
-    with pytest.raises(UserError, match=r"ofa shrinks genes whose names end in kernel, .* space little has edge_0_1: choose another"):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"ofa shrinks genes whose names end in kernel, .* space little has edge_0_1: choose "
+            r"another"
+        ),
+    ):
         lowest(space, PHASES[0])
     with pytest.raises(UserError, match="edge_0_1"):  # and before the first step
         make_step(net._replace(space=space), TrainConfig(method="ofa"), Augmentation(), 10)
-    lowest(replace(space, genes=(*space.genes[:-1], replace(edge, choices=(3,)))), PHASES[0])  # one choice needs no phase
+    # One choice needs no phase.
+    lowest(replace(space, genes=(*space.genes[:-1], replace(edge, choices=(3,)))), PHASES[0])

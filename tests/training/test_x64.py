@@ -1,4 +1,6 @@
-"""Under 64-bit JAX, which another program's JAX_ENABLE_X64 asks for, networks and their training stay as they are.
+"""Under 64-bit JAX networks and their training stay as they are.
+
+Another program's JAX_ENABLE_X64 asks for it.
 
 Types are compared without compiling anything; random draws by their values.
 """
@@ -64,7 +66,9 @@ def check(function, *arguments):
     for enabled in (False, True):
         with jax.enable_x64(enabled):
             shapes.append(jax.eval_shape(lambda *arguments: function(*arguments), *arguments))
-    expected, found = (jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), one) for one in shapes)
+    expected, found = (
+        jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), one) for one in shapes
+    )
     assert found == expected
     return shapes[0]
 
@@ -78,14 +82,21 @@ def test_networks(net, params, population):
         return subnet.weights, subnet.stats, accuracy(subnet, images, labels)
 
     check(alone, params, stats, IMAGES, LABELS)
-    check(lambda key: catalogue.init(key, catalogue.BASELINES["shufflenetv2_x0_5"](10)).weights, KEY)
+    check(
+        lambda key: catalogue.init(key, catalogue.BASELINES["shufflenetv2_x0_5"](10)).weights, KEY
+    )
     check(net.space.costs, population[0])
 
 
-@pytest.mark.parametrize("how", [{"switched": False}, {"switched": False, "together": 2}, {"switched": True}, {"int8": True}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [{"switched": False}, {"switched": False, "together": 2}, {"switched": True}, {"int8": True}],
+    ids=str,
+)
 def test_evaluation(net, params, population, how):
     def found(params, genomes, live, training, examples):
-        images = Pixels(training.images, training.mean, training.deviation, 8)  # prepared a batch at a time
+        # Prepared a batch at a time.
+        images = Pixels(training.images, training.mean, training.deviation, 8)
         return accuracies(net, params, genomes, live, examples._replace(images=images), **how)
 
     check(found, params, *population, TRAINING, EXAMPLES)
@@ -102,7 +113,9 @@ def test_evaluation_after_training(net, params, population):
 
 @pytest.mark.parametrize("method", ["alphanet", "best_up", "ofa"])
 def test_a_training_step(net, method):
-    settings = TrainConfig(method=method, epochs=1, batch_size=8, random_subnets=1, dropout=0.1, accumulate=2)
+    settings = TrainConfig(
+        method=method, epochs=1, batch_size=8, random_subnets=1, dropout=0.1, accumulate=2
+    )
     state = check(lambda key: init_state(net, settings, 3, key), KEY)
 
     def step(state, key, images, rows):

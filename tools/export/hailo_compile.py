@@ -1,13 +1,18 @@
-"""ONNX to HEF with Hailo's Dataflow Compiler 3.x; runs in the compiler's interpreter (Python 3.8 or newer).
+"""ONNX to HEF with Hailo's Dataflow Compiler 3.x.
 
-    python hailo_compile.py model.onnx calibration.npy model.alls OUT --name NAME [--hw-arch hailo8l]
+Runs in the compiler's interpreter (Python 3.8 or newer).
 
-The compiler writes its logs into the working directory: call it in a scratch folder. OUT gets parsed.har, quantised.har,
-model.hef and result.json, which is written before every stage, so that it tells where a killed compiler was:
+    python hailo_compile.py model.onnx calibration.npy model.alls OUT --name NAME
+        [--hw-arch hailo8l]
+
+The compiler writes its logs into the working directory: call it in a scratch folder. OUT gets
+parsed.har, quantised.har, model.hef and result.json, which is written before every stage, so that
+it tells where a killed compiler was:
 
     {"stage": "compile", "failure": "", "reason": "", "version": "3.33.0", "seconds": 312.5}
 
-A failed compile is a result: `failure` is then a kind (hailo_failures.py), `reason` a line, and the exit code 0.
+A failed compile is a result: `failure` is then a kind (hailo_failures.py), `reason` a line, and the
+exit code 0.
 """
 
 import argparse
@@ -33,7 +38,10 @@ def main():
 
     def note(**changes):
         result.update(changes)
-        write_json(os.path.join(arguments.out, "result.json"), dict(result, seconds=round(time.monotonic() - began, 3)))
+        write_json(
+            os.path.join(arguments.out, "result.json"),
+            dict(result, seconds=round(time.monotonic() - began, 3)),
+        )
 
     note()
     try:
@@ -75,7 +83,9 @@ def check_architecture(hw_arch, sdk):
         return
     if hw_arch not in SUPPORTED_HW_ARCHS:
         known = ", ".join(sorted(map(str, SUPPORTED_HW_ARCHS)))
-        raise ValueError(f"the compiler {sdk.__version__} is not for {hw_arch}, it knows {known}; install 3.x")
+        raise ValueError(
+            f"the compiler {sdk.__version__} is not for {hw_arch}, it knows {known}; install 3.x"
+        )
 
 
 def write_json(path, value):

@@ -1,9 +1,12 @@
-"""What a quantised network computes, by the Dataflow Compiler's emulator; runs in the compiler's interpreter (3.8 or newer).
+"""What a quantised network computes, by the Dataflow Compiler's emulator.
+
+Runs in the compiler's interpreter (3.8 or newer).
 
     python hailo_emulate.py quantised.har images.npy OUT
 
-`images.npy` is (n, height, width, channels), raw 0..255 where the network normalises on chip. OUT gets logits.npy,
-(n, classes) float32, and result.json as hailo_compile.py writes it; a compiler without an emulator is a result.
+`images.npy` is (n, height, width, channels), raw 0..255 where the network normalises on chip. OUT
+gets logits.npy, (n, classes) float32, and result.json as hailo_compile.py writes it; a compiler
+without an emulator is a result.
 """
 
 import argparse

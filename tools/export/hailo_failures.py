@@ -1,6 +1,7 @@
 """Why the Dataflow Compiler failed: a kind in a word or two, and the reason in one line.
 
-Exceptions are known by the names of their classes, whose modules have moved between versions of the compiler.
+Exceptions are known by the names of their classes, whose modules have moved between versions of the
+compiler.
 """
 
 KINDS = {
@@ -12,16 +13,27 @@ KINDS = {
     "BadInputsShape": "quantisation",
     "MemoryError": "memory",
 }
-STAGES = {"start": "version", "parse": "parser", "script": "script", "optimise": "quantisation", "compile": "allocator"}
+STAGES = {
+    "start": "version",
+    "parse": "parser",
+    "script": "script",
+    "optimise": "quantisation",
+    "compile": "allocator",
+}
 LONGEST = 600  # characters of a reason
 
 
 def explain(stage, error):
-    """The failure and its reason, where `error` was raised in `stage`: one of STAGES, or another, which is its own kind.
+    """The failure and its reason, where `error` was raised in `stage`.
+
+    One of STAGES, or another, which is its own kind.
 
     >>> explain("compile", ValueError("no\\n luck"))
     {'failure': 'allocator', 'reason': 'ValueError: no luck'}
-    >>> explain("parse", ModuleNotFoundError("No module named 'hailo_sdk_client'", name="hailo_sdk_client"))
+    >>> explain(
+    ...     "parse",
+    ...     ModuleNotFoundError("No module named 'hailo_sdk_client'", name="hailo_sdk_client"),
+    ... )
     {'failure': 'missing SDK', 'reason': "ModuleNotFoundError: No module named 'hailo_sdk_client'"}
     """
     names = [kind.__name__ for kind in type(error).__mro__]

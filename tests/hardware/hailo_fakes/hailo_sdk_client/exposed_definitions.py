@@ -2,7 +2,9 @@ import os
 from enum import Enum
 
 SUPPORTED_HW_ARCHS = (
-    ["hailo10h", "hailo15h"] if "sdk5" in os.environ.get("HAILO_FAKE", "").split() else ["hailo8", "hailo8r", "hailo8l", "hailo15h"]
+    ["hailo10h", "hailo15h"]
+    if "sdk5" in os.environ.get("HAILO_FAKE", "").split()
+    else ["hailo8", "hailo8r", "hailo8l", "hailo15h"]
 )
 
 

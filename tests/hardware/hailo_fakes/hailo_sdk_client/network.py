@@ -10,8 +10,32 @@ from .model_translator.exceptions import ParsingWithRecommendationException, Uns
 OPSETS = range(11, 18)
 SHUFFLES = ("Reshape", "Transpose")
 ACCEPTED = {
-    *("Conv", "Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Add", "Sub", "Mul", "Div"),
-    *("Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm", "MatMul", "Softmax", "Flatten", "BatchNormalization"),
+    *(
+        "Conv",
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "PRelu",
+        "Sigmoid",
+        "Tanh",
+        "HardSwish",
+        "HardSigmoid",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+    ),
+    *(
+        "Concat",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "Gemm",
+        "MatMul",
+        "Softmax",
+        "Flatten",
+        "BatchNormalization",
+    ),
 }
 POOLS = ("MaxPool", "AveragePool")
 
@@ -38,7 +62,9 @@ def read(path):
     model = onnx.load(path)
     check_opset(model)
     graph = shape_inference.infer_shapes(model).graph
-    shapes = {value.name: shape_of(value) for value in [*graph.input, *graph.value_info, *graph.output]}
+    shapes = {
+        value.name: shape_of(value) for value in [*graph.input, *graph.value_info, *graph.output]
+    }
     check_input(graph, shapes)
     check_nodes(graph, shapes)
     return counted(graph, shapes)
@@ -51,7 +77,9 @@ def shape_of(value):
 def check_opset(model):
     (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if opset not in OPSETS:
-        raise UnsupportedModelError(f"ONNX opset {opset} is unsupported, use {OPSETS.start} to {OPSETS.stop - 1}")
+        raise UnsupportedModelError(
+            f"ONNX opset {opset} is unsupported, use {OPSETS.start} to {OPSETS.stop - 1}"
+        )
 
 
 def check_input(graph, shapes):
@@ -78,7 +106,10 @@ def check_nodes(graph, shapes):
 def refused(node, shapes):
     spatial = node.op_type == "Flatten" and shapes[node.input[0]][2:] != [1, 1]
     if node.op_type in SHUFFLES or spatial:
-        return "UnsupportedShuffleLayerError", f"Failed to determine type of layer to create in node {node.name}"
+        return (
+            "UnsupportedShuffleLayerError",
+            f"Failed to determine type of layer to create in node {node.name}",
+        )
     if node.op_type == "Erf":
         return "UnsupportedActivationLayerError", f"Unexpected activation at {node.name}, op=Erf"
     if node.op_type not in ACCEPTED:

@@ -17,7 +17,11 @@ from hailo_model_optimization.acceleras.utils.acceleras_exceptions import (  # p
 )
 
 from . import chip, network, script
-from .exceptions import AllocatorScriptParserException, BackendAllocatorException, InvalidStateException
+from .exceptions import (
+    AllocatorScriptParserException,
+    BackendAllocatorException,
+    InvalidStateException,
+)
 from .exposed_definitions import SUPPORTED_HW_ARCHS, InferenceContext, States
 
 FAULTS = os.environ.get("HAILO_FAKE", "").split()
@@ -43,9 +47,18 @@ class ClientRunner:
 
     def require(self, *states):
         if self.state not in states:
-            raise InvalidStateException(f"The execution requires the model to be in {states}, got {self.state}")
+            raise InvalidStateException(
+                f"The execution requires the model to be in {states}, got {self.state}"
+            )
 
-    def translate_onnx_model(self, model, net_name="model", start_node_names=None, end_node_names=None, net_input_shapes=None):
+    def translate_onnx_model(
+        self,
+        model,
+        net_name="model",
+        start_node_names=None,
+        end_node_names=None,
+        net_input_shapes=None,
+    ):
         self.require(States.UNINITIALIZED)
         self.network = network.read(model)
         self.onnx = Path(model).read_bytes()
@@ -58,15 +71,26 @@ class ClientRunner:
 
     def load_model_script(self, model_script, append=False):
         self.require(States.HAILO_MODEL, States.QUANTIZED_MODEL)
-        text = Path(model_script).read_text() if Path(str(model_script)[:200]).is_file() else model_script
+        text = (
+            Path(model_script).read_text()
+            if Path(str(model_script)[:200]).is_file()
+            else model_script
+        )
         commands = script.parse(text)
         for name, positional, _ in commands:
-            if name == "normalization" and [len(values) for values in positional] != [self.network.channels] * 2:
-                raise AllocatorScriptParserException(f"normalization needs {self.network.channels} values, got {positional}")
+            if (
+                name == "normalization"
+                and [len(values) for values in positional] != [self.network.channels] * 2
+            ):
+                raise AllocatorScriptParserException(
+                    f"normalization needs {self.network.channels} values, got {positional}"
+                )
         self.commands = self.commands * append + commands
 
     def option(self, command, name, default):
-        found = [named[name] for known, _, named in self.commands if known == command and name in named]
+        found = [
+            named[name] for known, _, named in self.commands if known == command and name in named
+        ]
         return found[-1] if found else default
 
     def optimize(self, calib_data, data_type="auto", work_dir=None):
@@ -76,22 +100,40 @@ class ClientRunner:
         if data.ndim != 4 or data.shape[1:] != expected:
             raise BadInputsShape(f"{self.name}/input_layer1", expected, data.shape[1:])
         log("Starting Model Optimization")
-        if len(data) < GPU_IMAGES and self.option("model_optimization_flavor", "optimization_level", 2) > 0:
+        if (
+            len(data) < GPU_IMAGES
+            and self.option("model_optimization_flavor", "optimization_level", 2) > 0
+        ):
             log(
-                "Reducing optimization level to 0 (the accuracy won't be optimized and compression won't be used) because there's less "
-                f"data than the recommended amount ({GPU_IMAGES}), and there's no available GPU",
+                (
+                    "Reducing optimization level to 0 (the accuracy won't be optimized and "
+                    "compression won't be used) because there's less data than the recommended "
+                    f"amount ({GPU_IMAGES}), and there's no available GPU"
+                ),
                 "warning",
             )
         if not any(name == "normalization" for name, _, _ in self.commands) and data.max() > 10:
-            log(f"The calibration set seems to not be normalized, because the values range is [({data.min()}, {data.max()})]", "warning")
+            log(
+                (
+                    "The calibration set seems to not be normalized, because the values range is "
+                    f"[({data.min()}, {data.max()})]"
+                ),
+                "warning",
+            )
         if "shift" in FAULTS:
-            raise AccelerasQuantizationError(f"Shift delta in {self.name}/avgpool1/avgpool_op is 3.53, over the limit of 2.0")
+            raise AccelerasQuantizationError(
+                f"Shift delta in {self.name}/avgpool1/avgpool_op is 3.53, over the limit of 2.0"
+            )
         log(f"{self.name}/output_layer1 SNR:\t28.08 dB")
         log("Model Optimization is done")
         self.state = States.QUANTIZED_MODEL
 
     def save_har(self, har_path):
-        content = {"onnx": base64.b64encode(getattr(self, "onnx", b"")).decode(), "name": self.name, "state": self.state.value}
+        content = {
+            "onnx": base64.b64encode(getattr(self, "onnx", b"")).decode(),
+            "name": self.name,
+            "state": self.state.value,
+        }
         content |= {"commands": self.commands, "hw_arch": self.hw_arch}
         Path(har_path).write_text("simulated HAR\n" + json.dumps(content))
         log(f"Saved HAR to: {os.path.abspath(har_path)}")
@@ -116,7 +158,9 @@ class ClientRunner:
             log("Using Single-context flow")
         self.tables(parts)
         log("Successful Mapping (allocation time: 1m 5s)")
-        log("Bandwidth of model inputs: 1.17188 Mbps, outputs: 0.00762939 Mbps (for a single frame)")
+        log(
+            "Bandwidth of model inputs: 1.17188 Mbps, outputs: 0.00762939 Mbps (for a single frame)"
+        )
         log("Building HEF...")
         log("Successful Compilation (compilation time: 7s)")
         self.state = States.COMPILED_MODEL
@@ -125,11 +169,15 @@ class ClientRunner:
     def partition(self, parts):
         log("Single context flow failed: Recoverable single context error")
         if self.option("context_switch_param", "mode", "allowed") == "disabled":
-            raise BackendAllocatorException("Compilation failed: the network does not fit in a single context")
+            raise BackendAllocatorException(
+                "Compilation failed: the network does not fit in a single context"
+            )
         log("Using Multi-context flow")
         log("Finding the best partition to contexts...")
         for n in range(2, parts + 1):
-            print(f"Found valid partition to {n} contexts, Performance improved by 6.1%", flush=True)
+            print(
+                f"Found valid partition to {n} contexts, Performance improved by 6.1%", flush=True
+            )
         log(f"Applying selected partition to {parts} contexts...")
 
     def tables(self, parts):
@@ -163,7 +211,9 @@ class ClientRunner:
         from onnx import numpy_helper
         from onnxruntime import InferenceSession
 
-        (mean, deviation), *_ = [positional for name, positional, _ in self.commands if name == "normalization"]
+        (mean, deviation), *_ = [
+            positional for name, positional, _ in self.commands if name == "normalization"
+        ]
         model = onnx.load_model_from_string(self.onnx)
         for tensor in model.graph.initializer:
             array = numpy_helper.to_array(tensor)
@@ -171,17 +221,34 @@ class ClientRunner:
             rounded = (array / scale).round() * scale if scale else array
             tensor.CopyFrom(numpy_helper.from_array(rounded.astype(np.float32), tensor.name))
         session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        images = ((dataset - np.array(mean)) / np.array(deviation)).astype(np.float32).transpose(0, 3, 1, 2)
-        return np.concatenate([np.asarray(session.run(None, {session.get_inputs()[0].name: image[None]})[0]) for image in images])
+        images = (
+            ((dataset - np.array(mean)) / np.array(deviation))
+            .astype(np.float32)
+            .transpose(0, 3, 1, 2)
+        )
+        return np.concatenate(
+            [
+                np.asarray(session.run(None, {session.get_inputs()[0].name: image[None]})[0])
+                for image in images
+            ]
+        )
 
 
 def fail():
     """The faults that show in the allocator."""
     if "infeasible" in FAULTS:
         log("Mapping Failed (allocation time: 1m 44s)", "error")
-        raise BackendAllocatorException("No successful assignments: conv7 errors:\n\tAgent infeasible")
+        raise BackendAllocatorException(
+            "No successful assignments: conv7 errors:\n\tAgent infeasible"
+        )
     if "crash" in FAULTS:
-        print("compiler: ../src/allocator/network_graph_appender.cpp:402: Assertion `src_node.output_format()' failed.", flush=True)
+        print(
+            (
+                "compiler: ../src/allocator/network_graph_appender.cpp:402: Assertion "
+                "`src_node.output_format()' failed."
+            ),
+            flush=True,
+        )
         raise BackendAllocatorException("Compilation failed with unexpected crash")
     if "exit" in FAULTS:
         sys.exit("no licence")

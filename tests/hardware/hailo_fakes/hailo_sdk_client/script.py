@@ -10,7 +10,11 @@ KNOWN = {
     "normalization": set(),
     "model_optimization_flavor": {"optimization_level", "compression_level", "batch_size"},
     "model_optimization_config": {"batch_size", "calibset_size"},
-    "performance_param": {"compiler_optimization_level", "optimize_for_batch", "optimize_for_power"},
+    "performance_param": {
+        "compiler_optimization_level",
+        "optimize_for_batch",
+        "optimize_for_power",
+    },
     "context_switch_param": {"mode"},
     "allocator_param": {"timeout"},
     "set_seed": {"seed"},
@@ -27,7 +31,9 @@ def parse(text):
         positional, named = arguments(match["arguments"])
         unknown = set(named) - KNOWN[match["name"]]
         if unknown:
-            raise AllocatorScriptParserException(f"Invalid arguments {sorted(unknown)} of {match['name']} at line {number}")
+            raise AllocatorScriptParserException(
+                f"Invalid arguments {sorted(unknown)} of {match['name']} at line {number}"
+            )
         commands.append((match["name"], positional, named))
     return commands
 
@@ -35,7 +41,9 @@ def parse(text):
 def arguments(text):
     call = ast.parse(f"f({text})", mode="eval").body
     assert isinstance(call, ast.Call)
-    return [value(node) for node in call.args], {str(keyword.arg): value(keyword.value) for keyword in call.keywords}
+    return [value(node) for node in call.args], {
+        str(keyword.arg): value(keyword.value) for keyword in call.keywords
+    }
 
 
 def value(node):
