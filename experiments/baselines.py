@@ -20,21 +20,21 @@ import tyro
 from matplotlib.figure import Figure
 
 from jaxnas.baselines.catalogue import BASELINES, init
-from jaxnas.baselines.operators import at_size
 from jaxnas.cli import load_config, told
-from jaxnas.contest import Contestant, contest
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
+from jaxnas.networks.builder import at_size
+from jaxnas.networks.costs import cost_table
 from jaxnas.progress import progress
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.profile import open_device
 from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.studies.baselines import Contestant, contest
 from jaxnas.training.parallel import use_every_core
-from jaxnas.workload import cost_table
 
 SMALL = (
     "resnet20",

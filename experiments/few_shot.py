@@ -40,10 +40,10 @@ from sklearn.linear_model import Ridge
 from jaxnas.cli import told
 from jaxnas.hardware.tables import Table
 from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.features import FeatureFunction, cell_counts, cell_operations, one_hot
 from jaxnas.predictors.metrics import spearman
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.transfer import Transfer, learn
+from jaxnas.spaces.encodings import FeatureFunction, cell_counts, cell_operations, one_hot
 from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.spaces.published import ofa_mobilenet_v3
 from jaxnas.spaces.space import Gene, Space

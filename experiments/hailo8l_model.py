@@ -25,9 +25,10 @@ from scipy.optimize import least_squares
 
 from jaxnas.cli import told
 from jaxnas.errors import UserError
-from jaxnas.hardware.npu_dataflow import HAILO_8L, DataflowChip, Workload, workload
+from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, Workload, workload
+from jaxnas.networks.costs import Layers
+from jaxnas.networks.op import ADD, AVGPOOL2, CONV, LINEAR, POOL
 from jaxnas.predictors import metrics
-from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 
 # Errors of the logarithm beyond this count linearly, so that no outlier draws the fit to itself.
 ABSOLUTE = 0.03

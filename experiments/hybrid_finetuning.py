@@ -21,8 +21,8 @@ import tyro
 
 from jaxnas.cli import load_config, told
 from jaxnas.progress import progress
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.job import Job, open_job
 from jaxnas.training.loop import on_device

@@ -19,9 +19,9 @@ from jaxnas.config import ExportConfig
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
-from jaxnas.objectives import Evidence, classification_error, fitness
+from jaxnas.objectives.objective import Evidence, classification_error, fitness
 from jaxnas.progress import progress
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import Job, open_job
 from jaxnas.training.evaluate import Examples
 

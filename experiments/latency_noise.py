@@ -17,7 +17,7 @@ from jaxnas.config import make_device
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
 from jaxnas.stages.profile import exporter
 from jaxnas.stages.rounds import confirmed, unsettled

@@ -25,17 +25,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.cli import told
-from jaxnas.doubt import Found, search_with_doubt
 from jaxnas.hardware.tables import Table, load
 from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.features import cell_operations
 from jaxnas.predictors.metrics import coverage
 from jaxnas.predictors.mlp import MLP
-from jaxnas.profiling import uniform_sample
-from jaxnas.search.compiled import search_many
-from jaxnas.search.indicators import hypervolume
-from jaxnas.search.nsga2 import NSGA2
+from jaxnas.profiling.active_profile import uniform_sample
+from jaxnas.profiling.active_search import Found, search_with_doubt
+from jaxnas.spaces.encodings import cell_operations
 from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.types import Fitness, Genomes
 

@@ -35,18 +35,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.algorithms import pareto
+from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.algorithms.nsga2 import NSGA2
+from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.cli import told
-from jaxnas.compare import Problem
 from jaxnas.config import Config, SearchConfig
 from jaxnas.hardware.tables import Table, load
-from jaxnas.search import pareto
-from jaxnas.search.algorithm import Algorithm
-from jaxnas.search.compiled import search_many
-from jaxnas.search.indicators import hypervolume
-from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.random_search import RandomSearch
+from jaxnas.records.cache import digest
 from jaxnas.spaces.nasbench201 import SHAPE, index, nasbench201
-from jaxnas.store import digest
+from jaxnas.studies.compare import Problem
 from jaxnas.types import Fitness, Genomes
 
 DEVICES = ("raspi4", "eyeriss", "titan_rtx_256")

@@ -17,12 +17,12 @@ import numpy as np
 import tyro
 
 from jaxnas.cli import told
-from jaxnas.hardware.npu_memory import RAPTOR
-from jaxnas.inspection import some
+from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
-from jaxnas.scaling import every_network, front
 from jaxnas.spaces.mobilenet_v2 import RAPTOR_WIDTHS, mobilenet_v2, uniform
+from jaxnas.studies.inspection import some
+from jaxnas.studies.width_scaling import every_network, front
 
 UNIFORM = (0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 COMPARED = 0.5

@@ -13,9 +13,9 @@ import sys
 import numpy as np
 
 from jaxnas.cli import told
-from jaxnas.hardware.npu_memory import RAPTOR
-from jaxnas.scaling import Grid, every_network
+from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2, uniform
+from jaxnas.studies.width_scaling import Grid, every_network
 
 TABLE_1 = {  # (pixels, width): operations in millions, mu
     (96, 0.4): (18.4, 0.174),

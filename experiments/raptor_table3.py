@@ -22,21 +22,21 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.elitist import Elitist
 from jaxnas.cli import load_config, told
 from jaxnas.config import make_memory_chip
-from jaxnas.contest import Contestant, contest
-from jaxnas.hardware.npu_memory import MemoryBoundChip, MemoryEstimate
+from jaxnas.hardware.memory_chip import MemoryBoundChip, MemoryEstimate
+from jaxnas.networks.costs import cost_table
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search.compiled import search_many
-from jaxnas.search.elitist import Elitist
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2_cifar, uniform
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.search import read_archive
+from jaxnas.studies.baselines import Contestant, contest
 from jaxnas.supernets.mobilenet import build
-from jaxnas.workload import cost_table
 
 FILE = "table3.csv"
 PUBLISHED_GAIN = 1.3  # points over MobileNetV2 0.5 at 87 ms

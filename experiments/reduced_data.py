@@ -18,15 +18,15 @@ import numpy as np
 import tyro
 from hybrid_finetuning import candidates, trainer
 
+from jaxnas.algorithms import pareto
+from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.algorithms.loop import search
 from jaxnas.cli import load_config, told
 from jaxnas.config import make_algorithm
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search import pareto
-from jaxnas.search.indicators import hypervolume
-from jaxnas.search.loop import search
 from jaxnas.stages.evaluation import evaluator
 from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.predict import read_predictor

@@ -2,9 +2,8 @@
 
 The rest lies in the folders.
 
-Two things keep to their modules. `jaxnas.search.loop.search` is the search loop: up here its name
-would hide the folder `jaxnas.search`. `jaxnas.pipeline.run_stages` runs the whole job: it loads the
-plotting and checkpoint libraries, which `import jaxnas` spares you.
+`jaxnas.pipeline.run_stages` runs the whole job. It keeps to its module: it loads the plotting and
+checkpoint libraries, which `import jaxnas` spares you.
 
 The names are listed in jaxnas/public.py, and loaded when the first of them is asked for: `jaxnas
 --help` needs no JAX.

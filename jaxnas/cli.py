@@ -110,7 +110,7 @@ def _main(arguments: list[str]) -> int:
 
     config = only_read(config, before)
     if command == "compare":
-        from jaxnas.compare import run_compare
+        from jaxnas.studies.compare import run_compare
 
         names = (
             [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
@@ -193,7 +193,7 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
     if rest:
         raise UserError(f"unknown option {rest[0]}; see jaxnas {known.command} --help")
     _start_jax()
-    from jaxnas.inspection import run_inspect, run_scale
+    from jaxnas.studies.inspection import run_inspect, run_scale
 
     if known.command == "inspect":
         image = (known.image_size, 3, known.classes)
@@ -235,7 +235,7 @@ def _file_and_name(experiment: str) -> tuple[Path, str]:
 
 
 def load_problem(experiment: str) -> Callable[[], Any] | None:
-    """The function `problem` of an experiment file, which returns a `jaxnas.compare.Problem`.
+    """The function `problem` of an experiment file; it returns a `studies.compare.Problem`.
 
     None where there is none.
     """
@@ -302,7 +302,7 @@ def _keep_compiled_programs() -> None:
     """Compile once per machine: JAX's persistent cache. Matplotlib's is kept beside it."""
     import jax
 
-    from jaxnas.store import made_cache_folder
+    from jaxnas.records.cache import made_cache_folder
 
     programs = made_cache_folder("programs")
     fonts = made_cache_folder("matplotlib")

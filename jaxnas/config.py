@@ -12,30 +12,31 @@ from typing import Annotated, Any
 
 import tyro
 
+from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.elitist import Elitist
+from jaxnas.algorithms.evolution import RegularizedEvolution
+from jaxnas.algorithms.evosax import Evosax
+from jaxnas.algorithms.islands import Islands
+from jaxnas.algorithms.local_search import LocalSearch
+from jaxnas.algorithms.moead import MOEAD
+from jaxnas.algorithms.nsga2 import NSGA2
+from jaxnas.algorithms.nsga3 import NSGA3
+from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.variation import Discrete
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
-from jaxnas.hardware import hailo, npu_memory
+from jaxnas.hardware import memory_chip
+from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.dataflow_chip import HAILO_8L, SingleContext
 from jaxnas.hardware.device import Device
-from jaxnas.hardware.npu import Modelled
-from jaxnas.hardware.npu_dataflow import HAILO_8L, SingleContext
-from jaxnas.hardware.npu_memory import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
+from jaxnas.hardware.hailo import device
+from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.remote import RemoteDevice
-from jaxnas.search.algorithm import Algorithm
-from jaxnas.search.elitist import Elitist
-from jaxnas.search.evolution import RegularizedEvolution
-from jaxnas.search.evosax import Evosax
-from jaxnas.search.islands import Islands
-from jaxnas.search.local_search import LocalSearch
-from jaxnas.search.moead import MOEAD
-from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.nsga3 import NSGA3
-from jaxnas.search.random_search import RandomSearch
-from jaxnas.search.variation import Discrete
 from jaxnas.spaces import mobilenet, mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import mobilenet as mobilenet_supernet
@@ -303,7 +304,7 @@ ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
-    "hailo8l": lambda settings: hailo.from_environment(settings.seconds),
+    "hailo8l": lambda settings: device.from_environment(settings.seconds),
     "hailo8l_model": lambda settings: Modelled(HAILO_8L),
     "hailo8l_model:single": lambda settings: Modelled(SingleContext(HAILO_8L)),
     "raptor": lambda settings: Modelled(RAPTOR),
@@ -356,7 +357,7 @@ def make_device(settings: ProfileConfig) -> Device:
     What follows `ssh:` is for that device to read.
     """
     if settings.device.endswith(".toml"):
-        return Modelled(npu_memory.load(settings.device))
+        return Modelled(memory_chip.load(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
     if name not in DEVICES:
         known = ", ".join(sorted(other.replace("ssh", "ssh:HOST") for other in DEVICES))

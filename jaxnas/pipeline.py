@@ -10,8 +10,8 @@ from jaxnas.config import Config, make_device
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
-from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.checks import check_fit, check_settings, check_weights
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export

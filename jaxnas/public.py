@@ -1,5 +1,11 @@
 """The names of `import jaxnas`, each from the module where it lies."""
 
+from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.algorithms.loop import Archive, search
+from jaxnas.algorithms.nsga2 import NSGA2
+from jaxnas.algorithms.pareto import front, rank
+from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.config import Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
@@ -8,13 +14,10 @@ from jaxnas.export.onnx import emit as export_onnx
 from jaxnas.export.proof import prove
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.hardware.onnxruntime import OnnxRuntime
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search.algorithm import Algorithm
-from jaxnas.search.indicators import hypervolume
-from jaxnas.search.loop import Archive
-from jaxnas.search.nsga2 import NSGA2
-from jaxnas.search.pareto import front, rank
-from jaxnas.search.random_search import RandomSearch
+from jaxnas.networks.costs import Costs, Layers, macs, params, peak_activation_bytes, weight_bytes
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Subnet
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import (
     attentive_nas,
@@ -27,11 +30,9 @@ from jaxnas.spaces.published import (
 )
 from jaxnas.spaces.space import Gene, Space
 from jaxnas.supernets.mobilenet import build as build_supernet
-from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
-from jaxnas.workload import Costs, Layers, Op, macs, params, peak_activation_bytes, weight_bytes
 
 __all__ = [
     "NSGA2",
@@ -78,6 +79,7 @@ __all__ = [
     "prove",
     "rank",
     "residual",
+    "search",
     "tiny",
     "weight_bytes",
 ]

@@ -22,7 +22,7 @@ from jaxnas.cli import load_config, main, told
 from jaxnas.config import Config
 from jaxnas.errors import UserError
 from jaxnas.pipeline import STAGES
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 
 def test_every_stage_is_a_command():

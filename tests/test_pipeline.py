@@ -10,17 +10,16 @@ import onnx
 import onnxruntime
 import pytest
 
-from jaxnas import checkpoints
+from jaxnas.algorithms import pareto
 from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.data import digits
 from jaxnas.data.preparation import PUBLISHED
 from jaxnas.hardware.device import Measurement
 from jaxnas.pipeline import STAGES
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search import pareto
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
-from jaxnas.supernets import weights
+from jaxnas.weights import checkpoints, published_mobilenet
 
 
 def contents(folder):
@@ -574,17 +573,17 @@ def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch, tmp_p
             lambda leaf: np.full(leaf.shape, 0.5, np.float32),
             jax.eval_shape(net.init, jax.random.key(0)),
         )
-        return weights.Weights(half | {"classifier": classifier}, "Once-for-All", "MIT")
+        return published_mobilenet.Weights(half | {"classifier": classifier}, "Once-for-All", "MIT")
 
     (tmp_path / "here" / "some.pth").write_text("not read here")
     monkeypatch.setattr(
-        weights,
+        published_mobilenet,
         "look",
-        lambda path, net: weights.About(
+        lambda path, net: published_mobilenet.About(
             "Once-for-All", "MIT", 1000, "state_dict", ("state_dict_ema",)
         ),
     )
-    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(published_mobilenet, "load", load)
     settings = ("--out", "run", "--train.epochs", "0", "--weights", "some.pth", *TUNED)
     assert cli("data", micro, *settings)[0] == 0
     code, lines = cli("train", micro, *settings)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from jaxnas import checkpoints
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.weights import checkpoints
 
 KILLED = -signal.SIGKILL
 SEARCHES = ("candidates.npz", "random.npz")

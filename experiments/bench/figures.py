@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from jaxnas.environment import environment
 from jaxnas.errors import UserError
 from jaxnas.progress import progress
+from jaxnas.records.environment import environment
 
 
 class Contender(NamedTuple):

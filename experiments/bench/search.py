@@ -22,9 +22,9 @@ from scipy.stats import mannwhitneyu
 from search_jaxnas import last_populations, make_archive, make_predicted_search
 from search_problems import DTLZ2, INT31, ZDT1, ZDT2, ZDT3, Problem
 
+from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError, how_to_install
 from jaxnas.progress import progress
-from jaxnas.search import pareto
 
 
 class Pace(NamedTuple):

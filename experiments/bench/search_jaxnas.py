@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from search_problems import Problem
 
+from jaxnas.algorithms.algorithm import Asked
+from jaxnas.algorithms.compiled import Archives, search_many
+from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.predictors import mlp
-from jaxnas.predictors.features import gene_values
-from jaxnas.search.algorithm import Asked
-from jaxnas.search.compiled import Archives, search_many
-from jaxnas.search.nsga2 import NSGA2
+from jaxnas.spaces.encodings import gene_values
 from jaxnas.spaces.published import attentive_nas
 from jaxnas.types import Fitness, Genomes
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.search.variation import Discrete, Real, Variation
+from jaxnas.algorithms.variation import Discrete, Real, Variation
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Gene, Space
 

@@ -14,11 +14,11 @@ import numpy as np
 from supernet_case import Case
 
 from jaxnas.data.augment import Augmentation
-from jaxnas.objectives import Evidence, classification_error, fitness
+from jaxnas.networks.op import Op
+from jaxnas.objectives.objective import Evidence, classification_error, fitness
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
 from jaxnas.training.parallel import all_devices, on_each
-from jaxnas.workload import Op
 
 TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
 

@@ -22,8 +22,8 @@ import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 
-from jaxnas.supernets.norm import EPSILON
-from jaxnas.workload import Op
+from jaxnas.networks.norm import EPSILON
+from jaxnas.networks.op import Op
 
 Ops = tuple[Op, ...]
 # {path: {name: tensor}}; kernels are (c_out, c_in // groups, k, k) and (classes, c_in).

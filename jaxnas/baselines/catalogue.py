@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxnas.baselines import mobilenet_v2, repvgg, resnet, shufflenet_v2, vgg
+from jaxnas.networks.norm import Leaf
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, Subnet
 from jaxnas.supernets.elastic import kaiming
-from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.subnet import Arrays, Subnet
 from jaxnas.types import PRNGKey
-from jaxnas.workload import Op
 
 BASELINES: dict[str, Callable[[int], tuple[Op, ...]]] = {
     **{f"resnet{depth}": partial(resnet.operators, depth) for depth in (20, 32, 44, 56)},

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 
-from jaxnas.baselines.operators import append, append_classifier, append_conv
 from jaxnas.errors import UserError, choose
-from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.subnet import Arrays, Subnet, fold
-from jaxnas.workload import Op
+from jaxnas.networks.builder import append, append_classifier, append_conv
+from jaxnas.networks.norm import Leaf
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, Subnet, fold
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = (2, 4, 14, 1)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from jaxnas.baselines.operators import append, append_classifier, append_conv
 from jaxnas.errors import UserError
-from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.subnet import Arrays, Subnet
-from jaxnas.workload import Op
+from jaxnas.networks.builder import append, append_classifier, append_conv
+from jaxnas.networks.norm import Leaf
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, Subnet
 
 WIDTHS = (16, 32, 64)
 _NORM = {"scale": "weight", "shift": "bias"}

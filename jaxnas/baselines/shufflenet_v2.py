@@ -11,9 +11,9 @@ Transpose, and 3 to 8 % faster in ONNX Runtime than with one. (The paper has the
 a unit reads of an earlier one decays geometrically with their distance.)
 """
 
-from jaxnas.baselines.operators import append, append_classifier, append_conv, append_depthwise
 from jaxnas.errors import choose
-from jaxnas.workload import Op
+from jaxnas.networks.builder import append, append_classifier, append_conv, append_depthwise
+from jaxnas.networks.op import Op
 
 FIRST = 24
 UNITS = (4, 8, 4)

@@ -3,9 +3,9 @@
 Five poolings leave one pixel.
 """
 
-from jaxnas.baselines.operators import append, append_conv
 from jaxnas.errors import choose
-from jaxnas.workload import Op
+from jaxnas.networks.builder import append, append_conv
+from jaxnas.networks.op import Op
 
 WIDTHS = (64, 128, 256, 512, 512)
 # Convolutions before each pooling.

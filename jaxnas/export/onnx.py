@@ -16,8 +16,8 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from jaxnas.errors import UserError
-from jaxnas.supernets.subnet import Subnet, fold
-from jaxnas.workload import KINDS, Op
+from jaxnas.networks.op import KINDS, Op
+from jaxnas.networks.subnet import Subnet, fold
 
 IR_VERSION = 8  # of opset 17's time, so that older runtimes and compilers read the file
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxnas.data.pixels import Pixels
 from jaxnas.errors import UserError
 from jaxnas.hardware.machine import int8_saturates
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 
 # Without it int8 sums of 16 bits saturate on x86-64 processors that lack VNNI, and top-1 is another
 # machine's luck. It costs time, and where there is VNNI it changes nothing, so latency is never

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.failures import describe, is_doubtful, is_equipment
-from jaxnas.workload import Layers
+from jaxnas.networks.costs import Layers
 
 MIN_RUNS = 20
 NOISE_BOUND = 0.1  # a larger share between two halves of a measurement, and it is made again

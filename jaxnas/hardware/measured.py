@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement
-from jaxnas.store import digest, made_cache_folder, warn_of_cache
+from jaxnas.records.cache import digest, made_cache_folder, warn_of_cache
 
 
 @dataclass(frozen=True)

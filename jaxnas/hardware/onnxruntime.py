@@ -17,7 +17,7 @@ from jaxnas.hardware.device import (
     time_runs,
 )
 from jaxnas.hardware.machine import clock, processor
-from jaxnas.store import source_digest
+from jaxnas.records.cache import source_digest
 
 SILENT = 4  # failures are part of the measurement, not of the terminal
 RUNTIME = f"onnxruntime {onnxruntime.__version__}"

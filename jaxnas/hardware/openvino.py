@@ -24,7 +24,7 @@ from jaxnas.hardware.device import (
     time_runs,
 )
 from jaxnas.hardware.machine import clock, processor
-from jaxnas.store import source_digest
+from jaxnas.records.cache import source_digest
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from jaxnas.hardware.device import (
 )
 from jaxnas.hardware.failures import DeviceError, describe, one_line
 from jaxnas.hardware.ssh import Remote, last_line
-from jaxnas.store import source_digest
+from jaxnas.records.cache import source_digest
 
 DAY_NS = 86_400 * 10**9  # no single run takes longer
 # What is said of a Python that is not there, or has no ONNX Runtime.

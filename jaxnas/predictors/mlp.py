@@ -16,8 +16,8 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.features import FeatureFunction, Features, gene_values, standardisation
 from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.spaces.encodings import FeatureFunction, Features, gene_values, standardisation
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 

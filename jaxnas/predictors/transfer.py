@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.features import FeatureFunction, Features, one_hot
 from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.spaces.encodings import FeatureFunction, Features, one_hot
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 

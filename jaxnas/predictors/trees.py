@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from sklearn.ensemble import GradientBoostingRegressor
 
-from jaxnas.predictors.features import FeatureFunction, gene_values
 from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.spaces.encodings import FeatureFunction, gene_values
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 

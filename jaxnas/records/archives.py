@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxnas.records.reading import reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 Arrays = dict[str, np.ndarray]
 

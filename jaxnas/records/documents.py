@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxnas.records.reading import SPLITS, reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 QUALITY = ("pearson", "spearman", "kendall", "within_10_percent")
 DATA = ("height", "width", "channels", "train", "search", "test", "calibration")

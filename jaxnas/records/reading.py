@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jaxnas.errors import UserError
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 SPLITS = ("train", "validation", "test")  # of the networks that are measured
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxnas.line_files import corrupt
+from jaxnas.records.line_files import corrupt
 from jaxnas.records.reading import SPLITS, reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 SETUP = ("name", "role", "device", "runtime", "threads", "model")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxnas.records.documents import read_claims
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 FILE = "claims.json"
 

@@ -16,12 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from jaxnas.algorithms.indicators import igd_plus
 from jaxnas.errors import UserError
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.compare_plots import Curves, attainment_panels, hypervolume
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search.indicators import igd_plus
-from jaxnas.search.statistics import (
+from jaxnas.studies.statistics import (
     LEVEL,
     Comparison,
     compare_all,

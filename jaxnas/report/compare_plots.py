@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
+from jaxnas.algorithms.indicators import attainment
 from jaxnas.report import plots
-from jaxnas.search.indicators import attainment
-from jaxnas.search.statistics import bootstrap_band
+from jaxnas.studies.statistics import bootstrap_band
 
 COLUMNS = 2  # of the attainment figure
 LINES = ("-", "--", "-.", ":")

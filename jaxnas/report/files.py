@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from jaxnas.errors import UserError
 from jaxnas.records import archives, documents, tables
 from jaxnas.records.reading import reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 
 def check_files(run: RunDirectory) -> None:

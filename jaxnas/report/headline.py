@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxnas.records.archives import read_selection
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
 from jaxnas.report.networks import measured
-from jaxnas.run_directory import RunDirectory
 
 
 def answer(

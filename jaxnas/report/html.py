@@ -16,16 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.records.documents import read_claims
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
 from jaxnas.report.files import check_files, drawing
 from jaxnas.report.headline import answer
 from jaxnas.report.networks import COSTS, read_networks, setup
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search import pareto
-from jaxnas.search.statistics import hypervolume_curve
+from jaxnas.studies.statistics import hypervolume_curve
 
 MADE_BY = {  # the command that makes each file that the report reads
     "config.json": "data",

@@ -13,9 +13,9 @@ import numpy as np
 
 from jaxnas.errors import UserError
 from jaxnas.records.archives import read_answers
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.answer import MEDIAN_NOISE, Measured
-from jaxnas.run_directory import RunDirectory
 
 COSTS = {  # objectives beside the error, for people
     "latency_ms": "predicted latency (ms)",

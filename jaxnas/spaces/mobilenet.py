@@ -9,9 +9,10 @@ every block (Cai et al., "Once for All", ICLR 2020).
 from functools import partial
 from typing import Any, NamedTuple
 
+from jaxnas.networks.costs import Layers
+from jaxnas.networks.op import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL
 from jaxnas.spaces.space import Gene, Part, Space
 from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed, strided
-from jaxnas.workload import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
 
 
 class Choice(NamedTuple):

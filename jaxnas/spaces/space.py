@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError
+from jaxnas.networks.costs import Costs, Layers, layer_costs
 from jaxnas.types import Genome, Genomes, PRNGKey
-from jaxnas.workload import Costs, Layers, layer_costs
 
 CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
 # Of the choices that decide what a part costs, all of which stand in a table.

@@ -5,6 +5,7 @@ Before hours are spent on them, or a file is written.
 
 import jax
 
+from jaxnas.algorithms.indicators import CELLS
 from jaxnas.config import (
     DATASETS,
     SUPERNETS,
@@ -20,16 +21,15 @@ from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
-from jaxnas.hardware.npu import Modelled
-from jaxnas.search.indicators import CELLS
+from jaxnas.hardware.cost_model import Modelled
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
-from jaxnas.supernets import initial
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import METHODS, PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
+from jaxnas.weights import initial
 
 MOST = 2  # objectives beside error and latency
 # Candidates of a search for four objectives: what their hypervolume takes.

@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 
 from jaxnas.data.dataset import Dataset, Split
-from jaxnas.environment import environment
 from jaxnas.progress import log
+from jaxnas.records.environment import environment
 from jaxnas.stages.evaluation import divided
 from jaxnas.stages.job import Job
 

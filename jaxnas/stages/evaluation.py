@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.algorithms.pareto import rank
 from jaxnas.config import ProfileConfig, make_device, make_memory_chip
 from jaxnas.data.dataset import Split
 from jaxnas.errors import choose
-from jaxnas.hardware.npu import Modelled
-from jaxnas.objectives import (
+from jaxnas.hardware.cost_model import Modelled
+from jaxnas.objectives.objective import (
     Evidence,
     Objective,
     classification_error,
@@ -29,11 +30,10 @@ from jaxnas.objectives import (
     tuned_error,
 )
 from jaxnas.predictors import mlp
+from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.reading import reading
-from jaxnas.search.pareto import rank
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
-from jaxnas.store import Store, digest, source_digest
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
@@ -47,7 +47,7 @@ FURTHER: dict[str, Callable[[Space, ProfileConfig], Objective]] = {
     "peak_kib": lambda space, _: peak_memory(space),
 }
 # What decides the error of a genome.
-ERROR_CODE = ("spaces", "supernets", "training", "data", "objectives.py", "workload.py")
+ERROR_CODE = ("networks", "spaces", "supernets", "training", "data", "objectives")
 
 Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an objective
 

@@ -13,23 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnas import checkpoints
 from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
+from jaxnas.networks.subnet import Subnet
 from jaxnas.progress import progress
 from jaxnas.records import documents
-from jaxnas.search.selection import Choice, choose_networks
 from jaxnas.signals import Saving
+from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
 from jaxnas.stages.selection import candidates_to_choose
-from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
 from jaxnas.training.loop import Images, on_device
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.weights import checkpoints
 
 # The folder, beside the checkpoints of a network's epochs, of one in the middle of an epoch.
 BEGUN = "begun"

@@ -12,25 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas import checkpoints
 from jaxnas.config import DATASETS, SUPERNETS, Config, DataConfig, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Subnet
 from jaxnas.records.documents import read_data
 from jaxnas.records.reading import reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
-from jaxnas.supernets import initial
-from jaxnas.supernets.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import TrainState, init_state, total_steps
 from jaxnas.training.recalibrate import statistics
 from jaxnas.types import PRNGKey
-from jaxnas.workload import Op
+from jaxnas.weights import checkpoints, initial
 
 # Bytes of a split's images as float32, at most; larger ones are prepared a batch at a time.
 PREPARED = 1 << 28

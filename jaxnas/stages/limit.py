@@ -7,13 +7,13 @@ import numpy as np
 
 from jaxnas.config import SPACES
 from jaxnas.errors import UserError
+from jaxnas.networks.costs import layer_costs
 from jaxnas.progress import log
 from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_measurements
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job
 from jaxnas.stages.measurements import by_genome, latency_of
-from jaxnas.workload import layer_costs
 
 
 def note_wide_limit(job: Job) -> None:

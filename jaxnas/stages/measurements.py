@@ -12,8 +12,8 @@ import numpy as np
 from jaxnas.hardware.device import Measurement
 from jaxnas.hardware.failures import is_equipment
 from jaxnas.progress import log
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.tables import read_measurements
-from jaxnas.run_directory import RunDirectory
 from jaxnas.stages.job import Job
 from jaxnas.stages.rounds import confirmed
 

@@ -6,11 +6,11 @@ import numpy as np
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
 from jaxnas.predictors.ensemble import interval_factor
-from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
 from jaxnas.records.reading import SPLITS, reading
 from jaxnas.records.tables import read_measurements
+from jaxnas.spaces.encodings import gene_values
 from jaxnas.stages.job import Job
 from jaxnas.stages.measurements import by_genome, latency_of
 from jaxnas.stages.profile import unmeasured

@@ -14,7 +14,7 @@ from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 from jaxnas.hardware.measured import Stored
 from jaxnas.hardware.watched import Undecided, Watched
-from jaxnas.profiling import Sitting, Step, covering_sample, uniform_sample
+from jaxnas.profiling.active_profile import Sitting, Step, covering_sample, uniform_sample
 from jaxnas.progress import log, progress
 from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_measurements

@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32
 
+from jaxnas.algorithms import pareto
+from jaxnas.algorithms.local_search import moved, moves
+from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
-from jaxnas.predictors.features import gene_values
-from jaxnas.profiling import covering_sample
+from jaxnas.profiling.active_profile import covering_sample
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_candidates
 from jaxnas.records.reading import reading
-from jaxnas.search import pareto
-from jaxnas.search.local_search import moved, moves
-from jaxnas.search.loop import Archive, search
+from jaxnas.spaces.encodings import gene_values
 from jaxnas.spaces.space import Space
-from jaxnas.stages.doubt import ask_device
+from jaxnas.stages.active_search import ask_device
 from jaxnas.stages.evaluation import evaluator, search_split
 from jaxnas.stages.job import Job
 from jaxnas.stages.limit import note_wide_limit

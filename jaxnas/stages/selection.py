@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxnas.algorithms import pareto
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
-from jaxnas.search import pareto
-from jaxnas.stages.doubt import in_batches, read_found
+from jaxnas.stages.active_search import in_batches, read_found
 from jaxnas.stages.evaluation import error_evaluator, selection_split
 from jaxnas.stages.job import Job
 from jaxnas.stages.search import feasible, is_complete, read_archive

@@ -19,17 +19,17 @@ from typing import Any
 
 from jaxnas.config import Config
 from jaxnas.errors import UserError
-from jaxnas.hardware import npu_memory
-from jaxnas.line_files import plain
+from jaxnas.hardware import memory_chip
+from jaxnas.records.cache import digest
 from jaxnas.records.documents import read_inputs
+from jaxnas.records.line_files import plain
 from jaxnas.records.reading import reading
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_types
 from jaxnas.stages.job import space_settings
 from jaxnas.stages.unread import without_unread
-from jaxnas.store import digest
-from jaxnas.supernets import trained
+from jaxnas.weights import trained
 
 PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device")
 OF_NO_EFFECT = ("train.checkpoint_every", "train.checkpoint_minutes")  # on what a run comes to
@@ -228,7 +228,9 @@ def _weights(config: Config) -> str | None:
 def _device(config: Config) -> str:
     """The name of the device, or a digest of what a file says of it."""
     name = config.profile.device
-    return digest({**asdict(npu_memory.load(name)), "name": ""}) if name.endswith(".toml") else name
+    return (
+        digest({**asdict(memory_chip.load(name)), "name": ""}) if name.endswith(".toml") else name
+    )
 
 
 def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:

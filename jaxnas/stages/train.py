@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from jaxnas import checkpoints
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.signals import Saving
 from jaxnas.stages.job import Job
-from jaxnas.supernets import initial, trained
 from jaxnas.training.loop import TrainState, init_state, total_steps, train
 from jaxnas.training.sandwich import Losses
+from jaxnas.weights import checkpoints, initial, trained
 
 LOGGED = 200  # lines in metrics.jsonl, about
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxnas.supernets import convolution
-from jaxnas.supernets.depthwise import depthwise
-from jaxnas.supernets.norm import Activation, Leaf, Stats, batch_norm, norm_act_of_batch
-from jaxnas.supernets.subnet import ACTIVATIONS
+from jaxnas.networks import convolution
+from jaxnas.networks.depthwise import depthwise
+from jaxnas.networks.norm import Activation, Leaf, Stats, batch_norm, norm_act_of_batch
+from jaxnas.networks.subnet import ACTIVATIONS
 from jaxnas.types import Size
 
 

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.data.pixels import Pixels
+from jaxnas.networks.chunks import in_batches_of, joined
+from jaxnas.networks.norm import Leaf
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import ACTIVATIONS, Arrays, operate, without_norms
 from jaxnas.spaces.mobilenet import split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet
-from jaxnas.supernets.norm import Leaf
-from jaxnas.supernets.parts import in_batches_of, joined
-from jaxnas.supernets.subnet import ACTIVATIONS, Arrays, operate, without_norms
 from jaxnas.supernets.supernet import Params, Switched, take
 from jaxnas.supernets.switched import (
     MICRO_BATCH,
@@ -36,7 +37,6 @@ from jaxnas.supernets.switched import (
     walk,
 )
 from jaxnas.types import Genome
-from jaxnas.workload import Op
 
 BEFORE, GATE, AFTER = range(3)  # the tensors of an operator with an activation
 FUSED = ("", "relu", "relu6")

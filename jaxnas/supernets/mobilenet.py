@@ -7,18 +7,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import ACTIVATIONS
 from jaxnas.spaces.mobilenet import Choice, split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed
 from jaxnas.supernets.elastic import Conv, ConvNorm, Depthwise, Linear, Shortcut, SqueezeExcite
 from jaxnas.supernets.int8 import build_int8
 from jaxnas.supernets.operators import Sizes, operators
-from jaxnas.supernets.subnet import ACTIVATIONS
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.supernets.switched import build_switched
 from jaxnas.supernets.switched_training import build_switched_training
 from jaxnas.types import Genome, PRNGKey, Size
-from jaxnas.workload import Op
 
 
 class Block(nnx.Module):

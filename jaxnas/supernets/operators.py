@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+from jaxnas.networks.op import Op
 from jaxnas.spaces.mobilenet import Choice
 from jaxnas.spaces.stage import MobileNet, Stage, head_width, make_divisible, squeezed, strided
 from jaxnas.types import Size
-from jaxnas.workload import Op
 
 
 class Sizes(NamedTuple):

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.data.pixels import Pixels
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, Leaf, Subnet
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.elastic import smaller_kernel
-from jaxnas.supernets.subnet import Arrays, Leaf, Subnet
 from jaxnas.types import Genome, PRNGKey
-from jaxnas.workload import Op
 
 Params = dict[str, Any]  # nested dict of arrays, the path of an Op leads to its arrays
 

@@ -20,13 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.data.pixels import Pixels
-from jaxnas.spaces.mobilenet import Choice, split_genes
-from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import MobileNet, Stage, head_width, strided
-from jaxnas.supernets.norm import batch_statistics, pooled
-from jaxnas.supernets.operators import Sizes, append_block
-from jaxnas.supernets.parts import in_batches_of, in_parts, joined
-from jaxnas.supernets.subnet import (
+from jaxnas.networks.chunks import in_batches_of, in_parts, joined
+from jaxnas.networks.norm import batch_statistics, pooled
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import (
     ACTIVATIONS,
     Arrays,
     folded,
@@ -35,9 +32,12 @@ from jaxnas.supernets.subnet import (
     operate,
     without_norms,
 )
+from jaxnas.spaces.mobilenet import Choice, split_genes
+from jaxnas.spaces.space import Space
+from jaxnas.spaces.stage import MobileNet, Stage, head_width, strided
+from jaxnas.supernets.operators import Sizes, append_block
 from jaxnas.supernets.supernet import Params, Switched, flat, take
 from jaxnas.types import Genome
-from jaxnas.workload import Op
 
 MICRO_BATCH = 32  # images that go through the network together
 

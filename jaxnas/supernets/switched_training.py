@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, forward
 from jaxnas.spaces.mobilenet import split_genes
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet
-from jaxnas.supernets.subnet import Arrays, forward
 from jaxnas.supernets.supernet import Params, take
 from jaxnas.supernets.switched import Forms, branch_of, classify, grouped, padded, walk
 from jaxnas.types import Genome
-from jaxnas.workload import Op
 
 
 def build_switched_training(

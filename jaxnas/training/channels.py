@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
+from jaxnas.networks.op import Op
 from jaxnas.supernets.supernet import Params
-from jaxnas.workload import Op
 
 OUTSIDE = ("first_conv", "last_conv", "classifier")  # parts without middle channels
 PARTS = ("expand", "depthwise", "squeeze_excite", "project", "shortcut")  # of a block

@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxnas.data.memory import GIB
 from jaxnas.errors import UserError
+from jaxnas.networks.costs import peak_of
+from jaxnas.networks.op import Op
 from jaxnas.supernets.supernet import Supernet
-from jaxnas.workload import Op, peak_of
 
 # Images at a time on a CPU: small enough for its caches, large enough to keep its cores busy.
 MICRO_BATCH = 64

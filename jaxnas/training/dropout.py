@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxnas.errors import UserError
+from jaxnas.networks.op import Op
 from jaxnas.types import PRNGKey
-from jaxnas.workload import Op
 
 # (position of an operator, its first input) -> what is left of that input.
 Drop = Callable[[int, Array], Array]

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxnas.data.pixels import Pixels
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics

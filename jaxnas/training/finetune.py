@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
 from jaxnas.data.batches import epoch_order, steps_of_epoch
-from jaxnas.supernets.subnet import Arrays, Subnet, forward
+from jaxnas.networks.subnet import Arrays, Subnet, forward
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
-from jaxnas.supernets.parts import in_batches_of
+from jaxnas.networks.chunks import in_batches_of
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
 from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trains_by_switches

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnas.supernets.subnet import Subnet, forward
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.supernet import Params, Supernet, map_arrays
 from jaxnas.types import Genome
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxnas.supernets.subnet import forward
+from jaxnas.networks.subnet import forward
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import distillation_loss, hard_loss

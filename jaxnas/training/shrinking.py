@@ -12,8 +12,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
+from jaxnas.networks.subnet import forward
 from jaxnas.spaces.space import Gene, Space
-from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.channels import sort_channels
 from jaxnas.training.dropout import Drop

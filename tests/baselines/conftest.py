@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines.catalogue import init
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 
 
 def fresh(key, ops):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines.catalogue import BASELINES, init
-from jaxnas.baselines.operators import at_size
 from jaxnas.baselines.resnet import operators as resnet
 from jaxnas.data.augment import Augmentation, normalise
 from jaxnas.errors import UserError
@@ -14,18 +13,20 @@ from jaxnas.export.int8 import quantise
 from jaxnas.export.lint import TARGETS, lint, require_accepted
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
+from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.dataflow_chip import HAILO_8L, workload
 from jaxnas.hardware.device import ExportedModel
-from jaxnas.hardware.npu import Modelled
-from jaxnas.hardware.npu_dataflow import HAILO_8L, workload
 from jaxnas.hardware.onnxruntime import OnnxRuntime
+from jaxnas.networks.builder import at_size
+from jaxnas.networks.costs import cost_table, macs, params
+from jaxnas.networks.op import AVGPOOL2, MAXPOOL2
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.published import tiny
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.loop import Images
 from jaxnas.training.recalibrate import recalibrated
-from jaxnas.workload import AVGPOOL2, MAXPOOL2, cost_table, macs, params
 
 # Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for
 # CIFAR-10, as pytorch-cifar-models states them: convolutions and linear layers, the ResNets' 1x1

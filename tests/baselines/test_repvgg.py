@@ -6,7 +6,7 @@ import pytest
 
 from jaxnas.baselines import repvgg
 from jaxnas.errors import UserError
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines.shufflenet_v2 import UNITS, operators
-from jaxnas.supernets import subnet as subnet_module
-from jaxnas.supernets.norm import EPSILON
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks import subnet as subnet_module
+from jaxnas.networks.norm import EPSILON
+from jaxnas.networks.subnet import Subnet
 
 IMAGE = np.arange(3)
 

@@ -6,7 +6,7 @@ import pytest
 
 from jaxnas.baselines import mobilenet_v2, resnet
 from jaxnas.errors import UserError
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 
 torch = pytest.importorskip("torch", reason="needs pip install 'jaxnas[peers]'")
 F = torch.nn.functional

@@ -7,10 +7,10 @@ import pytest
 
 from jaxnas.data.augment import normalise, resized
 from jaxnas.data.pixels import Pixels
-from jaxnas.supernets.parts import in_batches_of
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.chunks import in_batches_of
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Subnet
 from jaxnas.training.evaluate import accuracy
-from jaxnas.workload import Op
 
 MEAN = np.array([0.4, 0.5, 0.6], np.float32)
 DEVIATION = np.array([0.2, 0.3, 0.25], np.float32)

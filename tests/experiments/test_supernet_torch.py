@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from jaxnas.networks.subnet import forward
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import take
 
 RATE = 0.05

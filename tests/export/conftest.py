@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.supernets.subnet import Subnet
-from jaxnas.workload import Op
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Subnet
 
 
 def halve(size):

@@ -15,11 +15,11 @@ from jax2onnx import to_onnx
 from jaxnas.errors import UserError
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
+from jaxnas.networks import subnet as subnet_module
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, Subnet
 from jaxnas.spaces import published
 from jaxnas.supernets import mobilenet
-from jaxnas.supernets import subnet as subnet_module
-from jaxnas.supernets.subnet import Arrays, Subnet
-from jaxnas.workload import Op
 
 ALLOWED = {
     "Conv",

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from jaxnas.errors import UserError
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import Proof, prove, require
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 
 
 def change_array(name, change):

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from jaxnas import store
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement, failed
 from jaxnas.hardware.measured import Stored
-from jaxnas.store import digest
+from jaxnas.records import cache as caches
+from jaxnas.records.cache import digest
 
 GENOME = np.zeros(3, np.int32)
 MEASUREMENT = Measurement(
@@ -189,7 +189,7 @@ def test_processes_share_the_store(cache):
 def test_a_cache_that_cannot_be_written_is_said_and_measured_without(cache, capsys):
     cache.parent.mkdir()
     cache.write_text("in the way")
-    store._warn.cache_clear()
+    caches._warn.cache_clear()
     for _ in range(2):
         assert Stored(Toy()).measure(model()).latency_ms > 0
     assert capsys.readouterr().err.count("going on without a cache: cannot use") == 1

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.data import archives
 from jaxnas.errors import UserError
 from jaxnas.hardware import tables
 from jaxnas.hardware.tables import Table, load
-from jaxnas.search.compiled import search_many
-from jaxnas.search.random_search import RandomSearch
 from jaxnas.spaces.nasbench201 import from_string, nasbench201
 from jaxnas.spaces.space import Gene, Space
 

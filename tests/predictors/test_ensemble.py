@@ -5,11 +5,11 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Calibrated, Ensemble, interval_factor
-from jaxnas.predictors.features import one_hot
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import coverage
 from jaxnas.predictors.mlp import MLP
-from jaxnas.profiling import uniform_sample
+from jaxnas.profiling.active_profile import uniform_sample
+from jaxnas.spaces.encodings import one_hot
 
 NONE = np.zeros((0, 31), np.int32)
 

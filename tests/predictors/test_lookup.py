@@ -8,7 +8,7 @@ from jaxnas.errors import UserError
 from jaxnas.predictors import lookup
 from jaxnas.predictors.lookup import Lookup, blocks, measured
 from jaxnas.predictors.metrics import within
-from jaxnas.profiling import uniform_sample
+from jaxnas.profiling.active_profile import uniform_sample
 from jaxnas.spaces.space import Gene, Space
 
 TOY = Space("toy", (Gene("a", (8, 16)), Gene("b", (3, 5, 7))))

@@ -5,9 +5,9 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
-from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.metrics import pearson, within
-from jaxnas.profiling import covering_sample, uniform_sample
+from jaxnas.profiling.active_profile import covering_sample, uniform_sample
+from jaxnas.spaces.encodings import gene_values
 
 predict = jax.jit(mlp.predict)
 

@@ -7,14 +7,14 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.features import gene_values
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import coverage, pearson
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.predictor import Members, Method, Model, Predictor, check_latencies
 from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.predictors.trees import Trees
-from jaxnas.profiling import uniform_sample
+from jaxnas.profiling.active_profile import uniform_sample
+from jaxnas.spaces.encodings import gene_values
 
 METHODS = {
     "mlp": MLP(steps=600),

@@ -5,10 +5,10 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.features import one_hot
 from jaxnas.predictors.metrics import coverage, spearman
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.transfer import Transfer, learn
+from jaxnas.spaces.encodings import one_hot
 from jaxnas.spaces.space import Gene, Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (1, 2, 3, 4)) for i in range(12)))

@@ -4,7 +4,7 @@ import numpy as np
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import pearson
 from jaxnas.predictors.trees import Trees
-from jaxnas.profiling import uniform_sample
+from jaxnas.profiling.active_profile import uniform_sample
 from jaxnas.spaces.space import Gene, Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (8, 16, 24)) for i in range(6)))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.files import check_files, drawing
-from jaxnas.run_directory import RunDirectory
 
 DAMAGED = ("", "{", "null", "[]", "5", "[" * 100_000, "\0" * 40, '"x"', "NaN", "1" * 5000)
 LEAVES = {

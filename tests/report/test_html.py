@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, write_claims
 from jaxnas.report.html import MADE_BY, write_report
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search.statistics import hypervolume_curve
+from jaxnas.studies.statistics import hypervolume_curve
 
 GENES = [
     "resolution",

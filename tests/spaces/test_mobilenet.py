@@ -12,11 +12,12 @@ import pytest
 
 from jaxnas.config import SPACES
 from jaxnas.errors import UserError
+from jaxnas.networks.costs import Layers, layer_costs, macs, params, peak_activations
+from jaxnas.networks.op import KINDS, Op
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import ofa_mobilenet_v3, tiny
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.mobilenet import build
-from jaxnas.workload import KINDS, Layers, Op, layer_costs, macs, params, peak_activations
 
 
 def every_operator(shortcut: str, per_block: bool) -> Space:

@@ -7,7 +7,7 @@ import pytest
 
 from jaxnas.config import Config
 from jaxnas.data.dataset import Split
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.evaluation import divided, halving, search_split, selection_split
 from jaxnas.stages.job import Job
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 
 TRAINED = (
     "--search.hybrid.epochs",

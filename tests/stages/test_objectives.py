@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.algorithms import pareto
 from jaxnas.cli import load_config
-from jaxnas.hardware.npu_memory import load
+from jaxnas.hardware.memory_chip import load
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.networks import COSTS
-from jaxnas.run_directory import RunDirectory
-from jaxnas.search import pareto
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.stages.job import open_job
 

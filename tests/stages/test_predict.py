@@ -3,7 +3,7 @@
 import pytest
 
 from jaxnas.predictors import mlp
-from jaxnas.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.predict import LEAST_PEARSON
 
 

@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxnas import profiling
 from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
-from jaxnas.hardware.npu_memory import load
-from jaxnas.profiling import Sitting, Step
-from jaxnas.run_directory import RunDirectory
+from jaxnas.hardware.memory_chip import load
+from jaxnas.profiling import active_profile
+from jaxnas.profiling.active_profile import Sitting, Step
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
 from jaxnas.stages.profile import _growing_plan, read_measurements
 from jaxnas.stages.settings import recorded_settings
@@ -138,7 +138,7 @@ def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, 
 @pytest.mark.slow
 def test_a_bound_within_reach_ends_it_early(cli, sat, tmp_path, monkeypatch):
     # No front is settled, which would end it before twenty networks are for validation.
-    monkeypatch.setattr(profiling, "LOSS", -1.0)
+    monkeypatch.setattr(active_profile, "LOSS", -1.0)
     run = shutil.copytree(sat, tmp_path / "run")
     for file in ("measurements.csv", "config.json"):
         (run / file).unlink()

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.networks.subnet import forward
 from jaxnas.spaces import published as spaces
 from jaxnas.supernets import elastic
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import forward
 from jaxnas.supernets.supernet import take
 
 TOLERANCE = 1e-4  # of the largest logit

@@ -15,11 +15,12 @@ import pytest
 from jaxnas.config import SPACES
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
+from jaxnas.networks import subnet
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
-from jaxnas.supernets import subnet, switched
+from jaxnas.supernets import switched
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training.recalibrate import statistics
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.supernets.subnet import forward
+from jaxnas.networks.subnet import forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training.channels import sort_channels
 

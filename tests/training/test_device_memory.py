@@ -9,11 +9,11 @@ import jax
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.networks.costs import cost_table, peak_activations
 from jaxnas.spaces.published import attentive_nas
 from jaxnas.supernets.mobilenet import build
 from jaxnas.training import device_memory
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
-from jaxnas.workload import cost_table, peak_activations
 
 GIB = 1 << 30
 

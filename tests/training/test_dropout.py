@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Arrays, forward
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import Arrays, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training.dropout import drop_rates, make_drop
-from jaxnas.workload import Op
 
 
 @pytest.fixture(scope="module")

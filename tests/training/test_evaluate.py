@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.networks.op import Op
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.mobilenet import build
-from jaxnas.supernets.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training import evaluate
 from jaxnas.training.device_memory import MICRO_BATCH
 from jaxnas.training.evaluate import Examples, accuracies, accuracy, of_each
-from jaxnas.workload import Op
 
 COUNT = 2 * MICRO_BATCH + 22  # the last micro-batch is not full
 SLICED = jax.jit(forward, static_argnums=0)

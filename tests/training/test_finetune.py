@@ -9,7 +9,7 @@ import pytest
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
-from jaxnas.supernets.subnet import Subnet
+from jaxnas.networks.subnet import Subnet
 from jaxnas.supernets.supernet import take
 from jaxnas.training import finetune as module
 from jaxnas.training.finetune import FinetuneConfig, finetune

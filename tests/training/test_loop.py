@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas import checkpoints
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
 from jaxnas.training import loop
@@ -27,6 +26,7 @@ from jaxnas.training.loop import (
 )
 from jaxnas.training.sandwich import Losses
 from jaxnas.training.shrinking import phase_starts
+from jaxnas.weights import checkpoints
 
 SETTINGS = TrainConfig(
     epochs=3,

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxnas.data.augment import Augmentation, normalise
-from jaxnas.supernets.subnet import Subnet, forward
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training import population
 from jaxnas.training.evaluate import Examples

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from jaxnas.supernets.subnet import forward
+from jaxnas.networks.subnet import forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training.losses import hard_loss
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.supernets import convolution
+from jaxnas.networks import convolution
 from jaxnas.supernets.mobilenet import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training import recalibrate

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.networks.costs import macs
 from jaxnas.training.sampling import attentive_genomes, macs_tables, sample_bin
-from jaxnas.workload import macs
 
 BINS = 12
 

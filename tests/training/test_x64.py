@@ -16,6 +16,7 @@ from jaxnas.baselines import catalogue
 from jaxnas.data.augment import Augmentation, augment
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
+from jaxnas.networks.op import Op
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.elastic import kaiming
 from jaxnas.supernets.mobilenet import build
@@ -27,7 +28,6 @@ from jaxnas.training.finetune import init_state as finetune_state
 from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
 from jaxnas.training.population import HybridConfig, orders, tuned_accuracies
 from jaxnas.training.recalibrate import recalibrated
-from jaxnas.workload import Op
 
 
 def array(*shape, dtype=jnp.float32) -> Any:

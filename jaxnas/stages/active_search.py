@@ -1,0 +1,193 @@
+"""Ask the device where the predictor leaves open which candidates are best.
+
+Then search again with what it says.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.algorithms.loop import Archive, search
+from jaxnas.config import make_algorithm
+from jaxnas.hardware.device import ExportedModel
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.predictor import Model, Prediction
+from jaxnas.profiling.active_search import Found, search_with_doubt
+from jaxnas.progress import log, progress
+from jaxnas.records.archives import read_doubt
+from jaxnas.records.reading import reading
+from jaxnas.records.tables import read_asked, read_measurements
+from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
+from jaxnas.stages.job import Job, genome_text
+from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row
+from jaxnas.stages.profile import exporter, open_device
+from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.types import PRNGKey
+
+BATCH = 15  # networks asked for at a time
+ARRAYS = (
+    "genomes",
+    "error",
+    "mean_ms",
+    "low_ms",
+    "high_ms",
+    "measured_ms",
+    "measured",
+    "rounds",
+    "doubtful",
+)
+
+
+def ask_device(job: Job) -> bool:
+    """Write doubt.npz, each network measured on the way to asked.csv.
+
+    False if it is there, or no look-ups are wanted.
+
+    Stopped and run again it takes the same way: measurements come from asked.csv, errors from the
+    store.
+    """
+    if not job.config.search.look_ups or job.run.exists("doubt.npz"):
+        return False
+    start, known = _start(job)
+    error, _ = error_evaluator(job, search_split(job))
+    size = job.config.search.population
+    found = search_with_doubt(
+        job.key("doubt"),
+        job.space,
+        Ensemble(),
+        start,
+        _searcher(job, error),
+        lambda genomes: in_batches(error, genomes, size)[:, 0],
+        _measurer(job, known),
+        len(known) + job.config.search.look_ups,
+        BATCH,
+    )
+    arrays = (
+        found.genomes,
+        found.error,
+        *found.predicted,
+        found.measured_ms,
+        found.measured,
+        found.rounds,
+        found.doubtful,
+    )
+    job.run.write_npz(
+        "doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)}
+    )
+    asked = int(found.measured.sum()) - len(known)
+    log(
+        f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of "
+        f"{found.doubtful} candidates is still in doubt"
+    )
+    return True
+
+
+def read_found(job: Job) -> Found:
+    """What doubt.npz holds."""
+    arrays = read_doubt(job.run)
+    with reading(job.run, "doubt.npz"):
+        genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (
+            arrays[name] for name in ARRAYS
+        )
+        n = len(genomes)
+        shapes = {array.shape for array in (error, *predicted, measured_ms, measured)}
+        if (
+            genomes.shape != (n, len(job.space.genes))
+            or shapes != {(n,)}
+            or not (genomes < job.space.sizes).all()
+        ):
+            raise ValueError(
+                f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}"
+            )
+        return Found(
+            genomes,
+            error,
+            Prediction(*map(jnp.asarray, predicted)),
+            measured_ms,
+            measured,
+            int(rounds),
+            int(doubtful),
+        )
+
+
+def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
+    """`evaluate` of `size` genomes at a time, for there is one compiled program.
+
+    The last is repeated.
+    """
+    padded = np.pad(genomes, ((0, -len(genomes) % size), (0, 0)), mode="edge")
+    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[
+        : len(genomes)
+    ]
+
+
+def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
+    """The measured networks that the predictor may know, and the latency of each.
+
+    NaN if all failed.
+    """
+    networks = by_genome([row for row in read_measurements(job.run) if row["split"] != "test"])
+    with reading(job.run, "measurements.csv"):
+        genomes = np.array([text.split() for text in networks], np.int32)
+    genomes = np.asarray(job.space.canonical(genomes))
+    best: dict[str, float] = {}
+    for text, rows in zip(map(genome_text, genomes), networks.values(), strict=True):
+        best[text] = float(np.fmin(best.get(text, np.nan), latency_of(rows)))
+    return genomes, best
+
+
+def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Latency of genomes, ms.
+
+    As measured before, in the profile or by a run of this that was stopped, or by the device.
+    """
+    add_quantiles(job.run, "asked.csv")
+    known = known | {row["genome"]: float(row["latency_ms"]) for row in read_asked(job.run)}
+    device = open_device(job)
+    export = exporter(job)
+
+    def one(genome: np.ndarray) -> float:
+        if (text := genome_text(genome)) not in known:
+            model, figures = export(genome)
+            layers = job.space.layers(genome)
+            best = measure_in_rounds(
+                device, ExportedModel(model, genome, layers=layers), job.config.profile
+            )
+            job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
+            known[text] = best.latency_ms
+        return known[text]
+
+    return lambda genomes: np.array([one(genome) for genome in genomes])
+
+
+def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarray]:
+    """The run's search, of error against the latency that a model has it by.
+
+    Returns all that it has come across.
+    """
+    settings = job.config.limited_search
+    algorithm = make_algorithm(settings)
+    latency = jax.jit(lambda model, genomes: model(genomes))
+
+    def under(key: PRNGKey, model: Model) -> np.ndarray:
+        with progress(
+            f"{settings.algorithm}, device asked", settings.population * settings.generations
+        ) as advance:
+
+            def evaluate(genomes: np.ndarray) -> np.ndarray:
+                return np.concatenate(
+                    [error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1
+                )
+
+            def seen(_: int, archive: Archive) -> None:
+                advance(
+                    settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0]))
+                )
+
+            return search(
+                algorithm, job.space, key, evaluate, settings.generations, None, seen
+            ).genomes
+
+    return under

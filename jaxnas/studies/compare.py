@@ -1,0 +1,370 @@
+"""`jaxnas compare`: algorithms over many seeds, random search beside.
+
+All have the same objectives and as many evaluations.
+
+Everything lies in the folder `compare` of the run. Each finished search is a file there, named by a
+digest of all that decides it: it is not run again, and other settings, weights or code leave it
+alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.islands import Islands
+from jaxnas.algorithms.loop import Archive, search
+from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
+from jaxnas.errors import UserError
+from jaxnas.pipeline import LEAVES
+from jaxnas.progress import log, progress
+from jaxnas.records.cache import digest, source_digest
+from jaxnas.records.reading import reading
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.report.compare import write_comparison
+from jaxnas.spaces.space import Space
+from jaxnas.stages.checks import check_fit, check_settings
+from jaxnas.stages.evaluation import evaluator
+from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
+from jaxnas.stages.predict import read_predictor
+from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
+from jaxnas.stages.unread import check_read, without_unread
+from jaxnas.studies.statistics import least_seeds
+
+NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
+OBJECTIVES = 5  # at most
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is searched: `fitness` (genomes, data) to (n, objectives), minimised.
+
+    Where it can be `traced`, all seeds of an algorithm are one compiled program; otherwise it gets
+    and gives NumPy arrays.
+
+    Hypervolume is measured below the `reference` point. Without one that is the worst value of each
+    objective that the first seed's random search finds, which does not depend on the algorithms
+    compared. With the true `front`, hypervolume is a share of the front's, and regret and IGD+ are
+    told as well.
+    """
+
+    space: Space
+    objectives: tuple[str, ...]  # 1 to 5
+    fitness: Callable[[Any, Any], Any]
+    digest: str  # of all that decides the fitness but the genome
+    data: Any = None
+    traced: bool = False
+    units: tuple[str, ...] = ()  # of the objectives, for the axes of figures
+    reference: tuple[float, ...] | None = None
+    front: Any = None  # (points, objectives), all of it
+
+
+def run_compare(
+    config: Config,
+    out: str,
+    names: Sequence[str],
+    seeds: int,
+    problem: Callable[[], Problem] | None = None,
+) -> None:
+    """Compare algorithms in the run directory `out` and print the table.
+
+    What is searched is the `problem` of the experiment, where it brings one (a table, say), or else
+    the supernet and the predictor of the run.
+    """
+    check_settings(config)
+    _check_read(config, names)
+    if seeds < 2:
+        raise UserError(
+            f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual"
+        )
+    searched = None if problem is None else problem()
+    search = replace(config.search, limits=())
+    algorithms = choose_algorithms(
+        names, search, None if searched is None else len(searched.objectives)
+    )
+    if config.limited_search.limits:
+        log("compare: the searches have no limits here, for the hypervolume counts the whole front")
+    if searched is None:
+        _check_earlier(config, RunDirectory(out))
+    else:
+        check_problem(searched)
+    if seeds < (enough := least_seeds(len(algorithms))):
+        log(
+            f"compare: {seeds} seeds are too few to show any difference between {len(algorithms)} "
+            f"algorithms: take {enough} or more"
+        )
+    with RunDirectory(out) as run:
+        whole = config
+        # The search may differ: what is compared is named by its own settings.
+        if run.exists("config.json"):
+            whole = replace(config, search=recorded_settings(run).search)
+        check_same_settings(run, whole)
+        run.clean()
+        searched = searched or _of_run(run, config, whole)
+        if not run.exists("config.json"):
+            run.write_json("config.json", asdict(config))
+        compare_searches(run, searched, algorithms, search, range(config.seed, config.seed + seeds))
+        table = write_comparison(run)
+    print(table)
+    log(f"compare: {run.path('compare/compare.html')}")
+
+
+def _check_read(config: Config, names: Sequence[str]) -> None:
+    """Refuses settings that nothing reads.
+
+    Neither the experiment's own algorithm nor one of those compared.
+    """
+    searches = [
+        replace(config.search, algorithm=name) for name in (config.search.algorithm, *names)
+    ]
+    each = [replace(config, search=search) for search in searches]
+    if not any(without_unread(one) == one for one in each):
+        check_read(config)
+
+
+def _check_earlier(config: Config, run: RunDirectory) -> None:
+    """Refuses a run that has no supernet or no predictor, before anything is written."""
+    for name in NEEDED:
+        if not run.exists(file := LEAVES[name]):
+            raise UserError(
+                f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas compare`, or "
+                "`jaxnas run` for all of it"
+            )
+    data = load_data(config.data, config.seed)
+    check_fit(config, data, load_space(config, data))
+
+
+def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
+    job = open_job(run, config)
+    keep_settings(run, whole, job.space)
+    evaluate, facts = evaluator(job, read_predictor(job))
+    return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
+
+
+def check_problem(problem: Problem) -> None:
+    """Refuses a problem whose parts do not fit together, before anything is searched."""
+    m = len(problem.objectives)
+    if not 1 <= m <= OBJECTIVES:
+        raise UserError(
+            f"a problem must have 1 to {OBJECTIVES} objectives, got {m}: "
+            f"{', '.join(problem.objectives)}"
+        )
+    if problem.units and len(problem.units) != m:
+        raise UserError(
+            f"units of the problem must be one per objective, {m}, or none, got "
+            f"{len(problem.units)}"
+        )
+    if problem.reference is not None and (
+        np.shape(problem.reference) != (m,) or not np.isfinite(problem.reference).all()
+    ):
+        raise UserError(
+            f"reference of the problem must be {m} finite numbers, one per objective, got "
+            f"{problem.reference}"
+        )
+    if problem.front is not None:
+        _check_front(np.asarray(problem.front), problem.reference, m)
+    if problem.traced:
+        sampled = jax.eval_shape(
+            lambda key: problem.fitness(problem.space.sample(key, 2), problem.data),
+            jax.random.key(0),
+        )
+        _check_columns(problem, sampled, 2)
+
+
+def _check_front(front: np.ndarray, reference: tuple[float, ...] | None, objectives: int) -> None:
+    if (
+        front.ndim != 2
+        or front.shape[1] != objectives
+        or not len(front)
+        or not np.isfinite(front).all()
+    ):
+        raise UserError(
+            f"front of the problem must have finite rows of {objectives} objectives, got shape "
+            f"{front.shape}"
+        )
+    if reference is not None and not (front < np.array(reference)).all(axis=1).any():
+        raise UserError(
+            "reference of the problem must be worse than a point of its front in every objective, "
+            f"got {reference}"
+        )
+
+
+def _check_columns(problem: Problem, fitness: Any, rows: int) -> None:
+    expected = rows, len(problem.objectives)
+    if np.shape(fitness) != expected:
+        names = ", ".join(problem.objectives)
+        raise UserError(
+            f"fitness of the problem must have shape {expected}, a column for each of {names}; got "
+            f"{np.shape(fitness)}"
+        )
+
+
+def choose_algorithms(
+    names: Sequence[str], settings: SearchConfig, objectives: int | None = None
+) -> dict[str, Algorithm]:
+    """The algorithms of these names, and random search as the last one.
+
+    Each evaluates as many candidates in all.
+
+    They minimise `objectives` columns, or those of the settings.
+    """
+    names = list(dict.fromkeys([*(name for name in names if name != "random"), "random"]))
+    if len(names) < 2:
+        raise UserError(
+            "--algorithms must name one other than random, which is always beside; known: "
+            + ", ".join(sorted(ALGORITHMS))
+        )
+    columns = len(settings.objectives) if objectives is None else objectives
+    algorithms = {
+        name: _minimising(columns, make_algorithm(replace(settings, algorithm=name)))
+        for name in names
+    }
+    budget = settings.population * settings.generations
+    for name, algorithm in algorithms.items():
+        if budget % algorithm.population:
+            raise UserError(
+                f"{name} evaluates {algorithm.population} candidates at a time, which does not "
+                f"divide the {budget} of search.population x search.generations: change one of them"
+            )
+    return algorithms
+
+
+def _minimising(objectives: int, algorithm: Any) -> Algorithm:
+    """The algorithm for so many columns of fitness.
+
+    Those that read none, as random search, have no such setting.
+    """
+    if isinstance(algorithm, Islands):
+        return replace(algorithm, algorithm=_minimising(objectives, algorithm.algorithm))
+    if getattr(algorithm, "objectives", objectives) == objectives:
+        return algorithm
+    return replace(algorithm, objectives=objectives)
+
+
+def compare_searches(
+    run: RunDirectory,
+    problem: Problem,
+    algorithms: Mapping[str, Algorithm],
+    settings: SearchConfig,
+    seeds: Sequence[int],
+) -> None:
+    """Run what is missing of every algorithm and seed.
+
+    Writes all archives to compare/compare.npz.
+
+    Seed s is the search of a run with seed s: the same keys, whatever the algorithm.
+    """
+    budget = settings.population * settings.generations
+    files = {name: [_file(problem, name, settings, seed) for seed in seeds] for name in algorithms}
+    missing = {
+        name: [i for i, file in enumerate(files[name]) if not run.exists(file)]
+        for name in algorithms
+    }
+    total = len(algorithms) * len(seeds)
+    with progress(
+        "compare", total * budget, (total - sum(map(len, missing.values()))) * budget
+    ) as advance:
+        for name, algorithm in algorithms.items():
+            todo = {seeds[i]: files[name][i] for i in missing[name]}
+            if problem.traced and todo:
+                _search_together(run, problem, algorithm, budget, todo)
+                advance(len(todo) * budget, algorithm=name)
+            elif todo:
+                _search_in_turn(
+                    run,
+                    problem,
+                    algorithm,
+                    budget,
+                    todo,
+                    lambda n, seed, name=name: advance(n, algorithm=name, seed=seed),
+                )
+    arrays = {"algorithms": np.array(list(algorithms)), "seed": np.array(seeds, np.int64)} | _facts(
+        problem
+    )
+    for name in algorithms:
+        archives = [_read(run, file) for file in files[name]]
+        arrays |= {
+            f"{name}_{field}": np.stack([getattr(archive, field) for archive in archives])
+            for field in Archive._fields
+        }
+    run.write_npz("compare/compare.npz", **arrays)
+
+
+def _facts(problem: Problem) -> dict[str, np.ndarray]:
+    """What the report says of the problem."""
+    facts = {"objectives": np.array(problem.objectives), "space": np.array(problem.space.name)}
+    if problem.units:
+        facts["units"] = np.array(problem.units)
+    if problem.reference is not None:
+        facts["reference"] = np.array(problem.reference, np.float64)
+    if problem.front is not None:
+        facts["front"] = np.asarray(problem.front, np.float64)
+    return facts
+
+
+def _search_together(
+    run: RunDirectory, problem: Problem, algorithm: Algorithm, budget: int, todo: Mapping[int, str]
+) -> None:
+    keys = jax.random.wrap_key_data(
+        jnp.stack([jax.random.key_data(purpose_key(seed, "search")) for seed in todo])
+    )
+    archives = search_many(
+        algorithm,
+        problem.space,
+        keys,
+        problem.fitness,
+        budget // algorithm.population,
+        problem.data,
+    )
+    archives = jax.device_get(archives)
+    for i, file in enumerate(todo.values()):
+        run.write_npz(file, **{name: array[i] for name, array in archives._asdict().items()})
+
+
+def _search_in_turn(
+    run: RunDirectory,
+    problem: Problem,
+    algorithm: Algorithm,
+    budget: int,
+    todo: Mapping[int, str],
+    advance: Callable[[int, int], None],
+) -> None:
+    def evaluate(genomes: np.ndarray) -> np.ndarray:
+        fitness = np.asarray(problem.fitness(genomes, problem.data))
+        _check_columns(problem, fitness, len(genomes))
+        return fitness
+
+    for seed, file in todo.items():
+        archive = search(
+            algorithm,
+            problem.space,
+            purpose_key(seed, "search"),
+            evaluate,
+            budget // algorithm.population,
+            on_generation=lambda generation, archive, seed=seed: advance(
+                algorithm.population, seed
+            ),
+        )
+        run.write_npz(file, **archive._asdict())
+
+
+def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str:
+    facts = [
+        problem.digest,
+        repr(problem.space.genes),
+        name,
+        asdict(replace(settings, algorithm=name)),
+        source_digest("search", "config.py"),
+    ]
+    return f"compare/searches/{name.replace(':', '-')}-{seed}-{digest(facts)[:16]}.npz"
+
+
+def _read(run: RunDirectory, file: str) -> Archive:
+    with reading(run, file):
+        arrays = run.read_npz(file)
+        return Archive(**{name: arrays[name] for name in Archive._fields})

@@ -1,0 +1,192 @@
+"""`jaxnas inspect` and `jaxnas scale`: what a network asks of an analytic chip.
+
+And which widths a chip would have.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnas.config import SUPERNETS, make_memory_chip, make_space
+from jaxnas.errors import UserError
+from jaxnas.hardware.memory_chip import MemoryBoundChip, MemoryEstimate
+from jaxnas.networks.costs import cost_table
+from jaxnas.networks.op import Op
+from jaxnas.report import chip_plots
+from jaxnas.report.plots import svg_file
+from jaxnas.spaces.space import Space
+from jaxnas.studies.width_scaling import every_network, front
+
+SHOWN = 20_000  # networks drawn beside a front
+
+
+class Block(NamedTuple):
+    """What a block of a network asks; bytes, cycles, millions of multiply-adds."""
+
+    name: str
+    size: int  # pixels of its output's side
+    macs: float
+    weight_bytes: float
+    activation_bytes: float  # of the layer with the most
+    spills: tuple[str, ...]  # layers that do not fit
+    npu_cycles: float
+    system_cycles: float
+
+
+def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndarray:
+    """The genome that is written: `smallest`, `largest`, or a choice index for every gene.
+
+    At another resolution, if one is given.
+    """
+    if text in ("smallest", "largest"):
+        genome = getattr(space, text).copy()
+    elif re.fullmatch(r"\d{1,9}([ ,]+\d{1,9})*", text.strip()):
+        genome = np.array(re.split(r"[ ,]+", text.strip()), np.int32)
+    else:
+        raise UserError(
+            f"a genome is smallest, largest, or {len(space.genes)} numbers like '0 2 1 ...', got "
+            f"{text[:60]!r}"
+        )
+    space.decode(genome)  # refuses what is none
+    if resolution is not None:
+        genome[space.static] = space.resolution_choice(resolution)
+    return genome
+
+
+def account(
+    chip: MemoryBoundChip, ops: tuple[Op, ...], size: int
+) -> tuple[list[Block], MemoryEstimate]:
+    """Block by block, in order; and the whole network."""
+    layers = cost_table(ops, size, size)
+    each = jax.device_get(chip.layer_by_layer(layers))
+    names = _blocks(ops)
+    rows = []
+    for name in dict.fromkeys(names):
+        at = np.array([i for i, other in enumerate(names) if other == name])
+        macs, weights, npu, system = (
+            x[at].sum() for x in (each.macs, each.weight_bytes, each.npu_cycles, each.system_cycles)
+        )
+        spilled = tuple(_layer(ops[i]) for i in at if each.spills[i])
+        most = float(each.activation_bytes[at].max())
+        rows.append(
+            Block(name, ops[at[-1]].height, macs / 1e6, weights, most, spilled, npu, system)
+        )
+    return rows, chip(layers)
+
+
+def _blocks(ops: tuple[Op, ...]) -> list[str]:
+    """The block that each operator belongs to; those without weights go with the one before."""
+    names: list[str] = []
+    for op in ops:
+        names.append(re.sub(r"^(\w+/block\d+|[^/]+).*", r"\1", op.path) if op.path else names[-1])
+    return names
+
+
+def _layer(op: Op) -> str:
+    return op.path.rpartition("/")[2] or op.kind
+
+
+def run_inspect(
+    device: str,
+    space_name: str,
+    genome: str,
+    image: tuple[int, int, int],
+    resolution: int | None,
+    out: str | None,
+) -> None:
+    """Print what each block of a network asks of a chip, and draw it.
+
+    `image` is size, channels and classes.
+    """
+    chip = make_memory_chip(device)
+    space = make_space(space_name)(*image)
+    chosen = genome_of(space, genome, resolution)
+    size = space.resolutions[chosen[space.static]]
+    blocks, whole = account(chip, SUPERNETS[type(space.structure)](space).ops(chosen), size)
+    print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
+    print(
+        f"{'block':<14}{'pixels':>7}{'MMACs':>9}{'weights kB':>12}{'activations kB':>16}"
+        f"{'NPU cycles':>12}{'system':>12}  "
+        "does not fit"
+    )
+    for row in blocks:
+        kb = f"{row.weight_bytes / 1e3:>12.1f}{row.activation_bytes / 1e3:>16.1f}"
+        print(
+            f"{row.name:<14}{row.size:>7}{row.macs:>9.2f}{kb}"
+            f"{row.npu_cycles:>12,.0f}{row.system_cycles:>12,.0f}  "
+            f"{', '.join(row.spills)}"
+        )
+    print(
+        "\n"
+        f"{summary(whole)}; {sum(len(row.spills) for row in blocks)} layers do not fit into "
+        f"{chip.memory_bytes / 1e3:.0f} kB"
+    )
+    weights, activations = (
+        np.array([getattr(row, f"{what}_bytes") for row in blocks])
+        for what in ("weight", "activation")
+    )
+    spills = np.array([bool(row.spills) for row in blocks])
+    figure = chip_plots.memory(
+        [row.name for row in blocks], weights, activations, spills, chip.memory_bytes
+    )
+    _write(
+        out or f"{re.sub('[^a-z0-9_.]+', '_', space_name)}_{size}_{chip.name}.svg", svg_file(figure)
+    )
+
+
+def summary(whole: MemoryEstimate) -> str:
+    """The figures of one network, in a line."""
+    return (
+        f"{float(whole.operations) / 1e6:.1f} M operations, mu {float(whole.mu):.3f}, "
+        f"{float(whole.latency_ms):.1f} ms, {float(whole.energy_uj):.0f} uJ, at most "
+        f"{float(whole.peak_bytes) / 1e3:.0f} kB in a layer"
+    )
+
+
+def run_scale(
+    device: str, space_name: str, resolution: int, limit_ms: float | None, out: str | None
+) -> None:
+    """Print and draw the front of operations against efficiency.
+
+    Over all networks of a space at one resolution.
+    """
+    chip = make_memory_chip(device)
+    space = make_space(space_name)(resolution, 3, 1000)
+    grid = every_network(space, chip, resolution)
+    found = front(grid, np.inf if limit_ms is None else limit_ms)
+    if not len(found):
+        raise UserError(
+            f"no network of {space.name} is as fast as {limit_ms:g} ms: the fastest takes "
+            f"{grid.latency_ms.min():.3g} ms"
+        )
+    print(
+        f"{len(grid.mu):,} networks of {space.name} at {resolution} pixels on {chip.name} "
+        f"({chip.error})\n"
+    )
+    print(f"{'M operations':>13}{'mu':>8}{'ms':>8}  genome")
+    for i, genome in zip(found, grid.genomes(found), strict=True):
+        print(
+            f"{grid.operations[i]:>13.1f}{grid.mu[i]:>8.3f}{grid.latency_ms[i]:>8.1f}  "
+            f"{' '.join(map(str, genome))}"
+        )
+    title = f"{space.name} at {resolution} pixels on {chip.name}" + (
+        "" if limit_ms is None else f", at most {limit_ms:g} ms"
+    )
+    figure = chip_plots.efficiency(some(grid.points), grid.points[found], {}, title)
+    _write(out or f"scaling_{resolution}_{chip.name}.svg", svg_file(figure))
+
+
+def some(points: np.ndarray) -> np.ndarray:
+    """As many rows as a figure can show, evenly spread over all."""
+    return points[:: max(1, len(points) // SHOWN), :2]
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name another --out") from error
+    print(f"\n{path}")

@@ -1,0 +1,253 @@
+"""The contract of every search algorithm, through the loop that drives it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import moocore
+import numpy as np
+import pytest
+
+from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.elitist import Elitist
+from jaxnas.algorithms.evolution import RegularizedEvolution
+from jaxnas.algorithms.evosax import Evosax
+from jaxnas.algorithms.islands import Islands
+from jaxnas.algorithms.local_search import LocalSearch
+from jaxnas.algorithms.loop import Archive, search
+from jaxnas.algorithms.moead import MOEAD
+from jaxnas.algorithms.nsga2 import NSGA2
+from jaxnas.algorithms.nsga3 import NSGA3
+from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.variation import Real
+from jaxnas.errors import UserError
+from jaxnas.spaces.box import Box
+
+CMA_ES = Evosax("CMA_ES", 9)
+ALGORITHMS = [
+    RandomSearch(9),
+    NSGA2(9),
+    Islands(NSGA2(3), count=3, every=2, migrants=1),
+    NSGA3(9),
+    MOEAD(9, neighbours=3),
+    RegularizedEvolution(9, members=18, sample=5),
+    Elitist(9, objectives=2),
+    LocalSearch(9),
+    CMA_ES,
+    Evosax("PSO", 9),
+]
+GENERATIONS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """Counts how often each function of an algorithm is traced."""
+
+    algorithm: Algorithm
+    traces: list = field(default_factory=list)
+
+    @property
+    def population(self):
+        return self.algorithm.population
+
+    def init(self, key, space):
+        self.traces.append("init")
+        return self.algorithm.init(key, space)
+
+    def ask(self, key, space, state):
+        self.traces.append("ask")
+        return self.algorithm.ask(key, space, state)
+
+    def tell(self, space, state, asked, fitness):
+        self.traces.append("tell")
+        return self.algorithm.tell(space, state, asked, fitness)
+
+
+@pytest.fixture(
+    params=ALGORITHMS, ids=lambda algorithm: getattr(algorithm, "name", type(algorithm).__name__)
+)
+def algorithm(request):
+    return request.param
+
+
+def assert_identical(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def first_generations(archive, count):
+    return Archive(*(array[archive.generation < count] for array in archive))
+
+
+def test_candidates_are_of_the_space_and_descend_from_earlier_ones(algorithm, space, evaluate):
+    archive = search(algorithm, space, jax.random.key(0), evaluate, GENERATIONS)
+    n = 9 * GENERATIONS
+    assert [array.shape for array in archive] == [(n, 31), (n, 2), (n,), (n, 2)]
+    assert [array.dtype for array in archive] == [np.int32, np.float32, np.int32, np.int32]
+    assert ((archive.genomes >= 0) & (archive.genomes < space.sizes)).all()
+    np.testing.assert_array_equal(archive.generation, np.repeat(np.arange(GENERATIONS), 9))
+    np.testing.assert_array_equal(archive.fitness, evaluate(archive.genomes))
+    assert (archive.parents >= -1).all()
+    assert (archive.parents < 9 * archive.generation[:, None]).all()
+    assert (archive.parents[:9] == -1).all()
+
+
+def test_one_trace_over_generations_and_seeds(algorithm, space, evaluate):
+    traced = Traced(algorithm)
+    archive = search(traced, space, jax.random.key(0), evaluate, GENERATIONS)
+    search(traced, space, jax.random.key(1), evaluate, GENERATIONS, first_generations(archive, 0))
+    search(traced, space, jax.random.key(0), evaluate, GENERATIONS, first_generations(archive, 3))
+    assert sorted(traced.traces) == ["ask", "init", "tell"]
+
+
+def test_the_key_decides_everything(algorithm, space, evaluate):
+    one, same, other = (
+        search(algorithm, space, jax.random.key(seed), evaluate, 3) for seed in (0, 0, 1)
+    )
+    assert_identical(one, same)
+    assert (one.genomes != other.genomes).any()
+    assert (one.genomes[:9] != one.genomes[9:18]).any()
+
+
+@pytest.mark.parametrize("done", range(1, GENERATIONS + 1))
+def test_resuming_is_bit_identical(algorithm, space, evaluate, done):
+    def flaky(genomes):
+        fitness = evaluate(genomes)
+        fitness[genomes.sum(axis=1) % 4 == 0, 0] = np.nan
+        return fitness
+
+    calls = []
+
+    def counted(genomes):
+        calls.append(1)
+        return flaky(genomes)
+
+    whole = search(algorithm, space, jax.random.key(2), flaky, GENERATIONS)
+    assert np.isnan(whole.fitness).any()
+    resumed = search(
+        algorithm, space, jax.random.key(2), counted, GENERATIONS, first_generations(whole, done)
+    )
+    assert_identical(resumed, whole)
+    assert len(calls) == GENERATIONS - done
+
+
+def conflict(genomes, data=None):
+    """Traced and on the host alike, to the last bit: sums of whole numbers.
+
+    Some candidates fail.
+    """
+    cost = (genomes * (1 + jnp.arange(31) % 5)).sum(axis=1)
+    worth = (genomes * (1 + jnp.arange(31) % 7)).sum(axis=1)
+    fitness = jnp.stack([cost, 500 - worth + genomes[:, :5].sum(axis=1) ** 2], axis=1).astype(
+        jnp.float32
+    )
+    return jnp.where((cost % 6 == 0)[:, None], jnp.nan, fitness)
+
+
+def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space):
+    if algorithm == CMA_ES and os.environ["XLA_FLAGS"]:
+        pytest.skip(
+            "as tests are compiled, matrices times one vector add up otherwise than times four"
+        )
+    keys = jax.random.split(jax.random.key(0), 4)
+    many = search_many(algorithm, space, keys, conflict, 12)
+    assert np.isnan(many.fitness).any()
+    fitness = jax.jit(conflict)
+    for i, key in enumerate(keys):
+        alone = search(algorithm, space, key, lambda genomes: np.asarray(fitness(genomes)), 12)
+        assert_identical([np.asarray(array[i]) for array in many], alone)
+
+
+LIMIT = 80.0  # of the first objective of `conflict`: of random candidates one in twelve is below
+
+
+def limited(algorithm):
+    if isinstance(algorithm, Islands):
+        return replace(algorithm, algorithm=limited(algorithm.algorithm))
+    return replace(algorithm, limits=(LIMIT, None))
+
+
+def test_limits_guide_the_search(algorithm, space):
+    if isinstance(algorithm, RandomSearch):
+        pytest.skip("random search knows no limits")
+    shares = []
+    for one in (algorithm, limited(algorithm)):
+        archives = search_many(one, space, jax.random.split(jax.random.key(0), 4), conflict, 12)
+        shares.append(float((archives.fitness[:, 54:, 0] <= LIMIT).mean()))
+    assert shares[1] > 1.2 * shares[0] and shares[1] > 0.25, shares
+
+
+def test_64_bits_change_nothing(algorithm, space):
+    fitness = jax.jit(conflict)
+    with jax.enable_x64(True):
+        wide = search(
+            algorithm,
+            space,
+            jax.random.key(0),
+            lambda genomes: np.asarray(fitness(genomes)),
+            GENERATIONS,
+        )
+    narrow = search(
+        algorithm,
+        space,
+        jax.random.key(0),
+        lambda genomes: np.asarray(fitness(genomes)),
+        GENERATIONS,
+    )
+    assert_identical(wide, narrow)
+
+
+def test_64_bits_change_nothing_in_a_box():
+    box = Box("box", (0.0, -1.0), (1.0, 2.0))
+    algorithm = NSGA2(9, Real())
+    many = []
+    alone = []
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            key = jax.random.key(0)
+            many.append(search_many(algorithm, box, key[None], lambda genomes, _: genomes**2, 4))
+            alone.append(search(algorithm, box, key, lambda genomes: genomes**2, 4))
+    assert alone[0].genomes.dtype == np.float32 and len(np.unique(alone[0].genomes, axis=0)) == 36
+    assert_identical(*alone)
+    assert_identical([np.asarray(array[0]) for array in many[1]], alone[0])
+
+
+@pytest.mark.slow
+def test_many_searches_by_cma_es_are_the_loops_bit_for_bit():
+    """As users compile it."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-k",
+        "test_many_searches_in_one_program and CMA_ES",
+    ]
+    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": ""})
+
+
+@pytest.mark.parametrize(
+    "kind", [type(algorithm) for algorithm in ALGORITHMS if not isinstance(algorithm, Islands)]
+)
+def test_a_population_of_one_is_refused(kind):
+    with pytest.raises(UserError, match="population must be at least 2, got 1"):
+        kind(population=1)
+
+
+@pytest.mark.parametrize(
+    "better",
+    [NSGA2(), NSGA3(), MOEAD(), RegularizedEvolution(members=28), LocalSearch()],
+    ids=lambda algorithm: type(algorithm).__name__,
+)
+def test_searches_beat_random_search(better, space, evaluate):
+    for seed in range(3):
+        found = []
+        for algorithm in (better, RandomSearch()):
+            archive = search(algorithm, space, jax.random.key(seed), evaluate, 20)
+            found.append(moocore.hypervolume(archive.fitness.astype(float), ref=[90.0, 100.0]))
+        assert found[0] > 1.05 * found[1] > 0

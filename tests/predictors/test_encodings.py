@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnas.spaces.encodings import (
+    cell_counts,
+    cell_operations,
+    gene_values,
+    one_hot,
+    standardisation,
+)
+from jaxnas.spaces.nasbench201 import nasbench201
+from jaxnas.spaces.space import Gene, Space
+
+
+def test_genes_are_seen_by_value(space):
+    values = jax.jit(lambda genomes: gene_values(space, genomes))(
+        jnp.stack([space.smallest, space.largest])
+    )
+    assert values.dtype == jnp.float32
+    np.testing.assert_array_equal(values[0], [gene.choices[0] for gene in space.genes])
+    np.testing.assert_array_equal(values[1], [gene.choices[-1] for gene in space.genes])
+
+
+def test_genes_that_do_not_matter_are_0():
+    genes = (
+        Gene("depth", (1, 2)),
+        Gene("first", (3, 5)),
+        Gene("second", (3, 5), needs=("depth", 2)),
+    )
+    values = gene_values(Space("toy", genes), jnp.array([[0, 1, 1], [1, 1, 1], [1, 0, 0]]))
+    assert values.tolist() == [[1, 5, 0], [2, 5, 5], [2, 3, 3]]
+
+
+def test_standardised_genes_have_mean_0_and_deviation_1(space):
+    values = gene_values(space, space.sample(jax.random.key(0), 200))
+    mean, deviation = standardisation(values)
+    standard = np.asarray((values - mean) / deviation)
+    one_choice = space.sizes == 1
+    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(standard.std(axis=0)[~one_choice], 1, rtol=1e-5)
+    assert (standard[:, one_choice] == 0).all()
+    assert (np.asarray(deviation)[one_choice] == 1).all()
+
+
+def test_one_column_for_each_choice():
+    genes = (
+        Gene("depth", (1, 2)),
+        Gene("first", (3, 5, 7)),
+        Gene("second", (3, 5), needs=("depth", 2)),
+    )
+    columns = jax.jit(lambda genomes: one_hot(Space("toy", genes), genomes))(
+        jnp.array([[0, 2, 1], [1, 0, 1]])
+    )
+    assert columns.dtype == jnp.float32
+    assert columns.tolist() == [[1, 0, 0, 0, 1, 0, 0], [0, 1, 1, 0, 0, 0, 1]]
+
+
+def test_edges_where_nothing_runs_are_none():
+    """Every cell, against a walk over its paths from the input to the output."""
+    cells = np.array(list(np.ndindex(*[5] * 6)), np.int32)[::7]
+    paths = [(3,), (0, 4), (1, 5), (0, 2, 5)]  # edges 0-3; 0-1, 1-3; 0-2, 2-3; 0-1, 1-2, 2-3
+    runs = np.zeros(cells.shape, bool)
+    for path in paths:
+        runs[:, path] |= (cells[:, path] != 0).all(axis=1, keepdims=True)
+    live = np.where(runs, cells, 0)
+    found = np.asarray(jax.jit(lambda cells: cell_operations(nasbench201(), cells))(cells))
+    np.testing.assert_array_equal(found[:, :30], one_hot(nasbench201(), cells))
+    np.testing.assert_array_equal(found[:, 30:], one_hot(nasbench201(), live))
+    assert (found[:, :30] != found[:, 30:]).any()
+    counts = np.asarray(cell_counts(nasbench201(), jnp.asarray(cells)))
+    np.testing.assert_array_equal(counts[:, :5], [np.bincount(row, minlength=5) for row in cells])
+    np.testing.assert_array_equal(counts[:, 5:], [np.bincount(row, minlength=5) for row in live])

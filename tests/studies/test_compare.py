@@ -1,0 +1,585 @@
+"""`jaxnas compare`: on a table at once, on a finished run through the command.
+
+And what its files say.
+"""
+
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxnas.algorithms.loop import Archive
+from jaxnas.algorithms.pareto import front
+from jaxnas.cli import load_config
+from jaxnas.config import ALGORITHMS, Config, SearchConfig
+from jaxnas.errors import UserError
+from jaxnas.records import cache
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
+from jaxnas.report.compare_plots import attained, attainment_panels
+from jaxnas.spaces.space import Gene, Space
+from jaxnas.stages import evaluation as stage
+from jaxnas.stages.job import open_job
+from jaxnas.studies import compare
+from jaxnas.studies.compare import (
+    Problem,
+    check_problem,
+    choose_algorithms,
+    compare_searches,
+    run_compare,
+)
+from jaxnas.studies.statistics import compare_all
+
+SPACE = Space("board", tuple(Gene(f"g{i}", (0, 1, 2, 3)) for i in range(6)))
+SETTINGS = SearchConfig(population=8, generations=10)
+
+
+def look_up(genomes, table):
+    return table[(genomes * 4 ** jnp.arange(6, dtype=jnp.int32)).sum(axis=1)]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Fitness of all 4,096 genomes: cost, and an error that falls with it on the whole."""
+    genomes = np.arange(4**6)[:, None] // 4 ** np.arange(6) % 4
+    draw = np.random.default_rng(0)
+    cost = genomes @ draw.uniform(1, 3, 6)
+    error = (
+        100
+        - np.sqrt(genomes) @ draw.uniform(2, 6, 6)
+        - (genomes[:, 1:] == genomes[:, :-1]).sum(axis=1)
+    )
+    return jnp.asarray(np.stack([error, cost], axis=1), jnp.float32)
+
+
+def board(table, traced):
+    return Problem(SPACE, ("error", "cost"), look_up, "board", table, traced)
+
+
+@pytest.fixture(scope="module")
+def compared(table, tmp_path_factory):
+    run = RunDirectory(tmp_path_factory.mktemp("compared"))
+    compare_searches(
+        run, board(table, True), choose_algorithms(["nsga2"], SETTINGS), SETTINGS, range(5, 17)
+    )
+    return run, write_comparison(run)
+
+
+# Searches
+
+
+def test_one_program_and_one_search_after_another_are_the_same(table, compared, tmp_path):
+    run, _ = compared
+    other = RunDirectory(tmp_path)
+    host = Problem(
+        SPACE,
+        ("error", "cost"),
+        lambda genomes, table: np.asarray(look_up(jnp.asarray(genomes), table)),
+        "board",
+        table,
+    )
+    compare_searches(other, host, choose_algorithms(["nsga2"], SETTINGS), SETTINGS, range(5, 8))
+    together = run.read_npz("compare/compare.npz")
+    in_turn = other.read_npz("compare/compare.npz")
+    assert in_turn["algorithms"].tolist() == ["nsga2", "random"] and in_turn["seed"].tolist() == [
+        5,
+        6,
+        7,
+    ]
+    for name in ("nsga2", "random"):
+        for field in ("genomes", "fitness", "generation", "parents"):
+            np.testing.assert_array_equal(
+                together[f"{name}_{field}"][:3], in_turn[f"{name}_{field}"]
+            )
+    # Every seed is another search.
+    assert len(np.unique(together["nsga2_genomes"][:, :8], axis=0)) == 12
+
+
+def test_only_what_is_missing_is_searched(table, tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    calls = []
+
+    def search_many(algorithm, space, keys, fitness, generations, data):
+        """Archives that name their keys."""
+        calls.append((type(algorithm).__name__, len(keys)))
+        told = np.repeat(np.arange(generations, dtype=np.int32), algorithm.population)
+        parents = np.full((len(keys), 80, 2), -1, np.int32)
+        genomes = (
+            np.asarray(jax.random.key_data(keys)[:, None, :1] % 4)
+            .astype(np.int32)
+            .repeat(80, axis=1)
+            .repeat(6, axis=2)
+        )
+        return Archive(
+            genomes, np.asarray(fitness(genomes, data)), np.tile(told, (len(keys), 1)), parents
+        )
+
+    monkeypatch.setattr(compare, "search_many", search_many)
+
+    def again(names, settings, seeds):
+        calls.clear()
+        compare_searches(
+            run, board(table, True), choose_algorithms(names, settings), settings, seeds
+        )
+        return calls
+
+    assert again(["nsga2"], SETTINGS, range(3)) == [("NSGA2", 3), ("RandomSearch", 3)]
+    before = run.read_bytes("compare/compare.npz")
+    assert (
+        again(["nsga2"], SETTINGS, range(3)) == []
+        and run.read_bytes("compare/compare.npz") == before
+    )
+    assert again(["nsga2"], SETTINGS, range(5)) == [("NSGA2", 2), ("RandomSearch", 2)]
+    assert again(["nsga2"], replace(SETTINGS, mutation=0.5), range(2)) == [
+        ("NSGA2", 2),
+        ("RandomSearch", 2),
+    ]
+    assert (
+        again(["nsga2"], SETTINGS, range(3)) == []
+        and run.read_bytes("compare/compare.npz") == before
+    )
+    for file in (tmp_path / "compare/searches").glob("nsga2-1-*"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"corrupt: .*nsga2-1-.*delete the file"):
+        again(["nsga2"], SETTINGS, range(2))
+
+
+def test_random_search_is_always_there_and_unknown_names_are_refused():
+    assert list(choose_algorithms(["nsga2", "random", "nsga2"], SETTINGS)) == ["nsga2", "random"]
+    with pytest.raises(UserError, match=r"unknown algorithm 'sgd'; known: .*nsga2.*random"):
+        choose_algorithms(["sgd"], SETTINGS)
+    with pytest.raises(UserError, match="one other than random"):
+        choose_algorithms(["random"], SETTINGS)
+
+
+def test_a_budget_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setitem(
+        ALGORITHMS, "odd", lambda settings: ALGORITHMS["random"](replace(settings, population=7))
+    )
+    with pytest.raises(
+        UserError, match="odd evaluates 7 candidates at a time, which does not divide the 80"
+    ):
+        choose_algorithms(["odd"], SETTINGS)
+    assert choose_algorithms(["odd"], replace(SETTINGS, generations=7))["odd"].population == 7
+
+
+def test_algorithms_with_other_populations_have_the_same_budget(table, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        ALGORITHMS, "steady", lambda settings: ALGORITHMS["random"](replace(settings, population=2))
+    )
+    run = RunDirectory(tmp_path)
+    compare_searches(
+        run, board(table, True), choose_algorithms(["steady"], SETTINGS), SETTINGS, range(2)
+    )
+    arrays = run.read_npz("compare/compare.npz")
+    assert arrays["steady_genomes"].shape == arrays["random_genomes"].shape == (2, 80, 6)
+    assert arrays["steady_generation"].max() == 39
+    assert "steady" in write_comparison(run)
+
+
+# What it says
+
+
+def told(final):
+    pairs = compare_all(final)
+    rows = comparison_rows(final, pairs)
+    return rows, answer(rows, pairs)
+
+
+def test_rows_are_the_tests_of_the_final_hypervolumes():
+    draw = np.random.default_rng(0)
+    final = {
+        "a": draw.normal(1, 1, 20),
+        "b": draw.normal(3, 1, 20),
+        "random": draw.normal(0, 1, 20),
+    }
+    pairs = compare_all(final)
+    rows = {row["algorithm"]: row for row in comparison_rows(final, pairs)}
+    assert list(rows) == ["b", "a", "random"]
+    assert [rows["a"][q] for q in ("q1", "median", "q3")] == np.quantile(
+        final["a"], [0.25, 0.5, 0.75]
+    ).tolist()
+    for label, other in (("random", "random"), ("first", "b")):
+        assert np.isnan([rows[other][f"p_{label}"], rows[other][f"a12_{label}"]]).all()
+        for name in set(final) - {other}:
+            assert (rows[name][f"p_{label}"], rows[name][f"a12_{label}"]) == pairs[name, other]
+    lines = text_table("b leads.", "Hypervolume.", list(rows.values())).splitlines()
+    assert lines[0] == "b leads." and lines[2].split()[:2] == ["*", "b"]
+    assert [line.split()[0] for line in lines[3:5]] == ["a", "random"]
+
+
+def test_the_answer_names_all_that_are_not_shown_to_differ():
+    draw = np.random.default_rng(1)
+
+    def samples(**means):
+        return {name: draw.normal(mean, 1, 30) for name, mean in means.items()}
+
+    assert "lead; no difference between them is shown." in told(samples(a=9, b=9, random=0))[1]
+    assert (
+        told(samples(a=9, b=5, random=0))[1]
+        == "a leads: it is shown to be better than each of the others."
+    )
+    assert told(samples(a=9, random=0))[1] == "a leads: it is shown to be better than random."
+    assert told(samples(a=0, b=-9, random=0))[1].endswith("Random search is among them.")
+    same = {name: np.arange(3.0) for name in ("a", "b", "random")}
+    assert told(same)[1] == (
+        "No difference between the 3 algorithms is shown. 3 seeds are too few for that: take 5 "
+        "or more."
+    )
+
+
+def area(fitness):
+    """Of what points from 0 to 1 dominate below (1, 1)."""
+    found = 0.0
+    least = 1.0
+    for x, y in fitness[np.argsort(fitness[:, 0])]:
+        found = found + max(1 - x, 0) * max(least - y, 0)
+        least = min(least, y)
+    return found
+
+
+def shares(arrays, name, low, high):
+    return [
+        100 * area((one - low) / (high - low)) for one in arrays[f"{name}_fitness"].astype(float)
+    ]
+
+
+def test_the_csv_counts_hypervolume_as_a_share_of_the_first_random_searchs_box(compared):
+    run, text = compared
+    arrays = run.read_npz("compare/compare.npz")
+    rows = {row["algorithm"]: row for row in run.read_csv("compare/compare.csv")}
+    sampled = arrays["random_fitness"][0].astype(float)
+    for name in ("nsga2", "random"):
+        median = np.median(shares(arrays, name, sampled.min(axis=0), sampled.max(axis=0)))
+        assert float(rows[name]["median"]) == pytest.approx(median, rel=1e-5)
+        assert f"{median:.2f}" in text
+    assert float(rows["nsga2"]["a12_random"]) > 0.5
+
+
+def test_another_algorithm_or_seed_moves_no_figure(table, compared, tmp_path):
+    run, _ = compared
+    other = RunDirectory(tmp_path)
+    compare_searches(
+        other,
+        board(table, True),
+        choose_algorithms(["nsga2", "local"], SETTINGS),
+        SETTINGS,
+        range(5, 17),
+    )
+    write_comparison(other)
+    rows, again = (
+        {row["algorithm"]: row for row in one.read_csv("compare/compare.csv")}
+        for one in (run, other)
+    )
+    for name in ("nsga2", "random"):
+        assert {key: rows[name][key] for key in ("median", "q1", "q3")} == {
+            key: again[name][key] for key in ("median", "q1", "q3")
+        }
+
+
+def test_a_known_front_gives_regret_and_igd_plus(table, compared, tmp_path):
+    run, _ = compared
+    points = np.asarray(table)[np.asarray(front(table))]
+    low = points.min(axis=0).astype(float)
+    high = np.asarray(table).max(axis=0).astype(float)
+    arrays = run.read_npz("compare/compare.npz")
+    again = RunDirectory(tmp_path)
+    again.write_npz(
+        "compare/compare.npz", **arrays, front=points, reference=high, units=np.array(["%", "ms"])
+    )
+    text = write_comparison(again)
+    whole = area((points - low) / (high - low))
+    for row in again.read_csv("compare/compare.csv"):
+        regrets = 100 - np.array(shares(arrays, row["algorithm"], low, high)) / whole
+        assert float(row["regret"]) == pytest.approx(np.median(regrets), abs=2e-4)
+        assert (
+            float(row["regret"]) == pytest.approx(100 - float(row["median"]), abs=1e-9)
+            and 0 < float(row["igd_plus"]) < 0.2
+        )
+    page = again.read_text("compare/compare.html")
+    assert "regret" in text and "IGD+" in page and "error (%)" in page and "cost (ms)" in page
+
+
+def test_attainment_is_what_seeds_reach_point_by_point():
+    fitness = np.random.default_rng(0).integers(0, 9, (7, 5, 2)).astype(np.float32)
+    fitness[3] = np.nan
+    fitness[2, 1] = np.nan
+    places, reached = attained(fitness)
+    assert (np.diff(places) > 0).all()
+    for cost in range(9):
+        least = sorted(
+            min([error for error, other in rows if other <= cost], default=np.inf)
+            for rows in fitness
+        )
+        step = np.searchsorted(places, cost, side="right") - 1
+        assert (
+            reached[:, step].tolist() == [least[0], least[3], least[6]]
+            if step >= 0
+            else np.isinf(least).all()
+        )
+    assert np.isinf(reached[2]).all() and len(places) < 9
+
+
+def test_a_wall_does_not_flatten_the_panels():
+    cost = np.linspace(1, 100, 40)
+    seeds = np.stack([np.stack([5 + 5 / cost + shift, cost], axis=1) for shift in (0, 0.2, 0.4)])
+    seeds[:, 0, 0] = 90
+    figure = attainment_panels({"a": seeds, "random": seeds + 0.1}, ["error", "cost"])
+    low, high = figure.axes[0].get_ylim()
+    assert 4.9 < low < 5.1 and 6 < high < 8
+    line = next(
+        line for line in figure.axes[0].get_lines() if line.get_label() == "half of the seeds"
+    )
+    np.testing.assert_allclose(np.asarray(line.get_ydata())[1:-1], seeds[1, 1:, 0])
+
+
+def test_the_page_and_the_pictures(compared):
+    run, text = compared
+    page = run.read_text("compare/compare.html")
+    assert page.lstrip().startswith("<!doctype html>") and page.count("<svg") == 2
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "<script" not in page
+    for words in (
+        "nsga2",
+        "random",
+        "Mann-Whitney",
+        "Holm",
+        "A12",
+        "reference point",
+        "12 seeds",
+        "on the space board",
+    ):
+        assert words in page
+    assert f"<h1>{run.root.name}: " in page
+    assert text.splitlines()[0] in page and "Wilcoxon" not in page
+    for name in ("hypervolume", "attainment"):
+        with Image.open(run.path(f"compare/{name}.png")) as image:
+            assert image.format == "PNG" and image.width > 600
+    before = {
+        name: run.read_bytes(f"compare/{name}")
+        for name in ("compare.html", "hypervolume.png", "attainment.png", "compare.csv")
+    }
+    write_comparison(run)
+    assert before == {name: run.read_bytes(f"compare/{name}") for name in before}
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
+def test_failures_and_any_number_of_objectives(objectives, tmp_path):
+    run = RunDirectory(tmp_path)
+    names = ["nsga2", "random"]
+    fitness = np.random.default_rng(0).uniform(size=(2, 4, 16, objectives)).astype(np.float32)
+    fitness[:, :, 3, 0] = np.nan
+    arrays = {f"{name}_fitness": fitness[i] for i, name in enumerate(names)}
+    arrays |= {
+        f"{name}_generation": np.tile(np.repeat(np.arange(4, dtype=np.int32), 4), (4, 1))
+        for name in names
+    }
+    names = np.array(names)
+    labels = np.array(["a", "b", "c", "d", "e"][:objectives])
+    run.write_npz(
+        "compare/compare.npz", algorithms=names, seed=np.arange(4), objectives=labels, **arrays
+    )
+    text = write_comparison(run)
+    assert "nan" not in text and ("standard error" in text) == (objectives > 3)
+    page = run.read_text("compare/compare.html")
+    assert "add nothing: 8." in page and page.count("<svg") == (2 if objectives == 2 else 1)
+
+
+@pytest.mark.parametrize("objectives", [1, 3, 5])
+def test_every_algorithm_takes_the_problems_own_number_of_objectives(objectives):
+    names = ["nsga2", "nsga3", "islands", "evolution", "elitist", "local", "evosax"] + ["moead"] * (
+        objectives == 3
+    )
+    settings = replace(SETTINGS, population=28)
+    found = choose_algorithms(names, settings, objectives)
+    columns = {
+        name: getattr(getattr(one, "algorithm", one), "objectives", objectives)
+        for name, one in found.items()
+    }
+    assert set(columns.values()) == {objectives} and len(columns) == len(names) + 1
+
+
+def parts(table, **changes):
+    return replace(board(table, True), **changes)
+
+
+def test_a_problem_whose_parts_do_not_fit_is_refused_before_anything_is_searched(table, tmp_path):
+    six = tuple("abcdef")
+    wrong = [
+        (parts(table, objectives=six), "1 to 5 objectives, got 6"),
+        (
+            parts(table, objectives=("a", "b", "c")),
+            r"shape \(2, 3\), a column for each of a, b, c; got \(2, 2\)",
+        ),
+        (parts(table, units=("%",)), "units of the problem must be one per objective, 2"),
+        (parts(table, reference=(1.0, np.nan)), "2 finite numbers"),
+        (parts(table, front=np.zeros((3, 3))), r"rows of 2 objectives, got shape \(3, 3\)"),
+        (
+            parts(table, front=np.ones((3, 2)), reference=(1.0, 2.0)),
+            "worse than a point of its front in every objective",
+        ),
+    ]
+    for problem, message in wrong:
+        with pytest.raises(UserError, match=message):
+            run_compare(
+                Config("x", search=SETTINGS),
+                str(tmp_path / "run"),
+                ["nsga2"],
+                2,
+                lambda problem=problem: problem,
+            )
+    assert not (tmp_path / "run").exists()
+    check_problem(
+        parts(table, front=np.asarray(table), reference=(200.0, 200.0), units=("%", "ms"))
+    )
+
+
+# The command
+
+
+def refused(result, *parts):
+    code, lines = result
+    assert code == 2 and lines[-1].startswith("jaxnas: "), lines
+    for part in parts:
+        assert part in lines[-1]
+
+
+def test_a_run_that_lacks_something_is_told_what(cli, micro, run_copy, tmp_path):
+    refused(
+        cli("compare", micro, "--out", tmp_path / "none"),
+        "no data.json",
+        "run `jaxnas data` before `jaxnas compare`",
+    )
+    (run_copy / "predictor.npz").unlink()
+    refused(cli("compare", run_copy), "no predictor.npz", "run `jaxnas predict`")
+
+
+@pytest.mark.parametrize(
+    "options, parts",
+    [
+        ("--algorithms sgd", ["unknown algorithm 'sgd'", "nsga2"]),
+        ("--algorithms random", ["one other than random"]),
+        ("--seeds 1", ["--seeds must be at least 2, got 1"]),
+        ("--seeds many", ["--seeds", "many"]),
+        ("--data-dir pictures", ["data.data_dir 'pictures' is not read with data.source 'digits'"]),
+        (
+            "--algorithms elitist,local --search.mutation 0.9 --search.algorithm local",
+            ["search.mutation 0.9 is not read"],
+        ),
+        ("--train.epochs 2", ["train.epochs 1 -> 2"]),
+        ("--seed 3", ["seed 0 -> 3"]),
+    ],
+)
+def test_wrong_options_are_refused_and_nothing_is_written(cli, run_copy, options, parts):
+    refused(cli("compare", run_copy, *options.split()), *parts)
+    assert not (run_copy / "compare").exists()
+
+
+BOARD = """
+import jax.numpy as jnp
+from jaxnas.studies.compare import Problem
+from jaxnas.config import Config, SearchConfig
+from jaxnas.spaces.space import Gene, Space
+
+config = Config("board", search=SearchConfig(population=4, generations=3))
+
+def fitness(genomes, table):
+    return jnp.stack([table[0][genomes].sum(axis=1), table[1][genomes].sum(axis=1)], axis=1)
+
+def problem():
+    space = Space("board", tuple(Gene(f"g{i}", (0, 1, 2)) for i in range(5)))
+    table = jnp.asarray([[3.0, 1.0, 0.0], [0.0, 1.0, 3.0]])
+    return Problem(space, ("error", "cost"), fitness, "board", table, traced=True)
+"""
+
+
+def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
+    (tmp_path / "here/board.py").write_text(BOARD)
+    code, lines = cli(
+        "compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, "--out", "run"
+    )
+    assert code == 0 and lines[-1] == "compare: run/compare/compare.html", lines
+    assert {row["algorithm"] for row in RunDirectory("run").read_csv("compare/compare.csv")} == {
+        "nsga2",
+        "local",
+        "random",
+    }
+    before = RunDirectory("run").read_bytes("compare/compare.npz")
+    assert (
+        cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, "--out", "run")[0]
+        == 0
+    )
+    assert RunDirectory("run").read_bytes("compare/compare.npz") == before
+    limited = ("--search.limits", "error=0.001", "--out", "limited")
+    code, lines = cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, *limited)
+    assert code == 0 and any("the searches have no limits here" in line for line in lines), lines
+    assert RunDirectory("limited").read_bytes("compare/compare.npz") == before
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How many networks the supernet evaluates, call by call."""
+    calls = []
+
+    def fitness(space, objectives, evidence, mesh=None):
+        evaluate = real(space, objectives, evidence, mesh)
+
+        def counted(genomes):
+            if objectives[0].name == "error":
+                calls.append(int((genomes[:, space.static] >= 0).sum()))
+            return evaluate(genomes)
+
+        return counted
+
+    real = stage.fitness
+    monkeypatch.setattr(stage, "fitness", fitness)
+    return calls
+
+
+def test_it_is_the_search_of_the_run_and_evaluates_each_network_once(
+    cli, run_copy, monkeypatch, tmp_path, asked, micro
+):
+    """With an empty store, then a full one, then none: the same archives, bit for bit."""
+    # The compiled programs stay where they are.
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
+    run = RunDirectory(run_copy)
+
+    def archives():
+        for path in (run_copy / "compare").rglob("*.npz"):
+            path.unlink()
+        asked.clear()
+        code, lines = cli("compare", run_copy, "--seeds", 2)
+        assert code == 0 and lines[-1] == f"compare: {run_copy}/compare/compare.html", lines
+        return run.read_bytes("compare/compare.npz")
+
+    first = archives()
+    arrays = run.read_npz("compare/compare.npz")
+    main = run.read_npz("candidates.npz")
+    for field in ("genomes", "fitness", "generation", "parents"):
+        np.testing.assert_array_equal(arrays[f"nsga2_{field}"][0], main[field])
+    with run:
+        space = open_job(run, load_config(str(micro))).space
+    genomes = np.concatenate([arrays["nsga2_genomes"], arrays["random_genomes"]]).reshape(
+        -1, len(space.genes)
+    )
+    assert sum(asked) == len(np.unique(space.canonical(genomes), axis=0)) < len(genomes)
+    assert archives() == first and asked == []
+    monkeypatch.setattr(stage, "stored", lambda _, space, evaluate: evaluate)
+    assert archives() == first and sum(asked) == len(genomes)
+
+
+def test_other_search_settings_are_compared_beside_the_run(cli, run_copy):
+    before = (run_copy / "config.json").read_bytes(), (run_copy / "candidates.npz").read_bytes()
+    assert cli("compare", run_copy, "--seeds", 2, "--search.generations", 2)[0] == 0
+    assert RunDirectory(run_copy).read_npz("compare/compare.npz")["nsga2_genomes"].shape == (
+        2,
+        8,
+        11,
+    )
+    assert before == (
+        (run_copy / "config.json").read_bytes(),
+        (run_copy / "candidates.npz").read_bytes(),
+    )

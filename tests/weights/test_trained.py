@@ -1,0 +1,166 @@
+"""A supernet in one file, for other runs to start from."""
+
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+from jaxnas.config import SPACES
+from jaxnas.data.preparation import OWN, Preparation
+from jaxnas.errors import UserError
+from jaxnas.spaces.published import tiny
+from jaxnas.supernets.mobilenet import build
+from jaxnas.weights.trained import load, look, shipped, to_arrays
+
+NAMES = tuple("abcd")
+
+
+@pytest.fixture(scope="module")
+def net(small_mobilenet):
+    return build(small_mobilenet((8, 12), 1, 4))
+
+
+@pytest.fixture
+def saved(net, randomised, tmp_path):
+    """Saves the arrays, changed, and returns the file."""
+
+    def save(change=lambda arrays: arrays):
+        path = tmp_path / "supernet.npz"
+        np.savez(path, allow_pickle=False, **change(to_arrays(net, randomised(net), NAMES)))
+        return path
+
+    return save
+
+
+def same(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    return all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    )
+
+
+def test_what_is_saved_is_loaded(net, saved, randomised):
+    params, names, prepared = load(saved(), net)
+    assert same(params, randomised(net)) and names == NAMES and prepared == OWN
+
+
+def test_what_images_looked_like_to_the_weights_is_kept(net, saved, randomised):
+    prepared = Preparation("bilinear", "padded_crop")
+    path = saved(lambda _: to_arrays(net, randomised(net), NAMES, prepared))
+    assert look(path, net) == (NAMES, prepared) and load(path, net).prepared == prepared
+    older = saved(
+        lambda arrays: {
+            name: one for name, one in arrays.items() if name not in ("resizing", "recalibration")
+        }
+    )
+    assert look(older, net) == (NAMES, Preparation("bicubic", "plain"))
+
+
+def test_at_other_sizes_and_for_other_classes_all_but_the_classifier(
+    saved, randomised, net, small_mobilenet
+):
+    params, names, _ = load(saved(), build(small_mobilenet((16,), 1, 7)))
+    assert "classifier" not in params and names == NAMES
+    assert same(
+        params, {name: part for name, part in randomised(net).items() if name != "classifier"}
+    )
+
+
+def test_another_space_is_refused(saved):
+    with pytest.raises(UserError, match="supernet of another space than tiny"):
+        load(saved(), build(tiny(8, 1, 4)))
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        (
+            lambda arrays: {
+                **arrays,
+                "mb1/block0/project/kernel": np.full_like(
+                    arrays["mb1/block0/project/kernel"], np.nan
+                ),
+            },
+            "mb1/block0/project",
+        ),
+        (
+            lambda arrays: {**arrays, "first_conv/scale": arrays["first_conv/scale"][:1]},
+            "first_conv/scale should be finite float32",
+        ),
+        (
+            lambda arrays: {
+                name: one for name, one in arrays.items() if name != "last_conv/expand/kernel"
+            },
+            "found absent",
+        ),
+        (lambda arrays: {"weights": np.zeros(3)}, "is no supernet of jaxnas"),
+        (
+            lambda arrays: {**arrays, "resizing": np.array("nearest")},
+            "unknown resizing 'nearest'; known: antialiased",
+        ),
+        (
+            lambda arrays: {name: one for name, one in arrays.items() if "classifier" not in name},
+            r"classifier/bias should be .* \(4,\)",
+        ),
+        (
+            lambda arrays: {**arrays, "class_names": np.array(NAMES[:3])},
+            r"classifier/bias should be .* \(3,\)",
+        ),
+        (lambda arrays: {**arrays, "structure": np.array("[" * 100_000)}, "of another space"),
+        (
+            lambda arrays: {**arrays, "structure": np.array(5)},
+            "structure should be text, found int64",
+        ),
+        (lambda arrays: {**arrays, "class_names": np.array(b"abcd")}, "class_names should be text"),
+    ],
+)
+def test_a_damaged_file_is_refused(net, saved, change, complaint):
+    with pytest.raises(UserError, match=complaint):
+        load(saved(change), net)
+
+
+def test_numbers_are_not_unpacked_before_their_shape_is_known(net, saved):
+    """As many as a small file can claim: a gigabyte of zeros."""
+    path = saved()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((), np.float32)) | {
+        "shape": (1 << 28,)
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            if name != "first_conv/scale.npy":
+                archive.writestr(name, content)
+        with archive.open("first_conv/scale.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(1 << 20))
+    with pytest.raises(
+        UserError,
+        match=r"first_conv/scale should be finite float32 \(16,\), found float32 \(268435456,\)",
+    ):
+        load(path, net)
+
+
+def test_a_file_that_is_no_archive_or_is_not_there(net, tmp_path):
+    (tmp_path / "supernet.npz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot read the supernet"):
+        load(tmp_path / "supernet.npz", net)
+    with pytest.raises(UserError, match=r"there is no supernet 'none\.npz'"):
+        load("none.npz", net)
+
+
+def test_pickled_objects_are_not_opened(net, tmp_path):
+    np.savez(
+        tmp_path / "supernet.npz", structure=np.array([{}], object), class_names=np.array(NAMES)
+    )
+    with pytest.raises(UserError, match="structure should be text, found object"):
+        load(tmp_path / "supernet.npz", net)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_those_that_come_with_jaxnas_load(name):
+    space, data = name.split("_")
+    params, names, _ = load(name, build(SPACES[space](32, 3, 7)))
+    assert "classifier" not in params and len(names) == int(data.removeprefix("cifar"))
