@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Calibrated, Ensemble
+from jaxnas.spaces.genomes import key_of
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes, PRNGKey
 
@@ -91,14 +92,14 @@ def _distinct(
     def canonical_rows(genomes) -> np.ndarray:
         return np.asarray(_canonical(space, jnp.asarray(genomes, jnp.int32)))
 
-    seen = {row.tobytes() for row in canonical_rows(exclude)}
+    seen = {key_of(row) for row in canonical_rows(exclude)}
     excluded = len(seen)
     rows = []
     for r in range(ROUNDS if n + excluded <= space.size() else 0):
         batch = start if r == 0 else draw(jax.random.fold_in(key, r), space, n + excluded)
         for row in canonical_rows(batch):
-            if len(rows) < n and row.tobytes() not in seen:
-                seen.add(row.tobytes())
+            if len(rows) < n and key_of(row) not in seen:
+                seen.add(key_of(row))
                 rows.append(row)
         if len(rows) == n:
             return jnp.asarray(np.array(rows, np.int32).reshape(n, len(space.genes)))
@@ -240,8 +241,8 @@ class Sitting:
         self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float
     ) -> Step:
         """What is left of a batch, after which `until` subnets are measured."""
-        seen = {genome.tobytes() for genome in genomes.astype(np.int32)}
-        left = np.array([genome.tobytes() not in seen for genome in planned])
+        seen = set(map(key_of, genomes))
+        left = np.array([key_of(genome) not in seen for genome in planned])
         room = until - len(genomes)
         return Step(planned[left][:room], marks[left][:room], float(error), "")
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Int32
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.predictors.predictor import Model, Prediction, Predictor
+from jaxnas.spaces.genomes import distinct
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
@@ -73,7 +74,7 @@ def search_with_doubt(
         UserError: the budget does not cover the start, or fewer than two networks could be
             measured.
     """
-    known = _distinct(space, np.asarray(start, np.int32))
+    known = distinct(space, np.asarray(start, np.int32))
     if not 2 <= len(known) <= budget or batch < 1:
         raise UserError(
             f"a search with doubt starts from 2 to {budget} different networks, its budget, and "
@@ -171,7 +172,7 @@ def _joined(
     rounds: int,
 ) -> Found:
     """All measured networks, then the candidates that are not."""
-    genomes = _distinct(space, np.concatenate([known, candidates]))
+    genomes = distinct(space, np.concatenate([known, candidates]))
     measured = np.arange(len(genomes)) < len(known)
     measured_ms = np.full(len(genomes), np.nan, np.float32)
     measured_ms[measured] = latency
@@ -185,12 +186,6 @@ def _joined(
         0,
     )
     return found._replace(doubtful=int(_doubtful(found).sum()))
-
-
-def _distinct(space: Space, genomes: Rows) -> Int32[np.ndarray, "m genes"]:
-    """The different networks among the genomes, in the order of their first."""
-    canonical = np.asarray(space.canonical(genomes), np.int32)
-    return canonical[np.sort(np.unique(canonical, axis=0, return_index=True)[1])]
 
 
 def _front(error: Values, latency_ms: Values) -> Bool[np.ndarray, "n"]:

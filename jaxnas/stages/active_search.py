@@ -19,8 +19,9 @@ from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_doubt
 from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_asked, read_measurements
+from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
-from jaxnas.stages.job import Job, genome_text
+from jaxnas.stages.job import Job
 from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row
 from jaxnas.stages.profile import exporter, open_device
 from jaxnas.stages.rounds import measure_in_rounds
@@ -133,7 +134,7 @@ def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
         genomes = np.array([text.split() for text in networks], np.int32)
     genomes = np.asarray(job.space.canonical(genomes))
     best: dict[str, float] = {}
-    for text, rows in zip(map(genome_text, genomes), networks.values(), strict=True):
+    for text, rows in zip(map(to_text, genomes), networks.values(), strict=True):
         best[text] = float(np.fmin(best.get(text, np.nan), latency_of(rows)))
     return genomes, best
 
@@ -149,7 +150,7 @@ def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.nd
     export = exporter(job)
 
     def one(genome: np.ndarray) -> float:
-        if (text := genome_text(genome)) not in known:
+        if (text := to_text(genome)) not in known:
             model, figures = export(genome)
             layers = job.space.layers(genome)
             best = measure_in_rounds(

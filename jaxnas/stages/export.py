@@ -13,9 +13,10 @@ from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
 from jaxnas.records import tables
 from jaxnas.records.reading import reading
+from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.finetune import read_chosen, tuned_network
-from jaxnas.stages.job import Job, genome_text
+from jaxnas.stages.job import Job
 
 PROVED = 500  # images that a network's export is proved on, at most
 
@@ -102,7 +103,7 @@ def _properties(job: Job, chosen: dict) -> dict[str, str]:
     data = job.data
     return {
         "space": job.space.name,
-        "genome": genome_text(chosen["genome"]),
+        "genome": to_text(chosen["genome"]),
         "network": json.dumps(chosen["network"]),
         "macs": str(chosen["macs"]),
         "params": str(chosen["params"]),

@@ -221,11 +221,6 @@ def load_data(settings: DataConfig, seed: int) -> Dataset:
 _statistics = jax.jit(statistics, static_argnums=0)
 
 
-def genome_text(genome: Int[np.ndarray, "genes"]) -> str:
-    """Choice indices with spaces between, as in the CSV files."""
-    return " ".join(str(int(i)) for i in genome)
-
-
 def costs(ops: tuple[Op, ...]) -> dict[str, Any]:
     """MACs and parameters of a network, as columns."""
     return {"macs": sum(op.macs for op in ops), "params": sum(op.params for op in ops)}

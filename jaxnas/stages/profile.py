@@ -18,7 +18,8 @@ from jaxnas.profiling.active_profile import Sitting, Step, covering_sample, unif
 from jaxnas.progress import log, progress
 from jaxnas.records.reading import reading
 from jaxnas.records.tables import read_measurements
-from jaxnas.stages.job import Job, costs, genome_text
+from jaxnas.spaces.genomes import to_text
+from jaxnas.stages.job import Job, costs
 from jaxnas.stages.measurements import (
     add_quantiles,
     by_genome,
@@ -99,7 +100,7 @@ def _measure(
     row = {
         "round": turn,
         "split": split,
-        "genome": genome_text(genome),
+        "genome": to_text(genome),
         **measurement_row(measurement),
         **figures,
     }
@@ -146,7 +147,7 @@ def _next(job: Job) -> tuple[Todo, Step | None]:
         (turn, split, genome)
         for turn in rounds
         for split, genome in plan
-        if (turn, genome_text(genome)) not in measured
+        if (turn, to_text(genome)) not in measured
     ], step
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int32
 
 from jaxnas.algorithms import pareto
 from jaxnas.algorithms.local_search import moved, moves
@@ -22,6 +21,7 @@ from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_candidates
 from jaxnas.records.reading import reading
 from jaxnas.spaces.encodings import gene_values
+from jaxnas.spaces.genomes import network_numbers
 from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
 from jaxnas.stages.evaluation import evaluator, search_split
@@ -104,7 +104,7 @@ def _search(
 
         def save(_: int, archive: Archive) -> None:
             whole = (
-                {"network": networks(job.space, archive.genomes)}
+                {"network": network_numbers(job.space, archive.genomes)}
                 if is_complete(archive, settings)
                 else {}
             )
@@ -124,21 +124,9 @@ def _search(
     _log(job, settings.algorithm, archive)
 
 
-def networks(space: Space, genomes: Int32[np.ndarray, "n genes"]) -> Int32[np.ndarray, "n"]:
-    """The number of each genome's network, from 0.
-
-    Genomes that differ in genes that do not matter are one network.
-    """
-    return (
-        np.unique(np.asarray(space.canonical(genomes)), axis=0, return_inverse=True)[1]
-        .astype(np.int32)
-        .reshape(-1)
-    )
-
-
 def _log(job: Job, algorithm: str, archive: Archive) -> None:
     """How many networks a search has seen, and what their errors say."""
-    network = networks(job.space, archive.genomes)
+    network = network_numbers(job.space, archive.genomes)
     error = archive.fitness[:, 0]
     best = float(np.fmin.reduce(error))
     worst = float(np.fmax.reduce(error))

@@ -13,6 +13,7 @@ from jaxnas.algorithms import pareto
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
+from jaxnas.spaces.genomes import first_rows
 from jaxnas.stages.active_search import in_batches, read_found
 from jaxnas.stages.evaluation import error_evaluator, selection_split
 from jaxnas.stages.job import Job
@@ -67,8 +68,7 @@ def candidates_to_choose(job: Job) -> Candidates:
 def _front(job: Job, candidates: Candidates) -> Candidates:
     """The candidates on the front, each network once."""
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.fitness))))
-    canonical = np.asarray(job.space.canonical(candidates.genomes[rows]))
-    rows = rows[np.sort(np.unique(canonical, axis=0, return_index=True)[1])]
+    rows = rows[first_rows(job.space, candidates.genomes[rows])]
     return Candidates(*(column[rows] for column in candidates))
 
 

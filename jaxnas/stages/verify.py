@@ -10,9 +10,10 @@ from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed
 from jaxnas.progress import log
+from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
-from jaxnas.stages.job import Job, genome_text
+from jaxnas.stages.job import Job
 from jaxnas.stages.measurements import measurement_row
 from jaxnas.stages.profile import open_device
 from jaxnas.stages.rounds import measure_in_rounds
@@ -84,7 +85,7 @@ def _verified(
     )
     row = {
         **{column: chosen[column] for column in COLUMNS},
-        "genome": genome_text(chosen["genome"]),
+        "genome": to_text(chosen["genome"]),
         **{
             "measured_ms" if column == "latency_ms" else column: value
             for column, value in measurement_row(own).items()
