@@ -36,7 +36,7 @@ from jaxnas.hardware.hailo import device
 from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
-from jaxnas.hardware.remote import RemoteDevice
+from jaxnas.hardware.ssh import SshDevice
 from jaxnas.spaces import mobilenet, mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import mobilenet as mobilenet_supernet
@@ -309,9 +309,7 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "hailo8l_model:single": lambda settings: Modelled(SingleContext(HAILO_8L)),
     "raptor": lambda settings: Modelled(RAPTOR),
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
-    "ssh": lambda settings: RemoteDevice(
-        *_place(settings.device), settings.threads, settings.seconds
-    ),
+    "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,

@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from jaxnas.hardware.device import ExportedModel, Measurement, Summary, failed
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
+from jaxnas.hardware.timing import Summary
 from jaxnas.networks.costs import Layers
 
 DOUBTS = {
@@ -66,7 +67,7 @@ class Modelled:
         latency_ms = float(estimate.latency_ms)
         if math.isnan(latency_ms):
             return replace(
-                failed(
+                failed_measurement(
                     self.name,
                     1,
                     self.model.error,

@@ -7,9 +7,9 @@ hardware/watched.py.
 
 import builtins
 
-from jaxnas import errors
+from jaxnas.errors import one_line
 
-LONGEST = 600  # characters of a failure
+MAX_CHARACTERS = 600  # of a failure
 # The device, or the software that drives it, was not there.
 EQUIPMENT = (
     "no device",
@@ -23,7 +23,7 @@ EQUIPMENT = (
 )
 # A network can be the cause of these, and so can a machine that hangs, is full, or loses its
 # connection.
-DOUBTFUL = ("timeout", "crash", "memory", "firmware", "runtime", "csv", "answer")
+AMBIGUOUS = ("timeout", "crash", "memory", "firmware", "runtime", "csv", "answer")
 
 
 class DeviceError(Exception):
@@ -41,25 +41,22 @@ def is_equipment(failure: str) -> bool:
     return _kind(failure) in EQUIPMENT or _is_exception(failure, ConnectionError)
 
 
-def is_doubtful(failure: str) -> bool:
+def is_ambiguous(failure: str) -> bool:
     """Whether network or equipment may be the cause.
 
-    >>> is_doubtful("timeout: hailortcli run did not end")
+    >>> is_ambiguous("timeout: hailortcli run did not end")
     True
-    >>> is_doubtful("allocator: no successful assignments")
+    >>> is_ambiguous("allocator: no successful assignments")
     False
     """
     return not is_equipment(failure) and (
-        _kind(failure) in DOUBTFUL or _is_exception(failure, OSError, MemoryError)
+        _kind(failure) in AMBIGUOUS or _is_exception(failure, OSError, MemoryError)
     )
 
 
-def one_line(text: str) -> str:
-    """A text that a foreign program wrote, as one line of printable characters.
-
-    It is not endless.
-    """
-    return errors.one_line(text[: 2 * LONGEST])[:LONGEST]
+def failure_line(text: str) -> str:
+    """The text of another program as one printable line of at most 600 characters."""
+    return one_line(text[: 2 * MAX_CHARACTERS])[:MAX_CHARACTERS]
 
 
 def describe(error: Exception) -> str:
@@ -68,7 +65,7 @@ def describe(error: Exception) -> str:
     >>> describe(ValueError("no\\n luck")), describe(DeviceError("crash: killed"))
     ('ValueError: no luck', 'crash: killed')
     """
-    return one_line(
+    return failure_line(
         str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
     )
 

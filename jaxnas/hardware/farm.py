@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed
+from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
 from jaxnas.hardware.measured import Stored
 
-ATTEMPTS = 3  # at one network, where devices are lost over it
-LOSSES = 2  # in a row, after which a device is asked no more
+MAX_ATTEMPTS = 3  # to measure one network, each on another device where there is one
+MAX_LOSSES = 2  # in a row, after which a device is no longer used
 
 
 class Farm:
@@ -70,12 +70,14 @@ class Farm:
     def _measure(self, model: ExportedModel) -> Measurement:
         """By the first free device, and by another where that one is lost."""
         tried: list[str] = []
-        measurement = failed("farm", 0, "", ConnectionError("no device of the farm is left"))
-        while len(tried) < ATTEMPTS and (device := self._take(tried)) is not None:
+        measurement = failed_measurement(
+            "farm", 0, "", ConnectionError("no device of the farm is left")
+        )
+        while len(tried) < MAX_ATTEMPTS and (device := self._take(tried)) is not None:
             tried.append(device.name)
             measurement = self._use(device, model)
             if not measurement.lost and not (
-                measurement.doubtful and len(tried) < len(self.devices)
+                measurement.ambiguous and len(tried) < len(self.devices)
             ):
                 return self._alike(measurement)
         return measurement
@@ -107,7 +109,7 @@ class Farm:
     def _give_back(self, device: Device, lost: bool) -> None:
         with self._changed:
             self._losses[device.name] = self._losses[device.name] + 1 if lost else 0
-            if self._losses[device.name] < LOSSES:
+            if self._losses[device.name] < MAX_LOSSES:
                 self._free.append(device)
             else:
                 self._alive.remove(device.name)

@@ -64,7 +64,7 @@ class Stored:
         if identity is None:
             return None
         with suppress(OSError):
-            data = model.model if isinstance(model.model, bytes) else model.model.read_bytes()
+            data = model.read()
             return {**identity, "model": hashlib.sha256(data).hexdigest(), "turn": model.turn}
         return None
 

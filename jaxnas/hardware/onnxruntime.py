@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from jaxnas.hardware.device import (
-    ExportedModel,
-    Measurement,
-    check_effort,
-    failed,
-    measured,
-    time_runs,
-)
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
 from jaxnas.hardware.machine import clock, processor
+from jaxnas.hardware.timing import check_effort, measurement_of, time_runs
 from jaxnas.records.cache import source_digest
 
 SILENT = 4  # failures are part of the measurement, not of the terminal
@@ -47,7 +41,7 @@ class OnnxRuntime:
 
     def identity(self) -> dict[str, str | int | float]:
         """Machine, version, threads, seconds, and the code that measures."""
-        code = source_digest("hardware/device.py", "hardware/onnxruntime.py")
+        code = source_digest("hardware/timing.py", "hardware/onnxruntime.py")
         machine = {"host": platform.node(), "processor": processor()}
         return {"device": self.name, "runtime": RUNTIME, **asdict(self), **machine, "code": code}
 
@@ -55,12 +49,12 @@ class OnnxRuntime:
         """Load the model, run it on one image for about `seconds`, and say how long a run takes."""
         try:
             run = _prepare(model.model, self.threads)
-            measurement = measured(
+            measurement = measurement_of(
                 self.name, self.threads, RUNTIME, lambda: time_runs(run, self.seconds)
             )
         except Exception as error:
             # Whatever the runtime raises on a network is that network's result.
-            measurement = failed(self.name, self.threads, RUNTIME, error)
+            measurement = failed_measurement(self.name, self.threads, RUNTIME, error)
         return replace(measurement, clock=clock(), processor=processor())
 
 

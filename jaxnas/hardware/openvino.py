@@ -15,15 +15,9 @@ from typing import Any
 import numpy as np
 
 from jaxnas.errors import UserError, how_to_install
-from jaxnas.hardware.device import (
-    ExportedModel,
-    Measurement,
-    check_effort,
-    failed,
-    measured,
-    time_runs,
-)
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
 from jaxnas.hardware.machine import clock, processor
+from jaxnas.hardware.timing import check_effort, measurement_of, time_runs
 from jaxnas.records.cache import source_digest
 
 
@@ -58,7 +52,7 @@ class OpenVino:
 
     def identity(self) -> dict[str, str | int | float]:
         """Machine, version, threads, seconds, and the code that measures."""
-        code = source_digest("hardware/device.py", "hardware/openvino.py")
+        code = source_digest("hardware/timing.py", "hardware/openvino.py")
         machine = {"host": platform.node(), "processor": processor()}
         return {
             "device": self.name,
@@ -72,12 +66,12 @@ class OpenVino:
         """Load the model, run it on one image for about `seconds`, and say how long a run takes."""
         try:
             run = _prepare(model.model, self.threads)
-            measurement = measured(
+            measurement = measurement_of(
                 self.name, self.threads, self.runtime, lambda: time_runs(run, self.seconds)
             )
         except Exception as error:
             # Whatever the runtime raises on a network is that network's result.
-            measurement = failed(self.name, self.threads, self.runtime, error)
+            measurement = failed_measurement(self.name, self.threads, self.runtime, error)
         return replace(measurement, clock=clock(), processor=processor())
 
 

@@ -1,244 +1,184 @@
-"""Another machine through SSH: run a command there, send a file, fetch one.
+"""A device behind SSH: another machine's processor, timed by the ONNX Runtime that it has."""
 
-It uses this machine's `ssh` and `scp` with the user's own keys and `~/.ssh/config`, and never asks
-a question: a host that wants a password, or whose key is not known yet, is one that cannot be
-reached. There it needs Linux and Python. All calls to a host share one connection, which ends a
-minute after the last. What comes from there is limited in size.
-"""
-
-import atexit
 import hashlib
-import os
-import re
-import shlex
-import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
-from subprocess import CompletedProcess
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from jaxtyping import Float64
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.failures import one_line
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
+from jaxnas.hardware.export_scripts import export_script
+from jaxnas.hardware.failures import DeviceError, describe, failure_line
+from jaxnas.hardware.ssh_connection import SshConnection, last_line
+from jaxnas.hardware.timing import MIN_RUNS, check_effort, measurement_of
+from jaxnas.records.cache import source_digest
 
-OPTIONS = (
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "ConnectTimeout=10",
-    "-o",
-    "ServerAliveInterval=5",
-    "-o",
-    "ServerAliveCountMax=3",
-)
-SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60")
-# Characters of a control socket's path: the kernel takes 107, of which ssh needs 17 for a moment.
-LONGEST_SOCKET = 80
-HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-# The same to every shell and every version of scp.
-PATH = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~-]*", re.ASCII)
-CONNECTION_FAILED = 255  # what ssh exits with, and a recent scp
-# What an older scp says of it.
-CUT_OFF = re.compile("lost connection|connection (closed|reset)", re.IGNORECASE)
-OUT_OF_TIME = 124  # what `timeout` exits with
-KILLED = 137
-GRACE_S = 20.0  # beyond a command's own time: to connect, and for the far side to end it
-BRIEF_S = 60.0  # for what takes a moment: a folder made or removed, a question of versions
-TRANSFER_S = 300.0
-PRINTED_MIB = 64  # that a command may print
-FETCHED_MIB = 512  # that a file may have
-# In blocks of 512 bytes: a longer file ends the program with SIGXFSZ.
-LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
+DAY_NS = 86_400 * 10**9  # no single run takes longer
+# What is said of a Python that is not there, or has no ONNX Runtime.
+ABSENT = ("ModuleNotFoundError", "ImportError", "No such file", "not found", "Permission denied")
+CHECK_S = 30.0  # to say what the machine is
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A machine that `ssh HOST` reaches.
+class SshDevice:
+    """The processor of another machine, a Raspberry Pi say, through its own ONNX Runtime.
 
-    `host` is a name, an address or an alias of ~/.ssh/config, with USER@ if need be.
+    Figures as `OnnxRuntime` makes them.
+
+    `python` is an interpreter there that has onnxruntime and numpy. A model that takes longer than
+    `timeout` seconds, and than three times `seconds`, has failed. All that is read from there is
+    checked: texts, times, their number.
     """
 
     host: str
+    python: str = "python3"
+    threads: int = 1
+    seconds: float = 0.2
+    timeout: float = 120.0
 
     def __post_init__(self) -> None:
-        if not HOST.fullmatch(self.host):
-            expected = (
-                "a host must be NAME or USER@NAME of letters, digits, dots, - and _, not beginning "
-                "with -"
+        check_effort(self.threads, self.seconds)
+        _ = self.connection
+
+    @property
+    def name(self) -> str:
+        return f"ssh:{self.host}"
+
+    @cached_property
+    def connection(self) -> SshConnection:
+        return SshConnection(self.host)
+
+    @cached_property
+    def _about(self) -> dict[str, str]:
+        return _texts(self._script(CHECK_S), self.host, "runtime", "processor")
+
+    def check(self) -> None:
+        """Raises `UserError` where the machine cannot be reached, or has no ONNX Runtime."""
+        try:
+            _ = self._about
+        except (OSError, DeviceError) as error:
+            wanted = (
+                f"`ssh {self.host}` must work without a password, and {self.python} there must "
+                "have onnxruntime and numpy"
             )
             raise UserError(
-                f"{expected}, got {self.host!r}: give anything else an alias in ~/.ssh/config"
-            )
-        missing = [name for name in ("ssh", "scp") if shutil.which(name) is None]
-        if missing:
-            raise UserError(
-                f"a device behind SSH needs {' and '.join(missing)} on this machine: install an "
-                "OpenSSH client"
-            )
+                f"the device {self.name} cannot measure ({describe(error)}): {wanted}"
+            ) from error
 
-    def run(self, argv: Sequence[str], timeout: float, stdin: str = "") -> CompletedProcess[str]:
-        """Run a command there and wait for it; it is ended after `timeout` seconds.
+    def identity(self) -> dict[str, str | int | float] | None:
+        """What that machine says of itself, asked once.
 
-        Whatever it exits with is a result.
-
-        Raises:
-            ConnectionError: the machine cannot be reached, or has stopped answering.
-            TimeoutError: the command took longer, or was killed.
-            OSError: the command prints more than 64 MiB.
+        Threads, seconds, and the code that measures.
         """
-        limited = shlex.join(["timeout", "-k", "5", f"{timeout:g}", *argv])
-        # Without a shell around it, a crash is 255 to ssh.
-        command = shlex.join(["sh", "-c", f"{limited}; exit $?"])
-        done = self._call(
-            ["ssh", *OPTIONS, *_shared(self.host), "--", self.host, command],
-            timeout + GRACE_S,
-            PRINTED_MIB,
-            stdin,
-        )
-        if done.returncode == CONNECTION_FAILED:
-            raise ConnectionError(f"cannot reach {self.host}: {last_line(done.stderr)}")
-        program = f"{PurePosixPath(argv[0]).name} on {self.host}"
-        if done.returncode == OUT_OF_TIME:
-            raise TimeoutError(f"{program} took longer than {timeout:g} s and was ended")
-        if done.returncode == KILLED:
-            raise TimeoutError(f"{program} was killed, out of time or memory")
-        return done
+        try:
+            about = self._about
+        except (OSError, DeviceError):  # the measurement will say it better
+            return None
+        script = hashlib.sha256(export_script("measure_onnxruntime.py").read_bytes()).hexdigest()
+        settings = {"threads": self.threads, "seconds": self.seconds}
+        return {
+            "device": self.name,
+            **about,
+            **settings,
+            "code": source_digest("hardware/timing.py"),
+            "script": script,
+        }
 
-    def upload(
-        self, local: str | os.PathLike[str], remote: str, timeout: float = TRANSFER_S
-    ) -> None:
-        """Copy a file there. Raises as `fetch`."""
-        self._copy(str(Path(local).absolute()), self._there(remote), timeout)
+    def measure(self, model: ExportedModel) -> Measurement:
+        """Send the model, time it there, and remove it again."""
+        about = {"runtime": "onnxruntime"}
+        try:
+            data = model.read()
+            sha256 = hashlib.sha256(data).hexdigest()
+            with self._uploaded(data) as path:
 
-    def fetch(
-        self, remote: str, local: str | os.PathLike[str], timeout: float = TRANSFER_S
-    ) -> None:
-        """Copy a file of 512 MiB at most from there.
+                def runs() -> Float64[np.ndarray, "runs"]:
+                    answer = self._script(
+                        max(self.timeout, 3 * self.seconds),
+                        path,
+                        sha256,
+                        str(self.threads),
+                        f"{self.seconds:g}",
+                    )
+                    about.update(_texts(answer, self.host, "runtime", "processor", "clock"))
+                    return _times_ms(answer, self.host)
 
-        Raises:
-            ConnectionError: the machine cannot be reached, or has stopped answering.
-            OSError: anything else that scp does not like, in its words; or the file is larger.
-        """
-        self._copy(self._there(remote), str(Path(local).absolute()), timeout)
+                measurement = measurement_of(self.name, self.threads, "", runs)
+        except (OSError, RuntimeError, DeviceError) as error:
+            measurement = failed_measurement(self.name, self.threads, "", error)
+        return replace(measurement, **about)
 
     @contextmanager
-    def folder(self) -> Iterator[str]:
-        """The path of a new temporary folder there.
+    def _uploaded(self, data: bytes) -> Iterator[str]:
+        with self.connection.folder() as folder, TemporaryDirectory() as here:
+            model = Path(here) / "model.onnx"
+            model.write_bytes(data)
+            self.connection.upload(model, f"{folder}/model.onnx")
+            yield f"{folder}/model.onnx"
 
-        It is removed afterwards unless the connection is gone.
+    def _script(self, timeout: float, *arguments: str) -> dict[str, object]:
+        """What tools/export/measure_onnxruntime.py answers there.
+
+        It is sent through ssh's standard input.
+
+        Raises:
+            DeviceError: Python or ONNX Runtime is missing there, crashes, or answers nonsense.
+            RuntimeError: the model does not run there.
+            OSError: as `SshConnection.run`.
         """
-        made = self.run(["mktemp", "-d", "/tmp/jaxnas.XXXXXXXXXX"], BRIEF_S)
-        path = last_line(made.stdout)
-        if made.returncode or not re.fullmatch(r"/tmp/jaxnas\.[A-Za-z0-9]{10}", path):
-            raise OSError(
-                f"cannot make a temporary folder on {self.host}: "
-                f"{last_line(made.stderr) or repr(path)}"
-            )
-        try:
-            yield path
-        finally:
-            with suppress(OSError):
-                self.run(["rm", "-rf", "--", path], BRIEF_S)
-
-    def _there(self, path: str) -> str:
-        if not PATH.fullmatch(path):
-            raise UserError(
-                f"a path on {self.host} must be of letters, digits and ._/~-, not beginning with "
-                f"-, got {path!r}: rename it"
-            )
-        return f"{self.host}:{path}"
-
-    def _copy(self, source: str, target: str, timeout: float) -> None:
-        done = self._call(
-            ["scp", *OPTIONS, *_shared(self.host), "--", source, target], timeout, FETCHED_MIB
-        )
-        if done.returncode == CONNECTION_FAILED or (
-            done.returncode and CUT_OFF.search(done.stderr)
-        ):
-            raise ConnectionError(f"cannot reach {self.host}: {one_line(done.stderr)}")
+        source = export_script("measure_onnxruntime.py").read_text()
+        done = self.connection.run([self.python, "-", *arguments], timeout, source)
         if done.returncode:
-            raise OSError(f"cannot copy to or from {self.host}: {last_line(done.stderr)}")
-
-    def _call(
-        self, argv: list[str], timeout: float, most_mib: int, stdin: str = ""
-    ) -> CompletedProcess[str]:
-        """Run a local command in a process group of its own.
-
-        Nothing of it is left where it does not end by itself.
-
-        It prints to files, for a shared connection that stays behind may hold a pipe open; no file
-        that it writes may be larger than `most_mib`.
-        """
-        limited = ["sh", "-c", LIMITED, "sh", str(most_mib * 2048), *argv]
-        with (
-            tempfile.TemporaryFile() as typed,
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-        ):
-            typed.write(stdin.encode())
-            typed.seek(0)
-            with subprocess.Popen(
-                limited, stdin=typed, stdout=out, stderr=err, start_new_session=True
-            ) as process:
-                try:
-                    code = process.wait(timeout)
-                except BaseException as error:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    if isinstance(error, subprocess.TimeoutExpired):
-                        raise ConnectionError(
-                            f"{self.host} has not answered within {timeout:g} s"
-                        ) from None
-                    raise
-            printed = [_text(file) for file in (out, err)]
-        if -code == signal.SIGXFSZ or max(map(len, printed)) >= most_mib << 20:
-            raise OSError(f"{self.host} sends more than {most_mib} MiB")
-        return CompletedProcess(argv, code, *printed)
+            said = last_line(done.stderr) or f"exit code {done.returncode}"
+            kind = "missing ONNX Runtime" if any(word in said for word in ABSENT) else "crash"
+            raise DeviceError(f"{kind}: {self.python} on {self.host}: {said}")
+        answer = _parsed(done.stdout, self.host)
+        if "failure" in answer:
+            raise RuntimeError(f"{self.host}: {answer['failure']}")
+        return answer
 
 
-def last_line(text: str) -> str:
-    """The last line that is not empty: what a program that failed has to say."""
-    return next((one_line(line) for line in reversed(text.splitlines()) if line.strip()), "")
+def _parsed(text: str, host: str) -> dict[str, object]:
+    """The JSON object of the last line that is not empty."""
+    line = text.rstrip().rpartition("\n")[2]
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise DeviceError(
+            f"answer: the answer of {host} is cut off or no JSON: {failure_line(line)[:60]!r}"
+        )
+    return answer
 
 
-def _text(file) -> str:
-    file.seek(0)
-    return file.read().decode("utf-8", errors="replace")
+def _texts(answer: dict[str, object], host: str, *names: str) -> dict[str, str]:
+    """Some values of an answer, each a line of text."""
+    texts = {name: value for name in names if isinstance(value := answer.get(name), str)}
+    if len(texts) < len(names):
+        raise DeviceError(
+            f"answer: the answer of {host} must have the texts {', '.join(names)}, got "
+            f"{', '.join(answer)}"
+        )
+    return {name: failure_line(text) for name, text in texts.items()}
 
 
-def _shared(host: str) -> list[str]:
-    """Options by which all calls to a host use one connection.
-
-    None where its socket would lie too deep, or in an odd folder.
-    """
-    socket = f"{_sockets()}/{hashlib.sha256(host.encode()).hexdigest()[:12]}"
-    return (
-        [*SHARED, "-o", f"ControlPath={socket}"]
-        if len(socket) <= LONGEST_SOCKET and PATH.fullmatch(socket)
-        else []
-    )
-
-
-@cache
-def _sockets() -> str:
-    """A private folder for control sockets.
-
-    At the end of this process the connections are closed and it is removed.
-    """
-    folder = tempfile.mkdtemp(prefix="jaxnas-ssh-")
-    atexit.register(_close, folder, os.getpid())
-    return folder
-
-
-def _close(folder: str, owner: int) -> None:
-    if os.getpid() != owner:  # a fork of ours
-        return
-    quiet = subprocess.DEVNULL
-    for socket in Path(folder).glob("*"):
-        with suppress(OSError, subprocess.TimeoutExpired):
-            command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "--", "unused"]
-            subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=5, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
+def _times_ms(answer: dict[str, object], host: str) -> Float64[np.ndarray, "runs"]:
+    times = answer.get("times_ns")
+    if (
+        not isinstance(times, list)
+        or len(times) < MIN_RUNS
+        or not all(type(time) is int and 0 < time < DAY_NS for time in times)
+    ):
+        raise DeviceError(
+            f"answer: the answer of {host} must have times_ns, {MIN_RUNS} or more whole numbers "
+            "above 0, below a day"
+        )
+    return np.array(times, np.float64) / 1e6

@@ -1,8 +1,8 @@
-"""A device of which only the networks' own failures are recorded.
+"""Tells a network's failure from the device's, so that only the former is recorded.
 
-A board that was unplugged, a driver that was upgraded or a host that hangs fails every network from
-then on, and none of these failures is the network's. So the equipment's failures end the run, which
-the same command continues once it is mended.
+An unplugged board, an upgraded driver or a hanging host fails every network from then on, though no
+network is to blame. So a failure of the equipment ends the run. The same command continues the run
+once the equipment is mended.
 """
 
 import math
@@ -13,31 +13,28 @@ from dataclasses import dataclass, field, replace
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement
 
-ATTEMPTS = 3  # at a network whose device is lost, before the run ends
-PAUSE_S = 5.0  # between them: a cable, a reboot, a network that comes back
-DOUBTS = 3  # failures of either's doing, since a network last ran, before the run ends
+MAX_ATTEMPTS = 3  # to measure a network whose device is lost, before the run ends
+PAUSE_S = 5.0  # between attempts: time for a cable, a reboot, a network that comes back
+MAX_AMBIGUOUS = 3  # ambiguous failures since a network last ran, before the run ends
 
 
 class Undecided(UserError):
-    """A failure that may be the device's: no network has run on it yet that could tell.
-
-    Nothing is to be recorded.
-    """
+    """An ambiguous failure on a device that has run no network yet: nothing is to be recorded."""
 
 
 @dataclass
 class Watched:
-    """A device that fails only where the network is to blame.
+    """Wraps a device: its `measure` returns a failure only where the network is to blame.
 
-    A lost device (`Measurement.lost`) is asked three times. After a failure of either's doing
-    (`Measurement.doubtful`) the device is given a network that it has run before, `proven` or the
-    last that ran: if it runs, the failure was the other network's.
+    A lost device (`Measurement.lost`) gets three attempts. An ambiguous failure
+    (`Measurement.ambiguous`) is decided by measuring a network that has run before, the last one or
+    `proven`: if that runs, the failure was the other network's.
     """
 
     device: Device
-    proven: Callable[[], ExportedModel | None] = lambda: None  # asked only where it is needed
+    proven: Callable[[], ExportedModel | None] = lambda: None  # called only where it is needed
     _last: ExportedModel | None = field(default=None, init=False)
-    _doubts: int = field(default=0, init=False)
+    _ambiguous: int = field(default=0, init=False)
 
     @property
     def name(self) -> str:
@@ -48,44 +45,44 @@ class Watched:
         return self.device.identity() if isinstance(self.device, Identified) else None
 
     def measure(self, model: ExportedModel) -> Measurement:
-        """A measurement, or a failure of the network's own.
+        """A measurement, or a failure that the network caused.
 
         Raises:
-            UserError: the device is not there, or runs nothing any more.
-            Undecided: the failure may be the device's.
+            UserError: the device is not there, or no longer runs anything.
+            Undecided: the device may have caused the failure.
         """
-        measurement = self._asked(model)
-        if measurement.doubtful:
+        measurement = self._attempted(model)
+        if measurement.ambiguous:
             self._decide(measurement)
         elif not measurement.failure:
             self._last = model
-            self._doubts = 0
+            self._ambiguous = 0
         return measurement
 
-    def _asked(self, model: ExportedModel) -> Measurement:
-        """Neither a measurement nor a failure of a device that is not there."""
+    def _attempted(self, model: ExportedModel) -> Measurement:
+        """Measures, again while the device is lost; a `UserError` if it stays lost."""
         measurement = _sensible(self.device.measure(model))
-        for _ in range(ATTEMPTS - 1):
+        for _ in range(MAX_ATTEMPTS - 1):
             if measurement.lost:
                 time.sleep(PAUSE_S)
                 measurement = _sensible(self.device.measure(model))
         if measurement.lost:
-            raise self._stopped(f"is lost, at {ATTEMPTS} attempts", measurement)
+            raise self._stopped(f"is lost, at {MAX_ATTEMPTS} attempts", measurement)
         return measurement
 
     def _decide(self, measurement: Measurement) -> None:
-        """Returns where the failure is the network's."""
+        """Returns if the network caused the failure, raises if the device did or may have."""
         model = self._last or self.proven()
         if model is not None:
-            proof = self._asked(model)
+            proof = self._attempted(model)
             if proof.failure:
                 raise self._stopped("does not run any more what it ran before", proof)
             self._last = model
-            self._doubts = 0
+            self._ambiguous = 0
             return
-        self._doubts += 1
-        if self._doubts >= DOUBTS:
-            raise self._stopped(f"has not run any of {DOUBTS} networks", measurement)
+        self._ambiguous += 1
+        if self._ambiguous >= MAX_AMBIGUOUS:
+            raise self._stopped(f"has not run any of {MAX_AMBIGUOUS} networks", measurement)
         raise Undecided(
             f"the device {self.name} has run no network yet, and this may be its doing "
             f"({measurement.failure})"
@@ -100,7 +97,7 @@ class Watched:
 
 
 def _sensible(measurement: Measurement) -> Measurement:
-    """The measurement; a failure where it has none and its latency is none either."""
+    """The measurement; a failure if its latency is not a positive, finite number."""
     if measurement.failure or 0 < measurement.latency_ms < math.inf:
         return measurement
     return replace(

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from jaxnas.report import words
 
 LEVEL = 0.05  # of the paired tests
-# Of 90 pairs of medians of one network 70 agreed within 5 % (hardware/device.py: `summarise`).
+# Of 90 pairs of medians of one network 70 agreed within 5 % (hardware/timing.py: `summarise`).
 MEDIAN_NOISE = 0.05
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Int32
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
-from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed
+from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
 from jaxnas.progress import log
 from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.export import read_exported
@@ -115,7 +115,7 @@ def _figures(precision: str, measurement: Measurement) -> dict[str, float]:
 def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measurement:
     """Several rounds as one measurement; a failure where there is no model."""
     if not model:
-        return failed(
+        return failed_measurement(
             device.name,
             0,
             "",

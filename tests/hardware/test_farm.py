@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import ExportedModel, Measurement, failed
-from jaxnas.hardware.farm import ATTEMPTS, LOSSES, Farm
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
+from jaxnas.hardware.farm import MAX_ATTEMPTS, MAX_LOSSES, Farm
 from jaxnas.hardware.measured import Stored
 
 
@@ -43,11 +43,13 @@ class Toy:
             number = int(model.genome[0])
             self.done.append(number)
             if len(self.done) in self.lost:
-                return failed(
+                return failed_measurement(
                     self.name, self.threads, "", ConnectionError(f"cannot reach {self.name}")
                 )
             if number == 13:
-                return failed(self.name, self.threads, self.runtime, ValueError("no such operator"))
+                return failed_measurement(
+                    self.name, self.threads, self.runtime, ValueError("no such operator")
+                )
             latency = 1.0 + number
             return Measurement(
                 self.name,
@@ -116,7 +118,7 @@ def test_a_device_that_stays_lost_is_asked_no_more():
     b = Toy("b", seconds=0.01)
     found = measure([a, b], models(12))
     assert [one.device for one in found] == ["b"] * 12 and not any(one.failure for one in found)
-    assert len(a.done) == LOSSES
+    assert len(a.done) == MAX_LOSSES
 
 
 def test_losses_that_are_not_in_a_row_are_forgiven():
@@ -128,7 +130,7 @@ def test_losses_that_are_not_in_a_row_are_forgiven():
 def test_a_network_is_tried_only_so_often():
     farm = [Toy(name, lost=(1,)) for name in "abcde"]
     (found,) = measure(farm, models(1))
-    assert found.lost and sum(len(device.done) for device in farm) == ATTEMPTS
+    assert found.lost and sum(len(device.done) for device in farm) == MAX_ATTEMPTS
     assert max(len(device.done) for device in farm) == 1  # each time by another
 
 
@@ -137,7 +139,7 @@ def test_a_farm_without_a_device_left_ends():
     found = measure(farm, models(9))
     assert all(one.lost and "\n" not in one.failure for one in found)
     assert "no device of the farm is left" in found[-1].failure
-    assert sum(len(device.done) for device in farm) == 2 * LOSSES
+    assert sum(len(device.done) for device in farm) == 2 * MAX_LOSSES
 
 
 @pytest.mark.parametrize("unlike", [{"processor": "sundial"}, {"threads": 2}, {"runtime": "toy 2"}])

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from jaxnas.hardware.device import Device, ExportedModel, Identified, Measurement, failed
+from jaxnas.hardware.device import (
+    Device,
+    ExportedModel,
+    Identified,
+    Measurement,
+    failed_measurement,
+)
 from jaxnas.hardware.measured import Stored
 from jaxnas.records import cache as caches
 from jaxnas.records.cache import digest
@@ -50,7 +56,7 @@ class Toy:
     def measure(self, model):
         self.made.append(model.turn)
         return (
-            failed("toy", 1, "toy 1", ValueError("no"))
+            failed_measurement("toy", 1, "toy 1", ValueError("no"))
             if self.failing
             else replace(MEASUREMENT, latency_ms=1 + len(self.made) / 10)
         )

@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import EXACT_INT8
-from jaxnas.hardware import device
 from jaxnas.hardware import onnxruntime as runtime
+from jaxnas.hardware import timing
 from jaxnas.hardware.device import ExportedModel
+from jaxnas.hardware.export_scripts import export_script
 from jaxnas.hardware.onnxruntime import OnnxRuntime
-from jaxnas.hardware.remote import tool
 
 GENOME = np.zeros(3, np.int32)
 
@@ -117,7 +117,7 @@ def test_impossible_settings(settings):
 def there():
     """The script that measures on other machines."""
     spec = importlib.util.spec_from_file_location(
-        "measure_onnxruntime", tool("measure_onnxruntime.py")
+        "measure_onnxruntime", export_script("measure_onnxruntime.py")
     )
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
@@ -154,13 +154,13 @@ def test_here_and_on_other_machines_a_session_is_the_same_and_a_users_own(monkey
 def test_here_and_on_other_machines_runs_are_timed_alike(monkeypatch):
     script = there()
     timed = []
-    for module, repeat in ((device, device._repeat), (script, script.repeat)):
+    for module, repeat in ((timing, timing._repeat), (script, script.repeat)):
         now = count(step=7_000)
         monkeypatch.setattr(module, "perf_counter_ns", lambda now=now: next(now))
         timed.append(
             [repeat(lambda: None, seconds, least) for seconds, least in ((0.001, 3), (1e-9, 20))]
         )
-    assert timed[0] == timed[1] and script.MIN_RUNS == device.MIN_RUNS
+    assert timed[0] == timed[1] and script.MIN_RUNS == timing.MIN_RUNS
     assert [len(times) for times in timed[0]][1] == 20 < len(timed[0][0])
 
 

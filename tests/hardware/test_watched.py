@@ -5,10 +5,10 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.hardware import watched
-from jaxnas.hardware.device import ExportedModel, Identified, Measurement, failed
-from jaxnas.hardware.failures import DeviceError, describe, is_doubtful, is_equipment
+from jaxnas.hardware.device import ExportedModel, Identified, Measurement, failed_measurement
+from jaxnas.hardware.failures import DeviceError, describe, is_ambiguous, is_equipment
 from jaxnas.hardware.measured import Stored
-from jaxnas.hardware.watched import ATTEMPTS, DOUBTS, Undecided, Watched
+from jaxnas.hardware.watched import MAX_AMBIGUOUS, MAX_ATTEMPTS, Undecided, Watched
 
 LOST = DeviceError("version: driver and library differ")
 HANGS = DeviceError("timeout: it did not end")
@@ -31,7 +31,7 @@ class Toy:
         self.asked.append(bytes(model.model).decode())
         answer = self.answers.pop(0) if self.answers else None
         return (
-            failed("toy", 1, "toy 1", answer)
+            failed_measurement("toy", 1, "toy 1", answer)
             if answer
             else Measurement("toy", 1.0, 1.0, 1.0, 20, 1, "toy 1")
         )
@@ -86,7 +86,7 @@ def test_a_device_that_stays_away_ends_the_run():
         ),
     ) as error:
         Watched(toy).measure(model("a"))
-    assert toy.asked == ["a"] * ATTEMPTS and "\n" not in str(error.value)
+    assert toy.asked == ["a"] * MAX_ATTEMPTS and "\n" not in str(error.value)
 
 
 def test_a_network_that_hangs_on_a_device_that_runs_others_has_failed():
@@ -98,7 +98,7 @@ def test_a_network_that_hangs_on_a_device_that_runs_others_has_failed():
 
 @pytest.mark.parametrize("after", [HANGS, LOST, OWN])
 def test_a_device_that_hangs_for_all_ends_the_run(after):
-    device = Watched(Toy(None, HANGS, *[after] * ATTEMPTS))
+    device = Watched(Toy(None, HANGS, *[after] * MAX_ATTEMPTS))
     device.measure(model("a"))
     with pytest.raises(
         UserError, match=r"the device toy (does not run any more what it ran before|is lost)"
@@ -124,7 +124,7 @@ def test_before_any_has_run_nothing_is_decided():
         with pytest.raises(UserError) as error:
             device.measure(model(name))
         assert isinstance(error.value, Undecided) == (name != "d")
-    assert f"has not run any of {DOUBTS} networks" in str(error.value)
+    assert f"has not run any of {MAX_AMBIGUOUS} networks" in str(error.value)
 
 
 def test_what_tells_is_run_and_not_looked_up(monkeypatch, tmp_path):
@@ -138,7 +138,7 @@ def test_what_tells_is_run_and_not_looked_up(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "equipment", "doubtful"),
+    ("error", "equipment", "ambiguous"),
     [
         (ConnectionError("x"), True, False),
         (BrokenPipeError("x"), True, False),
@@ -154,5 +154,5 @@ def test_what_tells_is_run_and_not_looked_up(monkeypatch, tmp_path):
         (DeviceError("print: x"), False, False),
     ],
 )
-def test_whose_failure_it_is(error, equipment, doubtful):
-    assert (is_equipment(describe(error)), is_doubtful(describe(error))) == (equipment, doubtful)
+def test_whose_failure_it_is(error, equipment, ambiguous):
+    assert (is_equipment(describe(error)), is_ambiguous(describe(error))) == (equipment, ambiguous)

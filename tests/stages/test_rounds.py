@@ -3,7 +3,7 @@ from itertools import cycle
 import numpy as np
 
 from jaxnas.config import ProfileConfig
-from jaxnas.hardware.device import ExportedModel, Measurement, failed
+from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
 from jaxnas.stages.rounds import measure_in_rounds, of_rounds
 
 
@@ -62,7 +62,7 @@ class Toy:
 def test_rounds_that_failed_are_left_out_unless_all_have():
     settings = ProfileConfig(rounds=3, more_rounds=0)
     model = ExportedModel(b"", np.zeros(1, np.int32))
-    wrong = failed("toy", 1, "toy 1", ValueError("no"))
+    wrong = failed_measurement("toy", 1, "toy 1", ValueError("no"))
     toy = Toy(ROUNDS[0], wrong, ROUNDS[1])
     assert measure_in_rounds(toy, model, settings) == of_rounds(ROUNDS[:2]) and toy.turns == [
         0,

@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float32, Num
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.failures import describe, is_doubtful, is_equipment, one_line
+from jaxnas.hardware.export_scripts import export_script
+from jaxnas.hardware.failures import describe, failure_line, is_ambiguous, is_equipment
 from jaxnas.hardware.hailo.log import CompilerLog, parse_log
 from jaxnas.hardware.hailo.process import RESULTS, Ended, run
-from jaxnas.hardware.remote import tool
-from jaxnas.hardware.ssh import last_line
+from jaxnas.hardware.ssh_connection import last_line
 
 GET_IT = (
     "the Dataflow Compiler 3.x is a wheel from Hailo's developer zone (free, after registration) "
@@ -116,7 +116,7 @@ class Compilation:
     @property
     def final(self) -> bool:
         """Whether compiling again would give the same."""
-        return not (is_equipment(self.failure) or is_doubtful(self.failure))
+        return not (is_equipment(self.failure) or is_ambiguous(self.failure))
 
     @property
     def simulated(self) -> bool:
@@ -247,8 +247,8 @@ def read_compilation(folder: Path) -> Compilation:
         raise ValueError(f"{folder}/compilation.json is damaged: delete the folder")
     return Compilation(
         folder,
-        one_line(failure),
-        one_line(version),
+        failure_line(failure),
+        failure_line(version),
         math.nan if seconds is None else float(seconds),
         log,
     )
@@ -266,7 +266,7 @@ def _parsed(data: bytes) -> dict:
 
 
 def _scripts() -> dict[str, bytes]:
-    return {name: tool(name).read_bytes() for name in SCRIPTS}
+    return {name: export_script(name).read_bytes() for name in SCRIPTS}
 
 
 def _npy(array: Num[np.ndarray, "..."]) -> bytes:
@@ -293,7 +293,7 @@ def _result(ended: Ended) -> dict:
     except (KeyError, ValueError):
         return {}
     texts = {
-        name: one_line(value)
+        name: failure_line(value)
         for name in ("stage", "failure", "reason", "version")
         if isinstance(value := result.get(name), str)
     }

@@ -14,8 +14,8 @@ import onnx
 from jaxtyping import UInt8
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.device import ExportedModel, Measurement, check_effort
-from jaxnas.hardware.failures import DeviceError, describe, one_line
+from jaxnas.hardware.device import ExportedModel, Measurement
+from jaxnas.hardware.failures import DeviceError, describe, failure_line
 from jaxnas.hardware.hailo.compiler import (
     GET_IT,
     Compilation,
@@ -24,6 +24,7 @@ from jaxnas.hardware.hailo.compiler import (
     read_compilation,
 )
 from jaxnas.hardware.hailo.runtime import Runs, Runtime
+from jaxnas.hardware.timing import check_effort
 from jaxnas.records.cache import cache_folder, digest
 
 # Compiler and HailoRT that were released together (public documentation of the model zoo, 2.12 to
@@ -103,7 +104,7 @@ class Hailo:
                 return _compiled(compilation, compilation.failure)
             return _measured(compilation, self.runtime.measure(compilation.hef.read_bytes()))
         except ValueError as error:
-            return _compiled(compilation, one_line(str(error)))
+            return _compiled(compilation, failure_line(str(error)))
         except (DeviceError, OSError) as error:
             return _compiled(compilation, describe(error))
 
@@ -129,7 +130,7 @@ class Hailo:
 
         Raises `ValueError` for what is no network of one image, `OSError` for the rest.
         """
-        data = model.model if isinstance(model.model, bytes) else model.model.read_bytes()
+        data = model.read()
         (height, width, channels), mean, deviation = _image(data, self.mean, self.deviation)
         calibration = self.images
         if calibration is None:

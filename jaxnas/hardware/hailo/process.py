@@ -145,9 +145,9 @@ def _kill_group(group: int) -> None:
 
 def _run_there(host: str, command: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
     """The same on another machine; should we die, the program there ends by its own time limit."""
-    from jaxnas.hardware.ssh import BRIEF_S, Remote
+    from jaxnas.hardware.ssh_connection import BRIEF_S, SshConnection
 
-    remote = Remote(host)
+    remote = SshConnection(host)
     with tempfile.TemporaryDirectory(prefix="jaxnas-hailo-") as here, remote.folder() as there:
         _asked(remote.run(["mkdir", f"{there}/{OUT}"], BRIEF_S))
         for name, content in files.items():

@@ -13,10 +13,10 @@ import math
 import re
 from dataclasses import dataclass
 
-from jaxnas.hardware.failures import DeviceError, one_line
+from jaxnas.hardware.export_scripts import export_script
+from jaxnas.hardware.failures import DeviceError, failure_line
 from jaxnas.hardware.hailo.process import Ended, run
-from jaxnas.hardware.remote import tool
-from jaxnas.hardware.ssh import last_line
+from jaxnas.hardware.ssh_connection import last_line
 
 BATCHES = (1, 8)
 MODES = ("streaming", "latency")
@@ -122,7 +122,7 @@ class Runtime:
 
     def _answers(self, arguments: list[str], files: dict[str, bytes]) -> dict[str, dict]:
         """What hailortcli answered to each command of tools/export/hailo_measure.py."""
-        script = {"hailo_measure.py": tool("hailo_measure.py").read_bytes()}
+        script = {"hailo_measure.py": export_script("hailo_measure.py").read_bytes()}
         options = ["--seconds", str(self.seconds), "--grace", f"{self.grace:g}"]
         limit = COMMANDS * (self.seconds + self.grace) + self.grace
         ended = run(
@@ -186,7 +186,7 @@ def explain(name: str, output: str) -> str:
     """  # noqa: E501
     errors = re.findall(r"\[error\]\s*(.*\S)", output)
     reason = errors[0] if errors else last_line(output) or "it said nothing"
-    return f"{_kind(output)}: hailortcli {name}: {one_line(reason)}"
+    return f"{_kind(output)}: hailortcli {name}: {failure_line(reason)}"
 
 
 def _kind(output: str) -> str:
@@ -208,7 +208,7 @@ def read_board(text: str) -> Board:
     clock = fields.get("Neural Network Core Clock Rate", "")
     return Board(
         *map(
-            one_line,
+            failure_line,
             (fields["Device Architecture"], version, fields.get("Product Name", ""), clock),
         )
     )
@@ -231,7 +231,7 @@ def read_hef(text: str) -> tuple[str, int | None]:
         )
     several = re.search(r"Number of contexts:\s*(\d{1,6})\b", text)
     contexts = int(several[1]) if several else 1 if "Single Context" in text else None
-    return one_line(architecture[1]), contexts
+    return failure_line(architecture[1]), contexts
 
 
 def _run(answers: dict[str, dict], name: str) -> Run:
@@ -269,7 +269,7 @@ def read_run(text: str) -> Run:
     cells = dict(zip(header, row + [""] * (len(header) - len(row)), strict=False))
     if cells["status"] != "0":
         return Run(
-            failure=one_line(
+            failure=failure_line(
                 f"{_kind(text)}: hailortcli run: status {cells['status']} "
                 f"{cells.get('status_description', '')}"
             )
@@ -282,7 +282,7 @@ def read_run(text: str) -> Run:
         )
         frames = int(cells.get("num_of_frames") or 0)
     except ValueError as error:
-        return Run(failure=f"csv: {one_line(str(error))}")
+        return Run(failure=f"csv: {failure_line(str(error))}")
     if frames < 0 or any(value < 0 or math.isinf(value) for value in (fps, latency_ms, overall_ms)):
         return Run(
             failure=(

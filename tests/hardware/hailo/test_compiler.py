@@ -23,9 +23,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.errors import UserError
+from jaxnas.hardware.export_scripts import export_script
 from jaxnas.hardware.hailo.compiler import Compiler, model_script
 from jaxnas.hardware.hailo.log import parse_log
-from jaxnas.hardware.remote import tool
 
 FAKES = Path(__file__).parent / "fakes"
 PYTHON = str(FAKES / "python")
@@ -349,7 +349,7 @@ def test_impossible_scripts(arguments, message):
     "name", ["hailo_compile.py", "hailo_emulate.py", "hailo_failures.py", "hailo_measure.py"]
 )
 def test_scripts_for_other_interpreters_need_no_new_python_and_nothing_of_ours(name):
-    source = tool(name).read_text()
+    source = export_script(name).read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     imports = {
         alias.name for one in ast.walk(tree) if isinstance(one, ast.Import) for alias in one.names
@@ -366,7 +366,9 @@ def test_scripts_for_other_interpreters_need_no_new_python_and_nothing_of_ours(n
 
 
 def test_examples_of_the_scripts():
-    spec = importlib.util.spec_from_file_location("hailo_failures", tool("hailo_failures.py"))
+    spec = importlib.util.spec_from_file_location(
+        "hailo_failures", export_script("hailo_failures.py")
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

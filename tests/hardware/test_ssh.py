@@ -18,14 +18,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jaxnas.config import ProfileConfig, make_device
 from jaxnas.errors import UserError
-from jaxnas.hardware import remote, ssh
+from jaxnas.hardware import export_scripts, ssh_connection
 from jaxnas.hardware.device import ExportedModel, check_reachable
-from jaxnas.hardware.failures import LONGEST
+from jaxnas.hardware.export_scripts import export_script
+from jaxnas.hardware.failures import MAX_CHARACTERS
 from jaxnas.hardware.farm import Farm
 from jaxnas.hardware.machine import processor
 from jaxnas.hardware.measured import Stored
-from jaxnas.hardware.remote import RemoteDevice
-from jaxnas.hardware.ssh import Remote
+from jaxnas.hardware.ssh import SshDevice
+from jaxnas.hardware.ssh_connection import SshConnection
 
 # Host names say what goes wrong.
 SSH = """#!/bin/sh
@@ -109,7 +110,7 @@ def ends(pid: int) -> bool:
     return not alive(pid)
 
 
-# Remote: run, upload, fetch
+# SshConnection: run, upload, fetch
 
 
 def test_a_command_arrives_as_it_was_given(fake):
@@ -117,7 +118,7 @@ def test_a_command_arrives_as_it_was_given(fake):
         "import sys; print(sys.argv[1:]); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
     )
     words = ["a b", "$HOME", "*", "'", '"; touch /tmp/no', "", "-o", "ü"]
-    done = Remote("me@pi").run([sys.executable, "-c", script, *words], 30, "typed")
+    done = SshConnection("me@pi").run([sys.executable, "-c", script, *words], 30, "typed")
     assert (done.stdout, done.stderr, done.returncode) == (f"{words}\n", "typed\n", 3)
     (line,) = (fake / "log").read_text().split("\n", 1)[0:1]
     for option in (
@@ -133,19 +134,19 @@ def test_a_command_arrives_as_it_was_given(fake):
 def test_files_go_there_and_back(fake, tmp_path):
     data = np.random.default_rng(0).bytes(100_000)
     (tmp_path / "to: it's").write_bytes(data)
-    Remote("pi").upload(tmp_path / "to: it's", "there.bin")
+    SshConnection("pi").upload(tmp_path / "to: it's", "there.bin")
     assert (fake / "home/there.bin").read_bytes() == data
-    Remote("pi").fetch("there.bin", tmp_path / "back")
+    SshConnection("pi").fetch("there.bin", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == data
     with pytest.raises(OSError, match=r"cannot copy to or from pi: .*No such file"):
-        Remote("pi").fetch("none.bin", tmp_path / "none")
+        SshConnection("pi").fetch("none.bin", tmp_path / "none")
 
 
 def test_a_temporary_folder_is_there_and_then_gone():
-    with Remote("pi").folder() as path:
+    with SshConnection("pi").folder() as path:
         assert os.stat(path).st_mode & 0o777 == 0o700
         Path(path, "file").touch()
-        with Remote("pi").folder() as other:
+        with SshConnection("pi").folder() as other:
             assert other != path
     assert not os.path.exists(path)
 
@@ -156,15 +157,15 @@ def test_a_temporary_folder_is_there_and_then_gone():
 )
 def test_a_host_that_is_none(host, fake):
     with pytest.raises(UserError, match=r"a host must be NAME or USER@NAME.*, got .*alias"):
-        Remote(host)
+        SshConnection(host)
     assert (fake / "log").read_text() == ""
 
 
 @pytest.mark.parametrize("path", ["", "-r", "a b", "a;b", "$HOME", "a\n", "a:b", "*"])
 def test_a_path_that_shells_would_read_differently(path, tmp_path, fake):
     for copy in (
-        lambda: Remote("pi").upload(tmp_path / "x", path),
-        lambda: Remote("pi").fetch(path, tmp_path / "x"),
+        lambda: SshConnection("pi").upload(tmp_path / "x", path),
+        lambda: SshConnection("pi").fetch(path, tmp_path / "x"),
     ):
         with pytest.raises(UserError, match=r"a path on pi must be .*: rename it"):
             copy()
@@ -176,24 +177,24 @@ def test_a_machine_without_ssh(monkeypatch):
     with pytest.raises(
         UserError, match=r"needs ssh and scp on this machine: install an OpenSSH client"
     ):
-        Remote("pi")
+        SshConnection("pi")
 
 
 def test_a_command_that_takes_too_long_is_ended_there(fake):
     slow = program(fake / "slow", f"#!/bin/sh\nsleep 1000 & echo $! > {fake}/pid; wait\n")
     with pytest.raises(TimeoutError, match=r"slow on pi took longer than 0.5 s"):
-        Remote("pi").run([str(slow)], 0.5)
+        SshConnection("pi").run([str(slow)], 0.5)
     assert ends(int((fake / "pid").read_text()))
 
 
 def test_a_connection_that_hangs_leaves_nothing_behind(fake, monkeypatch):
-    monkeypatch.setattr(ssh, "GRACE_S", 0.3)
+    monkeypatch.setattr(ssh_connection, "GRACE_S", 0.3)
     with pytest.raises(ConnectionError, match=r"hangs has not answered within 0\.5 s"):
-        Remote("hangs").run(["true"], 0.2)
+        SshConnection("hangs").run(["true"], 0.2)
     assert ends(int((fake / "pid").read_text()))
 
 
-# RemoteDevice
+# SshDevice
 
 
 def network(channels=3):
@@ -210,7 +211,7 @@ def network(channels=3):
 
 
 def device(host="pi", python: str | Path = sys.executable, **settings):
-    return RemoteDevice(host, str(python), **{"seconds": 0.01, **settings})
+    return SshDevice(host, str(python), **{"seconds": 0.01, **settings})
 
 
 def measure(host="pi", python: str | Path = sys.executable, model=None, **settings):
@@ -304,8 +305,8 @@ def test_a_machine_that_is_not_there_is_lost(host):
     assert math.isnan(measurement.latency_ms) and "\n" not in measurement.failure
 
 
-def check_failure(measurement, *parts, lost=False, doubtful=False):
-    assert (measurement.lost, measurement.doubtful) == (lost, doubtful)
+def check_failure(measurement, *parts, lost=False, ambiguous=False):
+    assert (measurement.lost, measurement.ambiguous) == (lost, ambiguous)
     assert measurement.failure and "\n" not in measurement.failure
     assert math.isnan(measurement.latency_ms) and measurement.repeats == 0
     for part in parts:
@@ -321,8 +322,8 @@ def test_a_model_that_does_not_run_there_is_a_result(fake, model, reason):
 
 
 def test_an_upload_that_is_damaged_or_finds_no_room(fake):
-    check_failure(measure("pi-damaged"), "the upload is damaged", doubtful=True)
-    check_failure(measure("pi-full"), "No space left on device", doubtful=True)
+    check_failure(measure("pi-damaged"), "the upload is damaged", ambiguous=True)
+    check_failure(measure("pi-full"), "No space left on device", ambiguous=True)
     assert left_there(fake) == []
 
 
@@ -344,7 +345,7 @@ def test_a_python_that_is_not_there_or_has_no_onnxruntime(fake):
 )
 def test_a_network_that_brings_the_runtime_down_is_no_lost_device(fake, signal, reason):
     crashing = program(fake / "crashing", f"#!/bin/sh\nkill -{signal} $$\n")
-    check_failure(measure(python=crashing), "crashing on pi", reason, doubtful=True)
+    check_failure(measure(python=crashing), "crashing on pi", reason, ambiguous=True)
     assert left_there(fake) == []
 
 
@@ -352,7 +353,7 @@ def test_an_answer_that_is_cut_off(fake):
     check_failure(
         measure("cut"),
         'answer: the answer of cut is cut off or no JSON: \'{"runtime"',
-        doubtful=True,
+        ambiguous=True,
     )
     assert left_there(fake) == []
 
@@ -380,7 +381,7 @@ GOOD = '"runtime": "r", "processor": "p", "clock": ""'
 )
 def test_an_answer_that_makes_no_sense(fake, answer, reason):
     check_failure(
-        measure(python=answering(fake, answer)), "answer: the answer of pi ", reason, doubtful=True
+        measure(python=answering(fake, answer)), "answer: the answer of pi ", reason, ambiguous=True
     )
     assert left_there(fake) == []
 
@@ -389,17 +390,17 @@ def test_texts_of_a_machine_are_short_and_printable(fake):
     texts = {"runtime": "onnxruntime\x1b[2J\ud800 9", "processor": "p" * 100_000, "clock": "1\n2"}
     measurement = measure(python=answering(fake, json.dumps({**texts, "times_ns": [5] * 20})))
     assert (measurement.runtime, measurement.clock) == ("onnxruntime [2J 9", "1 2")
-    assert len(measurement.processor) == LONGEST and measurement.failure == ""
+    assert len(measurement.processor) == MAX_CHARACTERS and measurement.failure == ""
 
 
 def test_a_machine_that_sends_without_end_is_stopped(fake, monkeypatch):
-    monkeypatch.setattr(ssh, "PRINTED_MIB", 1)
-    monkeypatch.setattr(ssh, "FETCHED_MIB", 1)
+    monkeypatch.setattr(ssh_connection, "PRINTED_MIB", 1)
+    monkeypatch.setattr(ssh_connection, "FETCHED_MIB", 1)
     endless = program(fake / "endless", "#!/bin/sh\nexec yes\n")
-    check_failure(measure(python=endless), "OSError: pi sends more than 1 MiB", doubtful=True)
+    check_failure(measure(python=endless), "OSError: pi sends more than 1 MiB", ambiguous=True)
     (fake / "home/large").write_bytes(bytes(2 << 20))
     with pytest.raises(OSError, match=r"pi sends more than 1 MiB|File size limit exceeded"):
-        Remote("pi").fetch("large", fake / "large")
+        SshConnection("pi").fetch("large", fake / "large")
     assert (fake / "large").stat().st_size <= 1 << 20
 
 
@@ -443,20 +444,20 @@ def test_a_measurement_that_takes_too_long(fake):
     check_failure(
         measure(python=slow, timeout=0.5),
         "TimeoutError: slow on pi took longer than 0.5 s",
-        doubtful=True,
+        ambiguous=True,
     )
     assert ends(int((fake / "pid").read_text())) and left_there(fake) == []
 
 
 def test_a_model_file_that_is_not_there(tmp_path, fake):
-    check_failure(measure(model=tmp_path / "none.onnx"), "none.onnx", doubtful=True)
+    check_failure(measure(model=tmp_path / "none.onnx"), "none.onnx", ambiguous=True)
     assert (fake / "log").read_text() == ""
 
 
 def test_it_is_known_by_name():
     settings = ProfileConfig(device="ssh:me@pi", threads=2, seconds=0.5)
-    assert make_device(settings) == RemoteDevice("me@pi", "python3", 2, 0.5)
-    assert make_device(ProfileConfig(device="ssh:pi:venv/bin/python")) == RemoteDevice(
+    assert make_device(settings) == SshDevice("me@pi", "python3", 2, 0.5)
+    assert make_device(ProfileConfig(device="ssh:pi:venv/bin/python")) == SshDevice(
         "pi", "venv/bin/python", 1, 0.1
     )
     for name in ("ssh", "ssh:", "ssh:-x"):
@@ -486,12 +487,12 @@ def test_a_farm_of_remote_machines(fake):
 
 
 def test_the_script_is_where_a_wheel_puts_it_too(monkeypatch, tmp_path):
-    source = remote.tool("measure_onnxruntime.py").read_bytes()
+    source = export_script("measure_onnxruntime.py").read_bytes()
     for folder in ("jaxnas/tools/export", "tools/export"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "measure_onnxruntime.py").write_bytes(source)
-    monkeypatch.setattr(remote, "__file__", str(tmp_path / "jaxnas/hardware/remote.py"))
+    monkeypatch.setattr(export_scripts, "__file__", str(tmp_path / "jaxnas/hardware/x.py"))
     assert (
-        remote.tool("measure_onnxruntime.py")
+        export_script("measure_onnxruntime.py")
         == tmp_path / "jaxnas/tools/export/measure_onnxruntime.py"
     )

@@ -3,14 +3,15 @@ from itertools import count
 import numpy as np
 import pytest
 
-from jaxnas.hardware import device
+from jaxnas.hardware import timing
+from jaxnas.hardware.device import failed_measurement
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock in ns that only stands still or is moved by the test."""
     now = [0]
-    monkeypatch.setattr(device, "perf_counter_ns", lambda: now[0])
+    monkeypatch.setattr(timing, "perf_counter_ns", lambda: now[0])
     return now
 
 
@@ -20,7 +21,7 @@ def test_runs_are_timed_one_by_one_after_warm_up(clock):
     def run():
         clock[0] += 9_000_000 if next(number) < 3 else 1_000_000  # the first runs are slow
 
-    times_ms = device.time_runs(run, seconds=0.1)
+    times_ms = timing.time_runs(run, seconds=0.1)
     np.testing.assert_array_equal(times_ms, np.ones(100))
     assert times_ms.dtype == np.float64
 
@@ -29,37 +30,39 @@ def test_a_slow_network_still_runs_twenty_times(clock):
     def run():
         clock[0] += 50_000_000
 
-    assert device.time_runs(run, seconds=0.1).tolist() == [50.0] * 20
+    assert timing.time_runs(run, seconds=0.1).tolist() == [50.0] * 20
 
 
 def test_neighbours_leave_the_latency_alone():
     quiet = 1 + 0.01 * np.random.default_rng(0).random(1000)
     busy = quiet * np.where(np.arange(1000) < 900, 1.5, 1)  # slow for nine tenths of the time
-    assert device.summarise(busy).latency_ms == pytest.approx(
-        device.summarise(quiet).latency_ms, rel=0.01
+    assert timing.summarise(busy).latency_ms == pytest.approx(
+        timing.summarise(quiet).latency_ms, rel=0.01
     )
     # The statistic that would not do.
-    assert device.summarise(busy).median_ms == np.median(busy) > 1.4 * np.median(quiet)
-    assert list(device.summarise(busy)) == sorted(device.summarise(busy))
+    assert timing.summarise(busy).median_ms == np.median(busy) > 1.4 * np.median(quiet)
+    assert list(timing.summarise(busy)) == sorted(timing.summarise(busy))
 
 
 def test_the_99_percent_quantile_is_a_run_and_of_few_runs_the_slowest():
-    assert device.summarise(np.arange(1.0, 1001)).p99_ms == 990
-    assert device.summarise(np.arange(1.0, 101)).p99_ms == 99
-    assert device.summarise(np.array([1.0] * 98 + [50.0])).p99_ms == 50
+    assert timing.summarise(np.arange(1.0, 1001)).p99_ms == 990
+    assert timing.summarise(np.arange(1.0, 101)).p99_ms == 99
+    assert timing.summarise(np.array([1.0] * 98 + [50.0])).p99_ms == 50
 
 
 def test_a_failure_is_one_line():
-    measurement = device.failed("toy", 2, "toy 1", ValueError("first\n  second\n"))
+    measurement = failed_measurement("toy", 2, "toy 1", ValueError("first\n  second\n"))
     assert measurement.failure == "ValueError: first second"
-    assert np.isnan([getattr(measurement, name) for name in device.Summary._fields]).all()
+    assert np.isnan([getattr(measurement, name) for name in timing.Summary._fields]).all()
     assert (measurement.device, measurement.threads, measurement.runtime, measurement.repeats) == (
         "toy",
         2,
         "toy 1",
         0,
     )
-    assert not measurement.lost and device.failed("toy", 2, "toy 1", ConnectionError("gone")).lost
+    assert (
+        not measurement.lost and failed_measurement("toy", 2, "toy 1", ConnectionError("gone")).lost
+    )
 
 
 def half_and_half(first, second):
@@ -68,20 +71,20 @@ def half_and_half(first, second):
 
 def test_the_noise_floor_sees_a_slow_phase_and_a_single_fast_run_but_no_neighbours():
     assert (
-        device.noise_floor(half_and_half(2.0, 3.0))
-        == device.noise_floor(half_and_half(3.0, 2.0))
+        timing.noise_floor(half_and_half(2.0, 3.0))
+        == timing.noise_floor(half_and_half(3.0, 2.0))
         == 0.5
     )
     lone = np.full(100, 2.0)
     lone[70] = 1.0
-    assert device.noise_floor(lone) == 1.0
-    assert device.noise_floor(np.where(np.arange(100) % 10 == 0, 2.0, 90.0)) == 0.0
+    assert timing.noise_floor(lone) == 1.0
+    assert timing.noise_floor(np.where(np.arange(100) % 10 == 0, 2.0, 90.0)) == 0.0
 
 
 def measured(*passes):
     """What the measurements, one after the other, come to; and how many of them were made."""
     made = iter(passes)
-    measurement = device.measured("toy", 2, "toy 1", lambda: next(made))
+    measurement = timing.measurement_of("toy", 2, "toy 1", lambda: next(made))
     return measurement, len(passes) - len(list(made))
 
 
@@ -105,7 +108,7 @@ def test_a_machine_that_stays_noisy_gets_no_figure():
     measurement, made = measured(
         *(half_and_half(1.0, 1 + noise) for noise in (0.5, 0.25, 0.75, 0.3, 0.4, 0.0))
     )
-    assert made == device.TRIES == 5
+    assert made == timing.MAX_ATTEMPTS == 5
     assert (
         np.isnan([measurement.latency_ms, measurement.p10_ms, measurement.p90_ms]).all()
         and measurement.repeats == 0
