@@ -10,21 +10,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from jaxnas.errors import UserError
+from jaxnas.records.files import STAGES, made_by
 
-COMMANDS = {
-    "run": "run the whole job: every stage below, in order",
-    "data": "load and split the images: data.json, environment.json",
-    "train": "train the weight-sharing supernet: checkpoints/supernet",
-    "profile": "measure the latency of subnets that cover the space: measurements.csv",
-    "predict": "fit the latency predictor: predictor.npz, predictions.csv, predictor.json",
-    "search": (
-        "search accuracy against latency, random sampling beside: candidates.npz, random.npz, "
-        "doubt.npz if it asks the device"
-    ),
-    "finetune": "choose three networks of the front and train each on its own: chosen.json",
-    "export": "write the chosen networks as ONNX, with proof: models/*.onnx, exported.csv",
-    "verify": "measure the exported networks again, test them once: verified.csv",
-    "report": "draw the report from the run's files: report.html",
+COMMANDS = {"run": "run the whole job: every stage below, in order"} | {
+    stage: f"{what}: {', '.join(made_by(stage))}" for stage, what in STAGES.items()
 }
 COMPARE = (
     "compare search algorithms over many seeds, on the supernet and predictor of a run: "

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from jaxnas.config import Config, make_device
-from jaxnas.errors import UserError
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
+from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
 from jaxnas.stages.checks import check_fit, check_settings, check_weights
@@ -45,17 +45,6 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "report": run_report,
 }
 
-LEAVES = {  # what is there once a stage is done
-    "data": "data.json",
-    "train": "checkpoints/supernet",
-    "profile": "measurements.csv",
-    "predict": "predictor.npz",
-    "search": "random.npz",
-    "finetune": "chosen.json",
-    "export": "exported.csv",
-    "verify": "verified.csv",
-}
-
 
 def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     """Run stages in the run directory `out`, which nobody else may use meanwhile.
@@ -70,7 +59,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
         return _draw_report(run, config)
     check_settings(config)
     check_read(config)
-    _check_earlier(names[0], run)
+    require_earlier(run, names[0], names[0])
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     check_fit(config, data, space)
@@ -101,19 +90,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
 def _draw_report(run: RunDirectory, config: Config) -> None:
     """Draw the report from the run's files alone, wherever the images and the device may be."""
     check_read(config)
-    _check_earlier("report", run)
+    require_earlier(run, "report", "report")
     with run:
         check_same_settings(run, config)
         run.clean()
         log(f"report: {write_report(run)}")
-
-
-def _check_earlier(first: str, run: RunDirectory) -> None:
-    for name, file in LEAVES.items():
-        if name == first:
-            break
-        if not run.exists(file):
-            raise UserError(
-                f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {first}`, or "
-                "`jaxnas run` for all of it"
-            )

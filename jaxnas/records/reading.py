@@ -4,9 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jaxnas.errors import UserError
+from jaxnas.records.files import left_before
 from jaxnas.records.run_directory import RunDirectory
 
 SPLITS = ("train", "validation", "test")  # of the networks that are measured
+
+
+def require_earlier(run: RunDirectory, stage: str, command: str) -> None:
+    """Refuses a run in which a stage before this one is not done; names the first such.
+
+    `command`: the one that was given.
+    """
+    for name, file in left_before(stage).items():
+        if not run.exists(file):
+            raise UserError(
+                f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {command}`, or "
+                "`jaxnas run` for all of it"
+            )
 
 
 @contextmanager

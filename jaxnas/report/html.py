@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.records.documents import read_claims
+from jaxnas.records.files import RECORDS
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
@@ -27,29 +28,15 @@ from jaxnas.report.headline import answer
 from jaxnas.report.networks import COSTS, read_networks, setup
 from jaxnas.studies.statistics import hypervolume_curve
 
-MADE_BY = {  # the command that makes each file that the report reads
-    "config.json": "data",
-    "environment.json": "data",
-    "data.json": "data",
-    "metrics.jsonl": "train",
-    "measurements.csv": "profile",
-    "predictions.csv": "predict",
-    "predictor.json": "predict",
-    "candidates.npz": "search",
-    "random.npz": "search",
-    "chosen.json": "finetune",
-    "verified.csv": "verify",
-}
-
 
 def write_report(run: RunDirectory) -> Path:
     """Write `report.html` from the files of a finished run and return its path.
 
     A missing or damaged file is a `UserError`.
     """
-    for file, command in MADE_BY.items():
-        if not run.exists(file):
-            raise UserError(f"no {file} in {run.root}: run `jaxnas {command}` first")
+    for record in RECORDS.values():
+        if record.reported and not run.exists(record.name):
+            raise UserError(f"no {record.name} in {run.root}: run `jaxnas {record.made_by}` first")
     check_files(run)
     with drawing(run):
         return _write_report(run)

@@ -22,6 +22,7 @@ from jaxnas.errors import UserError
 from jaxnas.hardware import memory_chip
 from jaxnas.records.cache import digest
 from jaxnas.records.documents import read_inputs
+from jaxnas.records.files import decides
 from jaxnas.records.line_files import plain
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
@@ -32,8 +33,6 @@ from jaxnas.stages.unread import without_unread
 from jaxnas.weights import trained
 
 PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device")
-OF_NO_EFFECT = ("train.checkpoint_every", "train.checkpoint_minutes")  # on what a run comes to
-AFTER_TRAINING = ("latency_limit_ms", "profile", "predict", "search", "finetune", "export")
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
@@ -120,9 +119,7 @@ def check_same_settings(run: RunDirectory, config: Config) -> None:
     old = _flat(recorded_settings(run))
     new = _flat(config)
     changes = {
-        name: (old[name], new[name])
-        for name in new
-        if name not in OF_NO_EFFECT and old[name] != new[name]
+        name: (old[name], new[name]) for name in new if decides(name) and old[name] != new[name]
     }
     # A place is named beside them, as the reason why its own settings differ.
     if not changes.keys() <= set(PLACES):
@@ -238,13 +235,19 @@ def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
         return
     said = ", ".join(_change(name, was, now) for name, (was, now) in changes.items())
     advice = "use another --out, or restore them"
-    if run.exists("supernet.npz") and all(name.split(".")[0] in AFTER_TRAINING for name in changes):
+    if run.exists("supernet.npz") and all(map(_is_after_training, changes)):
         weights = shlex.quote(f"{run.root}/supernet.npz")
         advice = (
             f"restore them, or keep the training in a new run: --out NEW --weights {weights} "
             "--train.epochs 0"
         )
     raise UserError(f"{run.root} was made with other settings: {said}; {advice}")
+
+
+def _is_after_training(name: str) -> bool:
+    """Whether a setting decides something, but not the supernet."""
+    files = decides(name)
+    return bool(files) and "supernet.npz" not in files
 
 
 def _change(name: str, was: Any, now: Any) -> str:

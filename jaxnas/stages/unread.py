@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from jaxnas.config import Config
 from jaxnas.errors import UserError
+from jaxnas.stages.bounds import settings_of
 
 
 class Reader(NamedTuple):
@@ -21,11 +22,20 @@ class Reader(NamedTuple):
     reads: Callable[[Config], bool]
 
 
+DEFAULTS = Config(name="")
+KNOWN = tuple(name for name, _, _ in settings_of(DEFAULTS))
+
+
 def _all(part: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{part}.{name}" for name in names)
 
 
-OPTIMIZER = ("batch_size", "learning_rate", "weight_decay", "label_smoothing")
+def _all_but(part: str, *names: str) -> tuple[str, ...]:
+    """The settings of a part without these."""
+    left_out = _all(part, *names)
+    return tuple(name for name in KNOWN if name.startswith(f"{part}.") and name not in left_out)
+
+
 READERS = (
     Reader(
         ("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"
@@ -45,17 +55,8 @@ READERS = (
         ),
     ),
     Reader(
-        _all(
-            "train",
-            "method",
-            "random_subnets",
-            "candidates",
-            "warmup_epochs",
-            "dropout",
-            "drop_connect",
-            "precision",
-        )
-        + _all("train", "accumulate", "checkpoint_every", *OPTIMIZER),
+        # Fine-tuning has the minutes between checkpoints of the training.
+        _all_but("train", "epochs", "checkpoint_minutes"),
         "train.epochs",
         "1 and more",
         lambda config: config.train.epochs > 0,
@@ -101,13 +102,13 @@ READERS = (
         lambda config: config.search.algorithm in ("nsga2", "nsga3", "moead", "islands"),
     ),
     Reader(
-        _all("search.hybrid", "share", "halvings", *OPTIMIZER),
+        _all_but("search.hybrid", "epochs", "head_epochs"),
         "search.hybrid.epochs",
         "1 and more (or search.hybrid.head_epochs)",
         lambda config: config.search.hybrid.trains,
     ),
     Reader(
-        _all("finetune", *OPTIMIZER),
+        _all_but("finetune", "epochs", "within_points"),
         "finetune.epochs",
         "1 and more",
         lambda config: config.finetune.epochs > 0,
@@ -153,9 +154,6 @@ def without_unread(config: Config) -> Config:
 def setting(config: Config, name: str) -> Any:
     """The value of a dotted name."""
     return reduce(getattr, name.split("."), config)
-
-
-DEFAULTS = Config(name="")
 
 
 def _unread(config: Config) -> Iterator[tuple[Reader, str]]:

@@ -21,10 +21,9 @@ from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
-from jaxnas.pipeline import LEAVES
 from jaxnas.progress import log, progress
 from jaxnas.records.cache import digest, source_digest
-from jaxnas.records.reading import reading
+from jaxnas.records.reading import reading, require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import write_comparison
 from jaxnas.spaces.space import Space
@@ -36,7 +35,6 @@ from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_
 from jaxnas.stages.unread import check_read, without_unread
 from jaxnas.studies.statistics import least_seeds
 
-NEEDED = ("data", "train", "profile", "predict")  # stages of the run that come before
 OBJECTIVES = 5  # at most
 
 
@@ -129,12 +127,7 @@ def _check_read(config: Config, names: Sequence[str]) -> None:
 
 def _check_earlier(config: Config, run: RunDirectory) -> None:
     """Refuses a run that has no supernet or no predictor, before anything is written."""
-    for name in NEEDED:
-        if not run.exists(file := LEAVES[name]):
-            raise UserError(
-                f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas compare`, or "
-                "`jaxnas run` for all of it"
-            )
+    require_earlier(run, "search", "compare")
     data = load_data(config.data, config.seed)
     check_fit(config, data, load_space(config, data))
 
