@@ -19,7 +19,7 @@ from jaxnas.export.onnx import emit
 from jaxnas.export.proof import Proof, prove
 from jaxnas.progress import progress
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.recalibrate import statistics
 
@@ -49,7 +49,7 @@ def drawn(space: Space, count: int, size: int | None) -> np.ndarray:
     """Random genomes, of one resolution if it is given."""
     genomes = np.array(space.sample(jax.random.key(2), count))
     if size is not None:
-        genomes[:, space.static] = space.resolutions.index(size)
+        genomes = space.at_resolution(genomes, space.resolutions.index(size))
     return genomes
 
 
@@ -62,7 +62,7 @@ def prove_all(name: str, count: int, size: int | None) -> list[tuple[Proof, Coun
     proofs = []
     with progress(name, count, 0) as advance:
         for genome in drawn(space, count, size):
-            side = space.resolutions[int(genome[space.static])]
+            side = space.pixels(genome)
             images = np.random.default_rng(0).standard_normal(
                 (IMAGES + CALIBRATION, side, side, 3), np.float32
             )

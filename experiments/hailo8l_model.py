@@ -26,8 +26,7 @@ from scipy.optimize import least_squares
 from jaxnas.cli import told
 from jaxnas.errors import UserError
 from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, Workload, workload
-from jaxnas.networks.costs import Layers
-from jaxnas.networks.op import ADD, AVGPOOL2, CONV, LINEAR, POOL
+from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 from jaxnas.predictors import metrics
 
 # Errors of the logarithm beyond this count linearly, so that no outlier draws the fit to itself.
@@ -98,11 +97,15 @@ def as_layers(rows: list[dict[str, str]]) -> Layers:
     names = ("out_h", "out_w", "c_in", "c_out", "kernel", "stride", "groups")
     columns = [np.array([int(row[name]) for row in rows]) for name in names]
     kind = np.array([kinds[row["kind"]] for row in rows])
-    extras = np.where(kind == CONV, 2, 1)
     table = dict(zip(("height", "width", *names[2:]), columns, strict=True))
+    weighted = (kind == CONV) | (kind == LINEAR)
+    within = table["c_in"] // table["groups"]
+    weights = weighted * table["c_out"] * within * table["kernel"] ** 2
+    extras = weighted * np.where(kind == CONV, 2, 1)
     table |= {
         "kind": kind,
-        "extras": extras,
+        "macs": weights * table["height"] * table["width"],
+        "params": weights + extras * table["c_out"],
         "reads": np.zeros_like(kind),
         "live": np.zeros_like(kind),
         "repeat": np.ones_like(kind),

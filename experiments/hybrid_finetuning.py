@@ -82,7 +82,7 @@ def trainer(
 def candidates(job: Job, seed: int, count: int) -> np.ndarray:
     """Random genomes of the largest resolution."""
     genomes = np.array(job.space.sample(jax.random.fold_in(jax.random.key(seed), 1), count))
-    genomes[:, job.space.static] = len(job.space.resolutions) - 1
+    genomes = job.space.at_resolution(genomes, len(job.space.resolutions) - 1)
     return genomes
 
 

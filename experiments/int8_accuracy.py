@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.cli import load_config, told
-from jaxnas.config import ExportConfig
+from jaxnas.config import NUMERICS, ExportConfig
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
@@ -39,14 +39,17 @@ def examples(job: Job, size: int) -> Examples:
     )
 
 
-def simulated(job: Job, genomes: np.ndarray, int8: bool) -> np.ndarray:
+def simulated(job: Job, genomes: np.ndarray, numerics: str) -> np.ndarray:
     """Accuracy of each genome by the compiled evaluation."""
     evidence = [
         Evidence(job.params(), None, jnp.int32(i), examples(job, size))
         for i, size in enumerate(job.space.resolutions)
     ]
     return (
-        1 - fitness(job.space, (classification_error(job.net, int8=int8),), evidence)(genomes)[:, 0]
+        1
+        - fitness(
+            job.space, (classification_error(job.net, numerics=NUMERICS[numerics]),), evidence
+        )(genomes)[:, 0]
     )
 
 
@@ -66,8 +69,8 @@ def main(path: str) -> int:
     """Prints a line per network and the largest difference; 1 if that is more than a point."""
     job = open_job(RunDirectory(path), load_config(path))
     genomes = np.asarray(job.space.sample(jax.random.key(0), NETWORKS))
-    exact = simulated(job, genomes, int8=False)
-    int8 = simulated(job, genomes, int8=True)
+    exact = simulated(job, genomes, "float32")
+    int8 = simulated(job, genomes, "int8")
     differences = []
     with progress("ONNX Runtime", NETWORKS) as advance:
         for i, genome in enumerate(genomes):

@@ -36,7 +36,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.search import read_archive
 from jaxnas.studies.baselines import Contestant, contest
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 FILE = "table3.csv"
 PUBLISHED_GAIN = 1.3  # points over MobileNetV2 0.5 at 87 ms
@@ -72,7 +72,7 @@ def scaled(job: Job, resolution: int, width: float) -> Contestant:
 
 
 def _contestant(name: str, space: Space, genome: np.ndarray) -> Contestant:
-    return Contestant(name, build(space).ops(genome), space.resolutions[int(genome[space.static])])
+    return Contestant(name, build(space).ops(genome), space.pixels(genome))
 
 
 def most_operations(

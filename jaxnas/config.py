@@ -37,10 +37,11 @@ from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.ssh import SshDevice
-from jaxnas.spaces import mobilenet, mobilenet_v2, published, raptor, toml
+from jaxnas.numerics.float32 import Float32
+from jaxnas.numerics.int8 import Int8
+from jaxnas.numerics.numerics import Numerics
+from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
-from jaxnas.supernets import mobilenet as mobilenet_supernet
-from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig
 from jaxnas.training.population import HybridConfig
@@ -266,8 +267,6 @@ SPACES: dict[str, Callable[..., Space]] = {
     "raptor_cifar": raptor.raptor_cifar,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
-# How a space's structure becomes a supernet.
-SUPERNETS: dict[type, Callable[[Space], Supernet]] = {mobilenet.MobileNet: mobilenet_supernet.build}
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
     "nsga2": lambda settings: NSGA2(
         settings.population, _variation(settings), **_objectives(settings)
@@ -311,6 +310,7 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
     "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
 }
+NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "tfds": tfds.load,

@@ -29,7 +29,7 @@ from jaxnas.spaces.published import (
     tiny,
 )
 from jaxnas.spaces.space import Gene, Space
-from jaxnas.supernets.mobilenet import build as build_supernet
+from jaxnas.supernets.build import build as build_supernet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.loop import TrainConfig

@@ -65,11 +65,6 @@ class Case(NamedTuple):
     mean: np.ndarray
     deviation: np.ndarray
 
-    @property
-    def static(self) -> int:
-        """Position of the resolution in a genome."""
-        return self.net.space.static
-
 
 def make_case(sizes: Sizes, images: Path | None) -> Case:
     """Labels are what the largest network says.
@@ -144,8 +139,7 @@ def _pixels(sizes: Sizes, path: Path | None) -> np.ndarray:
 
 def _labels(case: Case, choice: int, images: jax.Array, calibration: jax.Array) -> np.ndarray:
     """What the largest network of a resolution predicts."""
-    genome = case.net.space.largest.copy()
-    genome[case.static] = choice
+    genome = case.net.space.at_resolution(case.net.space.largest, choice)
     subnet = recalibrated(case.net.extract(case.params, genome, {}), calibration)
     predict = jax.jit(lambda subnet, images: jnp.argmax(subnet(images), -1))
     return np.concatenate(

@@ -35,9 +35,8 @@ def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
     errors = fitness(case.net.space, [classification_error(case.net, mesh)], evidence, mesh)
 
     def run(rows: np.ndarray) -> np.ndarray:
-        asked = case.genomes.copy()
-        # Not of any resolution: skipped.
-        asked[~np.isin(np.arange(len(asked)), rows), case.static] = -1
+        others = ~np.isin(np.arange(len(case.genomes)), rows)
+        asked = case.net.space.left_out(case.genomes, others)
         return 1 - errors(asked)[rows, 0]
 
     return run
@@ -86,7 +85,11 @@ def torch_accuracies(case: Case, peer: Any, setting: Any) -> Callable[[np.ndarra
     """The peer's loop: rows of the case's genomes to accuracies."""
     shared = peer.shared_weights(case.params, setting)
     data = [peer.examples(*work, setting) for work in case.work.values()]
-    subnets = [(case.net.ops(genome), data[genome[case.static]]) for genome in case.genomes]
+    choices = case.net.space.resolution_choices(case.genomes)
+    subnets = [
+        (case.net.ops(genome), data[choice])
+        for genome, choice in zip(case.genomes, choices, strict=True)
+    ]
     return lambda rows: np.array(
         [peer.accuracy(subnets[row][0], shared, subnets[row][1], setting) for row in rows]
     )
@@ -127,6 +130,5 @@ def _random_subnets(case: Case, n: int) -> list[tuple[Op, ...]]:
 
 def at_largest_resolution(case: Case, genome: np.ndarray) -> np.ndarray:
     """The same network at the largest resolution."""
-    genome = genome.copy()
-    genome[case.static] = case.net.space.largest[case.static]
-    return genome
+    space = case.net.space
+    return space.at_resolution(genome, len(space.resolutions) - 1)

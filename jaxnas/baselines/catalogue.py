@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxnas.baselines import mobilenet_v2, repvgg, resnet, shufflenet_v2, vgg
+from jaxnas.networks.initial import kaiming
 from jaxnas.networks.norm import Leaf
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Arrays, Subnet
-from jaxnas.supernets.elastic import kaiming
 from jaxnas.types import PRNGKey
 
 BASELINES: dict[str, Callable[[int], tuple[Op, ...]]] = {

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.networks.costs import Layers
-from jaxnas.networks.op import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL
+from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
 
 Numbers = Float[Array | np.ndarray, "*n"]
 
@@ -56,8 +55,7 @@ def workload(layers: Layers) -> Workload:
     weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
     depthwise = (layers.kind == CONV) & (layers.groups > 1) & (layers.groups == layers.c_in)
     outputs = runs * layers.height * layers.width * layers.c_out
-    weights = weighted * runs * (layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2)
-    macs = weights * layers.height * layers.width
+    macs = runs * layers.macs
     gates = runs * (layers.kind == MUL)
 
     def millions(values):
@@ -68,7 +66,7 @@ def workload(layers: Layers) -> Workload:
         dense=millions(jnp.where(depthwise, 0, macs)),
         depthwise=millions(jnp.where(depthwise, macs, 0)),
         elementwise=millions(jnp.where(weighted | ~spatial, 0, outputs)),
-        params=millions(weights + weighted * runs * layers.c_out * layers.extras),
+        params=millions(runs * layers.params),
         lines=millions(jnp.where(spatial, runs * kernel * stride * layers.width * layers.c_in, 0)),
         fill=(
             runs * (((layers.kind == CONV) & (layers.height > 1)) | pooled) * kernel / layers.height

@@ -17,8 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxnas import toml_files
 from jaxnas.errors import UserError
-from jaxnas.networks.costs import Layers
-from jaxnas.networks.op import CONV, LINEAR
+from jaxnas.networks.costs import CONV, LINEAR, Layers
 
 LARGEST = 1e9  # of any of a chip's figures, which int32 and float32 take
 Numbers = Float[Array | np.ndarray, "*n"]

@@ -179,3 +179,22 @@ def _dense_or_by_patches_backward(stride, residuals, gradient):
 _dense_cpu = with_gradient(_dense, _dense_backward)
 _by_patches = with_gradient(_from_patches, _by_patches_backward)
 _dense_gpu = with_gradient(_dense_or_by_patches, _dense_or_by_patches_backward)
+
+
+def grouped(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "k k c_in_g c_out"],
+    stride: int,
+    groups: int,
+) -> Float[Array, "n ho wo c_out"]:
+    """A convolution in groups: a batched matrix product for each tap."""
+    kernel = kernel.astype(x.dtype)
+    size, _, c_in, c_out = kernel.shape
+    weights = kernel.reshape(size * size, c_in, groups, c_out // groups)
+    views = taps(x, size, stride)
+    products = (
+        jnp.einsum("nhwgi,igo->nhwgo", view.reshape(*view.shape[:3], groups, c_in), weight)
+        for view, weight in zip(views, weights, strict=True)
+    )
+    y = sum(products, jnp.zeros((), x.dtype))
+    return y.reshape(*y.shape[:3], c_out)

@@ -1,16 +1,18 @@
-"""What a network costs to run.
-
-`Op`, one layer of one network, and `Layers`, the traced cost table of many.
-"""
+"""What networks cost to run: `Layers`, the traced cost table of many."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxnas.networks.op import CONV, KINDS, LINEAR, Op
+from jaxnas.networks.op import Op
+from jaxnas.networks.operators import OPERATORS
+
+KINDS = tuple(OPERATORS)
+CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)  # in KINDS
+LIMITS = (2**47, 2**29, 2**29)  # multiply-adds, weights and activations of a network
 
 
 class Layers(NamedTuple):
@@ -29,8 +31,9 @@ class Layers(NamedTuple):
     kernel: Int[Array, "*n layers"]
     stride: Int[Array, "*n layers"]
     groups: Int[Array, "*n layers"]
-    # Numbers stored per output channel beside the weights: bias 1, norm 2.
-    extras: Int[Array, "*n layers"]
+    macs: Int[Array, "*n layers"]  # multiply-adds, counted once
+    # Weights, biases, and the scale and shift of the norm.
+    params: Int[Array, "*n layers"]
     reads: Int[Array, "*n layers"]  # activations of its inputs
     # Activations held while it runs: its inputs, its output, and what is kept for later.
     live: Int[Array, "*n layers"]
@@ -50,19 +53,20 @@ def cost_table(ops: Sequence[Op], height: int, width: int) -> Layers:
     sizes = _sizes(ops, height, width)
     rows = []
     for op, live in zip(ops, _live(ops, sizes), strict=True):
-        extras = op.bias + 2 * op.norm
-        sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
-        rows.append(
-            (
-                KINDS.index(op.kind),
-                *sides,
-                extras,
-                sum(sizes[before] for before in op.inputs),
-                live,
-                1,
-            )
-        )
+        reads = sum(sizes[before] for before in op.inputs)
+        rows.append(layer(op, reads, live))
     return Layers(*jnp.asarray(np.array(rows, np.int32).T))
+
+
+def layer(op: Op, reads: Any, live: Any) -> tuple[Any, ...]:
+    """A row of `Layers`."""
+    sides = op.height, op.width, op.c_in, op.c_out, op.kernel, op.stride, op.groups
+    return (kind_number(op.kind), *sides, op.macs, op.params, reads, live, op.repeat)
+
+
+def kind_number(kind: str) -> int:
+    """What stands for a kind in `Layers`."""
+    return list(OPERATORS).index(kind)
 
 
 def peak_of(ops: Sequence[Op], height: int, width: int) -> int:
@@ -86,18 +90,16 @@ def _live(ops: Sequence[Op], sizes: dict[int, int]) -> list[int]:
 
 
 def layer_costs(layers: Layers) -> Costs:
-    """Costs of each layer by itself, 0 where it is skipped.
+    """Costs of each layer by itself, 0 where it is skipped; traced, or of NumPy."""
+    there = layers.repeat
+    return Costs(there * layers.macs, there * layers.params, (there > 0) * layers.live)
 
-    For ints, NumPy and traced columns alike.
-    """
-    weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
-    runs = layers.repeat > 0
-    weights = weighted * layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2
-    return Costs(
-        layers.repeat * layers.height * layers.width * weights,
-        layers.repeat * (weights + layers.c_out * layers.extras),
-        runs * layers.live,
-    )
+
+def joined_macs(high, low, most: int):
+    """Sums of multiply-adds' higher and lower 16 bits as one: int32, or float32 from 2^31 on."""
+    if most < 2**31:
+        return (high << 16) + low
+    return high.astype(jnp.float32) * 65536 + low.astype(jnp.float32)
 
 
 def macs(layers: Layers) -> Int[Array, "*n"]:

@@ -1,52 +1,45 @@
-"""`Op`: one operator of one network."""
+"""`Op`: one operator of a network, or of many networks at once."""
 
 from dataclasses import dataclass
 
 from jaxnas.errors import UserError
+from jaxnas.types import Size
 
-CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)
-KINDS = (
-    "conv",
-    "linear",
-    "pool",
-    "avgpool2",
-    "mul",
-    "add",
-    "maxpool2",
-    "select",
-    "concat",
-    "identity",
-)
+INPUT = "input"  # what a part reads: the result of an earlier part, or the image
+PICK = "pick"  # one of several results, by a gene's choice
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operator of a network, in order of execution; convolution, norm and activation are one.
+    """One operator, in order of execution; convolution, norm and activation are one.
 
-    `kind` is one of `KINDS`: `pool` is the global average (N, H, W, C -> N, 1, 1, C), `avgpool2`
-    halves height and width (odd sizes round up), `mul` broadcasts its second input, `linear` sees
-    N, 1, 1, C and returns N, C. `maxpool2` halves them too (an odd size's last row is
-    dropped), `select` takes every `stride`-th pixel of the channels from `start` on, zeros where
-    the input has none, `concat` joins its inputs' channels, `identity` is a norm by itself.
-    Convolutions pad by kernel // 2 on every side. Sizes are those of the output.
+    `kind` is a key of `networks.operators.OPERATORS`. Sizes are those of the output. Convolutions
+    pad by kernel // 2 on every side. Of one network all sizes are ints. Where a part of a space is
+    described (`spaces.space.Part`), sizes may be arrays, an entry for each network, and two more
+    kinds occur: `input` stands for what the part reads, and `pick` is its input number `choice`.
     """
 
     kind: str
-    path: str  # where its weights live in params and stats: "mb2/block1/expand"; "" = none
+    path: str  # where its weights lie in params and stats: "mb2/block1/expand"; "" = none
     inputs: tuple[int, ...]  # positions in the list of operators; -1 is the image
-    height: int
-    width: int
-    c_in: int
-    c_out: int
-    kernel: int = 1
+    height: Size
+    width: Size
+    c_in: Size
+    c_out: Size
+    kernel: Size = 1
     stride: int = 1
-    groups: int = 1
+    groups: Size = 1
     norm: bool = False
     bias: bool = False
-    act: str = ""  # "", relu, relu6, swish, hard_swish, hard_sigmoid
-    start: int = 0  # of select, may be negative
+    act: str = ""  # a key of networks.activations.ACTIVATIONS
+    start: int = 0  # of select: its first channel, may be negative
+    repeat: Size = 1  # 0 where the network does not have the operator
+    choice: Size = 0  # of pick: the position of an input
+    transforms: tuple[int, ...] = ()  # smaller kernels that a learned matrix makes of the larger
 
     def __post_init__(self):
+        if not all(isinstance(size, int) for size in (self.groups, self.c_in, self.c_out)):
+            return
         if self.groups < 1 or self.c_in % self.groups or self.c_out % self.groups:
             raise UserError(
                 f"{self.path or self.kind}: groups must divide the channels in and out, got "
@@ -55,18 +48,20 @@ class Op:
             )
 
     @property
-    def macs(self) -> int:
-        """Multiply-adds of convolutions and linear layers, counted once.
+    def macs(self) -> Size:
+        """Multiply-adds, counted once; operators without weights count 0, as the papers do."""
+        from jaxnas.networks.operators import OPERATORS  # which are told about `Op`
 
-        The rest count 0, as the papers do.
-        """
-        if self.kind not in ("conv", "linear"):
-            return 0
-        return self.height * self.width * self.c_out * (self.c_in // self.groups) * self.kernel**2
+        return OPERATORS[self.kind].macs(self)
 
     @property
-    def params(self) -> int:
+    def params(self) -> Size:
         """Weights, biases, and the scale and shift of the norm (not its statistics)."""
-        weighted = self.kind in ("conv", "linear")
-        weights = weighted * self.c_out * (self.c_in // self.groups) * self.kernel**2
-        return weights + self.c_out * self.bias + 2 * self.c_out * self.norm
+        from jaxnas.networks.operators import OPERATORS
+
+        return OPERATORS[self.kind].params(self) + self.c_out * self.extras
+
+    @property
+    def extras(self) -> int:
+        """Numbers stored for each output channel beside the weights: bias 1, norm 2."""
+        return self.bias + 2 * self.norm

@@ -8,33 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnas.errors import UserError
-from jaxnas.networks import convolution
-from jaxnas.networks.depthwise import depthwise
-from jaxnas.networks.norm import EPSILON, Activation, Leaf, batch_norm, norm_act_of_batch
+from jaxnas.networks.activations import ACTIVATIONS
+from jaxnas.networks.norm import EPSILON, Leaf, batch_norm, norm_act_of_batch
 from jaxnas.networks.op import Op
-
-
-def swish(x: Array) -> Array:
-    """x * sigmoid(x), spelled by tanh.
-
-    Nearly twice as fast on a CPU, where it costs as much as a depthwise convolution.
-    """
-    half = x / 2
-    return half * jnp.tanh(half) + half
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "": lambda x: x,
-    "relu": jax.nn.relu,
-    "relu6": jax.nn.relu6,
-    "swish": swish,
-    "hard_swish": jax.nn.hard_swish,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-}
+from jaxnas.networks.operators import OPERATORS
 
 Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 
@@ -65,21 +44,21 @@ class Subnet:
 def forward(
     ops: tuple[Op, ...],
     weights: Arrays,
-    images: Float[Array, "n h w c"],
+    images: Float[Array, "n h w c"] | tuple[Array, ...],
     stats: Arrays | None = None,
     drop: Callable[[int, Array], Array] | None = None,
 ) -> tuple[Float[Array, "n ..."], Arrays]:
     """The last operator's result, of a whole network its logits, and the statistics used.
 
-    Those given or this batch's.
-
-    `drop`, of drop-connect and dropout, is applied to the position and the first input of every
-    `add` and `linear`.
+    Statistics are those given, else this batch's. `drop`, of drop-connect and dropout, is applied
+    to the position and the first input of every `add` and `linear`. A part of a network may read
+    several results: `images` is then a tuple of them, and an operator's input -1 - k is number k.
     """
+    given = images if isinstance(images, tuple) else (images,)
     values = []
     used = {}
     for position, op in enumerate(ops):
-        inputs = [images if i == -1 else values[i] for i in op.inputs]
+        inputs = [given[-1 - i] if i < 0 else values[i] for i in op.inputs]
         if drop is not None and op.kind in ("add", "linear"):
             inputs[0] = drop(position, inputs[0])
         x = operate(op, weights, inputs)
@@ -96,7 +75,7 @@ def forward(
 
 def operate(op: Op, weights: Arrays, inputs: Sequence[Array]) -> Array:
     """An operator's result before its norm and activation."""
-    x = _OPERATORS[op.kind](op, weights.get(op.path, {}), *inputs)
+    x = OPERATORS[op.kind].compute(op, weights.get(op.path, {}), *inputs)
     return x + weights[op.path]["bias"].astype(x.dtype) if op.bias else x
 
 
@@ -140,36 +119,3 @@ def without_norms(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 def _without_norm(op: Op) -> Op:
     alone = {"kind": "conv", "groups": op.c_out} if op.kind == "identity" else {}
     return replace(op, norm=False, bias=True, **alone)
-
-
-def _conv(op: Op, arrays, x):
-    kernel = arrays["kernel"]
-    if op.groups == 1:
-        return convolution.convolution(x, kernel, op.stride)
-    if op.groups == op.c_in == op.c_out:
-        return depthwise(x, kernel[:, :, 0], op.stride)
-    raise UserError(
-        f"{op.path}: only ordinary (groups 1) and depthwise convolutions (groups = channels in = "
-        f"channels out) are computed, got {op.groups} groups of {op.c_in} channels in and "
-        f"{op.c_out} out: use one of the two"
-    )
-
-
-def _select(op: Op, arrays, x):
-    before = max(-op.start, 0)
-    x = x[:, :: op.stride, :: op.stride, max(op.start, 0) : op.start + op.c_out]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, op.c_out - before - x.shape[-1])))
-
-
-_OPERATORS = {
-    "conv": _conv,
-    "linear": lambda op, arrays, x: x.reshape(x.shape[0], -1) @ arrays["kernel"],
-    "pool": lambda op, arrays, x: jnp.mean(x, (1, 2), keepdims=True),
-    "avgpool2": lambda op, arrays, x: convolution.average_pool2(x),
-    "mul": lambda op, arrays, x, y: x * y,
-    "add": lambda op, arrays, x, y: x + y,
-    "maxpool2": lambda op, arrays, x: convolution.max_pool2(x),
-    "select": _select,
-    "concat": lambda op, arrays, *inputs: jnp.concatenate(inputs, -1),
-    "identity": lambda op, arrays, x: x,
-}

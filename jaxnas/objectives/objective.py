@@ -14,11 +14,12 @@ from jaxtyping import Array, Float, Int
 from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.cost_model import CostModel
 from jaxnas.hardware.memory_chip import MemoryBoundChip
+from jaxnas.numerics.numerics import Numerics
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.encodings import gene_values
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import Examples, accuracies
+from jaxnas.training.evaluate import FLOAT32, Examples, accuracies
 from jaxnas.training.loop import Images
 from jaxnas.training.parallel import dealt
 from jaxnas.training.population import HybridConfig, tuned_accuracies
@@ -51,23 +52,27 @@ class Objective:
 
 
 def classification_error(
-    net: Supernet, mesh: Mesh | None = None, int8: bool = False, memory_gib: float | None = None
+    net: Supernet,
+    mesh: Mesh | None = None,
+    numerics: Numerics = FLOAT32,
+    memory_gib: float | None = None,
 ) -> Objective:
     """Share of the search images that a subnet gets wrong, with recalibrated batch norm.
 
     The mesh's devices share the subnets.
 
-    `int8`: that the int8 network gets wrong that the subnet becomes. `memory_gib` as in
+    `numerics`: the error of the network in these numbers. `memory_gib` as in
     `accuracies`.
     """
-    static = net.space.static
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
-        live = genomes[:, static] == evidence.static
-        options = {"memory_gib": memory_gib, "int8": int8, "mesh": mesh}
+        live = net.space.resolution_choices(genomes) == evidence.static
+        options = {"memory_gib": memory_gib, "numerics": numerics, "mesh": mesh}
         return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, **options)
 
-    return Objective("int8 error" if int8 else "error", "share of images", measure)
+    return Objective(
+        "error" if numerics.exact else f"{numerics.name} error", "share of images", measure
+    )
 
 
 def tuned_error(
@@ -82,13 +87,12 @@ def tuned_error(
 
     From the weights it inherits, on the evidence's training images.
     """
-    static = net.space.static
     key_data = jax.random.key_data(key)
 
     def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
         if evidence.training is None:
             raise ValueError("the evidence has no training images")
-        live = genomes[:, static] == evidence.static
+        live = net.space.resolution_choices(genomes) == evidence.static
         key = jax.random.wrap_key_data(key_data)
         arguments = (evidence.training, evidence.examples, settings, augmentation, key)
         return 1 - tuned_accuracies(
@@ -175,12 +179,11 @@ def fitness(
     whatever they hold: candidates of another choice are skipped, not evaluated. Over the devices of
     a `mesh` candidates are spread by their MACs.
     """
-    static = space.static
     devices = 1 if mesh is None else mesh.size
     program = jax.jit(partial(_fitness, tuple(objectives)))
 
     def evaluate(genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n objectives"]:
-        choices = genomes[:, static]
+        choices = space.resolution_choices(genomes)
         order = dealt(
             np.where(choices >= 0, np.asarray(space.costs(genomes).macs, np.float64), 0), devices
         )

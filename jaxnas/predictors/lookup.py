@@ -33,7 +33,7 @@ def blocks(space: Space) -> Blocks:
 
     Those of the space's parts, or each by itself where it has none.
     """
-    return tuple(part.genes for part in space.parts) or tuple((i,) for i in range(len(space.genes)))
+    return tuple(term.genes for term in space.terms) or tuple((i,) for i in range(len(space.genes)))
 
 
 @jax.tree_util.register_dataclass

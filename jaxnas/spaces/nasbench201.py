@@ -41,7 +41,7 @@ def nasbench201() -> Space:
     return Space(
         "nasbench201",
         tuple(
-            Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), ordered=False)
+            Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), "operation")
             for source, target in EDGES
         ),
     )

@@ -59,11 +59,7 @@ class Step(NamedTuple):
 
 def macs(space: Space) -> tuple[Term, ...]:
     """Multiply-adds as a sum over the space's parts: the same numbers as `space.costs`."""
-    shapes = [[len(space.genes[i].choices) for i in part.genes] for part in space.parts]
-    return tuple(
-        Term(part.genes, np.asarray(table.macs).reshape(shape))
-        for part, table, shape in zip(space.parts, space.tables, shapes, strict=True)
-    )
+    return tuple(Term(term.genes, term.macs) for term in space.terms)
 
 
 def smallest_reachable(space: Space, cost: Sequence[Term]) -> float:

@@ -1,10 +1,10 @@
-"""A search space as data: genes, their choices, and what every choice costs."""
+"""A search space as data: genes, their choices, and the parts of a network that they decide."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,52 +12,42 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.errors import UserError
-from jaxnas.networks.costs import Costs, Layers, layer_costs
+from jaxnas.networks.costs import Costs, Layers
+from jaxnas.networks.op import Op
+from jaxnas.spaces import cost_tables
+from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
-# Of the choices that decide what a part costs, all of which stand in a table.
-COMBINATIONS = 1 << 14
-ANYTHING = np.iinfo(np.int32).min  # what a gene needs that always matters
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One decision: a name and its choices, smallest first.
+    """One decision: a name and its choices, smallest first, and what `kind` of decision it is.
 
-    `static` genes change array shapes (resolution).
-
-    A gene that `needs` (name, value) matters only where the gene of that name has at least this
-    value: the kernel of a stage's fourth block needs depth 4. Choices of an `ordered` gene are
-    alike where they are near each other (widths, kernels); those of another are merely different
-    (operations).
+    Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, and `operation`, whose
+    choices have no order. A `static` gene changes array shapes: each choice is a program. A gene
+    that `needs` (name, values) matters only where the gene of that name matters and has one of the
+    values: the kernel of a stage's fourth block needs a depth of 4 or more.
     """
 
     name: str
     choices: tuple[int, ...]
+    kind: str = ""
     static: bool = False
-    needs: tuple[str, int] | None = None
-    ordered: bool = True
+    needs: tuple[str, tuple[int, ...]] | None = None
 
-
-class Part(NamedTuple):
-    """Operators in a row, and the genes that decide what they cost.
-
-    `rows` takes the values of `genes`, numbers or arrays of one shape, and gives a row of `Layers`
-    for each operator.
-    """
-
-    genes: tuple[int, ...]  # positions
-    rows: Callable[..., list[Layers]]
+    @property
+    def ordered(self) -> bool:
+        """Whether choices are alike where they are near each other (widths, kernels)."""
+        return self.kind != "operation"
 
 
 @dataclass(frozen=True)
 class Space:
-    """What can be built.
+    """What can be built. A genome is one choice index per gene; `parts` are its network, in order.
 
-    A genome is one choice index per gene; `parts` say what a genome costs, one after another.
-
-    `structure` is the family's own description, from which its supernet is built.
+    `structure` is the family's own description of itself: what a run's space.json holds.
     """
 
     name: str
@@ -72,17 +62,7 @@ class Space:
                     f"gene {gene.name} of {self.name} has {len(gene.choices)} choices, more than "
                     f"{CHOICES}: give it fewer"
                 )
-        most = [
-            sum(int(counts.max()) for counts in column) for column in zip(*self.tables, strict=True)
-        ]
-        for what, limit, total in zip(
-            ("multiply-adds", "weights", "activations"), (2**31, 2**29, 2**29), most, strict=False
-        ):
-            if total >= limit:
-                raise UserError(
-                    f"a network of space {self.name} may have {total} {what}, more than "
-                    f"{limit - 1}: give it smaller choices"
-                )
+        cost_tables.check(self)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -93,72 +73,128 @@ class Space:
     def steps(self) -> np.ndarray:
         """Which genes are ordered and have more than two choices, bool (genes,).
 
-        Those that a mutation moves step by step.
+        Those are moved step by step by a mutation.
         """
         return np.array([gene.ordered and len(gene.choices) > 2 for gene in self.genes], bool)
 
     @cached_property
     def smallest(self) -> np.ndarray:
+        """The genome of every gene's first choice."""
         return np.zeros(len(self.genes), np.int32)
 
     @cached_property
     def largest(self) -> np.ndarray:
+        """The genome of every gene's last choice."""
         return self.sizes - 1
 
     @cached_property
-    def static(self) -> int:
-        """Position of the static gene, of which a space has one: the resolution."""
-        return next(i for i, gene in enumerate(self.genes) if gene.static)
+    def static(self) -> int | None:
+        """Position of the static gene, the resolution; None in a space without one."""
+        return next((i for i, gene in enumerate(self.genes) if gene.static), None)
+
+    @cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """Pixels of the images' side, a compiled program each: the choices of the static gene."""
+        if self.static is not None:
+            return self.genes[self.static].choices
+        return (int(self.image[0]),) if self.parts else ()
+
+    @cached_property
+    def image(self) -> tuple[int, int]:
+        """Pixels of a side and channels of the largest images, as the first part reads them."""
+        first = self.part_ops(self.largest)[0][0]
+        return int(first.height), int(first.c_out)
 
     def resolution_choice(self, pixels: int) -> int:
-        """The static gene's choice of this resolution; a `UserError` where there is none."""
+        """The position of this resolution; a `UserError` where there is none."""
         if pixels not in self.resolutions:
-            raise UserError(
-                f"{self.name} has the resolutions {', '.join(map(str, self.resolutions))}, got "
-                f"{pixels}"
-            )
+            known = ", ".join(map(str, self.resolutions))
+            raise UserError(f"{self.name} has the resolutions {known}, got {pixels}")
         return self.resolutions.index(pixels)
 
+    def resolution_choices(
+        self, genomes: Int[Array | np.ndarray, "*n genes"]
+    ) -> Int[Array | np.ndarray, "*n"]:
+        """The position of each genome's resolution, 0 in a space without a static gene.
+
+        That of a genome which is no candidate (see `left_out`) is -1.
+        """
+        if self.static is None:
+            return genomes[..., 0].clip(-1, 0)
+        return genomes[..., self.static]
+
+    def at_resolution(self, genomes: Any, choice: Any) -> Any:
+        """The genomes at the resolution of this position."""
+        if self.static is None:
+            return genomes
+        there = np.arange(len(self.genes)) == self.static
+        xp: Any = np if isinstance(genomes, np.ndarray) and isinstance(choice, int) else jnp
+        return xp.where(there, xp.asarray(choice, xp.int32), genomes)
+
+    def pixels(self, genome: Int[np.ndarray, "genes"]) -> int:
+        """The resolution of a genome."""
+        return self.resolutions[int(self.resolution_choices(genome))]
+
+    def left_out(
+        self, genomes: Int[np.ndarray, "n genes"], mask: Bool[np.ndarray, "n"]
+    ) -> Int[np.ndarray, "n genes"]:
+        """The genomes with those of the mask marked as no candidates: evaluations skip them."""
+        marked = np.array(genomes)
+        marked[mask, self.static or 0] = -1
+        return marked
+
     @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Choices of the static gene: a compiled program each."""
-        return self.genes[self.static].choices
+    def settings(self) -> dict[str, Any]:
+        """All that decides what the space's networks are: what a run's space.json holds."""
+        if self.structure is not None:
+            return {"name": self.name, **self.structure.settings()}
+        return {"name": self.name, "genes": {gene.name: gene.choices for gene in self.genes}}
 
     def size(self) -> int:
-        """Number of different networks, exact.
-
-        Genomes that differ in a gene that does not matter count once.
-        """
+        """Number of different networks, exact: genomes that differ in a dead gene count once."""
         return math.prod(self._ways(gene) for gene in self.genes if gene.needs is None)
 
     def _ways(self, gene: Gene) -> int:
-        """Number of choices of a gene.
-
-        Each together with all choices of the genes that then matter.
-        """
-        dependents = [
-            other for other in self.genes if other.needs is not None and other.needs[0] == gene.name
-        ]
+        """Number of choices of a gene, each together with all choices of the genes it brings."""
+        brought = [g for g in self.genes if g.needs is not None and g.needs[0] == gene.name]
         return sum(
-            math.prod(len(other.choices) for other in dependents if value >= _needed(other))
+            math.prod(self._ways(g) for g in brought if value in g.needs[1])  # type: ignore
             for value in gene.choices
         )
 
     def alive(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Bool[Array, "*n genes"]:
         """Whether each gene matters in its genome."""
+        parents, allowed, nesting = self._needs
+        columns = jnp.asarray(genomes)[..., parents]
+        own = jnp.asarray(allowed)[jnp.arange(len(self.genes), dtype=jnp.int32), columns]
+        alive = own
+        for _ in range(nesting):
+            alive = own & alive[..., parents]
+        return alive
+
+    @cached_property
+    def _needs(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Parents, whether a gene matters by its parent's choice, and how deep that nests."""
         names = [gene.name for gene in self.genes]
-        parents = np.array(
-            [names.index(gene.needs[0]) if gene.needs else i for i, gene in enumerate(self.genes)]
-        )
-        return self.values(genomes)[..., parents] >= jnp.asarray(
-            [_needed(gene) for gene in self.genes], jnp.int32
-        )
+        parents = np.arange(len(names))
+        allowed = np.ones((len(names), max(len(gene.choices) for gene in self.genes)), bool)
+        depth = np.zeros(len(names), int)
+        for i, gene in enumerate(self.genes):
+            if gene.needs is not None:
+                parents[i] = names.index(gene.needs[0])
+                choices = self.genes[parents[i]].choices
+                allowed[i, : len(choices)] = np.isin(choices, gene.needs[1])
+        for i in range(len(names)):
+            at = i
+            while parents[at] != at:
+                at = parents[at]
+                depth[i] += 1
+                if depth[i] > len(names):
+                    raise UserError(f"{self.name}: gene {names[i]} needs itself: mend its needs")
+        return parents.astype(np.int32), allowed, max(int(depth.max(initial=0)) - 1, 0)
 
     def canonical(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Int[Array, "*n genes"]:
-        """Genomes that mean the same network become one.
-
-        Genes that do not matter take their first choice.
-        """
+        """Genomes that mean the same network become one: dead genes take their first choice."""
         return jnp.where(self.alive(genomes), genomes, 0)
 
     def values(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Int[Array, "*n genes"]:
@@ -168,48 +204,49 @@ class Space:
             row[: len(gene.choices)] = gene.choices
         return jnp.asarray(table)[jnp.arange(len(self.genes)), genomes]
 
-    def layers(self, genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
-        """The cost table of one genome.
+    def part_ops(self, genome: Genome | np.ndarray) -> list[tuple[Op, ...]]:
+        """The operators of each part for one genome, in ints."""
+        values = list(self.decode(genome).values())
+        return [part.ops(*(values[i] for i in part.genes)) for part in self.parts]
 
-        Every operator that a network may have, skipped ones with repeat 0; vmaps.
+    def ops(self, genome: Genome | np.ndarray) -> tuple[Op, ...]:
+        """The plain network of one genome, operator by operator in order of execution."""
+        return assembled(self.parts, self.part_ops(genome))
+
+    def layers(self, genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
+        """The cost table of one genome, with absent operators of repeat 0; vmaps.
 
         A genome of NumPy's is counted with plain numbers: one of JAX's takes 50 times as long where
         nothing compiles it.
         """
-        host = isinstance(genome, np.ndarray)
-        values = list(self.decode(genome).values()) if host else self.values(genome)
-        rows = [row for part in self.parts for row in part.rows(*(values[i] for i in part.genes))]
-        stack = np.array if host else jnp.stack
-        return Layers(
-            *(jnp.asarray(stack(column), jnp.int32) for column in zip(*rows, strict=True))
-        )
+        return cost_tables.layers(self, genome)
 
     def costs(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Costs:
-        """`workload.costs` of many networks, millions a second.
-
-        Every part's are looked up in a table.
-        """
-        return _looked_up(self, jnp.asarray(genomes))
+        """`networks.costs` of many networks, millions a second: looked up in tables."""
+        return cost_tables.looked_up(self, jnp.asarray(genomes))
 
     @cached_property
-    def tables(self) -> list[Costs]:
-        """Each part's costs for every combination of its genes' choices, int64.
+    def tabled(self) -> tuple[tuple[Op, ...], ...]:
+        """The operators of each part, with an axis for each of its genes in every size."""
+        return tuple(
+            of_every_choice(part, [self.genes[i].choices for i in part.genes])
+            for part in self.parts
+        )
 
-        The last gene changes fastest.
-        """
-        for part in self.parts:
-            ways = math.prod(len(self.genes[i].choices) for i in part.genes)
-            if ways > COMBINATIONS:
-                names = ", ".join(self.genes[i].name for i in part.genes)
-                raise UserError(
-                    f"{names} of space {self.name} have {ways} combinations, more than "
-                    f"{COMBINATIONS}: give them fewer choices"
-                )
-        return [_table(part, [self.genes[i].choices for i in part.genes]) for part in self.parts]
+    @cached_property
+    def held(self) -> tuple[tuple[tuple[int, ...], Held], ...]:
+        """What each part holds in memory, as a table over the genes that decide its operators."""
+        return tuple(cost_tables.held_of(self, i) for i in range(len(self.parts)))
+
+    @cached_property
+    def terms(self) -> tuple[cost_tables.Term, ...]:
+        """What a network costs, as a sum over a few genes each."""
+        return cost_tables.terms(self)
 
     def sample(self, key: PRNGKey, n: int) -> Genomes:
         """`n` genomes, every gene uniform over its choices, independently."""
-        return jax.random.randint(key, (n, len(self.genes)), 0, jnp.asarray(self.sizes), jnp.int32)
+        sizes = jnp.asarray(self.sizes)
+        return jax.random.randint(key, (n, len(self.genes)), 0, sizes, jnp.int32)
 
     def mutate(
         self, draws: UInt[Array, "n genes"], genomes: Genomes, mask: Bool[Array, "n genes"]
@@ -270,39 +307,3 @@ def _stepped(
         jnp.int32
     )
     return genomes + jnp.where(up, step, -step)
-
-
-def _needed(gene: Gene) -> int:
-    return gene.needs[1] if gene.needs else int(ANYTHING)
-
-
-def every_row(part: Part, choices: Sequence[Sequence[int]]) -> Layers:
-    """A part's operators, (combinations, operators), for every combination of choices.
-
-    The last gene changes fastest. int64, of NumPy.
-    """
-    values = [axis.ravel() for axis in np.meshgrid(*choices, indexing="ij")]
-    columns = zip(*part.rows(*values), strict=True)
-    stacked: Any = (
-        np.stack(np.broadcast_arrays(values[0], *column)[1:], axis=1) for column in columns
-    )
-    return Layers(*stacked)
-
-
-def _table(part: Part, choices: Sequence[Sequence[int]]) -> Costs:
-    macs, params, live = layer_costs(every_row(part, choices))
-    return Costs(macs.sum(axis=1), params.sum(axis=1), live.max(axis=1))
-
-
-@partial(jax.jit, static_argnames="space")
-def _looked_up(space: Space, genomes: Int[Array, "*n genes"]) -> Costs:
-    macs = params = peak = jnp.int32(0)
-    for part, table in zip(space.parts, space.tables, strict=True):
-        row = jnp.int32(0)
-        for i in part.genes:
-            row = row * len(space.genes[i].choices) + genomes[..., i]
-        found = [jnp.asarray(counts, jnp.int32)[row] for counts in table]
-        macs = macs + found[0]
-        params = params + found[1]
-        peak = jnp.maximum(peak, found[2])
-    return Costs(macs, params, peak)

@@ -3,7 +3,8 @@
 Stages of blocks with their choices, between a stem and a head.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from jaxnas.errors import UserError
 
@@ -103,6 +104,12 @@ class MobileNet:
     kernel_transform: bool = False
     head: str = "v3"
 
+    def settings(self) -> dict[str, Any]:
+        """As it is saved, stages by the names that their genes and weights have."""
+        settings = asdict(self)
+        stages = {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)}
+        return settings | {"stages": stages}
+
     def __post_init__(self):
         for name in ("resolutions", "first_widths", "last_widths"):
             _check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
@@ -117,41 +124,12 @@ class MobileNet:
         _among("activation", self.activation, ACTIVATIONS)
 
 
-def make_divisible(value, divisor: int = 8):
-    """The nearest multiple of `divisor`, never below 90 % of the value.
-
-    For ints and traced integers alike.
-
-    >>> make_divisible(30), make_divisible(11)
-    (32, 16)
-    """
-    rounded = (value + divisor // 2) // divisor * divisor
-    rounded = rounded + divisor * (rounded < divisor)
-    return rounded + divisor * (10 * rounded < 9 * value)
-
-
-def strided(size, stride: int):
-    """Pixels of a map's side after a convolution of this stride.
-
-    For ints and traced integers alike.
-
-    >>> strided(7, 2)
-    4
-    """
-    return -(-size // stride)
-
-
 def head_width(net: MobileNet, width, last):
     """Channels that the head pools, for a width of the last stage and a last width.
 
     For ints and traced integers alike.
     """
     return HEAD_EXPAND * width if net.head == "v3" else last
-
-
-def squeezed(middle):
-    """Width of squeeze-excite's bottleneck, for a middle width of the block."""
-    return make_divisible(middle // 4)
 
 
 def _among(what: str, found: str, known: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import jax
 from jaxnas.algorithms.indicators import CELLS
 from jaxnas.config import (
     DATASETS,
-    SUPERNETS,
+    NUMERICS,
     Config,
     make_algorithm,
     make_device,
@@ -25,6 +25,7 @@ from jaxnas.hardware.cost_model import Modelled
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
+from jaxnas.supernets.build import build
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import METHODS, PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
@@ -54,7 +55,7 @@ def check_settings(config: Config) -> None:
     choose("training method", config.train.method, METHODS)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)
-    choose("precision", config.export.precision, {"float32": None, "int8": None})
+    choose("precision", config.export.precision, NUMERICS)
     choose("data set", config.data.source.partition(":")[0], DATASETS)
     if config.search.population * config.search.generations > CANDIDATES:
         raise UserError(
@@ -132,7 +133,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
         if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
-            check_training(SUPERNETS[type(space.structure)](space), config.train)
+            check_training(build(space), config.train)
     require_memory(
         "the training split on the device",
         data.train.images.nbytes,
@@ -166,7 +167,7 @@ def check_weights(config: Config, data: Dataset, space: Space) -> None:
     """
     if config.weights is None:
         return
-    found = initial.look(config.weights, SUPERNETS[type(space.structure)](space), data.class_names)
+    found = initial.look(config.weights, build(space), data.class_names)
     if found.fresh and config.train.epochs == 0 and not config.search.hybrid.trains:
         raise UserError(
             f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.algorithms.pareto import rank
-from jaxnas.config import ProfileConfig, make_device, make_memory_chip
+from jaxnas.config import NUMERICS, ProfileConfig, make_device, make_memory_chip
 from jaxnas.data.dataset import Split
 from jaxnas.errors import choose
 from jaxnas.hardware.cost_model import Modelled
@@ -137,7 +137,7 @@ def _error_objective(job: Job) -> Objective:
     memory_gib = job.config.search.memory_gib
     if hybrid.trains:
         return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh, memory_gib)
-    return classification_error(job.net, mesh, job.config.export.precision == "int8", memory_gib)
+    return classification_error(job.net, mesh, NUMERICS[job.config.export.precision], memory_gib)
 
 
 def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[Evidence]:
@@ -242,8 +242,7 @@ def stored(
         first[np.unique(canonical, axis=0, return_index=True)[1]] = True
         wanted = first & ~known
         if wanted.any():
-            asked = np.array(canonical)
-            asked[~wanted, space.static] = -1
+            asked = space.left_out(canonical, ~wanted)
             store.put(canonical[wanted], evaluate(asked)[wanted])
         return store.get(canonical)[0]
 

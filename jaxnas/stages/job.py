@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import DATASETS, SUPERNETS, Config, DataConfig, make_space
+from jaxnas.config import DATASETS, Config, DataConfig, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
@@ -24,6 +24,7 @@ from jaxnas.records.documents import read_data
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import TrainState, init_state, total_steps
@@ -162,7 +163,7 @@ def open_job(run: RunDirectory, config: Config) -> Job:
             f"the images of {data.name} are not those that {run.root} began with: restore them, or "
             "use another --out"
         )
-    net = SUPERNETS[type(space.structure)](space)
+    net = build(space)
     return Job(run, config, data, space, net, _prepared(run, config, data, net))
 
 
@@ -194,12 +195,7 @@ def load_space(config: Config, data: Dataset) -> Space:
 
 def space_settings(space: Space) -> dict[str, Any]:
     """All that decides what a space's networks are, to be compared with what a run began with."""
-    settings = asdict(space.structure)
-    return {
-        "name": space.name,
-        **settings,
-        "stages": {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)},
-    }
+    return space.settings
 
 
 def _fingerprint(run: RunDirectory) -> str:

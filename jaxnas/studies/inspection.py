@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxnas.config import SUPERNETS, make_memory_chip, make_space
+from jaxnas.config import make_memory_chip, make_space
 from jaxnas.errors import UserError
 from jaxnas.hardware.memory_chip import MemoryBoundChip, MemoryEstimate
 from jaxnas.networks.costs import cost_table
@@ -19,6 +19,7 @@ from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
 from jaxnas.spaces.space import Space
 from jaxnas.studies.width_scaling import every_network, front
+from jaxnas.supernets.build import build
 
 SHOWN = 20_000  # networks drawn beside a front
 
@@ -52,7 +53,7 @@ def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndar
         )
     space.decode(genome)  # refuses what is none
     if resolution is not None:
-        genome[space.static] = space.resolution_choice(resolution)
+        genome = space.at_resolution(genome, space.resolution_choice(resolution))
     return genome
 
 
@@ -104,8 +105,8 @@ def run_inspect(
     chip = make_memory_chip(device)
     space = make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
-    size = space.resolutions[chosen[space.static]]
-    blocks, whole = account(chip, SUPERNETS[type(space.structure)](space).ops(chosen), size)
+    size = space.pixels(chosen)
+    blocks, whole = account(chip, build(space).ops(chosen), size)
     print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
     print(
         f"{'block':<14}{'pixels':>7}{'MMACs':>9}{'weights kB':>12}{'activations kB':>16}"

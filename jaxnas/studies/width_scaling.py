@@ -17,7 +17,8 @@ from jaxtyping import Float32, Int, Int32
 from jaxnas.errors import UserError
 from jaxnas.hardware.memory_chip import MemoryBoundChip
 from jaxnas.networks.costs import Layers
-from jaxnas.spaces.space import Part, Space, every_row
+from jaxnas.spaces.cost_tables import part_layers
+from jaxnas.spaces.space import Space
 
 MOST = 50_000_000  # networks at one resolution: four float32 figures each
 
@@ -29,7 +30,7 @@ class Grid(NamedTuple):
     """
 
     shape: tuple[int, ...]  # choices of each gene, 1 for the resolution
-    static: int  # position of the resolution
+    static: int | None  # position of the resolution
     choice: int  # of the resolution
     operations: Float32[np.ndarray, "n"]  # millions
     mu: Float32[np.ndarray, "n"]
@@ -38,7 +39,8 @@ class Grid(NamedTuple):
     def genomes(self, rows: Int[np.ndarray, "k"]) -> Int32[np.ndarray, "k genes"]:
         """Genomes of these networks."""
         genomes = np.stack(np.unravel_index(rows, self.shape), axis=1).astype(np.int32)
-        genomes[:, self.static] = self.choice
+        if self.static is not None:
+            genomes[:, self.static] = self.choice
         return genomes
 
     @property
@@ -61,9 +63,9 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
             "all: search it (jaxnas run)"
         )
     npu, system, operations = (np.zeros(shape, np.float32) for _ in range(3))
-    for part in space.parts:
+    for at in range(len(space.parts)):
         for total, table in zip(
-            (npu, system, operations), _table(space, chip, part, resolution), strict=True
+            (npu, system, operations), _table(space, chip, at, resolution), strict=True
         ):
             total += table
     latency_ms = np.asarray(chip.latency_ms(npu, system))
@@ -77,17 +79,20 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     )
 
 
-def _table(space: Space, chip: MemoryBoundChip, part: Part, resolution: int) -> list[np.ndarray]:
+def _table(space: Space, chip: MemoryBoundChip, at: int, resolution: int) -> list[np.ndarray]:
     """Accelerator and system cycles and operations of a part, for all choices of its genes.
 
     Every other gene has length 1.
     """
-    choices = [(resolution,) if i == space.static else space.genes[i].choices for i in part.genes]
-    each = chip.layer_by_layer(
-        Layers(*(jnp.asarray(column, jnp.int32) for column in every_row(part, choices)))
+    part = space.parts[at]
+    choice = space.resolution_choice(resolution)
+    table = part_layers(space, at)
+    index = tuple(
+        slice(choice, choice + 1) if i == space.static else slice(None) for i in part.genes
     )
+    each = chip.layer_by_layer(Layers(*(jnp.asarray(x[index], jnp.int32) for x in table)))
     sums = (each.npu_cycles, each.system_cycles, chip.operations(each.macs, each.activation_bytes))
-    number = dict(zip(part.genes, map(len, choices), strict=True))
+    number = {i: 1 if i == space.static else len(space.genes[i].choices) for i in part.genes}
     shape = [number.get(i, 1) for i in range(len(space.genes))]
     order = np.argsort(part.genes)  # a part's genes need not be in the genome's order
     return [

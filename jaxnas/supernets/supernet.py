@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxnas.data.pixels import Pixels
 from jaxnas.networks.op import Op
+from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.subnet import Arrays, Leaf, Subnet
+from jaxnas.numerics.numerics import Numerics
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.elastic import smaller_kernel
 from jaxnas.types import Genome, PRNGKey
 
 Params = dict[str, Any]  # nested dict of arrays, the path of an Op leads to its arrays
@@ -33,21 +34,22 @@ class Switched(NamedTuple):
 class Supernet(NamedTuple):
     """One network that holds every network of a space.
 
-    `apply` takes a traced genome: one compiled program per image size serves every subnet. `stats`
-    None means batch statistics, returned beside the logits; statistics have the shape of the
-    largest network. The images must have the genome's resolution already.
+    `apply` takes a traced genome, hard or soft (see `interpreter`): one compiled program per image
+    size serves every subnet. `stats` None means batch statistics, returned beside the logits;
+    statistics have the shape of the largest network. The images must have the genome's resolution
+    already.
     """
 
     space: Space
     init: Callable[[PRNGKey], Params]
-    # (params, images, genome, stats=None).
+    # (params, images, genome, stats=None)
     apply: Callable[..., tuple[Float[Array, "n classes"], PyTree]]
     ops: Callable[[Genome | np.ndarray], tuple[Op, ...]]
-    switched: Switched | None = None  # how subnets are evaluated where masks are dear: on a CPU
-    # How subnets are evaluated as the int8 networks that they may become.
-    int8: Switched | None = None
-    # (params, genome, images): `apply` in their own training there.
-    switched_training: Callable[..., Array] | None = None
+    switched: Switched  # how subnets are evaluated where masks are dear: on a CPU
+    # How subnets are evaluated in other numbers, as the int8 networks that they may become.
+    simulated: Callable[[Numerics], Switched]
+    # (params, genome, images): `apply` in their own training on a CPU.
+    switched_training: Callable[..., Array]
 
     def extract(self, params: Params, genome: Genome | np.ndarray, stats: PyTree) -> Subnet:
         """The subnet of a genome on its own, without masks.
@@ -71,7 +73,7 @@ def take(tree: PyTree, ops: tuple[Op, ...]) -> Arrays:
 
     Pure, differentiable.
     """
-    return {op.path: _share(found, op) for op in ops if (found := _at(tree, op.path))}
+    return {op.path: _share(found, op) for op in ops if (found := at(tree, op.path))}
 
 
 def flat(tree: PyTree, path: str = "") -> Arrays:
@@ -99,7 +101,7 @@ def map_arrays(
     }
 
 
-def _at(tree: PyTree, path: str) -> dict[str, Leaf]:
+def at(tree: PyTree, path: str) -> dict[str, Leaf]:
     """The arrays at a path of a nested or a flat tree, {} where there are none."""
     if path in tree:
         return {name: array for name, array in tree[path].items() if not isinstance(array, dict)}
@@ -109,11 +111,7 @@ def _at(tree: PyTree, path: str) -> dict[str, Leaf]:
 
 
 def _share(arrays: dict[str, Leaf], op: Op) -> dict[str, Leaf]:
-    share = {name: array[: op.c_out] for name, array in arrays.items() if array.ndim == 1}
-    if op.kind == "linear":
-        share["kernel"] = arrays["kernel"][: op.c_in, : op.c_out]
-    elif "kernel" in arrays:
-        share["kernel"] = smaller_kernel(arrays, op.kernel)[
-            :, :, : op.c_in // op.groups, : op.c_out
-        ]
-    return share
+    vectors = {name: array[: op.c_out] for name, array in arrays.items() if array.ndim == 1}
+    if len(vectors) == len(arrays):
+        return vectors
+    return vectors | OPERATORS[op.kind].share(arrays, op)

@@ -6,7 +6,6 @@ So that their activations fit into its memory.
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 
 from jaxnas.data.memory import GIB
 from jaxnas.errors import UserError
@@ -55,9 +54,8 @@ def training_bytes(ops: Sequence[Op]) -> int:
 
 def largest_ops(net: Supernet, resolution: int) -> tuple[Op, ...]:
     """The largest network at a resolution: masked, every other one takes as much."""
-    genome = np.array(net.space.largest)
-    genome[net.space.static] = net.space.resolution_choice(resolution)
-    return net.ops(genome)
+    space = net.space
+    return net.ops(space.at_resolution(space.largest, space.resolution_choice(resolution)))
 
 
 def crowd(each: int, memory_gib: float | None = None) -> int:

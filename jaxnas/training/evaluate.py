@@ -11,12 +11,15 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxnas.data.pixels import Pixels
 from jaxnas.networks.subnet import Subnet
+from jaxnas.numerics.float32 import Float32
+from jaxnas.numerics.numerics import Numerics
 from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genomes
 
 # MACs of the largest network from which a switched program's compilation (a minute) repays itself.
+FLOAT32 = Float32()
 SWITCH_FROM = 10_000_000
 
 
@@ -43,7 +46,7 @@ def accuracies(
     together: int | None = None,
     memory_gib: float | None = None,
     switched: bool | None = None,
-    int8: bool = False,
+    numerics: Numerics = FLOAT32,
     mesh: Mesh | None = None,
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome with its own recalibrated statistics.
@@ -58,8 +61,8 @@ def accuracies(
     16, or as many as have room for their activations in `memory_gib`, by default half of the
     device's memory. It bounds the images of a batch too. `switched` computes extracted forms behind
     switches rather than masks: by default on a CPU, in spaces whose largest network has 10 MMACs or
-    more. `int8` gives the accuracy of the int8 networks that they become, calibrated on the same
-    images (supernets/int8.py), always behind switches. Over the devices of a `mesh` of one axis,
+    more. `numerics` other than float32 give the accuracy of the networks that run in those numbers,
+    calibrated on the same images, always behind switches. Over the devices of a `mesh` of one axis,
     which may be those of several processes, the genomes are spread, as many in a row on each:
     `parallel.dealt` gives an order in which all have equal work.
     """
@@ -70,13 +73,15 @@ def accuracies(
     )
     together = together or crowd(each * min(len(examples.calibration), TOGETHER), memory_gib)
     masked = partial(_masked_accuracy, size=batch(each, together, memory_gib))
-    one = _int8_accuracy if int8 else _switched_accuracy if switched else masked
+    simulated = partial(_simulated_accuracy, numerics=numerics)
+    exact = _switched_accuracy if switched else masked
+    one = exact if numerics.exact else simulated
     return of_each(partial(one, net), params, genomes, live, examples, together, mesh)
 
 
 def takes_switches(net: Supernet) -> bool:
     """Whether subnets are evaluated as extracted forms behind switches, by default."""
-    if jax.default_backend() != "cpu" or net.switched is None:
+    if jax.default_backend() != "cpu":
         return False
     return sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
 
@@ -197,19 +202,19 @@ def _masked_accuracy(
 def _switched_accuracy(
     net: Supernet, params: Params, genome, examples: Examples
 ) -> Float[Array, ""]:
-    return _two_step_accuracy(net, net.switched, "switched", params, genome, examples)
+    return _two_step_accuracy(net.switched, params, genome, examples)
 
 
-def _int8_accuracy(net: Supernet, params: Params, genome, examples: Examples) -> Float[Array, ""]:
+def _simulated_accuracy(
+    net: Supernet, params: Params, genome, examples: Examples, numerics: Numerics
+) -> Float[Array, ""]:
     some = examples._replace(calibration=examples.calibration[:TOGETHER])  # ranges are no means
-    return _two_step_accuracy(net, net.int8, "int8", params, genome, some)
+    return _two_step_accuracy(net.simulated(numerics), params, genome, some)
 
 
 def _two_step_accuracy(
-    net: Supernet, form: Switched | None, name: str, params: Params, genome, examples: Examples
+    form: Switched, params: Params, genome, examples: Examples
 ) -> Float[Array, ""]:
-    if form is None:
-        raise ValueError(f"the supernet of {net.space.name} has no {name} form")
     calibrate, logits = form
     weights = by_batches(lambda batch: calibrate(params, genome, batch), examples.calibration)
     return hits(logits(weights, genome, examples.images), examples.labels) / len(examples.labels)

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.networks.subnet import Subnet, forward
@@ -80,8 +79,8 @@ def averaged_statistics(
 
 def _positions(net: Supernet, resolution: int) -> dict[str, int]:
     """Pixels of the map behind each norm, the same in every genome of a resolution."""
-    genome = np.array(net.space.largest)
-    genome[net.space.static] = net.space.resolutions.index(resolution)
+    space = net.space
+    genome = space.at_resolution(space.largest, space.resolution_choice(resolution))
     return {op.path: op.height * op.width for op in net.ops(genome) if op.norm}
 
 

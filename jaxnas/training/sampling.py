@@ -43,7 +43,7 @@ def macs_tables(space: Space, samples: int = SAMPLES, bins: int = BINS) -> dict[
 
     @jax.jit
     def table(resolution: Int[Array, ""]) -> MacsTable:
-        genomes = space.sample(jax.random.key(0), samples).at[:, space.static].set(resolution)
+        genomes = space.at_resolution(space.sample(jax.random.key(0), samples), resolution)
         cost = space.costs(genomes).macs
         low = cost.min().astype(jnp.float32)
         # The largest is just inside the last.

@@ -18,11 +18,10 @@ from jaxnas.hardware.dataflow_chip import HAILO_8L, workload
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.networks.builder import at_size
-from jaxnas.networks.costs import cost_table, macs, params
-from jaxnas.networks.op import AVGPOOL2, MAXPOOL2
+from jaxnas.networks.costs import AVGPOOL2, MAXPOOL2, cost_table, macs, params
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.published import tiny
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.loop import Images

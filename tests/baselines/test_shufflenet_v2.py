@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines.shufflenet_v2 import UNITS, operators
-from jaxnas.networks import subnet as subnet_module
 from jaxnas.networks.norm import EPSILON
+from jaxnas.networks.operators import OPERATORS, Operator
 from jaxnas.networks.subnet import Subnet
 
 IMAGE = np.arange(3)
@@ -146,10 +146,9 @@ def test_logits_are_those_of_the_shuffled_network(random_subnet, images):
 
 def test_a_wrong_run_is_noticed(random_subnet, images, monkeypatch):
     subnet = random_subnet(operators(0.5, 10))
-    select = subnet_module._OPERATORS["select"]
-    monkeypatch.setitem(
-        subnet_module._OPERATORS, "select", lambda op, arrays, x: select(op, arrays, x[..., ::-1])
-    )
+    select = OPERATORS["select"].compute
+    planted = Operator(lambda op, arrays, x: select(op, arrays, x[..., ::-1]))
+    monkeypatch.setitem(OPERATORS, "select", planted)
     expected = Literal(subnet)(images)
     assert (
         np.abs(jax.jit(lambda subnet, images: subnet(images))(subnet, images) - expected).max()

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jaxnas.networks.subnet import forward
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 
 RATE = 0.05

@@ -117,7 +117,7 @@ def test_an_unknown_target_lists_the_known_ones():
 @pytest.mark.parametrize("name", ["tiny", "cifar", "ofa_mobilenet_v3_cifar"])
 def test_networks_of_the_spaces(name):
     from jaxnas.config import SPACES
-    from jaxnas.supernets.mobilenet import build
+    from jaxnas.supernets.build import build
     from jaxnas.training.recalibrate import statistics
 
     space = SPACES[name](32, 3, 10)

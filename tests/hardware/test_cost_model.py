@@ -12,10 +12,9 @@ from jaxnas.config import ProfileConfig, make_device
 from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, doubts
 from jaxnas.hardware.dataflow_chip import HAILO_8L, Workload, workload
 from jaxnas.hardware.device import Device, ExportedModel
-from jaxnas.networks.costs import Layers
-from jaxnas.networks.op import ADD, AVGPOOL2, CONV, LINEAR, POOL
+from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
 from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 ROOT = Path(__file__).parents[2]
 TABLES = Path(os.environ.get("HAILO_TABLES", ROOT.parent / "shared" / "data" / "hailo_model_zoo"))
@@ -63,6 +62,8 @@ def layers(*rows):
         jnp.asarray(column, jnp.int32) for column in zip(*rows, strict=True)
     )
     ones = jnp.ones_like(kind)
+    weighted = (kind == CONV) | (kind == LINEAR)
+    weights = weighted * c_out * (c_in // groups) * kernel**2
     return Layers(
         kind,
         size,
@@ -72,7 +73,8 @@ def layers(*rows):
         kernel,
         stride,
         groups,
-        extras=ones,
+        macs=weights * size**2,
+        params=weights + weighted * c_out,
         reads=ones,
         live=ones,
         repeat=ones,

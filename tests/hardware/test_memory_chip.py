@@ -20,7 +20,7 @@ from jaxnas.networks.costs import cost_table
 from jaxnas.networks.op import Op
 from jaxnas.spaces.mobilenet_v2 import RAPTOR_WIDTHS, mobilenet_v2, mobilenet_v2_cifar
 from jaxnas.spaces.published import attentive_nas, tiny
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 # One cycle a byte, ten more where it spills, one a weight; two a multiply-add, three a depthwise
 # one, of four lanes.

@@ -7,6 +7,17 @@ import jax.numpy as jnp
 import pytest
 
 from jaxnas.networks.costs import (
+    ADD,
+    AVGPOOL2,
+    CONCAT,
+    CONV,
+    IDENTITY,
+    KINDS,
+    LINEAR,
+    MAXPOOL2,
+    MUL,
+    POOL,
+    SELECT,
     Layers,
     macs,
     params,
@@ -14,7 +25,7 @@ from jaxnas.networks.costs import (
     peak_activations,
     weight_bytes,
 )
-from jaxnas.networks.op import CONV, KINDS, LINEAR, POOL, Op
+from jaxnas.networks.op import Op
 
 CONVOLUTION = Op("conv", "a", (-1,), 5, 6, 8, 12, kernel=3, stride=2)
 
@@ -43,9 +54,9 @@ def table(rows):
 
 
 def test_a_table_sums_its_layers_and_leaves_out_the_skipped():
-    convolution = (CONV, 5, 6, 8, 12, 3, 2, 1, 2)
-    linear = (LINEAR, 1, 1, 12, 10, 1, 1, 1, 1)
-    pool = (POOL, 1, 1, 12, 12, 1, 1, 1, 0)
+    convolution = (CONV, 5, 6, 8, 12, 3, 2, 1, CONVOLUTION.macs, CONVOLUTION.params + 24)
+    linear = (LINEAR, 1, 1, 12, 10, 1, 1, 1, 120, 130)
+    pool = (POOL, 1, 1, 12, 12, 1, 1, 1, 0, 0)
     layers = table(
         [
             (*convolution, 40, 400, 1),
@@ -68,13 +79,25 @@ def test_a_table_sums_its_layers_and_leaves_out_the_skipped():
 
 
 def test_a_population_of_tables_is_one_program():
-    layers = table([(CONV, 4, 4, 3, 8, 3, 2, 1, 2, 0, 0, 1)])
-    many = jax.tree.map(lambda column: jnp.broadcast_to(column, (5, 1)), layers)._replace(
-        c_out=8 * jnp.arange(5, dtype=jnp.int32)[:, None]
-    )
+    layers = table([(CONV, 4, 4, 3, 8, 3, 2, 1, 16 * 27, 29, 0, 0, 1)])
+    many = jax.tree.map(lambda column: jnp.broadcast_to(column, (5, 1)), layers)
+    widths = 8 * jnp.arange(5, dtype=jnp.int32)[:, None]
+    many = many._replace(macs=many.macs * widths, params=many.params * widths)
     assert jax.jit(macs)(many).tolist() == [16 * 3 * 8 * i * 9 for i in range(5)]
     assert jax.vmap(params)(many).tolist() == [8 * i * (27 + 2) for i in range(5)]
 
 
 def test_kinds_are_numbered_in_order():
-    assert [KINDS[i] for i in (CONV, LINEAR, POOL)] == ["conv", "linear", "pool"]
+    numbers = (CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY)
+    assert [KINDS[i] for i in numbers] == [
+        "conv",
+        "linear",
+        "pool",
+        "avgpool2",
+        "mul",
+        "add",
+        "maxpool2",
+        "select",
+        "concat",
+        "identity",
+    ]

@@ -11,7 +11,7 @@ from jaxnas.errors import UserError
 from jaxnas.networks import subnet as subnet_module
 from jaxnas.networks.norm import EPSILON
 from jaxnas.networks.op import Op
-from jaxnas.networks.subnet import Arrays, Subnet, fold, forward
+from jaxnas.networks.subnet import Subnet, fold, forward
 
 ACTIVATIONS = {
     "": lambda x: x,
@@ -310,20 +310,39 @@ def test_the_arrays_are_leaves_and_the_operators_are_structure():
     assert all(jnp.any(arrays["kernel"] != 0) for arrays in gradient.weights.values())
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(
     ("groups", "c_out"), [(2, 4), (4, 8)], ids=["grouped", "several filters a channel"]
 )
-def test_grouped_convolutions_are_refused_where_they_would_be_computed(groups, c_out):
-    op = Op("conv", "mb1/grouped", (-1,), 5, 5, 4, c_out, kernel=3, groups=groups)
-    weights: Arrays = {op.path: {"kernel": jnp.ones((3, 3, 4 // groups, c_out))}}
-    with pytest.raises(
-        UserError,
-        match=(
-            rf"mb1/grouped: only ordinary .* got {groups} groups of 4 "
-            rf"channels in and {c_out} out"
-        ),
-    ):
-        jax.eval_shape(lambda images: forward((op,), weights, images), jnp.ones((2, 5, 5, 4)))
+def test_convolutions_in_groups_are_those_of_lax(groups, c_out, stride):
+    """Results and gradients, of sizes that the stride does not divide, too."""
+    op = Op("conv", "grouped", (-1,), 5, 5, 4, c_out, kernel=3, groups=groups, stride=stride)
+    images, kernel = (
+        jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+        for shape in ((2, 5, 7, 4), (3, 3, 4 // groups, c_out))
+    )
+
+    def ours(kernel, images):
+        return forward((op,), {op.path: {"kernel": kernel}}, images)[0]
+
+    def theirs(kernel, images):
+        names = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            images,
+            kernel,
+            (stride, stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=names,
+            feature_group_count=groups,
+        )
+
+    np.testing.assert_allclose(ours(kernel, images), theirs(kernel, images), atol=1e-5)
+    gradients = (
+        jax.grad(lambda *arrays, of=of: jnp.sum(jnp.sin(of(*arrays))), (0, 1))(kernel, images)
+        for of in (ours, theirs)
+    )
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_groups_must_divide_the_channels():

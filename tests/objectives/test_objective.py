@@ -23,7 +23,7 @@ from jaxnas.objectives.objective import (
 )
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.encodings import gene_values
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.evaluate import Examples
 

@@ -26,7 +26,7 @@ def test_genes_that_do_not_matter_are_0():
     genes = (
         Gene("depth", (1, 2)),
         Gene("first", (3, 5)),
-        Gene("second", (3, 5), needs=("depth", 2)),
+        Gene("second", (3, 5), needs=("depth", (2,))),
     )
     values = gene_values(Space("toy", genes), jnp.array([[0, 1, 1], [1, 1, 1], [1, 0, 0]]))
     assert values.tolist() == [[1, 5, 0], [2, 5, 5], [2, 3, 3]]
@@ -47,7 +47,7 @@ def test_one_column_for_each_choice():
     genes = (
         Gene("depth", (1, 2)),
         Gene("first", (3, 5, 7)),
-        Gene("second", (3, 5), needs=("depth", 2)),
+        Gene("second", (3, 5), needs=("depth", (2,))),
     )
     columns = jax.jit(lambda genomes: one_hot(Space("toy", genes), genomes))(
         jnp.array([[0, 2, 1], [1, 0, 1]])

@@ -40,13 +40,13 @@ def mobile(small_mobilenet):
     return space, measured(space, tables, 1.0)
 
 
-def test_blocks_are_the_parts_of_the_space(mobile):
+def test_blocks_are_the_terms_of_the_space_s_costs(mobile):
     space, truth = mobile
     genomes = np.asarray(space.sample(jax.random.key(0), 50))
     expected = np.full(50, 1.0)
-    for part, table in zip(space.parts, truth.tables, strict=True):
-        sizes = [space.sizes[i] for i in part.genes]
-        expected += np.asarray(table)[0][np.ravel_multi_index(genomes[:, part.genes].T, sizes)]
+    for term, table in zip(space.terms, truth.tables, strict=True):
+        sizes = [space.sizes[i] for i in term.genes]
+        expected += np.asarray(table)[0][np.ravel_multi_index(genomes[:, term.genes].T, sizes)]
     np.testing.assert_allclose(truth.predict(genomes)[0], expected, rtol=1e-6)
 
 

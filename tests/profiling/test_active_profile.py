@@ -16,7 +16,7 @@ N = 200
 def make(sizes, static=(), needs=()):
     """A space of genes g0, g1, ...; `needs` is {position: what the gene needs}."""
     genes = (
-        Gene(f"g{i}", tuple(range(1, size + 1)), i in static, dict(needs).get(i))
+        Gene(f"g{i}", tuple(range(1, size + 1)), static=i in static, needs=dict(needs).get(i))
         for i, size in enumerate(sizes)
     )
     return Space("toy", tuple(genes))
@@ -141,7 +141,7 @@ def test_nothing_to_draw(space, covering):
 
 def test_genomes_of_the_same_network_are_duplicates():
     """Gene 1 means nothing while gene 0 has its first choice."""
-    space = make((2, 3, 2), needs={1: ("g0", 2)})
+    space = make((2, 3, 2), needs={1: ("g0", (2,))})
     genomes = np.asarray(covering_sample(jax.random.key(0), space, 8))
     assert distinct(genomes) == 8
     assert (genomes[genomes[:, 0] == 0, 1] == 0).all()

@@ -158,8 +158,8 @@ def test_genes_of_once_for_all():
     assert [genes[f"mb4_block{b}_kernel"].needs for b in range(4)] == [
         None,
         None,
-        ("mb4_depth", 3),
-        ("mb4_depth", 4),
+        ("mb4_depth", (3, 4)),
+        ("mb4_depth", (4,)),
     ]
 
 

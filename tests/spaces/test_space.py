@@ -14,7 +14,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.space import Gene, Space
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 SIZES = (1, 2, 5, 3)
 
@@ -78,7 +78,7 @@ def test_mutation_of_an_ordered_gene_prefers_near_values(space):
 
 def test_mutation_of_any_other_gene_reaches_every_other_value_evenly(space):
     mutated = mutants(
-        replace(space, genes=tuple(replace(gene, ordered=False) for gene in space.genes))
+        replace(space, genes=tuple(replace(gene, kind="operation") for gene in space.genes))
     )
     assert np.bincount(mutated[:, 1], minlength=2).tolist() == [4000, 0]
     counts = np.bincount(mutated[:, 2], minlength=5)
@@ -188,7 +188,7 @@ def test_a_gene_is_alive_where_another_choice_builds_another_network(
             assert alive[i, gene] == (networks[i] != networks[position[other.tobytes()]])
 
 
-@pytest.mark.parametrize("wrong", [("mb1_depth", 2), None])
+@pytest.mark.parametrize("wrong", [("mb1_depth", (2, 3)), None])
 def test_a_wrong_need_is_seen(per_block, every_genome, networks, wrong):
     genes = [
         replace(gene, needs=wrong) if gene.name == "mb1_block2_kernel" else gene

@@ -180,8 +180,8 @@ def test_more_combinations_than_a_table_holds(load):
     with pytest.raises(
         UserError,
         match=(
-            r"small.toml: .* of space small have \d+ combinations, more than 16384: give them "
-            r"fewer choices"
+            r"small.toml: part mb2/block0 has \d+ combinations of choices, more than 16384: give "
+            r"its genes fewer"
         ),
     ):
         load(

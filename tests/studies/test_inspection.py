@@ -13,7 +13,7 @@ from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2, uniform
 from jaxnas.spaces.published import tiny
 from jaxnas.studies.inspection import account, genome_of
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 
 @pytest.fixture

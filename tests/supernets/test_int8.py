@@ -13,9 +13,9 @@ import pytest
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
+from jaxnas.numerics.int8 import Int8, rounded, rounded_weights
 from jaxnas.spaces.mobilenet import mobilenet_space
-from jaxnas.supernets.int8 import rounded, rounded_weights
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.recalibrate import statistics
 
@@ -66,9 +66,10 @@ def files(case, genomes):
 
 def test_logits_are_those_of_onnx_runtime(case, genomes, files):
     net, params, examples = case
+    int8 = net.simulated(Int8())
     simulate = jax.jit(
-        lambda genome: net.int8.logits(
-            net.int8.calibrate(params, genome, examples.calibration), genome, examples.images
+        lambda genome: int8.logits(
+            int8.calibrate(params, genome, examples.calibration), genome, examples.images
         )
     )
     for genome, (model, twin) in zip(genomes, files, strict=True):
@@ -88,7 +89,7 @@ def test_accuracies_of_a_population_are_those_of_the_files_and_one_program(case,
     @jax.jit
     def measure(params, genomes, live, examples):
         traces.append(None)
-        return accuracies(net, params, genomes, live, examples, int8=True)
+        return accuracies(net, params, genomes, live, examples, numerics=Int8())
 
     live = jnp.arange(len(genomes)) != 2
     found = np.asarray(measure(params, jnp.asarray(genomes), live, examples))

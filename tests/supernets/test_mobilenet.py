@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.networks.initial import kaiming
 from jaxnas.networks.subnet import forward
 from jaxnas.spaces import published as spaces
-from jaxnas.supernets import elastic
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets import interpreter
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 
 TOLERANCE = 1e-4  # of the largest logit
@@ -194,12 +195,7 @@ def test_a_wrong_tap_and_a_wrong_gate_are_noticed(small):
 
 
 def test_a_norm_without_its_mask_is_noticed(small, monkeypatch):
-    norm_act = elastic._norm_act
-    monkeypatch.setattr(
-        elastic,
-        "_norm_act",
-        lambda x, scale, shift, width, *rest: norm_act(x, scale, shift, x.shape[-1], *rest),
-    )
+    monkeypatch.setattr(interpreter.Sizes, "live", lambda *_: None)
     genome = small.space.smallest
     stats = given_statistics(small, small.space.largest)
     unmasked = jax.jit(lambda *arguments: small.net.apply(*arguments))(
@@ -312,9 +308,9 @@ def test_the_stem_of_grey_and_of_colour_images_begins_equally_wide(channels):
 
     Of depthwise filters 9.
     """
-    found = elastic.kaiming(jax.random.key(0), (3, 3, channels, 256))
+    found = kaiming(jax.random.key(0), (3, 3, channels, 256))
     assert float(jnp.std(found)) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.1)
-    depthwise = elastic.kaiming(jax.random.key(0), (3, 3, 1, 256), groups=256)
+    depthwise = kaiming(jax.random.key(0), (3, 3, 1, 256), groups=256)
     assert float(jnp.std(depthwise)) == pytest.approx((2 / 9) ** 0.5, rel=0.1)
 
 

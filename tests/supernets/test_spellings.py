@@ -16,11 +16,13 @@ from jaxnas.config import SPACES
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
 from jaxnas.networks import subnet
+from jaxnas.networks.activations import ACTIVATIONS
+from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
 from jaxnas.supernets import switched
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.recalibrate import statistics
 
@@ -93,18 +95,19 @@ def operators_compile_once(monkeypatch):
 
     There are a tenth as many as of primitives.
     """
-    compiled = jax.jit(subnet._conv, static_argnums=0)
-    monkeypatch.setitem(
-        subnet._OPERATORS,
-        "conv",
-        lambda op, arrays, x: compiled(replace(op, path="", inputs=()), arrays, x),
-    )
+    conv = OPERATORS["conv"]
+    compiled = jax.jit(conv.compute, static_argnums=0)
+
+    def alone(op, arrays, x):
+        return compiled(replace(op, path="", inputs=()), arrays, x)
+
+    monkeypatch.setitem(OPERATORS, "conv", replace(conv, compute=alone))
     monkeypatch.setattr(
         subnet, "norm_act_of_batch", jax.jit(subnet.norm_act_of_batch, static_argnums=3)
     )
     monkeypatch.setattr(subnet, "batch_norm", jax.jit(subnet.batch_norm))
-    for name, activation in subnet.ACTIVATIONS.items():
-        monkeypatch.setitem(subnet.ACTIVATIONS, name, jax.jit(activation))
+    for name, activation in ACTIVATIONS.items():
+        monkeypatch.setitem(ACTIVATIONS, name, jax.jit(activation))
 
 
 def prepare(space, randomised, images=12):
@@ -293,10 +296,13 @@ def test_trained_by_switches_as_by_masks(small):
 
 
 def test_a_wrong_branch_is_noticed(small, monkeypatch):
-    """Planted: the branch of the last kernel and expand ratio, whatever the genome."""
-    monkeypatch.setattr(
-        switched, "branch_of", lambda forms, choices: jnp.asarray(forms.table)[(*choices[:-1], -1)]
-    )
+    """Planted: the last form, whatever the genome."""
+    turn = switched._turn
+
+    def wrong(forms, genome):
+        return turn(forms, genome)._replace(form=jnp.int32(len(forms.forms) - 1))
+
+    monkeypatch.setattr(switched, "_turn", wrong)
     calibrate, logits = small.net.switched
     genome = jnp.asarray(small.space.smallest)
     found = jax.jit(
@@ -309,10 +315,14 @@ def test_a_wrong_branch_is_noticed(small, monkeypatch):
 
 
 def test_a_block_too_few_is_noticed(small, monkeypatch):
-    rest = switched._rest
-    monkeypatch.setattr(
-        switched, "_rest", lambda forms, depth, *others: rest(forms, depth - 1, *others)
-    )
+    turn = switched._turn
+
+    def absent(forms, genome):
+        found = turn(forms, genome)
+        there = forms.table.max() < len(forms.forms)
+        return found if there else found._replace(form=jnp.int32(len(forms.forms)))
+
+    monkeypatch.setattr(switched, "_turn", absent)
     calibrate, logits = small.net.switched
     genome = jnp.asarray(small.space.largest)
     found = jax.jit(

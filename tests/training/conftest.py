@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 from jaxnas.data.dataset import make_dataset
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 
 
 @pytest.fixture(scope="session")

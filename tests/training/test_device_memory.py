@@ -11,7 +11,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.networks.costs import cost_table, peak_activations
 from jaxnas.spaces.published import attentive_nas
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training import device_memory
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
 

@@ -12,7 +12,7 @@ from jaxnas.errors import UserError
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Arrays, forward
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.dropout import drop_rates, make_drop
 

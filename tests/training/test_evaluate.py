@@ -13,7 +13,7 @@ import pytest
 
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet, forward
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training import evaluate
 from jaxnas.training.device_memory import MICRO_BATCH
@@ -142,7 +142,7 @@ if len(sys.argv) > 1:
     jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 2, int(sys.argv[2]))
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.parallel import all_devices
 stages = (Stage((8, 16), (1,), (3, 5), (1,), 1), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))

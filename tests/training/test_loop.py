@@ -58,7 +58,7 @@ def run(net, digits, settings, state=None, last=STEPS):
     kept = {}
     losses = {}
     for step, current, found in train(
-        net, digits, settings, AUGMENTATION, jax.random.key(0), state
+        net, digits, settings, AUGMENTATION, jax.random.key(3), state
     ):
         losses[step] = found
         if STOP <= step <= LAST or step == last:

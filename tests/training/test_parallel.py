@@ -18,7 +18,7 @@ import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh
 from jaxnas.data.augment import Augmentation
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training.loop import Images, TrainConfig, TrainState, init_state, make_step
 from jaxnas.training.parallel import all_devices, data_mesh, on_each
 
@@ -36,7 +36,7 @@ images = Images(*map(jnp.asarray, (pixels, labels, *moments)))
 
 def trained(mesh, pixels=images):
     step = make_step(net, settings, Augmentation(), 10, mesh)
-    state = init_state(net, settings, 10, jax.random.key(0))
+    state = init_state(net, settings, 10, jax.random.key(1))
     ones = jax.tree.map_with_path(
         lambda path, leaf: leaf + 0.5 * (path[-1].key == "scale"), state.params
     )
@@ -55,7 +55,7 @@ def trained(mesh, pixels=images):
 assert len(jax.devices()) == 8 and all_devices().size == 8 and data_mesh().size == 1
 eight, one = trained(all_devices()), trained(Mesh(np.array(jax.devices()[:1]), ("data",)))
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), eight, one)
-start = jax.device_get(init_state(net, settings, 10, jax.random.key(0)).params)
+start = jax.device_get(init_state(net, settings, 10, jax.random.key(1)).params)
 moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0]["last_conv"], start["last_conv"])
 assert moved["feature"]["kernel"] > 1e-3, moved
 """

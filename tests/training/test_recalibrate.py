@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnas.networks import convolution
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training import recalibrate
 from jaxnas.training.recalibrate import averaged_statistics, recalibrated, statistics

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnas.networks.subnet import forward
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.dropout import make_drop
 from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss

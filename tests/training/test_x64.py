@@ -16,10 +16,10 @@ from jaxnas.baselines import catalogue
 from jaxnas.data.augment import Augmentation, augment
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
+from jaxnas.networks.initial import kaiming
 from jaxnas.networks.op import Op
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.supernets.elastic import kaiming
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.training.dropout import make_drop
 from jaxnas.training.evaluate import Examples, accuracies, accuracy
 from jaxnas.training.finetune import FinetuneConfig
@@ -91,7 +91,12 @@ def test_networks(net, params, population):
 @pytest.mark.parametrize(
     "how",
     [{"switched": False}, {"switched": False, "together": 2}, {"switched": True}, {"int8": True}],
-    ids=str,
+    [
+        {"switched": False},
+        {"switched": False, "together": 2},
+        {"switched": True},
+        {"numerics": Int8()},
+    ],
 )
 def test_evaluation(net, params, population, how):
     def found(params, genomes, live, training, examples):

@@ -9,7 +9,7 @@ from jaxnas.data.preparation import OWN
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.weights import initial, published_mobilenet
 from jaxnas.weights.trained import to_arrays
 

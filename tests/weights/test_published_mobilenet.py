@@ -11,7 +11,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.weights import published_mobilenet
 
 STAGES = (

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.weights import published_mobilenet
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: peers)")

@@ -10,7 +10,7 @@ from jaxnas.config import SPACES
 from jaxnas.data.preparation import OWN, Preparation
 from jaxnas.errors import UserError
 from jaxnas.spaces.published import tiny
-from jaxnas.supernets.mobilenet import build
+from jaxnas.supernets.build import build
 from jaxnas.weights.trained import load, look, shipped, to_arrays
 
 NAMES = tuple("abcd")

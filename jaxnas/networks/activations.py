@@ -1,0 +1,26 @@
+"""Activations by name."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxnas.networks.norm import Activation
+
+
+def swish(x: Array) -> Array:
+    """x * sigmoid(x), spelled by tanh.
+
+    Nearly twice as fast on a CPU, where it costs as much as a depthwise convolution.
+    """
+    half = x / 2
+    return half * jnp.tanh(half) + half
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "": lambda x: x,
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "swish": swish,
+    "hard_swish": jax.nn.hard_swish,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+}

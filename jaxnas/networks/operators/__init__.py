@@ -1,0 +1,21 @@
+"""Kinds of operators by name. A kind of one's own is one more entry, and one in EMITTERS."""
+
+from jaxnas.networks.operators.channels import CONCAT, SELECT
+from jaxnas.networks.operators.conv import CONV
+from jaxnas.networks.operators.elementwise import ADD, IDENTITY, MUL
+from jaxnas.networks.operators.linear import LINEAR
+from jaxnas.networks.operators.operator import Operator
+from jaxnas.networks.operators.pool import AVGPOOL2, MAXPOOL2, POOL
+
+OPERATORS: dict[str, Operator] = {
+    "conv": CONV,
+    "linear": LINEAR,
+    "pool": POOL,
+    "avgpool2": AVGPOOL2,
+    "mul": MUL,
+    "add": ADD,
+    "maxpool2": MAXPOOL2,
+    "select": SELECT,
+    "concat": CONCAT,
+    "identity": IDENTITY,
+}

@@ -1,0 +1,121 @@
+"""Convolutions: ordinary, depthwise, in groups; square kernels, "same" padding of kernel // 2."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnas.networks import convolution
+from jaxnas.networks.depthwise import depthwise
+from jaxnas.networks.initial import kaiming
+from jaxnas.networks.norm import Leaf
+from jaxnas.networks.op import Op
+from jaxnas.networks.operators.operator import Elastic, Operator, Weights
+from jaxnas.types import PRNGKey, Size
+
+
+def _params(op: Op) -> Size:
+    return op.c_out * (op.c_in // op.groups) * op.kernel**2
+
+
+def _macs(op: Op) -> Size:
+    return op.height * op.width * _params(op)
+
+
+def _compute(op: Op, arrays: Weights, x: Float[Array, "n h w c_in"]) -> Float[Array, "..."]:
+    kernel = arrays["kernel"]
+    if op.groups == 1:
+        return convolution.convolution(x, kernel, op.stride)
+    if op.groups == op.c_in == op.c_out:
+        return depthwise(x, kernel[:, :, 0], op.stride)
+    return convolution.grouped(x, kernel, op.stride, op.groups)
+
+
+def _fresh(key: PRNGKey, op: Op) -> Weights:
+    shape = (op.kernel, op.kernel, op.c_in // op.groups, op.c_out)
+    transforms = {
+        f"transform{size}": jnp.eye(size * size, dtype=jnp.float32) for size in op.transforms
+    }
+    return {"kernel": kaiming(key, shape, op.groups), **transforms}
+
+
+def _share(arrays: Weights, op: Op) -> Weights:
+    kernel = smaller_kernel(arrays, op.kernel)
+    return {"kernel": kernel[:, :, : op.c_in // op.groups, : op.c_out]}
+
+
+def smaller_kernel(arrays: Weights, size: int) -> Float[Leaf, "k k c_in c_out"]:
+    """A filter's centre of `size` taps a side.
+
+    With transforms, each next smaller centre is multiplied by its matrix (Cai et al., "Once for
+    All", ICLR 2020, section 3.3).
+    """
+    kernel = arrays["kernel"]
+    transforms = {
+        int(name.removeprefix("transform")): matrix
+        for name, matrix in arrays.items()
+        if name.startswith("transform")
+    }
+    steps = (s for s in {*transforms, size} if size <= s < kernel.shape[0])
+    for step in sorted(steps, reverse=True):
+        edge = (kernel.shape[0] - step) // 2
+        kernel = kernel[edge : edge + step, edge : edge + step]
+        if step in transforms:
+            kernel = (transforms[step] @ kernel.reshape(step * step, -1)).reshape(kernel.shape)
+    return kernel
+
+
+def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
+    kernel = _elastic_taps(op, arrays, sizes)
+    op, kernel = _elastic_groups(op, kernel, sizes)
+    live = None if op.norm else sizes.live("c_out", op.c_out)
+    return op, {"kernel": kernel if live is None else kernel * live}
+
+
+def _elastic_taps(op: Op, arrays: Weights, sizes: Elastic) -> Float[Array, "k k c_in c_out"]:
+    """The filter of the active size, within the taps of the largest: 0 around it."""
+    kernel = jnp.asarray(arrays["kernel"])
+    if not op.transforms:
+        taps = sizes.taps(op.kernel)
+        return kernel if taps is None else kernel * taps[:, :, None, None]
+    found, weights = sizes.weights("kernel")
+    edges = [(op.kernel - size) // 2 for (size,) in found]
+    forms = [
+        jnp.pad(smaller_kernel(arrays, size), ((edge, edge), (edge, edge), (0, 0), (0, 0)))
+        for (size,), edge in zip(found, edges, strict=True)
+    ]
+    return _mixed(forms, weights)
+
+
+def _elastic_groups(op: Op, kernel: Array, sizes: Elastic) -> tuple[Op, Array]:
+    """Groups as they are where each has the same channels at every width; else zeros between them.
+
+    A group's place among the channels then depends on the widths, so that an ordinary convolution
+    computes all of them: its kernel is 0 where the two channels lie in different groups.
+    """
+    found, weights = sizes.weights("c_in", "c_out", "groups")
+    within = {(c_in // groups, c_out // groups) for c_in, c_out, groups in found}
+    if op.groups == 1 and all(groups == 1 for *_, groups in found):
+        return op, kernel
+    if len(within) == 1:
+        return op, kernel
+    forms = [_between_groups(op, kernel, *variant) for variant in found]
+    return replace(op, groups=1), _mixed(forms, weights)
+
+
+def _mixed(forms: list[Array], weights: Float[Array, "forms"]) -> Array:
+    """The sum of the forms, weighted."""
+    return jnp.tensordot(weights, jnp.stack(forms), 1)
+
+
+def _between_groups(op: Op, kernel: Array, c_in: int, c_out: int, groups: int) -> Array:
+    """The kernel of an ordinary convolution that computes `groups` groups of the first channels."""
+    rows, columns = np.indices((op.c_in, op.c_out))
+    row = rows - columns // (c_out // groups) * (c_in // groups)
+    inside = (row >= 0) & (row < c_in // groups) & (columns < c_out)
+    taken = jnp.take_along_axis(kernel, jnp.asarray(np.where(inside, row, 0))[None, None], axis=2)
+    return taken * jnp.asarray(inside, jnp.float32)
+
+
+CONV = Operator(_compute, _macs, _params, _fresh, _share, _elastic)

@@ -1,0 +1,9 @@
+"""What combines two results number by number, and what changes none."""
+
+from jaxnas.networks.operators.operator import Operator
+
+ADD = Operator(lambda op, arrays, x, y: x + y)
+MUL = Operator(lambda op, arrays, x, y: x * y)
+"""The second input is broadcast."""
+IDENTITY = Operator(lambda op, arrays, x: x)
+"""A norm by itself."""

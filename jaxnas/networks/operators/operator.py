@@ -1,0 +1,74 @@
+"""What a kind of operator is: costs, computation, fresh weights, and its share of a supernet's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float
+
+from jaxnas.networks.op import Op
+from jaxnas.types import PRNGKey, Size
+
+Weights = dict[str, Any]  # arrays of one operator by name, JAX's or NumPy's
+
+
+@runtime_checkable
+class Elastic(Protocol):
+    """An operator's sizes under a traced genome, hard or soft; see `supernets.interpreter`."""
+
+    def live(self, name: str, largest: int) -> Float[Array, "largest"] | None:
+        """Weight of each channel below the size `name`, 0 beyond it; None where no size varies."""
+        ...
+
+    def taps(self, largest: int) -> Float[Array, "largest largest"] | None:
+        """Weight of each tap of the kernel; None where no size varies."""
+        ...
+
+    def weights(self, *names: str) -> tuple[list[tuple[int, ...]], Float[Array, "variants"]]:
+        """The different sizes that occur together, and the weight of each."""
+        ...
+
+
+def no_weights(key: PRNGKey, op: Op) -> Weights:
+    """Of an operator without any."""
+    return {}
+
+
+def nothing(op: Op) -> Size:
+    """Of an operator without multiply-adds or weights."""
+    return 0
+
+
+def none_to_share(arrays: Weights, op: Op) -> Weights:
+    """Of an operator without weights: bias and norm are shared out by the width."""
+    return {}
+
+
+def unmasked(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
+    """Of an operator whose result is 0 in the channels in which its inputs are."""
+    return op, arrays
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A kind of operator. Sizes of `op` are ints, or arrays in `macs` and `params`.
+
+    A new kind is an instance of this in `OPERATORS` and a function in `export.onnx.EMITTERS`.
+    Bias, norm and activation are no business of it.
+    """
+
+    compute: Callable[..., Array]
+    """(op, arrays, *inputs) -> result; NHWC."""
+    macs: Callable[[Op], Size] = nothing
+    """Multiply-adds, counted once; what has none by the papers' custom counts 0."""
+    params: Callable[[Op], Size] = nothing
+    """Weights, without those of bias and norm."""
+    fresh: Callable[[PRNGKey, Op], Weights] = no_weights
+    """Weights to start a training from."""
+    share: Callable[[Weights, Op], Weights] = none_to_share
+    """(arrays of the largest operator, op) -> those of `op`; NumPy or JAX, differentiable."""
+    elastic: Callable[[Op, Weights, Elastic], tuple[Op, Weights]] = unmasked
+    """(largest operator, its arrays, sizes) -> an operator and arrays that compute those sizes.
+
+    Channels beyond the active ones are 0 in its result, unless a norm follows.
+    """

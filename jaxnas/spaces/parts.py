@@ -1,0 +1,150 @@
+"""A part of a space: operators in a row, and the genes that decide their sizes.
+
+From this one description follow what networks cost, the plain network of a genome (`assembled`),
+and the supernet (`supernets.interpreter`, `supernets.switched`).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxnas.errors import UserError
+from jaxnas.networks.op import INPUT, PICK, Op
+
+IMAGE = "image"  # what the first part reads
+COMBINATIONS = 1 << 14  # of the choices of a part's genes, all of which stand in tables
+SIZES = ("height", "width", "c_in", "c_out", "kernel", "groups", "repeat", "choice")
+
+
+class Part(NamedTuple):
+    """A block or an edge of a network; its result is that of its last operator.
+
+    `ops` takes the values of `genes`, ints or arrays of one shape, and gives the operators, always
+    as many and of the same kinds: an operator that these values do without has `repeat` 0, and a
+    `pick` takes what there is instead. The list begins with an `input` for each of `inputs`; that
+    and all sizes may be arrays. Positions are those in the part's own list.
+    """
+
+    name: str  # where its weights lie: "mb2/block1"
+    genes: tuple[int, ...]  # positions
+    ops: Callable[..., tuple[Op, ...]]
+    inputs: tuple[str, ...] = ()  # names of earlier parts, or "image"; () = the part before
+
+
+class Held(NamedTuple):
+    """What is in memory; a value is an operator's result.
+
+    `live` and `reads` are (*combinations, operators, values), `output` (*combinations, values).
+    """
+
+    live: np.ndarray  # bool: held while the operator runs
+    reads: np.ndarray  # int: how often the operator reads it
+    output: np.ndarray  # bool: it is the part's result
+
+
+def reading(size: Any, channels: Any) -> Op:
+    """The `input` that stands for a result of this size."""
+    return Op(INPUT, "", (), size, size, channels, channels)
+
+
+def of_every_choice(part: Part, choices: Sequence[Sequence[int]]) -> tuple[Op, ...]:
+    """The part's operators with an int64 axis for each gene in every size."""
+    ways = math.prod(map(len, choices))
+    if ways > COMBINATIONS:
+        raise UserError(
+            f"part {part.name} has {ways} combinations of choices, more than {COMBINATIONS}: "
+            "give its genes fewer"
+        )
+    shape = tuple(map(len, choices))
+    grid = np.meshgrid(*(np.array(axis, np.int64) for axis in choices), indexing="ij")
+    return tuple(_broadcast(op, shape) for op in part.ops(*grid))
+
+
+def _broadcast(op: Op, shape: tuple[int, ...]) -> Op:
+    sizes = {
+        name: np.broadcast_to(np.asarray(getattr(op, name), np.int64), shape) for name in SIZES
+    }
+    return replace(op, **sizes)
+
+
+def at(ops: Sequence[Op], index: tuple) -> tuple[Op, ...]:
+    """The operators of one combination, in ints."""
+    return tuple(
+        replace(op, **{name: int(getattr(op, name)[index]) for name in SIZES}) for op in ops
+    )
+
+
+def holds(ops: Sequence[Op], kept: Sequence[int] = ()) -> Held:
+    """Which values are held when; inputs at positions `kept` are read by later parts, too."""
+    shape = ops[0].repeat.shape
+    n = len(ops)
+    value = made_by(ops)
+    last = np.full((*shape, n), -1)
+    reads = np.zeros((*shape, n, n), np.int64)
+    for i, op in enumerate(ops):
+        if op.kind in (INPUT, PICK):
+            continue
+        for j in op.inputs:
+            read_here = (np.arange(n) == value[j][..., None]) & (op.repeat > 0)[..., None]
+            last = np.where(read_here, i, last)
+            reads[..., i, :] += read_here
+    output = np.arange(n) == value[-1][..., None]
+    last = np.where(output | np.isin(np.arange(n), kept), n, last)
+    made = np.array([-1 if op.kind == INPUT else i for i, op in enumerate(ops)])
+    order = np.arange(n)[:, None]
+    live = ((made < order) & (last[..., None, :] >= order)) | (made == order)
+    return Held(live, reads, output)
+
+
+def made_by(ops: Sequence[Op]) -> list[np.ndarray]:
+    """Position of the operator that made each result, which of a pick is another's."""
+    value: list[np.ndarray] = []
+    for i, op in enumerate(ops):
+        if op.kind == PICK:
+            offered = np.stack([value[j] for j in op.inputs])
+            chosen = np.asarray(op.choice)[None]
+            value.append(np.asarray(np.take_along_axis(offered, chosen, axis=0)[0]))
+        else:
+            value.append(np.full(op.repeat.shape, i))
+    return value
+
+
+def assembled(parts: Sequence[Part], ops: Sequence[Sequence[Op]]) -> tuple[Op, ...]:
+    """The plain network of one genome, from the operators of each part, in ints.
+
+    Picks are made, and what the result does not depend on is left out.
+    """
+    made: dict[str, int] = {IMAGE: -1}
+    network: list[Op] = []
+    before = IMAGE
+    for part, row in zip(parts, ops, strict=True):
+        position: list[int] = []
+        sources = [made[name] for name in part.inputs or (before,)]
+        for op in row:
+            if op.kind == INPUT:
+                position.append(sources[len(position)])
+            elif op.kind == PICK:
+                position.append(position[op.inputs[op.choice]])
+            else:
+                inputs = tuple(position[j] for j in op.inputs)
+                network.append(replace(op, inputs=inputs, repeat=1, transforms=()))
+                position.append(len(network) - 1)
+        before = part.name
+        made[before] = position[-1]
+    return needed(network, made[before])
+
+
+def needed(network: Sequence[Op], output: int) -> tuple[Op, ...]:
+    """The operators that the output depends on; what they read from outside (below 0) stays."""
+    needs = {output}
+    for i in range(output, -1, -1):
+        if i in needs:
+            needs.update(network[i].inputs)
+    kept = sorted(i for i in needs if i >= 0)
+    place = {i: position for position, i in enumerate(kept)}
+    return tuple(
+        replace(network[i], inputs=tuple(place.get(j, j) for j in network[i].inputs)) for i in kept
+    )
