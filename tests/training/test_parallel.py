@@ -57,7 +57,7 @@ eight, one = trained(all_devices()), trained(Mesh(np.array(jax.devices()[:1]), (
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), eight, one)
 start = jax.device_get(init_state(net, settings, 10, jax.random.key(1)).params)
 moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0]["last_conv"], start["last_conv"])
-assert moved["feature"]["kernel"] > 1e-3, moved
+assert moved["feature"]["kernel"] > 2e-4, moved  # ten times the tolerance
 """
 
 

@@ -18,6 +18,7 @@ from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
 from jaxnas.networks.initial import kaiming
 from jaxnas.networks.op import Op
+from jaxnas.numerics.int8 import Int8
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.build import build
 from jaxnas.training.dropout import make_drop
@@ -90,7 +91,6 @@ def test_networks(net, params, population):
 
 @pytest.mark.parametrize(
     "how",
-    [{"switched": False}, {"switched": False, "together": 2}, {"switched": True}, {"int8": True}],
     [
         {"switched": False},
         {"switched": False, "together": 2},
