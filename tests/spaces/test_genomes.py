@@ -14,7 +14,7 @@ from jaxnas.spaces.genomes import (
 )
 from jaxnas.spaces.space import Gene, Space
 
-SPACE = Space("toy", (Gene("depth", (1, 2)), Gene("second", (3, 5), needs=("depth", 2))))
+SPACE = Space("toy", (Gene("depth", (1, 2)), Gene("second", (3, 5), needs=("depth", (2,)))))
 # Without depth 2 the second gene does not matter, so that rows 1 and 2 are one network.
 GENOMES = np.array([[1, 1], [0, 1], [0, 0], [1, 1], [1, 0]], np.int32)
 
