@@ -1,10 +1,9 @@
-"""Evaluations shared between runs.
+"""The cache: what runs share, in the one folder outside a run that jaxnas writes to.
 
-The fitness of genomes on disk, under the hash of all that decides it.
-
-One file per context in the folder `evaluations` of jaxnas's cache. It holds records of one size: a
-genome, its fitness, a checksum. Who writes holds the file's lock, so several processes can share
-it; a record that is cut off or damaged is an evaluation to be made again, never an error.
+Small entries (an evaluation, a measurement) are lines of JSON with a checksum, in one file for each
+context, the `digest` of all that decides them but their key. Processes share such a file, and a
+line that is cut off or damaged is an entry to be made again, never an error. An entry of several
+files (a compilation) is a folder, which one process at a time holds.
 """
 
 import errno
@@ -13,19 +12,20 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
 
 from jaxnas.errors import UserError
 from jaxnas.progress import log
+from jaxnas.records.whole import append_whole
 
 PACKAGE = Path(__file__).parents[1]
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
 
 
 def cache_folder() -> Path:
@@ -47,10 +47,7 @@ def cache_folder() -> Path:
 
 
 def made_cache_folder(name: str) -> Path | None:
-    """A folder of the cache, which is there now and can be written.
-
-    None, after one warning, where it cannot be.
-    """
+    """A folder of the cache that exists and can be written; None, after one warning, otherwise."""
     try:
         folder = cache_folder() / name
     except UserError as error:
@@ -61,16 +58,16 @@ def made_cache_folder(name: str) -> Path | None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        warn_of_cache(error)
+        _warn_of(error)
         return None
     return folder
 
 
-def warn_of_cache(error: OSError) -> None:
-    """Say, once, that the cache cannot be used: a run without it takes longer, and is as right."""
+def _warn_of(error: OSError) -> None:
+    """Say once that the cache cannot be used: a run without it takes longer, nothing else."""
     _warn(
-        f"cannot use {cache_folder()} ({error.strerror}): mend it, or set JAXNAS_CACHE to another "
-        "folder"
+        f"cannot use {cache_folder()} ({error.strerror or error}): mend it, or set JAXNAS_CACHE to "
+        "another folder"
     )
 
 
@@ -113,106 +110,91 @@ def source_digest(*names: str) -> str:
     )
 
 
-class Store:
-    """Evaluations of one context: the `digest` of all that decides a fitness but the genome.
+@contextmanager
+def held_folder(kind: str, key: str) -> Iterator[Path]:
+    """The folder of one entry; other processes that want it wait until this one is done with it.
 
-    Genomes are to be canonical, so that those which mean the same network share an evaluation. What
-    was stored first stays. Where the cache cannot be read or written, evaluations last as long as
-    this object.
+    Raises `OSError` where it cannot be made.
+    """
+    folder = cache_folder() / kind / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
+        yield folder
+
+
+class Store:
+    """Entries of one kind and context: JSON values by key. The first value of a key stays.
+
+    Where the file cannot be read or written, entries last as long as this object.
     """
 
-    def __init__(self, context: str, genes: int, objectives: int):
-        folder = made_cache_folder("evaluations")
-        self.path = (folder or Path()) / context
+    def __init__(self, kind: str, context: str):
+        folder = made_cache_folder(kind)
+        self.path = (folder or Path()) / f"{context}.jsonl"
         self._kept = folder is not None  # whether the file is used
-        self._record = np.dtype(
-            [("genome", "<i4", (genes,)), ("fitness", "<f4", (objectives,)), ("checksum", "<u4")]
-        )
-        self._known: dict[bytes, np.ndarray] = {}
+        self._known: dict[str, Any] = {}
         self._read = 0  # bytes of the file that are in `_known`
 
-    def get(
-        self, genomes: Int32[np.ndarray, "n genes"]
-    ) -> tuple[Float32[np.ndarray, "n objectives"], Bool[np.ndarray, "n"]]:
-        """The fitness of each genome, NaN where it is not known, and whether it is.
-
-        Sees what other processes have stored.
-        """
-        self._read_on()
-        found = [self._known.get(genome.tobytes()) for genome in genomes.astype("<i4")]
-        unknown = np.full(self._record["fitness"].shape, np.nan, np.float32)
-        fitness = np.array([unknown if row is None else row for row in found], np.float32)
-        return fitness.reshape(len(genomes), len(unknown)), np.array(
-            [row is not None for row in found], bool
-        )
-
-    def put(
-        self, genomes: Int32[np.ndarray, "n genes"], fitness: Float32[np.ndarray, "n objectives"]
-    ) -> None:
-        """Store evaluations; those that failed (NaN) are left out, for another attempt."""
-        kept = ~np.isnan(fitness).any(axis=1)
-        if not kept.any():
-            return
-        records = np.zeros(kept.sum(), self._record)
-        records["genome"] = genomes[kept]
-        records["fitness"] = fitness[kept]
-        records["checksum"] = _checksums(records)
+    def get(self, keys: Sequence[str]) -> list[Any]:
+        """The value of each key, None where there is none; sees what other processes stored."""
         if self._kept:
             try:
-                self._append(records.tobytes())
+                # A pipe would block.
+                with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                    self._read_on(file)
+            except FileNotFoundError:
+                self._read = 0
             except OSError as error:
                 self._give_up(error)
-        self._read_on()  # what others have stored first stays
-        self._learn(records)
+        return [self._known.get(key) for key in keys]
+
+    def put(self, entries: Mapping[str, Any]) -> None:
+        """Store the entries whose keys are new."""
+        if self._kept:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with open(os.open(self.path, _APPEND, 0o666), "r+b", buffering=0) as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    file.truncate(self._read_on(file))  # what a killed process left unfinished
+                    new = (item for item in entries.items() if item[0] not in self._known)
+                    append_whole(file, b"".join(_line(key, value) for key, value in new))
+            except OSError as error:
+                self._give_up(error)
+        for key, value in entries.items():
+            self._known.setdefault(key, value)
 
     def _give_up(self, error: OSError) -> None:
-        warn_of_cache(error)
+        _warn_of(error)
         self._kept = False
 
-    def _learn(self, records: np.ndarray) -> None:
-        for record, checksum in zip(records, _checksums(records), strict=True):
-            if record["checksum"] == checksum:
-                self._known.setdefault(record["genome"].tobytes(), record["fitness"])
+    def _read_on(self, file: BinaryIO) -> int:
+        """Take in the whole lines that the file has gained; where the last of them ends."""
+        size = os.fstat(file.fileno()).st_size
+        start = self._read if self._read <= size else 0  # somebody has emptied the cache
+        file.seek(start)
+        whole, newline, _ = file.read().rpartition(b"\n")
+        for line in whole.split(b"\n"):
+            self._learn(line)
+        self._read = end = start + len(whole) + len(newline)
+        return end
 
-    def _read_on(self) -> None:
-        """Take in the whole records that the file has gained."""
-        if not self._kept:
-            return
-        try:
-            # A pipe would wait for ever.
-            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                if os.fstat(file.fileno()).st_size < self._read:
-                    self._read = 0  # somebody has emptied the cache
-                file.seek(self._read)
-                data = file.read()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            return self._give_up(error)
-        records = np.frombuffer(data, self._record, len(data) // self._record.itemsize)
-        self._learn(records)
-        self._read += records.nbytes
-
-    def _append(self, data: bytes) -> None:
-        """Add whole records behind the whole records of the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-            size = os.fstat(file.fileno()).st_size
-            end = size - size % self._record.itemsize
-            file.truncate(end)  # what a killed process left unfinished
-            try:
-                written = 0
-                while written < len(data):
-                    written += file.write(data[written:])
-            except OSError:
-                with suppress(OSError):
-                    file.truncate(end)
-                raise
+    def _learn(self, line: bytes) -> None:
+        """Take in an entry, unless it is damaged."""
+        text, _, checksum = line.rpartition(b", ")
+        if checksum == _checksum(text):
+            key, value, _ = json.loads(line)
+            self._known.setdefault(key, value)
 
 
-def _checksums(records: np.ndarray) -> list[int]:
-    return [
-        zlib.crc32(record["fitness"].tobytes(), zlib.crc32(record["genome"].tobytes()))
-        for record in records
-    ]
+def _line(key: str, value: Any) -> bytes:
+    """
+    >>> _line("0 2 1", 0.125)
+    b'["0 2 1", 0.125, "79a9a29e"]\\n'
+    """
+    text = json.dumps([key, value])[:-1].encode()
+    return b"%b, %b\n" % (text, _checksum(text))
+
+
+def _checksum(text: bytes) -> bytes:
+    return b'"%08x"]' % zlib.crc32(text)

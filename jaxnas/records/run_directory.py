@@ -9,7 +9,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,12 +21,12 @@ from jaxnas.records.run_folder import (
     local_folder,
     locked,
     made_folders,
-    partial_of,
     refuse_foreign,
     refuse_links,
     remove_partials,
     take_back,
 )
+from jaxnas.records.whole import append_whole, write_whole
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
@@ -94,21 +93,12 @@ class RunDirectory:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; folders in its name are made."""
         path = self.path(name)
-        partial = partial_of(path)
         self._made = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.unlink(missing_ok=True)  # which may be a link
-            with open(partial, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            write_whole(path, data)
         except OSError as error:
             raise cannot("write", path, error) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def read_bytes(self, name: str) -> bytes:
         return _read(self.path(name))
@@ -238,12 +228,8 @@ class RunDirectory:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(path, _APPEND, 0o666), "ab", buffering=0) as file:
-                written = 0
-                while written < len(data):
-                    written += file.write(data[written:])
+                append_whole(file, data)
         except OSError as error:
-            with suppress(OSError):
-                _truncate(path, size)
             raise cannot("write", path, error) from error
         self._grown[name] = (size + len(data), columns)
 

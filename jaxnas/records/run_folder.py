@@ -37,11 +37,6 @@ def local_folder(root: str | os.PathLike[str]) -> Path:
     return Path(name)
 
 
-def partial_of(path: Path) -> Path:
-    """Where a file is written before it takes its name."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
 def refuse_foreign(root: Path) -> None:
     """Refuses a folder that holds something, but no run."""
     try:

@@ -32,6 +32,7 @@ from jaxnas.objectives.objective import (
 from jaxnas.predictors import mlp
 from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.reading import reading
+from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
 from jaxnas.supernets.supernet import Params
@@ -128,7 +129,7 @@ def error_evaluator(job: Job, split: Split) -> tuple[Evaluate, str]:
 def _error(job: Job, evidence: list[Evidence], split: Split) -> tuple[Evaluate, str]:
     context = _error_context(job, evidence[0].params, split)
     evaluate = fitness(job.space, (_error_objective(job),), evidence, all_devices())
-    return stored(Store(context, len(job.space.genes), 1), job.space, evaluate), context
+    return stored(Store("evaluations", context), job.space, evaluate), context
 
 
 def _error_objective(job: Job) -> Objective:
@@ -229,21 +230,26 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
 def stored(
     store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`evaluate`, asked only for what the store lacks, each network once.
+    """`evaluate`, whose errors are one column, asked only for what the store lacks, each once.
 
     The batch keeps its size, so that there is one compiled program; rows not wanted get a static
-    choice that does not exist.
+    choice that does not exist. Evaluations that failed (NaN) are not stored, for another attempt.
     """
 
     def through(genomes: np.ndarray) -> np.ndarray:
         canonical = np.asarray(space.canonical(genomes))
-        known = store.get(canonical)[1]
+        keys = [to_text(genome) for genome in canonical]
+        known = np.array([error is not None for error in store.get(keys)])
         first = np.zeros(len(genomes), bool)
-        first[np.unique(canonical, axis=0, return_index=True)[1]] = True
+        first[first_rows(space, canonical)] = True
         wanted = first & ~known
         if wanted.any():
-            asked = space.left_out(canonical, ~wanted)
-            store.put(canonical[wanted], evaluate(asked)[wanted])
-        return store.get(canonical)[0]
+            errors = evaluate(space.left_out(canonical, ~wanted))[:, 0]
+            store.put(
+                {keys[i]: float(errors[i]) for i in np.flatnonzero(wanted & ~np.isnan(errors))}
+            )
+        return np.array(
+            [np.nan if error is None else error for error in store.get(keys)], np.float32
+        )[:, None]
 
     return through

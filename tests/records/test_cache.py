@@ -1,7 +1,9 @@
+import math
 import os
 import resource
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,8 @@ import numpy as np
 import pytest
 
 from jaxnas.records import cache as caches
-from jaxnas.records.cache import Store, digest, source_digest
+from jaxnas.records.cache import Store, digest, held_folder, source_digest
 from jaxnas.stages.evaluation import stored
-
-GENES = 5
 
 
 @pytest.fixture(autouse=True)
@@ -20,137 +20,122 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXNAS_CACHE", str(tmp_path / "cache"))
 
 
-def genomes(n, seed=0):
-    return (
-        np.random.default_rng(seed).permutation(5**GENES)[:n, None].astype(np.int32)
-        // 5 ** np.arange(GENES, dtype=np.int32)
-        % 5
-    )
+def entries(*numbers):
+    """Some keys, and values that name them."""
+    return {f"{i} 0 {i}": [i, i / 3] for i in numbers}
 
 
-def fitness(genomes):
-    """Two figures that name the genome."""
-    return np.stack([genomes @ 5.0 ** np.arange(GENES), genomes.sum(axis=1) / 3], axis=1).astype(
-        np.float32
-    )
+KEYS = list(entries(*range(40)))
+
+
+def known(store, keys=tuple(KEYS[:4])):
+    """Which keys have a value; it must be theirs."""
+    found = store.get(keys)
+    for key, value in zip(keys, found, strict=True):
+        assert value in (None, entries(int(key.split()[0]))[key])
+    return [value is not None for value in found]
 
 
 def test_what_is_put_is_found_by_others_and_by_name():
-    rows = genomes(40)
-    found, known = Store("a", GENES, 2).get(rows)
-    assert (
-        np.isnan(found).all()
-        and not known.any()
-        and found.dtype == np.float32
-        and found.shape == (40, 2)
-    )
-    first = Store("a", GENES, 2)
-    first.put(rows[:25], fitness(rows[:25]))
-    for one in (first, Store("a", GENES, 2)):
-        found, known = one.get(rows[::-1])
-        assert known.tolist() == [False] * 15 + [True] * 25
-        np.testing.assert_array_equal(found[15:], fitness(rows[:25])[::-1])
-    assert not Store("b", GENES, 2).get(rows)[1].any()
-    assert first.get(rows[:0])[0].shape == (0, 2)
+    assert Store("toys", "a").get(KEYS) == [None] * 40
+    first = Store("toys", "a")
+    first.put(entries(*range(25)))
+    for one in (first, Store("toys", "a")):
+        assert known(one, KEYS[::-1]) == [False] * 15 + [True] * 25
+    for other in (Store("toys", "b"), Store("others", "a")):
+        assert not any(known(other))
+    assert first.get([]) == []
 
 
-def test_a_failed_evaluation_is_not_kept():
-    rows = genomes(3)
-    values = fitness(genomes(3))
-    values[1, 0] = np.nan
-    one = Store("a", GENES, 2)
-    one.put(rows, values)
-    assert one.get(rows)[1].tolist() == [True, False, True]
-    one.put(rows[1:2], values[1:2])
-    assert not one.get(rows[1:2])[1].any()
+def test_values_come_back_as_they_are():
+    third = float(np.float32(1) / 3)
+    values = [math.inf, third, 'a, "b"\n\u2028é', {"a": [None, True, {}], "": 0}]
+    Store("toys", "a").put(dict(zip("abcd", values, strict=True)) | {"nan": math.nan})
+    *found, nan = Store("toys", "a").get([*"abcd", "nan"])
+    assert found == values and math.isnan(nan)
 
 
 def test_the_first_value_stays_and_others_see_it():
-    one = Store("a", GENES, 2)
-    other = Store("a", GENES, 2)
-    rows = genomes(2)
-    assert not other.get(rows)[1].any()
-    one.put(rows, fitness(rows))
-    other.put(rows, fitness(rows) + 1)
-    for each in (one, other, Store("a", GENES, 2)):
-        np.testing.assert_array_equal(each.get(rows)[0], fitness(rows))
+    one = Store("toys", "a")
+    other = Store("toys", "a")
+    assert not any(known(other))
+    one.put(entries(0, 1))
+    other.put({KEYS[0]: "another", KEYS[2]: [2, 2 / 3]})
+    for each in (one, other, Store("toys", "a")):
+        assert known(each) == [True, True, True, False]
 
 
-def test_every_cut_leaves_the_whole_records_before_it():
-    rows = genomes(4)
-    Store("a", GENES, 2).put(rows, fitness(rows))
-    path = Store("a", GENES, 2).path
+def test_every_cut_leaves_the_whole_lines_before_it():
+    Store("toys", "a").put(entries(0, 1, 2, 3))
+    path = Store("toys", "a").path
     data = path.read_bytes()
-    size = len(data) // 4
+    ends = [i + 1 for i in range(len(data)) if data[i : i + 1] == b"\n"]
     for cut in range(len(data) + 1):
         path.write_bytes(data[:cut])
-        one = Store("a", GENES, 2)
-        assert one.get(rows)[1].tolist() == [i < cut // size for i in range(4)]
-        one.put(rows[3:], fitness(rows[3:]))
-        found, known = Store("a", GENES, 2).get(rows)
-        assert known.tolist() == [i < cut // size or i == 3 for i in range(4)]
-        np.testing.assert_array_equal(found[known], fitness(rows)[known])
+        one = Store("toys", "a")
+        whole = [end <= cut for end in ends]
+        assert known(one) == whole
+        one.put(entries(3))
+        assert known(Store("toys", "a")) == [*whole[:3], True]
+        assert path.read_bytes().count(b"\n") == sum(whole[:3]) + 1
 
 
-def test_a_damaged_byte_loses_its_record_alone():
-    rows = genomes(3)
-    Store("a", GENES, 2).put(rows, fitness(rows))
-    path = Store("a", GENES, 2).path
+def test_a_damaged_byte_loses_its_line_alone():
+    """Or the one after it too, where it was the end of the line."""
+    Store("toys", "a").put(entries(0, 1, 2))
+    path = Store("toys", "a").path
     data = path.read_bytes()
     for i in range(len(data)):
         path.write_bytes(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :])
-        found, known = Store("a", GENES, 2).get(rows)
-        assert known.tolist() == [row != i // (len(data) // 3) for row in range(3)]
-        np.testing.assert_array_equal(found[known], fitness(rows)[known])
+        line = data[:i].count(b"\n")
+        lost = {line, line + (data[i : i + 1] == b"\n")}
+        assert known(Store("toys", "a")) == [row not in lost for row in range(3)] + [False]
 
 
-def test_a_store_deleted_under_way_begins_anew():
-    one = Store("a", GENES, 2)
-    rows = genomes(4)
-    one.put(rows[:3], fitness(rows[:3]))
-    assert one.get(rows)[1].sum() == 3
+@pytest.mark.parametrize("line", [b"", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_lines_that_nobody_wrote_are_not_read(line):
+    Store("toys", "a").put(entries(0))
+    path = Store("toys", "a").path
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    assert known(Store("toys", "a")) == [True, False, False, False]
+
+
+def test_a_file_deleted_under_way_begins_anew():
+    one = Store("toys", "a")
+    one.put(entries(0, 1, 2))
+    assert known(one) == [True, True, True, False]
     one.path.unlink()
-    one.put(rows[3:], fitness(rows[3:]))
-    assert one.get(rows)[1].all()
-    assert Store("a", GENES, 2).get(rows)[1].tolist() == [False, False, False, True]
+    one.put(entries(3))
+    assert all(known(one))
+    assert known(Store("toys", "a")) == [False, False, False, True]
 
 
 WRITER = """
 import sys
-import numpy as np
-from jaxnas.stages.evaluation import stored
 from jaxnas.records.cache import Store
-rows = np.load(sys.argv[1])
-for i in range(0, len(rows), 3):
-    Store("shared", 5, 1).put(rows[i : i + 3], rows[i : i + 3, :1].astype(np.float32))
+start = int(sys.argv[1])
+for i in range(start, start + 600, 3):
+    Store("toys", "shared").put({f"{j} 0 {j}": [j, j / 3] for j in range(i, i + 3)})
 """
 
 
-def test_processes_share_a_store(tmp_path):
-    writers = []
-    for seed in range(2):
-        np.save(tmp_path / f"{seed}.npy", genomes(600, seed))
-        writers.append(subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / f"{seed}.npy"]))
+def test_processes_share_a_file():
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, start]) for start in ("0", "300")]
     assert [writer.wait() for writer in writers] == [0, 0]
-    one = Store("shared", GENES, 1)
-    for seed in range(2):
-        rows = genomes(600, seed)
-        found, known = one.get(rows)
-        assert known.all()
-        np.testing.assert_array_equal(found, rows[:, :1])
-    assert one.path.stat().st_size == 1200 * 4 * (GENES + 2)
+    one = Store("toys", "shared")
+    assert all(known(one, list(entries(*range(900)))))
+    assert one.path.read_bytes().count(b"\n") == 900  # each once
 
 
-def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
-    one = Store("a", GENES, 2)
-    rows = genomes(40)
-    one.put(rows[:10], fitness(rows[:10]))
+def test_a_full_disk_is_said_once_and_leaves_whole_lines(capsys):
+    one = Store("toys", "a")
+    one.put(entries(*range(10)))
     before = one.path.read_bytes()
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, old[1]))
     try:
-        for part in (rows[10:30], rows[30:]):
-            one.put(part, fitness(part))
+        one.put(entries(*range(10, 30)))
+        one.put(entries(*range(30, 40)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     warning = capsys.readouterr().err
@@ -159,32 +144,31 @@ def test_a_full_disk_is_said_once_and_leaves_whole_records(capsys):
         and "going on without a cache: cannot use" in warning
         and "File too large" in warning
     )
-    np.testing.assert_array_equal(one.get(rows)[0], fitness(rows))
-    other = Store("a", GENES, 2)
-    assert other.path.read_bytes() == before and other.get(rows)[1].sum() == 10
+    assert all(known(one, KEYS))
+    other = Store("toys", "a")
+    assert other.path.read_bytes() == before and sum(known(other, KEYS)) == 10
 
 
 @pytest.mark.parametrize("how", ["file", "below", "null", "entry", "pipe"])
 def test_a_cache_that_cannot_be_used_is_said_once_and_loses_nothing(
     capsys, monkeypatch, tmp_path, how
 ):
-    rows = genomes(4)
     place = {"file": tmp_path / "file", "below": tmp_path / "file/x", "null": "/dev/null"}.get(
         how, tmp_path
     )
     (tmp_path / "file").write_text("mine")
-    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "toys").mkdir()
     if how == "entry":
-        (tmp_path / "evaluations/a").mkdir()
+        (tmp_path / "toys/a.jsonl").mkdir()
     if how == "pipe":
-        os.mkfifo(tmp_path / "evaluations/a")
+        os.mkfifo(tmp_path / "toys/a.jsonl")
     monkeypatch.setenv("JAXNAS_CACHE", str(place))
     caches._warn.cache_clear()
-    one = Store("a", GENES, 2)
-    for part in (rows[:2], rows[2:]):
-        assert not one.get(part)[1].any()
-        one.put(part, fitness(part))
-    np.testing.assert_array_equal(one.get(rows)[0], fitness(rows))
+    one = Store("toys", "a")
+    for i in (0, 1):
+        assert known(one)[i:] == [False] * (4 - i)
+        one.put(entries(i))
+    assert known(one) == [True, True, False, False]
     assert capsys.readouterr().err.count("going on without a cache") == 1
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -199,15 +183,32 @@ def test_an_empty_name_is_no_name_and_a_home_is_not_needed(capsys, monkeypatch, 
 
     monkeypatch.setattr(caches.Path, "home", no_home)
     caches._warn.cache_clear()
-    one = Store("a", GENES, 2)
-    rows = genomes(4)
-    one.put(rows, fitness(rows))
+    one = Store("toys", "a")
+    one.put(entries(0))
     assert (
-        one.get(rows)[1].all()
+        known(one)[0]
         and "no home folder for the cache: set JAXNAS_CACHE" in capsys.readouterr().err
     )
     monkeypatch.setenv("JAXNAS_CACHE", str(tmp_path / "cache"))
     assert caches.cache_folder() == tmp_path / "cache"
+
+
+def test_a_folder_is_held_by_one_at_a_time():
+    """Who waits for it finds what the other has put there."""
+    found = []
+
+    def look():
+        with held_folder("toys", "a") as folder:
+            found.extend(path.name for path in folder.iterdir())
+
+    with held_folder("toys", "a") as folder, held_folder("toys", "b"):
+        waiting = threading.Thread(target=look)
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive() and not found
+        (folder / "whole").touch()
+    waiting.join(60)
+    assert sorted(found) == [".lock", "whole"]
 
 
 # What a search asks the store
@@ -239,7 +240,7 @@ def test_each_network_is_asked_for_once_and_failures_again(small_mobilenet):
     expected = evaluate(canonical)
     for _ in range(2):  # the second store reads what the first has left
         calls.clear()
-        through = stored(Store("a", len(space.genes), 1), space, evaluate)
+        through = stored(Store("evaluations", "a"), space, evaluate)
         for rows in (draw[::-1], draw):
             np.testing.assert_array_equal(
                 through(rows), expected[::-1] if rows is not draw else expected

@@ -10,7 +10,6 @@ the chip are an ordinary outcome of a search.
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from jaxnas.hardware.failures import describe, failure_line, is_ambiguous, is_eq
 from jaxnas.hardware.hailo.log import CompilerLog, parse_log
 from jaxnas.hardware.hailo.process import RESULTS, Ended, run
 from jaxnas.hardware.ssh_connection import last_line
+from jaxnas.records.whole import write_whole
 
 GET_IT = (
     "the Dataflow Compiler 3.x is a wheel from Hailo's developer zone (free, after registration) "
@@ -281,9 +281,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         raise OSError(f"a compilation has the files {', '.join(KEPT)}, got {', '.join(files)}")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        partial = folder / f".{name}.{os.getpid()}.partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
+        write_whole(folder / name, content)
 
 
 def _result(ended: Ended) -> dict:

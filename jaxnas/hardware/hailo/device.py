@@ -25,7 +25,7 @@ from jaxnas.hardware.hailo.compiler import (
 )
 from jaxnas.hardware.hailo.runtime import Runs, Runtime
 from jaxnas.hardware.timing import check_effort
-from jaxnas.records.cache import cache_folder, digest
+from jaxnas.records.cache import digest, held_folder
 
 # Compiler and HailoRT that were released together (public documentation of the model zoo, 2.12 to
 # 2.18).
@@ -142,9 +142,10 @@ class Hailo:
         )
         key = {"model": np.frombuffer(data, np.uint8), "script": script, "calibration": calibration}
         settings = {"compiler": self.compiler_version, "architecture": self.compiler.hw_arch}
-        folder = cache_folder() / "hailo" / digest({**key, **settings})
-        known = _known(folder)
-        return known or self.compiler.compile(data, script, calibration.astype(np.float32), folder)
+        with held_folder("hailo", digest({**key, **settings})) as folder:
+            return _known(folder) or self.compiler.compile(
+                data, script, calibration.astype(np.float32), folder
+            )
 
 
 def _known(folder: Path) -> Compilation | None:
