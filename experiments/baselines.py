@@ -25,14 +25,14 @@ from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.networks.builder import at_size
 from jaxnas.networks.costs import cost_table
+from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
-from jaxnas.stages.profile import open_device
-from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.stages.measuring import open_device
 from jaxnas.studies.baselines import Contestant, contest
 from jaxnas.training.parallel import use_every_core
 

@@ -16,11 +16,12 @@ from jaxnas.cli import load_config
 from jaxnas.config import make_device
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.metrics import summary
+from jaxnas.profiling.rounds import confirmed, unsettled
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.spaces.genomes import from_text
 from jaxnas.stages.job import open_job
-from jaxnas.stages.profile import exporter
-from jaxnas.stages.rounds import confirmed, unsettled
+from jaxnas.stages.measuring import exporter
 
 
 def again(path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     export = exporter(job)
     rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
     device = make_device(settings)
-    genomes = [np.array(row["genome"].split(), np.int32) for row in rows]
+    genomes = [from_text(row["genome"]) for row in rows]
     models = [
         ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome))
         for genome in genomes

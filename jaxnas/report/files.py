@@ -10,6 +10,7 @@ from jinja2 import UndefinedError
 
 from jaxnas.errors import UserError
 from jaxnas.records import archives, documents, tables
+from jaxnas.records.measurements import read_asked, read_measurements
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 
@@ -22,8 +23,8 @@ def check_files(run: RunDirectory) -> None:
         documents.read_quality,
         documents.read_metrics,
         documents.read_claims,
-        tables.read_measurements,
-        tables.read_asked,
+        read_measurements,
+        read_asked,
         tables.read_predictions,
     ):
         read(run)

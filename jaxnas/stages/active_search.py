@@ -15,16 +15,23 @@ from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.profiling.active_search import Found, search_with_doubt
+from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_doubt
+from jaxnas.records.measurements import (
+    ASKED,
+    Asked,
+    add_younger_columns,
+    append_asked,
+    by_network,
+    read_asked,
+    read_measurements,
+)
 from jaxnas.records.reading import reading
-from jaxnas.records.tables import read_asked, read_measurements
-from jaxnas.spaces.genomes import to_text
+from jaxnas.spaces.genomes import key_of
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
 from jaxnas.stages.job import Job
-from jaxnas.stages.measurements import add_quantiles, by_genome, latency_of, measurement_row
-from jaxnas.stages.profile import exporter, open_device
-from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.stages.measuring import exporter, open_device
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -124,41 +131,43 @@ def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray
     ]
 
 
-def _start(job: Job) -> tuple[np.ndarray, dict[str, float]]:
+def _start(job: Job) -> tuple[np.ndarray, dict[bytes, float]]:
     """The measured networks that the predictor may know, and the latency of each.
 
     NaN if all failed.
     """
-    networks = by_genome([row for row in read_measurements(job.run) if row["split"] != "test"])
-    with reading(job.run, "measurements.csv"):
-        genomes = np.array([text.split() for text in networks], np.int32)
-    genomes = np.asarray(job.space.canonical(genomes))
-    best: dict[str, float] = {}
-    for text, rows in zip(map(to_text, genomes), networks.values(), strict=True):
-        best[text] = float(np.fmin(best.get(text, np.nan), latency_of(rows)))
+    rows = [row for row in read_measurements(job.run, job.space) if row.split != "test"]
+    networks = by_network(rows)
+    genomes = np.asarray(job.space.canonical(np.array([one.genome for one in networks])))
+    best: dict[bytes, float] = {}
+    for genome, one in zip(genomes, networks, strict=True):
+        key = key_of(genome)
+        best[key] = float(np.fmin(best.get(key, np.nan), one.latency_ms))
     return genomes, best
 
 
-def _measurer(job: Job, known: dict[str, float]) -> Callable[[np.ndarray], np.ndarray]:
+def _measurer(job: Job, known: dict[bytes, float]) -> Callable[[np.ndarray], np.ndarray]:
     """Latency of genomes, ms.
 
     As measured before, in the profile or by a run of this that was stopped, or by the device.
     """
-    add_quantiles(job.run, "asked.csv")
-    known = known | {row["genome"]: float(row["latency_ms"]) for row in read_asked(job.run)}
+    add_younger_columns(job.run, ASKED)
+    known = known | {
+        key_of(one.genome): one.measurement.latency_ms for one in read_asked(job.run, job.space)
+    }
     device = open_device(job)
     export = exporter(job)
 
     def one(genome: np.ndarray) -> float:
-        if (text := to_text(genome)) not in known:
-            model, figures = export(genome)
+        if (key := key_of(genome)) not in known:
+            model, costs = export(genome)
             layers = job.space.layers(genome)
             best = measure_in_rounds(
                 device, ExportedModel(model, genome, layers=layers), job.config.profile
             )
-            job.run.append_csv("asked.csv", {"genome": text, **measurement_row(best), **figures})
-            known[text] = best.latency_ms
-        return known[text]
+            append_asked(job.run, Asked(genome, best, **costs))
+            known[key] = best.latency_ms
+        return known[key]
 
     return lambda genomes: np.array([one(genome) for genome in genomes])
 

@@ -9,11 +9,9 @@ from jaxnas.config import SPACES
 from jaxnas.errors import UserError
 from jaxnas.networks.costs import layer_costs
 from jaxnas.progress import log
-from jaxnas.records.reading import reading
-from jaxnas.records.tables import read_measurements
+from jaxnas.records.measurements import by_network, read_measurements
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job
-from jaxnas.stages.measurements import by_genome, latency_of
 
 
 def note_wide_limit(job: Job) -> None:
@@ -24,13 +22,8 @@ def note_wide_limit(job: Job) -> None:
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return
-    with reading(job.run, "measurements.csv"):
-        networks = by_genome(read_measurements(job.run)).values()
-        measured = [
-            (ms, int(some[0]["macs"]))
-            for some in networks
-            if not math.isnan(ms := latency_of(some))
-        ]
+    networks = by_network(read_measurements(job.run, job.space))
+    measured = [(one.latency_ms, one.macs) for one in networks if one.latencies_ms]
     slowest_ms, macs = max(measured, default=(math.inf, 0))
     if slowest_ms >= limit_ms:
         return

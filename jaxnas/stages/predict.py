@@ -8,12 +8,12 @@ from jaxnas.predictors import mlp
 from jaxnas.predictors.ensemble import interval_factor
 from jaxnas.predictors.metrics import coverage, summary
 from jaxnas.progress import log
+from jaxnas.records.measurements import Profiled, by_network, read_measurements
 from jaxnas.records.reading import SPLITS, reading
-from jaxnas.records.tables import read_measurements
 from jaxnas.spaces.encodings import gene_values
+from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.job import Job
-from jaxnas.stages.measurements import by_genome, latency_of
-from jaxnas.stages.profile import unmeasured
+from jaxnas.stages.plan import unmeasured
 
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 # Of the intervals, which the errors on the validation networks set; the test networks say whether
@@ -32,27 +32,26 @@ def run_predict(job: Job) -> bool:
     fit = job.config.predict
     if all(run.exists(file) for file in FILES):
         return False
-    if unmeasured(job):
+    if unmeasured(job)[0]:
         raise UserError(
             f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first"
         )
     networks = [
-        some
-        for some in by_genome(read_measurements(run)).values()
-        if not np.isnan(latency_of(some))
+        one for one in by_network(read_measurements(run, job.space)) if not np.isnan(one.latency_ms)
     ]
-    rows = {split: [some for some in networks if some[0]["split"] == split] for split in SPLITS}
-    if min(len(some) for some in rows.values()) < 2:
+    rows = {split: [one for one in networks if one.split == split] for split in SPLITS}
+    if min(map(len, rows.values())) < 2:
         advice = "mend what its column failure says, delete the file and run `jaxnas profile` again"
         raise UserError(
             f"measurements.csv in {run.root} needs 2 networks per split that were measured: "
             f"{advice}"
         )
     features = {
-        split: gene_values(job.space, jnp.asarray(_genomes(job, rows[split]))) for split in SPLITS
+        split: gene_values(job.space, jnp.asarray(np.array([one.genome for one in rows[split]])))
+        for split in SPLITS
     }
     measured = {
-        split: np.array([latency_of(some) for some in rows[split]], np.float32) for split in SPLITS
+        split: np.array([one.latency_ms for one in rows[split]], np.float32) for split in SPLITS
     }
     train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
     model = mlp.fit(
@@ -96,14 +95,6 @@ def _weak(figures: dict[str, float], file: object) -> str:
     )
 
 
-def _genomes(job: Job, networks: list[list[dict[str, str]]]) -> np.ndarray:
-    with reading(job.run, "measurements.csv"):
-        genomes = [np.array(rows[0]["genome"].split(), np.int32) for rows in networks]
-    for genome in genomes:
-        job.space.decode(genome)  # refuses what is no genome of this space
-    return np.array(genomes)
-
-
 def read_predictor(job: Job) -> mlp.LatencyMLP:
     """The fitted predictor; refuses one of another space."""
     with reading(job.run, "predictor.npz"):
@@ -123,15 +114,17 @@ def _quality(measured, predicted, factor: float) -> dict[str, float]:
     }
 
 
-def _compared(split: str, rows, measured, predicted, factor: float) -> list[dict[str, object]]:
+def _compared(
+    split: str, rows: list[Profiled], measured, predicted, factor: float
+) -> list[dict[str, object]]:
     return [
         {
             "split": split,
-            "genome": some[0]["genome"],
+            "genome": to_text(one.genome),
             "measured_ms": m,
             "predicted_ms": p,
             "low_ms": p / factor,
             "high_ms": p * factor,
         }
-        for some, m, p in zip(rows, measured, predicted, strict=True)
+        for one, m, p in zip(rows, measured, predicted, strict=True)
     ]

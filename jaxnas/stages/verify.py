@@ -1,6 +1,7 @@
 """Measure the exported networks on the device, and on the test split."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,13 @@ from jaxtyping import Int32
 from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
+from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log
 from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.export import read_exported
 from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job
-from jaxnas.stages.measurements import measurement_row
-from jaxnas.stages.profile import open_device
-from jaxnas.stages.rounds import measure_in_rounds
+from jaxnas.stages.measuring import open_device
 from jaxnas.training.metrics import accuracy, balanced_accuracy, commonest_share
 
 COLUMNS = (
@@ -88,7 +88,7 @@ def _verified(
         "genome": to_text(chosen["genome"]),
         **{
             "measured_ms" if column == "latency_ms" else column: value
-            for column, value in measurement_row(own).items()
+            for column, value in asdict(own).items()
         },
         "test_accuracy": right,
         "test_balanced_accuracy": balanced,

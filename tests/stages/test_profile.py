@@ -13,9 +13,10 @@ from jaxnas.hardware.device import Measurement
 from jaxnas.hardware.memory_chip import load
 from jaxnas.profiling import active_profile
 from jaxnas.profiling.active_profile import Sitting, Step
+from jaxnas.records.measurements import by_network, read_measurements
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
-from jaxnas.stages.profile import _growing_plan, read_measurements
+from jaxnas.stages.plan import growing_plan
 from jaxnas.stages.settings import recorded_settings
 
 SITTING = (
@@ -67,9 +68,9 @@ def test_what_the_test_networks_take_decides_nothing(sat, micro, monkeypatch):
     monkeypatch.setattr(Sitting, "step", step)
     load_config(str(micro))  # which makes its space known
     with RunDirectory(sat) as run:
-        rows = read_measurements(run)
-        _growing_plan(open_job(run, recorded_settings(run)), rows)
-    splits = np.array([row["split"] for row in rows if row["round"] == "0"])
+        networks = by_network(read_measurements(run))
+        growing_plan(open_job(run, recorded_settings(run)), networks)
+    splits = np.array([one.split for one in networks])
     [(latency_ms, fresh)] = given
     np.testing.assert_array_equal(np.isnan(latency_ms), splits == "test")
     np.testing.assert_array_equal(fresh, splits != "train")

@@ -6,28 +6,39 @@ A machine's slow phases outlast a single measurement.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from jaxnas.config import ProfileConfig
 from jaxnas.hardware.device import Device, ExportedModel, Measurement
 
-# A latency that two rounds have come to, to this share, is the network's and not the moment's.
-AGREE = 0.03
+# Two rounds whose latencies differ by no larger share have found the network's latency.
+AGREEMENT = 0.03
 
 
-def unsettled(settings: ProfileConfig, rounds: int, latency_ms: Sequence[float]) -> bool:
-    """Whether a network needs another round after so many.
+@runtime_checkable
+class Rounds(Protocol):
+    """The settings of a profile that say how often a network is measured."""
 
-    These latencies are those that did not fail.
+    @property
+    def rounds(self) -> int: ...
+
+    @property
+    def more_rounds(self) -> int: ...
+
+
+def unsettled(settings: Rounds, done: int, latency_ms: Sequence[float]) -> bool:
+    """Whether a network needs another round after as many as are done.
+
+    `latency_ms`: of the rounds that did not fail.
     """
-    if rounds < settings.rounds:
+    if done < settings.rounds:
         return True
     fastest = sorted(latency_ms)[:2]
     return (
-        rounds < settings.rounds + settings.more_rounds
+        done < settings.rounds + settings.more_rounds
         and len(fastest) == 2
-        and fastest[1] > (1 + AGREE) * fastest[0]
+        and fastest[1] > (1 + AGREEMENT) * fastest[0]
     )
 
 
@@ -43,15 +54,15 @@ def confirmed(latency_ms: Sequence[float]) -> int:
     """
     order = np.argsort(latency_ms, kind="stable")
     for i, other in pairwise(order):
-        if latency_ms[other] <= (1 + AGREE) * latency_ms[i]:
+        if latency_ms[other] <= (1 + AGREEMENT) * latency_ms[i]:
             return int(i)
     return int(order[0])
 
 
-def measure_in_rounds(device: Device, model: ExportedModel, settings: ProfileConfig) -> Measurement:
-    """What as many rounds as the network needs come to (`of_rounds`).
+def measure_in_rounds(device: Device, model: ExportedModel, settings: Rounds) -> Measurement:
+    """Measures in as many rounds as needed, and joins them (`of_rounds`).
 
-    A failure only if all have failed.
+    A failure only if every round failed.
     """
     each: list[Measurement] = []
     while unsettled(settings, len(each), [one.latency_ms for one in each if not one.failure]):

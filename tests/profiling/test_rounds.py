@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxnas.config import ProfileConfig
 from jaxnas.hardware.device import ExportedModel, Measurement, failed_measurement
-from jaxnas.stages.rounds import measure_in_rounds, of_rounds
+from jaxnas.profiling.rounds import measure_in_rounds, of_rounds
 
 
 def measurement(latency_ms, p10_ms, median_ms, p90_ms, p99_ms, repeats=100, clock=""):
