@@ -266,8 +266,8 @@ def left_out(
         said.append(fit(works, runs, without=run.network).estimate(works[run.network]))
     return (
         first,
-        np.array([float(one.period_ms) for one in said]),
-        np.array([bool(one.several) for one in said]),
+        np.array([float(one.figures["period_ms"]) for one in said]),
+        np.array([bool(one.figures["several"]) for one in said]),
     )
 
 

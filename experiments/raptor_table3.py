@@ -20,13 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.elitist import Elitist
 from jaxnas.cli import load_config, told
-from jaxnas.config import make_memory_chip
-from jaxnas.hardware.memory_chip import MemoryBoundChip, MemoryEstimate
+from jaxnas.config import make_layered_model
+from jaxnas.hardware.cost_model import LayeredModel
 from jaxnas.networks.costs import cost_table
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots
@@ -57,9 +58,9 @@ class Settings:
     """Of the evolution, 100 candidates each."""
 
 
-def figures(chip: MemoryBoundChip, network: Contestant) -> MemoryEstimate:
+def figures(chip: LayeredModel, network: Contestant) -> dict[str, Array]:
     """What the chip's model says of it."""
-    return chip(cost_table(network.ops, network.resolution, network.resolution))
+    return chip(cost_table(network.ops, network.resolution, network.resolution)).figures
 
 
 def scaled(job: Job, resolution: int, width: float) -> Contestant:
@@ -75,18 +76,17 @@ def _contestant(name: str, space: Space, genome: np.ndarray) -> Contestant:
     return Contestant(name, build(space).ops(genome), space.pixels(genome))
 
 
-def most_operations(
-    job: Job, chip: MemoryBoundChip, limit_ms: float, generations: int
-) -> np.ndarray:
+def most_operations(job: Job, chip: LayeredModel, limit_ms: float, generations: int) -> np.ndarray:
     """Genome with the most multiply-adds within the limit, by the paper's evolution.
 
     Beyond it the excess ranks.
     """
 
     def fitness(genomes, _):
-        found = jax.vmap(lambda genome: chip(job.space.layers(genome)))(genomes)
-        within = found.latency_ms <= limit_ms
-        return jnp.where(within, -found.operations / 1e6, found.latency_ms / limit_ms)[:, None]
+        found = jax.vmap(lambda genome: chip(job.space.layers(genome)).figures)(genomes)
+        latency_ms = found["latency_ms"]
+        within = latency_ms <= limit_ms
+        return jnp.where(within, -found["operations"] / 1e6, latency_ms / limit_ms)[:, None]
 
     archives = search_many(
         Elitist(100), job.space, jax.random.split(job.key("search"), 1), fitness, generations
@@ -105,7 +105,7 @@ def most_accurate(job: Job, limit_ms: float) -> np.ndarray:
     return archive.genomes[error.argmin()]
 
 
-def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[Contestant]]:
+def networks(job: Job, chip: LayeredModel, settings: Settings) -> list[list[Contestant]]:
     """For each resolution: the scaled ones.
 
     And the searched ones within the latency of the widest of them.
@@ -113,7 +113,7 @@ def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[C
     groups = []
     for resolution in settings.resolutions or job.space.resolutions:
         group = [scaled(job, resolution, width) for width in settings.widths]
-        limit_ms = float(figures(chip, group[-1]).latency_ms)
+        limit_ms = float(figures(chip, group[-1])["latency_ms"])
         searched = {"most operations": most_operations(job, chip, limit_ms, settings.generations)}
         if job.run.exists("candidates.npz"):
             searched["supernet"] = most_accurate(job, limit_ms)
@@ -126,7 +126,7 @@ def networks(job: Job, chip: MemoryBoundChip, settings: Settings) -> list[list[C
 
 
 def table(
-    chip: MemoryBoundChip, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray]
+    chip: LayeredModel, groups: list[list[Contestant]], accuracies: dict[str, np.ndarray]
 ) -> str:
     """All networks, as text."""
     lines = [
@@ -141,8 +141,8 @@ def table(
         found = accuracies[network.name]
         macs = sum(op.macs for op in network.ops) / 1e6
         costs = (
-            f"{macs:.2f} | {float(said.latency_ms):.2f} | {float(said.energy_uj):.1f} | "
-            f"{float(said.mu):.3f}"
+            f"{macs:.2f} | {float(said['latency_ms']):.2f} | {float(said['energy_uj']):.1f} | "
+            f"{float(said['mu']):.3f}"
         )
         lines.append(
             f"| {network.name} | {network.resolution} | {costs} | {found.mean():.2%} | "
@@ -152,7 +152,7 @@ def table(
 
 
 def figure(
-    chip: MemoryBoundChip,
+    chip: LayeredModel,
     groups: list[list[Contestant]],
     accuracies: dict[str, np.ndarray],
     widths: Sequence[float],
@@ -168,7 +168,7 @@ def figure(
     ]
     series = {}
     for label, networks in zip(labels, zip(*groups, strict=True), strict=False):
-        latency_ms = np.array([figures(chip, network).latency_ms for network in networks], float)
+        latency_ms = np.array([figures(chip, network)["latency_ms"] for network in networks], float)
         series[label] = latency_ms, np.stack([accuracies[network.name] for network in networks])
     return plots.contest(series)
 
@@ -195,7 +195,7 @@ def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
     with RunDirectory(settings.run) as run:
         job = open_job(run, load_config(settings.run))
-        chip = make_memory_chip(job.config.profile.device)
+        chip = make_layered_model(job.config.profile.device)
         groups = networks(job, chip, settings)
         found = contest(
             job, [network for group in groups for network in group], settings.seeds, FILE

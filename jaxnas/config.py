@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from jaxnas import toml_files
 from jaxnas.algorithms.algorithm import Algorithm
 from jaxnas.algorithms.elitist import Elitist
 from jaxnas.algorithms.evolution import RegularizedEvolution
@@ -28,9 +30,8 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
-from jaxnas.hardware import memory_chip
-from jaxnas.hardware.cost_model import Modelled
-from jaxnas.hardware.dataflow_chip import HAILO_8L, SingleContext
+from jaxnas.hardware.cost_model import CostModel, LayeredModel, Modelled, layered_model
+from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, SingleContext
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.hailo import device
 from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
@@ -311,6 +312,8 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
 }
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
+# What a .toml file may describe: its `kind`, by default memory.
+CHIP_KINDS: dict[str, type[CostModel]] = {"memory": MemoryBoundChip, "dataflow": DataflowChip}
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "tfds": tfds.load,
@@ -355,7 +358,7 @@ def make_device(settings: ProfileConfig) -> Device:
     What follows `ssh:` is for that device to read.
     """
     if settings.device.endswith(".toml"):
-        return Modelled(memory_chip.load(settings.device))
+        return Modelled(load_chip(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
     if name not in DEVICES:
         known = ", ".join(sorted(other.replace("ssh", "ssh:HOST") for other in DEVICES))
@@ -366,19 +369,21 @@ def make_device(settings: ProfileConfig) -> Device:
     return DEVICES[name](settings)
 
 
-def make_memory_chip(device: str) -> MemoryBoundChip:
-    """The chip of this name or file.
+def load_chip(path: str) -> CostModel:
+    """The chip that a TOML file describes, named after the file.
 
-    It must be one that runs layer by layer from a local memory.
+    Its settings are the fields of the class that `kind` names in `CHIP_KINDS`. A `UserError` names
+    the file, the setting, and what was expected.
     """
-    found = make_device(ProfileConfig(device=device))
-    chip = found.model if isinstance(found, Modelled) else None
-    if not isinstance(chip, MemoryBoundChip):
-        raise UserError(
-            f"{device} gives no account layer by layer, of memory and energy: name raptor, "
-            "raptor_small, or a .toml file of such a chip"
-        )
-    return chip
+    settings = toml_files.read(path, "device")
+    kind = str(settings.pop("kind", "memory"))
+    chip = choose(f"kind of chip in {path}:", kind, CHIP_KINDS)
+    return toml_files.made(chip, path, settings, {"name": Path(path).stem})
+
+
+def make_layered_model(device: str) -> LayeredModel:
+    """The cost model of the device of this name or file, one that accounts for each layer."""
+    return layered_model(make_device(ProfileConfig(device=device)))
 
 
 def _place(device: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from jaxnas.errors import UserError
 
@@ -13,6 +13,8 @@ EXPECTED = {
     bool: "true or false",
     str: "a string",
     tuple[int, ...]: "a list of whole numbers",
+    tuple[float, float]: "a list of two numbers",
+    tuple[tuple[str, float, float], ...]: "a list of lists of a string and two numbers",
 }
 T = TypeVar("T")
 
@@ -58,10 +60,20 @@ def made(kind: type[T], where: str, settings: Mapping[str, Any], given: Mapping[
 
 
 def _value(what: str, kind: Any, value: Any) -> Any:
-    if kind == tuple[int, ...] and type(value) is list and all(type(item) is int for item in value):
-        return tuple(value)
+    try:
+        return _converted(kind, value)
+    except ValueError:
+        raise UserError(f"{what} must be {EXPECTED[kind]}, got {value!r}") from None
+
+
+def _converted(kind: Any, value: Any) -> Any:
+    """The value as `kind`, lists as tuples; a `ValueError` where it is of another type."""
+    if get_origin(kind) is tuple and type(value) is list:
+        item, *others = get_args(kind)
+        kinds = [item] * len(value) if others[-1:] == [...] else [item, *others]
+        return tuple(_converted(*pair) for pair in zip(kinds, value, strict=True))
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UserError(f"{what} must be {EXPECTED[kind]}, got {value!r}")
+        raise ValueError(value)
     return value

@@ -5,26 +5,14 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, choose
+from jaxnas.hardware.cost_model import Estimate, Numbers
 from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
 
-Numbers = Float[Array | np.ndarray, "*n"]
-
-
-class Estimate(NamedTuple):
-    """What a model says of networks, float32 and bool, one entry a network."""
-
-    # Of one image, from its first byte on the chip to its last off it.
-    latency_ms: Float[Array, "*n"]
-    period_ms: Float[Array, "*n"]  # from image to image at batch 1: 1 / FPS
-    occupancy: Float[Array, "*n"]  # share of the chip that the whole network would take
-    # It does not fit as a whole: the chip is loaded anew, part after part, for every image.
-    several: Bool[Array, "*n"]
-    uncertain: Bool[Array, "*n"]  # whether it fits is a toss-up
-    extrapolated: Bool[Array, "*n"]  # unlike all that the model was fitted to
+# Settings that a chip divides by.
+POSITIVE = ("macs_per_ms", "clock_mhz", "params_capacity", "lines_capacity")
 
 
 class Workload(NamedTuple):
@@ -107,50 +95,68 @@ class DataflowChip:
     parts_latency: float = 0.8
     shortest_ms: float = 0.09  # no published network is faster
     # Occupancies at which networks were found on either side.
-    doubt: tuple[float, float] = (0.65, 1.05)
+    uncertain: tuple[float, float] = (0.65, 1.05)
     # Quantity of the workload, least and most among the fitted networks.
     fitted: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self):
+        if not self.error.strip():
+            raise UserError("error must be a text, got none")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and not 0 <= value < math.inf:
+            positive = field.name in POSITIVE
+            if isinstance(value, int | float) and not (
+                0 <= value < math.inf and (value or not positive)
+            ):
                 raise UserError(
-                    f"{field.name} must be at least 0 and finite, got {value}: check the unit"
+                    f"{field.name} must be {'above' if positive else 'at least'} 0 and finite, got "
+                    f"{value}: check the unit"
                 )
+        for name, _, _ in self.fitted:
+            choose("quantity in fitted", name, dict.fromkeys(Workload._fields))
 
     def __call__(self, layers: Layers) -> Estimate:
         return self.estimate(workload(layers))
 
     def estimate(self, work: Workload) -> Estimate:
-        """Of networks' workloads."""
+        """`latency_ms` from a network's first byte on the chip to its last off it, and more.
+
+        `period_ms` is the time from image to image at batch 1, `occupancy` the share of the chip
+        that the whole network would take. `several` says that it does not fit as a whole: the chip
+        is loaded anew, part after part, for every image.
+        """
         whole_ms = self.whole_ms(work)
         loading_ms = self.loading_ms(work)
         occupancy = jnp.asarray(
             work.params / self.params_capacity + work.lines / self.lines_capacity
         )
-        several = (occupancy > 1) | jnp.asarray(work.gates > 0)
+        gated = jnp.asarray(work.gates > 0)
+        several = (occupancy > 1) | gated
         period_ms = jnp.where(
             several,
             loading_ms + self.parts_slower * whole_ms,
             jnp.maximum(whole_ms, self.shortest_ms),
         )
-        outside = jnp.stack(
-            [
-                (getattr(work, name) < least) | (getattr(work, name) > most)
-                for name, least, most in self.fitted
-            ]
-        )
-        return Estimate(
-            latency_ms=period_ms
+        figures = {
+            "latency_ms": period_ms
             * jnp.where(several, self.parts_latency, 1 + self.pipeline * work.fill),
-            period_ms=period_ms,
-            occupancy=occupancy,
-            several=several,
-            uncertain=jnp.asarray(work.gates > 0)
-            | ((occupancy > self.doubt[0]) & (occupancy < self.doubt[1])),
-            extrapolated=outside.any(axis=0) | (work.gates > 0),
-        )
+            "period_ms": period_ms,
+            "occupancy": occupancy,
+            "several": several,
+        }
+        toss_up = (occupancy > self.uncertain[0]) & (occupancy < self.uncertain[1])
+        doubts = {
+            "extrapolated": gated | self._is_outside(work),
+            "uncertain": gated | toss_up,
+        }
+        return Estimate(figures, doubts)
+
+    def _is_outside(self, work: Workload) -> Bool[Array, "*n"]:
+        """Whether a quantity of the workload lies outside those of the fitted networks."""
+        outside = jnp.zeros(jnp.shape(work.params), bool)
+        for name, least, most in self.fitted:
+            outside |= (getattr(work, name) < least) | (getattr(work, name) > most)
+        return outside
 
     def whole_ms(self, work: Workload) -> Numbers:
         """Milliseconds per image of a network in one piece."""
@@ -219,6 +225,6 @@ class SingleContext:
 
     def __call__(self, layers: Layers) -> Estimate:
         estimate = self.chip(layers)
-        return estimate._replace(
-            latency_ms=jnp.where(estimate.several, jnp.nan, estimate.latency_ms)
-        )
+        several = estimate.figures["several"]
+        latency_ms = jnp.where(several, jnp.nan, estimate.latency_ms)
+        return estimate._replace(figures=estimate.figures | {"latency_ms": latency_ms})

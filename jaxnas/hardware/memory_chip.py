@@ -8,48 +8,15 @@ embedded accelerator"): experiments/raptor_table1.py.
 """
 
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from jaxnas import toml_files
 from jaxnas.errors import UserError
+from jaxnas.hardware.cost_model import Estimate, LayerCosts, Numbers
 from jaxnas.networks.costs import CONV, LINEAR, Layers
 
-LARGEST = 1e9  # of any of a chip's figures, which int32 and float32 take
-Numbers = Float[Array | np.ndarray, "*n"]
-
-
-class LayerCosts(NamedTuple):
-    """Layer by layer, 0 where a layer is skipped; float32, and bool."""
-
-    macs: Float[Array, "*n layers"]
-    weight_bytes: Float[Array, "*n layers"]
-    activation_bytes: Float[Array, "*n layers"]  # read and written
-    spills: Bool[Array, "*n layers"]  # it does not fit into local memory
-    npu_cycles: Float[Array, "*n layers"]
-    system_cycles: Float[Array, "*n layers"]
-
-
-class MemoryEstimate(NamedTuple):
-    """What the model says of networks, float32, one entry a network."""
-
-    latency_ms: Float[Array, "*n"]  # of one image
-    energy_uj: Float[Array, "*n"]
-    npu_cycles: Float[Array, "*n"]
-    system_cycles: Float[Array, "*n"]
-    # Multiply-adds, and what the chip's authors count for moving activations.
-    operations: Float[Array, "*n"]
-    # Of the layer with the most: its inputs, its output and its weights.
-    peak_bytes: Float[Array, "*n"]
-
-    @property
-    def mu(self) -> Float[Array, "*n"]:
-        """Efficiency: the share of the system's cycles in which the accelerator computes."""
-        return self.npu_cycles / self.system_cycles
+MAX_SETTING = 1e9  # which int32 and float32 take
 
 
 @dataclass(frozen=True)
@@ -91,36 +58,38 @@ class MemoryBoundChip:
                 raise UserError(
                     f"{field.name} must be {'above' if positive else 'at least'} 0, got {value}"
                 )
-            if not value <= LARGEST:
-                raise UserError(f"{field.name} must be at most {LARGEST:g}, got {value:g}")
+            if not value <= MAX_SETTING:
+                raise UserError(f"{field.name} must be at most {MAX_SETTING:g}, got {value:g}")
 
-    def __call__(self, layers: Layers) -> MemoryEstimate:
+    def __call__(self, layers: Layers) -> Estimate:
+        """`latency_ms`, `energy_uj`, cycles, the efficiency `mu`, `operations` and `peak_bytes`.
+
+        `mu` is the share of the system's cycles in which the accelerator computes; `peak_bytes` are
+        the inputs, output and weights of the layer that has the most.
+        """
         each = self.layer_by_layer(layers)
-        npu, system, macs, moved = (
-            x.sum(-1)
-            for x in (each.npu_cycles, each.system_cycles, each.macs, each.activation_bytes)
-        )
-        latency_ms = self.latency_ms(npu, system)
-        own_uj = (
-            self.pj_per_mac * macs + self.pj_per_byte * (moved + each.weight_bytes.sum(-1))
-        ) / 1e6
-        peak = (each.weight_bytes + each.activation_bytes).max(-1)
-        return MemoryEstimate(
-            latency_ms,
-            self.power_mw * latency_ms + own_uj,
-            npu,
-            system,
-            self.operations(macs, moved),
-            peak,
-        )
+        npu_cycles = each.npu_cycles.sum(-1)
+        system_cycles = each.system_cycles.sum(-1)
+        macs = each.macs.sum(-1)
+        moved = each.activation_bytes.sum(-1)
+        latency_ms = self.latency_ms(npu_cycles, system_cycles)
+        bytes_pj = self.pj_per_byte * (moved + each.weight_bytes.sum(-1))
+        figures = {
+            "latency_ms": latency_ms,
+            "energy_uj": self.power_mw * latency_ms + (self.pj_per_mac * macs + bytes_pj) / 1e6,
+            "npu_cycles": npu_cycles,
+            "system_cycles": system_cycles,
+            "mu": npu_cycles / system_cycles,
+            "operations": jnp.asarray(self.operations(macs, moved)),
+            "peak_bytes": (each.weight_bytes + each.activation_bytes).max(-1),
+        }
+        return Estimate(figures, {})
 
     def latency_ms(self, npu_cycles: Numbers, system_cycles: Numbers) -> Float[Array, "*n"]:
         """Of networks of so many cycles: accelerator and system work side by side."""
         return jnp.maximum(npu_cycles, system_cycles) / (1e3 * self.clock_mhz)
 
-    def operations(
-        self, macs: Float[Array, "*n"], activation_bytes: Float[Array, "*n"]
-    ) -> Float[Array, "*n"]:
+    def operations(self, macs: Numbers, activation_bytes: Numbers) -> Numbers:
         """Multiply-adds, and what the chip's authors count for moving activations."""
         return macs + self.operations_per_byte * activation_bytes
 
@@ -184,15 +153,3 @@ RAPTOR_SMALL = replace(
 )
 """At 32 pixels maps have 0.16 of their area at 160. Weights are as large as ever, and keep a memory
 of the old size."""
-
-
-def load(path: str) -> MemoryBoundChip:
-    """The chip that a TOML file describes, named after the file.
-
-    Its settings are the fields of `MemoryBoundChip`.
-
-    A `UserError` names the file, the setting, and what was expected.
-    """
-    return toml_files.made(
-        MemoryBoundChip, path, toml_files.read(path, "device"), {"name": Path(path).stem}
-    )

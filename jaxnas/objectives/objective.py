@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.cost_model import CostModel
-from jaxnas.hardware.memory_chip import MemoryBoundChip
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.predictors.mlp import LatencyMLP, predict
 from jaxnas.spaces.encodings import gene_values
@@ -124,14 +123,14 @@ def modelled_latency(space: Space, model: CostModel) -> Objective:
     )
 
 
-def modelled_energy(space: Space, chip: MemoryBoundChip) -> Objective:
+def modelled_energy(space: Space, model: CostModel) -> Objective:
     """Energy of one image in uJ as the chip's model has it."""
     return Objective(
         "energy",
         "uJ",
-        lambda genomes, evidence: jax.vmap(lambda genome: chip(space.layers(genome)).energy_uj)(
-            genomes
-        ),
+        lambda genomes, evidence: jax.vmap(
+            lambda genome: model(space.layers(genome)).figures["energy_uj"]
+        )(genomes),
     )
 
 

@@ -12,7 +12,6 @@ from jaxnas.config import (
     Config,
     make_algorithm,
     make_device,
-    make_memory_chip,
     make_space,
 )
 from jaxnas.data.augment import RESIZINGS
@@ -21,7 +20,7 @@ from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
-from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.cost_model import cost_model, model_with
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
@@ -65,7 +64,7 @@ def check_settings(config: Config) -> None:
     make_algorithm(config.limited_search)
     _check_objectives(config)
     device = make_device(config.profile)
-    if config.search.look_ups and isinstance(device, Modelled):
+    if config.search.look_ups and cost_model(device) is not None:
         raise UserError(
             f"search.look_ups must be 0 with the device {device.name}, which is a model and says "
             "no more than the search knows"
@@ -101,7 +100,7 @@ def _check_objectives(config: Config) -> None:
             "the hypervolume of four objectives takes no more"
         )
     if "energy_uj" in search.also:
-        make_memory_chip(config.profile.device)
+        model_with(make_device(config.profile), "energy_uj")
     if search.also and search.look_ups:
         raise UserError(
             "search.look_ups settles the front of error and latency alone: give up search.also, or "

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.algorithms.pareto import rank
-from jaxnas.config import NUMERICS, ProfileConfig, make_device, make_memory_chip
+from jaxnas.config import NUMERICS, ProfileConfig, make_device
 from jaxnas.data.dataset import Split
 from jaxnas.errors import choose
-from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.cost_model import cost_model, model_with
 from jaxnas.objectives.objective import (
     Evidence,
     Objective,
@@ -42,7 +42,9 @@ from jaxnas.training.population import QUARTER
 
 # What `search.also` may name.
 FURTHER: dict[str, Callable[[Space, ProfileConfig], Objective]] = {
-    "energy_uj": lambda space, settings: modelled_energy(space, make_memory_chip(settings.device)),
+    "energy_uj": lambda space, settings: modelled_energy(
+        space, model_with(make_device(settings), "energy_uj")
+    ),
     "mmacs": lambda space, _: network_macs(space),
     "mparams": lambda space, _: network_params(space),
     "peak_kib": lambda space, _: peak_memory(space),
@@ -62,11 +64,8 @@ def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
     evidence = _evidence(job, predictor, split)
     errors, contexts = zip(*(_error(rung, evidence, split) for rung in _rungs(job)), strict=True)
     device = make_device(job.config.profile)
-    latency = (
-        modelled_latency(job.space, device.model)
-        if isinstance(device, Modelled)
-        else predicted_latency(job.space)
-    )
+    model = cost_model(device)
+    latency = predicted_latency(job.space) if model is None else modelled_latency(job.space, model)
     further = [
         choose("objective", name, FURTHER)(job.space, job.config.profile)
         for name in job.config.search.also

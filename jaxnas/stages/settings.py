@@ -17,9 +17,8 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxnas.config import Config
+from jaxnas.config import Config, load_chip
 from jaxnas.errors import UserError
-from jaxnas.hardware import memory_chip
 from jaxnas.records.cache import digest
 from jaxnas.records.documents import read_inputs
 from jaxnas.records.files import decides
@@ -225,9 +224,7 @@ def _weights(config: Config) -> str | None:
 def _device(config: Config) -> str:
     """The name of the device, or a digest of what a file says of it."""
     name = config.profile.device
-    return (
-        digest({**asdict(memory_chip.load(name)), "name": ""}) if name.endswith(".toml") else name
-    )
+    return digest({**vars(load_chip(name)), "name": ""}) if name.endswith(".toml") else name
 
 
 def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:

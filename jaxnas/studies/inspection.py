@@ -1,18 +1,19 @@
-"""`jaxnas inspect` and `jaxnas scale`: what a network asks of an analytic chip.
+"""`jaxnas inspect` and `jaxnas scale`: a network's costs block by block, and a space's front.
 
-And which widths a chip would have.
+Both ask a cost model that accounts for each layer (`hardware.cost_model.LayeredModel`).
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxnas.config import make_memory_chip, make_space
+from jaxnas.config import make_layered_model, make_space
 from jaxnas.errors import UserError
-from jaxnas.hardware.memory_chip import MemoryBoundChip, MemoryEstimate
+from jaxnas.hardware.cost_model import Estimate, LayeredModel
 from jaxnas.networks.costs import cost_table
 from jaxnas.networks.op import Op
 from jaxnas.report import chip_plots
@@ -21,11 +22,19 @@ from jaxnas.spaces.space import Space
 from jaxnas.studies.width_scaling import every_network, front
 from jaxnas.supernets.build import build
 
-SHOWN = 20_000  # networks drawn beside a front
+MAX_DRAWN = 20_000  # networks drawn beside a front
+# Figures of a whole network, in words.
+SUMMARY: dict[str, Callable[[float], str]] = {
+    "operations": lambda value: f"{value / 1e6:.1f} M operations",
+    "mu": lambda value: f"mu {value:.3f}",
+    "latency_ms": lambda value: f"{value:.1f} ms",
+    "energy_uj": lambda value: f"{value:.0f} uJ",
+    "peak_bytes": lambda value: f"at most {value / 1e3:.0f} kB in a layer",
+}
 
 
 class Block(NamedTuple):
-    """What a block of a network asks; bytes, cycles, millions of multiply-adds."""
+    """The costs of a block of a network: bytes, cycles, millions of multiply-adds."""
 
     name: str
     size: int  # pixels of its output's side
@@ -38,9 +47,9 @@ class Block(NamedTuple):
 
 
 def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndarray:
-    """The genome that is written: `smallest`, `largest`, or a choice index for every gene.
+    """The genome of a text: `smallest`, `largest`, or a choice index for every gene.
 
-    At another resolution, if one is given.
+    `resolution` replaces the genome's own.
     """
     if text in ("smallest", "largest"):
         genome = getattr(space, text).copy()
@@ -57,10 +66,8 @@ def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndar
     return genome
 
 
-def account(
-    chip: MemoryBoundChip, ops: tuple[Op, ...], size: int
-) -> tuple[list[Block], MemoryEstimate]:
-    """Block by block, in order; and the whole network."""
+def account(chip: LayeredModel, ops: tuple[Op, ...], size: int) -> tuple[list[Block], Estimate]:
+    """The costs of each block, in order, and of the whole network."""
     layers = cost_table(ops, size, size)
     each = jax.device_get(chip.layer_by_layer(layers))
     names = _blocks(ops)
@@ -79,7 +86,7 @@ def account(
 
 
 def _blocks(ops: tuple[Op, ...]) -> list[str]:
-    """The block that each operator belongs to; those without weights go with the one before."""
+    """The block of each operator; one without weights belongs to the block before it."""
     names: list[str] = []
     for op in ops:
         names.append(re.sub(r"^(\w+/block\d+|[^/]+).*", r"\1", op.path) if op.path else names[-1])
@@ -98,11 +105,11 @@ def run_inspect(
     resolution: int | None,
     out: str | None,
 ) -> None:
-    """Print what each block of a network asks of a chip, and draw it.
+    """Print each block's costs on a chip, and draw them.
 
     `image` is size, channels and classes.
     """
-    chip = make_memory_chip(device)
+    chip = make_layered_model(device)
     space = make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
     size = space.pixels(chosen)
@@ -138,23 +145,19 @@ def run_inspect(
     )
 
 
-def summary(whole: MemoryEstimate) -> str:
-    """The figures of one network, in a line."""
-    return (
-        f"{float(whole.operations) / 1e6:.1f} M operations, mu {float(whole.mu):.3f}, "
-        f"{float(whole.latency_ms):.1f} ms, {float(whole.energy_uj):.0f} uJ, at most "
-        f"{float(whole.peak_bytes) / 1e3:.0f} kB in a layer"
+def summary(whole: Estimate) -> str:
+    """The figures of one network in a line, those that the chip has."""
+    figures = whole.figures
+    return ", ".join(
+        words(float(figures[name])) for name, words in SUMMARY.items() if name in figures
     )
 
 
 def run_scale(
     device: str, space_name: str, resolution: int, limit_ms: float | None, out: str | None
 ) -> None:
-    """Print and draw the front of operations against efficiency.
-
-    Over all networks of a space at one resolution.
-    """
-    chip = make_memory_chip(device)
+    """Print and draw the front of operations against efficiency, at one resolution."""
+    chip = make_layered_model(device)
     space = make_space(space_name)(resolution, 3, 1000)
     grid = every_network(space, chip, resolution)
     found = front(grid, np.inf if limit_ms is None else limit_ms)
@@ -176,13 +179,13 @@ def run_scale(
     title = f"{space.name} at {resolution} pixels on {chip.name}" + (
         "" if limit_ms is None else f", at most {limit_ms:g} ms"
     )
-    figure = chip_plots.efficiency(some(grid.points), grid.points[found], {}, title)
+    figure = chip_plots.efficiency(thinned(grid.points), grid.points[found], {}, title)
     _write(out or f"scaling_{resolution}_{chip.name}.svg", svg_file(figure))
 
 
-def some(points: np.ndarray) -> np.ndarray:
-    """As many rows as a figure can show, evenly spread over all."""
-    return points[:: max(1, len(points) // SHOWN), :2]
+def thinned(points: np.ndarray) -> np.ndarray:
+    """At most as many rows as a figure can show, evenly spread over all."""
+    return points[:: max(1, len(points) // MAX_DRAWN), :2]
 
 
 def _write(path: str, text: str) -> None:

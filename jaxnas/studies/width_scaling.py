@@ -1,7 +1,6 @@
-"""Progressive width scaling.
+"""Progressive width scaling: a space's networks on a chip, and their front.
 
-Every network of a space of widths on a chip, exactly, and the front of operations against
-efficiency.
+The front is that of operations against efficiency, over every network of a space of widths.
 
 What a chip asks of a network is a sum over its layers, and a layer depends on few genes. So the
 figures of millions of networks are sums of small tables, one for each part of the space
@@ -15,12 +14,12 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.memory_chip import MemoryBoundChip
+from jaxnas.hardware.cost_model import LayeredModel
 from jaxnas.networks.costs import Layers
 from jaxnas.spaces.cost_tables import part_layers
 from jaxnas.spaces.space import Space
 
-MOST = 50_000_000  # networks at one resolution: four float32 figures each
+MAX_NETWORKS = 50_000_000  # networks at one resolution: four float32 figures each
 
 
 class Grid(NamedTuple):
@@ -49,7 +48,7 @@ class Grid(NamedTuple):
         return np.stack([self.operations, self.mu, self.latency_ms], axis=1)
 
 
-def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
+def every_network(space: Space, chip: LayeredModel, resolution: int) -> Grid:
     """All networks of a space whose images have `resolution` pixels.
 
     Raises:
@@ -57,7 +56,7 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     """
     choice = space.resolution_choice(resolution)
     shape = tuple(1 if i == space.static else int(size) for i, size in enumerate(space.sizes))
-    if (count := np.prod(shape, dtype=float)) > MOST:
+    if (count := np.prod(shape, dtype=float)) > MAX_NETWORKS:
         raise UserError(
             f"{space.name} has {count:.2g} networks at {resolution} pixels, too many to try them "
             "all: search it (jaxnas run)"
@@ -79,7 +78,7 @@ def every_network(space: Space, chip: MemoryBoundChip, resolution: int) -> Grid:
     )
 
 
-def _table(space: Space, chip: MemoryBoundChip, at: int, resolution: int) -> list[np.ndarray]:
+def _table(space: Space, chip: LayeredModel, at: int, resolution: int) -> list[np.ndarray]:
     """Accelerator and system cycles and operations of a part, for all choices of its genes.
 
     Every other gene has length 1.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxnas.config import ProfileConfig, make_device
-from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, doubts
+from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, warning
 from jaxnas.hardware.dataflow_chip import HAILO_8L, Workload, workload
 from jaxnas.hardware.device import Device, ExportedModel
 from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
@@ -106,29 +106,36 @@ def test_a_network_that_fits_takes_its_work_and_fills_the_pipeline():
     estimate = HAILO_8L(resnet())
     work = workload(resnet())
     np.testing.assert_allclose(work.fill, 3.33, rtol=1e-3)  # of ResNet-18, as the reference has it
-    assert not estimate.several and not estimate.extrapolated
-    assert 0.6 < estimate.period_ms < 0.85  # published: 0.781
+    assert not estimate.figures["several"] and not estimate.doubts["extrapolated"]
+    assert 0.6 < estimate.figures["period_ms"] < 0.85  # published: 0.781
     np.testing.assert_allclose(
-        estimate.latency_ms, estimate.period_ms * (1 + 0.505 * 3.33), rtol=1e-3
+        estimate.latency_ms, estimate.figures["period_ms"] * (1 + 0.505 * 3.33), rtol=1e-3
     )
 
 
 def test_a_network_that_does_not_fit_is_loaded_for_every_image():
     estimate = HAILO_8L(resnet(width=2))
-    assert estimate.several and estimate.occupancy > 1
-    assert estimate.period_ms > 5 and estimate.latency_ms < estimate.period_ms
+    assert estimate.figures["several"] and estimate.figures["occupancy"] > 1
+    assert estimate.figures["period_ms"] > 5 and estimate.latency_ms < estimate.figures["period_ms"]
 
 
 def test_gates_do_not_fit_and_are_doubted():
     estimate = HAILO_8L(resnet(gate=True))
-    assert estimate.several and estimate.uncertain and estimate.extrapolated
+    assert (
+        estimate.figures["several"]
+        and estimate.doubts["uncertain"]
+        and estimate.doubts["extrapolated"]
+    )
 
 
 def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest_published():
     space = tiny(32, 3, 10)
     estimate = HAILO_8L(space.layers(space.smallest))
-    assert estimate.extrapolated
-    assert estimate.period_ms == np.float32(HAILO_8L.shortest_ms) or estimate.several
+    assert estimate.doubts["extrapolated"]
+    assert (
+        estimate.figures["period_ms"] == np.float32(HAILO_8L.shortest_ms)
+        or estimate.figures["several"]
+    )
 
 
 def test_a_latency_comes_with_the_model_s_doubts():
@@ -137,7 +144,7 @@ def test_a_latency_comes_with_the_model_s_doubts():
         for table in (resnet(), resnet(gate=True))
     )
     assert known.warning == DOUBTS["uncertain"]  # it takes two thirds of the chip
-    assert doubts(HAILO_8L(resnet())._replace(uncertain=jnp.array(False))) == ""
+    assert warning(HAILO_8L(resnet())._replace(doubts={"uncertain": jnp.array(False)})) == ""
     assert gated.warning == f"{DOUBTS['extrapolated']}; {DOUBTS['uncertain']}"
 
 
@@ -146,21 +153,21 @@ def test_networks_in_several_pieces_have_no_latency_where_one_is_asked_for():
     assert (
         isinstance(device, Modelled)
         and device.name == "hailo8l_model:single"
-        and device.model.error == HAILO_8L.error
+        and device.cost_model.error == HAILO_8L.error
     )
     whole, several = (
         ExportedModel(b"", np.zeros(1, np.int32), layers=resnet(width=width)) for width in (1, 2)
     )
     assert device.measure(whole).latency_ms == float(HAILO_8L(resnet()).latency_ms)
     assert device.measure(several).failure == "ValueError: the network does not fit as a whole"
-    assert np.isnan(device.model(resnet(width=2)).latency_ms)
+    assert np.isnan(device.cost_model(resnet(width=2)).latency_ms)
 
 
 def test_the_space_for_it_lies_within_what_it_was_fitted_to():
     space = cifar_hailo()
     layers = jax.vmap(space.layers)(space.sample(jax.random.key(0), 200))
     work = workload(layers)
-    assert not HAILO_8L(layers).several.any()
+    assert not HAILO_8L(layers).figures["several"].any()
     for name, least, most in HAILO_8L.fitted:
         if name != "params":
             assert least <= getattr(work, name).min() and getattr(work, name).max() <= most

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.config import ProfileConfig, make_device
+from jaxnas.config import ProfileConfig, load_chip, make_device
 from jaxnas.errors import UserError
-from jaxnas.hardware import memory_chip
 from jaxnas.hardware.cost_model import CostModel, Modelled
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
@@ -38,16 +37,16 @@ OPS = (
 
 def test_a_network_counted_by_hand():
     each = SIMPLE.layer_by_layer(cost_table(OPS, 4, 4))
-    whole = SIMPLE(cost_table(OPS, 4, 4))
+    whole = SIMPLE(cost_table(OPS, 4, 4)).figures
     assert each.activation_bytes.tolist() == [80, 80, 32, 48, 18]
     assert each.weight_bytes.tolist() == [36, 36, 16, 0, 8]
     assert each.spills.tolist() == [True, True, False, False, False]
     assert each.npu_cycles.tolist() == [576 * 2 / 4, 144 * 3 / 4, 64 * 2 / 4, 0, 8 * 2 / 4]
     assert each.system_cycles.tolist() == [880 + 36, 880 + 36, 32 + 16, 48, 18 + 8]
-    np.testing.assert_allclose(whole.latency_ms, each.system_cycles.sum() / 1e3)
-    np.testing.assert_allclose(whole.energy_uj, 5 * whole.latency_ms)
-    np.testing.assert_allclose(whole.mu, each.npu_cycles.sum() / each.system_cycles.sum())
-    assert whole.peak_bytes == 116
+    np.testing.assert_allclose(whole["latency_ms"], each.system_cycles.sum() / 1e3)
+    np.testing.assert_allclose(whole["energy_uj"], 5 * whole["latency_ms"])
+    np.testing.assert_allclose(whole["mu"], each.npu_cycles.sum() / each.system_cycles.sum())
+    assert whole["peak_bytes"] == 116
 
 
 def test_weights_may_have_a_memory_of_their_own():
@@ -65,9 +64,9 @@ def test_energy_and_operations_beyond_the_clock():
     moved = 258
     weights = 96
     np.testing.assert_allclose(
-        chip(layers).energy_uj, (2 * macs + 3 * (moved + weights)) / 1e6, rtol=1e-6
+        chip(layers).figures["energy_uj"], (2 * macs + 3 * (moved + weights)) / 1e6, rtol=1e-6
     )
-    assert chip(layers).operations == macs + 0.5 * moved
+    assert chip(layers).figures["operations"] == macs + 0.5 * moved
 
 
 def test_a_network_that_computes_longer_than_it_moves():
@@ -81,12 +80,14 @@ def test_a_network_that_computes_longer_than_it_moves():
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
     genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])
-    found = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome))))(jnp.asarray(genomes))
+    found = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome)).figures))(
+        jnp.asarray(genomes)
+    )
     net = build(space)
     for i, genome in enumerate(genomes):
         size = space.resolutions[genome[space.static]]
-        for name, value in RAPTOR(cost_table(net.ops(genome), size, size))._asdict().items():
-            np.testing.assert_allclose(getattr(found, name)[i], value, rtol=1e-5, err_msg=name)
+        for name, value in RAPTOR(cost_table(net.ops(genome), size, size)).figures.items():
+            np.testing.assert_allclose(found[name][i], value, rtol=1e-5, err_msg=name)
 
 
 def spilling(chip, space, resolution):
@@ -165,7 +166,7 @@ def test_a_mistake_in_a_file_is_one_line(tmp_path, monkeypatch, change, message)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(FILE.replace(*change))
     with pytest.raises(UserError) as error:
-        memory_chip.load("mine.toml")
+        load_chip("mine.toml")
     assert str(error.value).startswith(message)
 
 
@@ -174,4 +175,4 @@ def test_a_file_that_is_not_there(tmp_path):
         UserError,
         match=r"cannot read the device .*no.toml: No such file or directory; name a .toml file",
     ):
-        memory_chip.load(str(tmp_path / "no.toml"))
+        load_chip(str(tmp_path / "no.toml"))

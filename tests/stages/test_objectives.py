@@ -7,7 +7,7 @@ import pytest
 
 from jaxnas.algorithms import pareto
 from jaxnas.cli import load_config
-from jaxnas.hardware.memory_chip import load
+from jaxnas.config import load_chip
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.networks import COSTS
 from jaxnas.stages.evaluation import FURTHER
@@ -41,7 +41,7 @@ def searched(changed_run, chip, tmp_path_factory):
         0,
     )
     run, _ = changed_run(["run"], *wish, without=MADE_ANEW)
-    return load(str(file)), RunDirectory(run)
+    return load_chip(str(file)), RunDirectory(run)
 
 
 def test_fitness_has_a_column_for_each_objective(cli, searched):
@@ -113,7 +113,7 @@ def test_the_report_has_words_for_every_cost():
         ),
         (
             ("--search.also", "energy_uj"),
-            "onnxruntime gives no account layer by layer, of memory and energy",
+            "the device onnxruntime gives no energy_uj: name one that models it, such as raptor",
         ),
         (
             ("--search.also", "mmacs", "mparams", "--search.generations", "2000"),

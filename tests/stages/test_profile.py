@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from jaxnas.cli import load_config
-from jaxnas.config import DEVICES
+from jaxnas.config import DEVICES, load_chip
 from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
-from jaxnas.hardware.memory_chip import load
 from jaxnas.profiling import active_profile
 from jaxnas.profiling.active_profile import Sitting, Step
 from jaxnas.records.measurements import by_network, read_measurements
@@ -206,7 +205,7 @@ def test_a_chip_described_in_a_file_is_a_device_like_any_other(cli, run_copy, tm
     (tmp_path / "chip.toml").write_text(chip)
     as_if_started_with(run_copy, device=str(tmp_path / "chip.toml"))
     assert cli("profile", run_copy)[0] == 0
-    model = load(str(tmp_path / "chip.toml"))
+    model = load_chip(str(tmp_path / "chip.toml"))
     job = open_job(RunDirectory(run_copy), load_config(str(run_copy)))
     for row in rows_of(run_copy):
         layers = job.space.layers(np.array(row["genome"].split(), np.int32))

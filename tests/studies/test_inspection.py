@@ -40,10 +40,10 @@ def test_blocks_add_up_to_the_network():
     ]
     assert len(blocks) == 1 + 17 + 2
     np.testing.assert_allclose(
-        sum(block.npu_cycles for block in blocks), whole.npu_cycles, rtol=1e-5
+        sum(block.npu_cycles for block in blocks), whole.figures["npu_cycles"], rtol=1e-5
     )
     np.testing.assert_allclose(
-        sum(block.system_cycles for block in blocks), whole.system_cycles, rtol=1e-5
+        sum(block.system_cycles for block in blocks), whole.figures["system_cycles"], rtol=1e-5
     )
     assert sum(block.macs for block in blocks) == pytest.approx(300.774272)
 

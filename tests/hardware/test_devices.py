@@ -1,0 +1,196 @@
+"""The contracts of a device and of a cost model, over `config.DEVICES` and `config.CHIP_KINDS`."""
+
+from contextlib import suppress
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from jaxnas.config import CHIP_KINDS, DEVICES, ProfileConfig, load_chip, make_device
+from jaxnas.errors import UserError
+from jaxnas.hardware.cost_model import (
+    CostModel,
+    LayeredModel,
+    cost_model,
+    figure_names,
+    layered_model,
+    model_with,
+)
+from jaxnas.hardware.device import Device, ExportedModel, check_reachable
+from jaxnas.networks.costs import cost_table
+from jaxnas.networks.op import Op
+
+FILES = {  # a chip of each kind with nothing but what it must have
+    "memory": """
+        error = "a guess"
+        clock_mhz = 400
+        macs_per_cycle = 256
+        memory_bytes = 131072
+        activation_cycles = 0.25
+        spilled_cycles = 1.0
+        weight_cycles = 0.125
+        power_mw = 150.5
+    """,
+    "dataflow": """
+        kind = "dataflow"
+        error = "a guess"
+        macs_per_ms = 6500
+        clock_mhz = 400
+        pixel_cycles = 2
+        dense = 2
+        depthwise = 150
+        elementwise = 900
+        load_params_ms = 0.2
+        load_lines_ms = 3
+        parts_slower = 1
+        params_capacity = 20
+        lines_capacity = 1.5
+    """,
+}
+
+
+def network(channels, size=8):
+    """The costs of a stem, a depthwise convolution, a shortcut, the pool and a classifier."""
+    ops = (
+        Op("conv", "a", (-1,), size, size, 3, channels, kernel=3, norm=True),
+        Op("conv", "b", (0,), size, size, channels, channels, kernel=3, groups=channels),
+        Op("add", "", (1, 0), size, size, channels, channels),
+        Op("pool", "", (2,), 1, 1, channels, channels),
+        Op("linear", "c", (3,), 1, 1, channels, 10, bias=True),
+    )
+    return cost_table(ops, size, size)
+
+
+LAYERS = network(4)
+
+
+def pooling():
+    """The smallest ONNX file: an image's mean."""
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 8, 8))
+    mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, (1, 3, 1, 1))
+    node = helper.make_node("GlobalAveragePool", ["image"], ["mean"])
+    graph = helper.make_graph([node], "mean", [image], [mean])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return model.SerializeToString()
+
+
+def made(name):
+    """The device of this name; what cannot run here is skipped, for its own reason."""
+    try:
+        device = make_device(ProfileConfig(device=name, seconds=0.01))
+        check_reachable(device)
+    except UserError as error:
+        pytest.skip(str(error))
+    return device
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_device_measures_a_network_and_a_network_that_fails_is_a_measurement(name):
+    device = made(name)
+    assert isinstance(device, Device)
+    found = device.measure(ExportedModel(pooling(), np.zeros(1, np.int32), layers=LAYERS))
+    assert found.failure == "" and 0 < found.latency_ms < np.inf
+    assert found.device == device.name == name and found.runtime and found.repeats > 0
+    assert found.simulated == (cost_model(device) is not None)
+    if not found.simulated:
+        broken = device.measure(ExportedModel(b"no model", np.zeros(1, np.int32)))
+        assert broken.failure and np.isnan(broken.latency_ms)
+
+
+def simulated():
+    """The names of devices that have a cost model."""
+    for name in DEVICES:
+        with suppress(UserError):
+            if cost_model(make_device(ProfileConfig(device=name))) is not None:
+                yield name
+
+
+@pytest.fixture(params=[*simulated(), *(f"{kind}.toml" for kind in CHIP_KINDS)])
+def model(request, tmp_path) -> CostModel:
+    """Every cost model that has a name, and one of each kind that a file may describe."""
+    name = request.param
+    if not name.endswith(".toml"):
+        return model_with(make_device(ProfileConfig(device=name)), "latency_ms")
+    (tmp_path / name).write_text(FILES[name.removesuffix(".toml")])
+    return load_chip(str(tmp_path / name))
+
+
+def test_a_cost_model_has_figures_of_the_smallest_network_and_states_its_error(model):
+    assert model.name and model.error.strip()
+    estimate = model(LAYERS)
+    assert set(figure_names(model)) == set(estimate.figures)
+    for name, value in estimate.figures.items():
+        assert value.shape == () and np.isfinite(value) and value >= 0, name
+    for name in {"latency_ms", "energy_uj"} & set(estimate.figures):
+        assert estimate.figures[name] > 0
+    assert all(value.dtype == bool for value in estimate.doubts.values())
+
+
+def test_a_cost_model_takes_many_networks_at_once(model):
+    tables = [network(channels, size=64) for channels in (4, 32, 256)]
+    stacked = jax.tree.map(lambda *columns: jnp.stack(columns), *tables)
+    for of_all in (jax.jit(jax.vmap(model))(stacked), model(stacked)):
+        for i, table in enumerate(tables):
+            alone = model(table)
+            for name, value in of_all.figures.items():
+                np.testing.assert_allclose(value[i], alone.figures[name], rtol=1e-5)
+            for name, holds in of_all.doubts.items():
+                assert holds[i] == alone.doubts[name]
+    assert model(tables[-1]).latency_ms > model(tables[0]).latency_ms
+
+
+def test_the_account_layer_by_layer_is_that_of_the_whole_network(model):
+    if not isinstance(model, LayeredModel):
+        pytest.skip(f"{model.name} gives no account layer by layer")
+    each = model.layer_by_layer(LAYERS)
+    assert all(column.shape == LAYERS.kind.shape for column in each)
+    latency_ms = model.latency_ms(each.npu_cycles.sum(), each.system_cycles.sum())
+    np.testing.assert_allclose(latency_ms, model(LAYERS).latency_ms, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "hailo8l_model"])
+def test_what_a_device_does_not_model_is_refused_by_name(name):
+    device = make_device(ProfileConfig(device=name))
+    with pytest.raises(UserError, match=f"the device {name} gives no energy_uj: name one that"):
+        model_with(device, "energy_uj")
+    with pytest.raises(UserError, match=f"the device {name} gives no account layer by layer"):
+        layered_model(device)
+
+
+def test_files_describe_every_kind_of_chip_and_no_other(tmp_path):
+    assert set(FILES) == set(CHIP_KINDS)
+    path = tmp_path / "mine.toml"
+    path.write_text('kind = "optical"')
+    with pytest.raises(UserError, match="'optical'; known: dataflow, memory"):
+        load_chip(str(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("clock_mhz = 0", "clock_mhz must be above 0 and finite, got 0.0: check the unit"),
+        ("uncertain = [1]", "uncertain must be a list of two numbers, got [1]"),
+        ("fitted = [['work', 0, 1]]", "unknown quantity in fitted 'work'; known: dense"),
+        ("fitted = [['params', 0]]", "must be a list of lists of a string and two numbers"),
+    ],
+)
+def test_a_mistake_in_the_file_of_a_dataflow_chip_is_one_line(tmp_path, line, message):
+    text = "\n".join(one.strip() for one in FILES["dataflow"].splitlines())
+    kept = [one for one in text.splitlines() if not one.startswith(line.split()[0])]
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join([*kept, line]))
+    with pytest.raises(UserError, match=str(path)) as error:
+        load_chip(str(path))
+    assert message in str(error.value)
+
+
+def test_a_file_may_say_what_a_dataflow_chip_was_fitted_to(tmp_path):
+    for name, least in (("within", 0), ("outside", 1000)):
+        (tmp_path / f"{name}.toml").write_text(
+            f"{FILES['dataflow']}\nfitted = [['params', {least}, 2000]]"
+        )
+        doubts = load_chip(str(tmp_path / f"{name}.toml"))(LAYERS).doubts
+        assert bool(doubts["extrapolated"]) == (name == "outside")
