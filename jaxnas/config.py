@@ -252,6 +252,8 @@ class Config:
 SPACES: dict[str, Callable[..., Space]] = {
     "tiny": published.tiny,
     "residual": published.residual,
+    "resnet": lambda size, channels, classes: published.resnet(channels, classes),
+    "resnext_cifar": published.resnext_cifar,
     "cifar": published.cifar,
     "cifar_hailo": lambda size, channels, classes: published.cifar_hailo(channels, classes),
     "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),

@@ -7,6 +7,7 @@ before jaxnas is imported.
 """
 
 import fcntl
+import importlib.util
 import os
 import re
 import shutil
@@ -55,6 +56,23 @@ def small_mobilenet():
 
 
 @pytest.fixture(scope="session")
+def toy_family():
+    """tests/toy_family.py, its kind of operator known for the session, as a user's would be."""
+    path = Path(__file__).with_name("toy_family.py")
+    spec = importlib.util.spec_from_file_location("toy_family", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from jaxnas.export.emitters import EMITTERS
+    from jaxnas.networks.operators import OPERATORS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(OPERATORS, "smooth", module.OPERATOR)
+        patch.setitem(EMITTERS, "smooth", module.EMITTER)
+        yield module
+
+
+@pytest.fixture(scope="session")
 def randomised():
     """Weights for a supernet: random norms and biases too, and logits of deviation 1 or more.
 
@@ -71,7 +89,7 @@ def randomised():
             *window, c_in, _ = leaf.shape
             noise = (
                 4 * noise
-                if "classifier" in where
+                if leaf.ndim == 2  # of the last layer
                 else noise * np.sqrt(2 / (np.prod(window) * c_in))
             )
         if name.startswith("transform"):

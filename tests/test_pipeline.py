@@ -502,7 +502,7 @@ shortcut = "identity"
 per_block = true
 stages = [
     {widths = [8, 16], depths = [1], kernels = [3, 5], expands = [1], stride = 2, \
-operator = "conv"},
+operator = "fused_mbconv"},
     {widths = [16, 24], depths = [1, 2], kernels = [3, 5], expands = [2, 3], stride = 2, \
 squeeze_excite = true},
 ]

@@ -5,6 +5,7 @@ So what stands between its operators stays in a core's cache (on a CPU).
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,3 +54,8 @@ def joined(stacked: PyTree) -> PyTree:
 def row_size(batch: PyTree) -> int:
     """Activations in one row of the largest of the arrays."""
     return max(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(batch))
+
+
+def wide(dtype: Any) -> Any:
+    """What sums of numbers of this type are computed in: float32, or float64."""
+    return jnp.promote_types(dtype, jnp.float32)

@@ -15,7 +15,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
-from jaxnas.networks.chunks import in_parts, row_size
+from jaxnas.networks.chunks import in_parts, row_size, wide
 from jaxnas.networks.depthwise import taps, with_gradient
 
 FEW = 4  # channels, of an image
@@ -108,7 +108,7 @@ def _dense_backward(stride, residuals, gradient):
         x = arrays[0]
         flat = arrays[1].reshape(-1, c_out)
         products = [
-            jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=jnp.float32)
+            jnp.matmul(tap.reshape(-1, c_in).T, flat, preferred_element_type=wide(x.dtype))
             for tap in taps(x, size, stride)
         ]
         return jnp.stack(products)
@@ -138,7 +138,9 @@ def _by_patches_backward(stride, residuals, gradient):
     x, kernel = residuals
     patches = _patches(len(kernel), stride, x)
     flat = gradient.reshape(-1, kernel.shape[-1])
-    dkernel = jnp.matmul(patches.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32)
+    dkernel = jnp.matmul(
+        patches.reshape(len(flat), -1).T, flat, preferred_element_type=wide(x.dtype)
+    )
     return _input_gradient(_by_patches, x, kernel, stride, gradient), dkernel.reshape(
         kernel.shape
     ).astype(kernel.dtype)

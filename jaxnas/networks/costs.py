@@ -103,8 +103,15 @@ def joined_macs(high, low, most: int):
 
 
 def macs(layers: Layers) -> Int[Array, "*n"]:
-    """Multiply-adds of the whole network, counted once; exact below 2^31."""
-    return jnp.sum(layer_costs(layers).macs, axis=-1)
+    """Multiply-adds of the whole network, counted once.
+
+    Exact below 2^31, and 2^31 - 1 from there on: `Space.costs` counts larger networks, too.
+    """
+    each = layer_costs(layers).macs
+    high = jnp.sum(each >> 16, axis=-1)
+    low = jnp.sum(each & 0xFFFF, axis=-1)
+    over = high + (low >> 16) >= 1 << 15
+    return jnp.where(over, 2**31 - 1, (high << 16) + low)
 
 
 def params(layers: Layers) -> Int[Array, "*n"]:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnas.networks.chunks import in_parts, joined, row_size
+from jaxnas.networks.chunks import in_parts, joined, row_size, wide
 
 SMALL = 16  # positions of a map
 COLUMNS = 7  # whose products are summed in one loop; more were slower
@@ -99,7 +99,7 @@ def _weight_gradient(x, gradient, size: int, stride: int):
     if h * w <= SMALL:
         x = x.reshape(n, h * w, channels).transpose(2, 1, 0)
         gradient = gradient.reshape(n, ho * wo, channels).transpose(2, 0, 1)
-        pairs = jnp.matmul(x, gradient, preferred_element_type=jnp.float32).reshape(channels, -1)
+        pairs = jnp.matmul(x, gradient, preferred_element_type=wide(x.dtype)).reshape(channels, -1)
         return (pairs @ _pairs_of_taps(h, w, size, stride)).T.reshape(size, size, channels)
     if jax.default_backend() != "cpu":
         return _weight_gradient_by_rows(x, gradient, size, stride)
@@ -131,7 +131,9 @@ def _weight_gradient_by_rows(x, gradient, size: int, stride: int):
     )
     left = rows.transpose(3, 2, 0, 1).reshape(channels, -1, n * ho)
     right = gradient.transpose(3, 0, 1, 2).reshape(channels, n * ho, wo)
-    pairs = jnp.matmul(left, right, preferred_element_type=jnp.float32).reshape(channels * size, -1)
+    pairs = jnp.matmul(left, right, preferred_element_type=wide(x.dtype)).reshape(
+        channels * size, -1
+    )
     column, output = np.indices((padded.shape[2], wo)).reshape(2, -1)
     of_tap = (column - stride * output)[:, None] == np.arange(size)
     return (pairs @ of_tap.astype(np.float32)).reshape(channels, size, size).transpose(1, 2, 0)
@@ -145,11 +147,12 @@ def _tap_gradient(padded, gradient, i: int, j: int, stride: int):
     _, ho, wo, channels = gradient.shape
     columns = max(n for n in range(1, COLUMNS + 1) if wo % n == 0)
     rows = slice(i, i + stride * (ho - 1) + 1, stride)
-    sums = jnp.float32(0)
+    dtype = wide(gradient.dtype)
+    sums = jnp.zeros((), dtype)
     for column in range(columns):
         first = j + stride * column
         tap = padded[:, rows, first : first + stride * (wo - columns) + 1 : stride * columns]
-        sums += (tap * gradient[:, :, column::columns]).astype(jnp.float32)
+        sums += (tap * gradient[:, :, column::columns]).astype(dtype)
     return jnp.sum(sums.reshape(-1, channels), 0)
 
 

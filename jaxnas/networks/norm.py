@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnas.networks.chunks import in_parts, joined, row_size
+from jaxnas.networks.chunks import in_parts, joined, row_size, wide
 
 EPSILON = 1e-5  # of every batch norm
 
@@ -35,7 +35,7 @@ def pooled(mean: Float[Array, "parts c"], var: Float[Array, "parts c"]) -> Stats
 
 
 def _statistics(x):
-    x = x.astype(jnp.float32)
+    x = x.astype(wide(x.dtype))
     mean = jnp.mean(x, AXES)
     return {"mean": mean, "var": jnp.mean(jnp.square(x - mean), AXES)}
 
@@ -79,7 +79,7 @@ def _backward(act: Activation, residuals, cotangents):
         x, gradient = arrays
         _, back = jax.vjp(act, batch_norm(x, scale, shift, stats))
         (gradient,) = back(gradient)
-        g = gradient.astype(jnp.float32)
+        g = gradient.astype(wide(gradient.dtype))
         return gradient, jnp.sum(g, AXES), jnp.sum(g * (x - stats["mean"]), AXES)
 
     g, sums, products = in_parts(part, (x, gradient), row_size(x))

@@ -7,6 +7,7 @@ every block (Cai et al., "Once for All", ICLR 2020).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from jaxnas.networks.op import Op
@@ -30,7 +31,29 @@ def mobilenet_space(name: str, net: MobileNet) -> Space:
         *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "kernel")),
         *(gene for mb, stage in stages for gene in _block_genes(net, mb, stage, "expand")),
     )
-    return Space(name, genes, _parts(net, [gene.name for gene in genes]), structure=net)
+    parts = _parts(net, [gene.name for gene in genes])
+    return Space(name, genes, parts, net, partial(smallest, name, net))
+
+
+def smallest(name: str, net: MobileNet) -> Space:
+    """The same kinds of blocks, few, narrow, and on small images."""
+    kinds = {
+        (stage.operator, stage.squeeze_excite, stage.expands == (1,)): stage
+        for stage in net.stages[::-1]
+    }
+    stages = tuple(
+        replace(
+            stage,
+            widths=stage.widths[:1] if len(stage.widths) == 1 else (8, 16),
+            depths=(1,) if len(stage.depths) == 1 else (1, 2),
+            kernels=stage.kernels[:2],
+            expands=stage.expands if len(stage.expands) == 1 else (2, 3),
+            stride=2 if i else 1,
+        )
+        for i, stage in enumerate([*kinds.values()][::-1][:3])
+    )
+    small = replace(net, resolutions=(12,), first_stride=1, stages=stages, classes=4)
+    return mobilenet_space(name, replace(small, first_widths=(8,), last_widths=(16, 24)))
 
 
 def _block_genes(net: MobileNet, mb: str, stage: Stage, kind: str) -> list[Gene]:
@@ -157,6 +180,4 @@ def _layers(
         ops.conv(f"{name}/depthwise", middle, act=act, **sizes)
     if stage.squeeze_excite:
         squeeze_excite(ops, f"{name}/squeeze_excite", squeezed(middle))
-    if stage.operator == "conv":
-        return ops.conv(f"{name}/project", c_out, kernel=kernel, stride=stride, act=act)
     return ops.conv(f"{name}/project", c_out)

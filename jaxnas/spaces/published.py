@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from jaxnas.spaces.mobilenet import MobileNet, Stage, make_divisible, mobilenet_space
+from jaxnas.spaces.residual import Residual, ResidualStage, residual_space
 from jaxnas.spaces.space import Space
 
 
@@ -149,20 +150,14 @@ def residual(image_size: int = 32, channels: int = 3, classes: int = 10) -> Spac
     residuals (Tan & Le, "EfficientNetV2", 2021).
     """
     fused = partial(
-        Stage,
-        depths=(1, 2, 3),
-        kernels=(3,),
-        expands=(1, 2, 3),
-        stride=2,
-        activation="relu",
-        operator="fused_mbconv",
+        ResidualStage, depths=(1, 2, 3), kernels=(3,), expands=(1, 2, 3), stride=2, block="fused"
     )
     stages = (
-        Stage((24, 32), (1, 2, 3), (3,), (1,), 2, activation="relu", operator="conv"),
+        ResidualStage((24, 32), (1, 2, 3), (3,), (1,), 2, "single"),
         fused((40, 48, 64)),
         fused((64, 80, 96)),
     )
-    net = MobileNet(
+    net = Residual(
         (image_size,),
         (16, 24, 32),
         1,
@@ -170,10 +165,42 @@ def residual(image_size: int = 32, channels: int = 3, classes: int = 10) -> Spac
         (128, 192, 256),
         channels,
         classes,
-        activation="relu",
-        head="v2",
+        shortcut="pool",
+        prefix="mb",  # as its shipped weights have it
     )
-    return mobilenet_space("residual", net)
+    return residual_space("residual", net)
+
+
+def resnet(channels: int = 3, classes: int = 1000) -> Space:
+    """ResNet-34 and ResNet-50 (He et al. 2016) and the networks below them, at 128 to 224 pixels.
+
+    Two stages of basic blocks, two of bottlenecks; half of the published widths and depths, or all.
+    """
+    stages = (
+        ResidualStage((32, 64), (1, 2, 3), (3,), (1,), 1, "basic"),
+        ResidualStage((64, 128), (2, 3, 4), (3,), (1,), 2, "basic"),
+        ResidualStage((512, 1024), (3, 4, 6), (3,), (1, 2), 2, "bottleneck"),
+        ResidualStage((1024, 2048), (2, 3), (3,), (1, 2), 2, "bottleneck"),
+    )
+    sizes = (128, 160, 192, 224)
+    net = Residual(
+        sizes, (32, 64), 2, stages, (), channels, classes, first_kernel=7, first_pool=True
+    )
+    return residual_space("resnet", net)
+
+
+def resnext_cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
+    """Bottlenecks whose 3x3 convolutions have eight groups (Xie et al. 2017), for small images."""
+    grouped = partial(
+        ResidualStage, depths=(1, 2, 3), kernels=(3,), expands=(1, 2), block="bottleneck", groups=8
+    )
+    stages = (
+        grouped((64, 96, 128), stride=1),
+        grouped((128, 192, 256), stride=2),
+        grouped((256, 384, 512), stride=2),
+    )
+    net = Residual((image_size,), (16, 32), 1, stages, (), channels, classes)
+    return residual_space("resnext_cifar", net)
 
 
 def cifar(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:

@@ -1,10 +1,10 @@
 """A search space as data: genes, their choices, and the parts of a network that they decide."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,17 +43,32 @@ class Gene:
         return self.kind != "operation"
 
 
+@runtime_checkable
+class Structure(Protocol):
+    """How a family describes itself."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what the networks are: what a run's space.json holds."""
+        ...
+
+    def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """What a file says of a structure, in today's form."""
+        ...
+
+
 @dataclass(frozen=True)
 class Space:
     """What can be built. A genome is one choice index per gene; `parts` are its network, in order.
 
-    `structure` is the family's own description of itself: what a run's space.json holds.
+    `structure` is the family's own description of itself, and `smaller` makes the smallest instance
+    with the same kinds of blocks, on which contracts are tested.
     """
 
     name: str
     genes: tuple[Gene, ...]
     parts: tuple[Part, ...] = ()
-    structure: Any = None
+    structure: Structure | None = None
+    smaller: Callable[[], "Space"] | None = None
 
     def __post_init__(self):
         for gene in self.genes:
@@ -112,10 +127,8 @@ class Space:
             raise UserError(f"{self.name} has the resolutions {known}, got {pixels}")
         return self.resolutions.index(pixels)
 
-    def resolution_choices(
-        self, genomes: Int[Array | np.ndarray, "*n genes"]
-    ) -> Int[Array | np.ndarray, "*n"]:
-        """The position of each genome's resolution, 0 in a space without a static gene.
+    def resolution_choices(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Any:
+        """The position of each genome's resolution, 0 in a space without a static gene; (*n).
 
         That of a genome which is no candidate (see `left_out`) is -1.
         """

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jaxnas.errors import UserError
+from jaxnas.spaces.saved import completed, stages_by_name
 
 LARGEST = {  # of each choice: what a network can be built and computed with
     "widths": 2**16,
@@ -18,7 +19,7 @@ LARGEST = {  # of each choice: what a network can be built and computed with
     "last_widths": 2**16,
 }
 HEAD_EXPAND = 6  # MobileNetV3's head: its first 1x1 convolution widens the last stage by this much
-OPERATORS = ("mbconv", "fused_mbconv", "conv")
+OPERATORS = ("mbconv", "fused_mbconv")
 ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
 
 
@@ -28,8 +29,7 @@ class Stage:
 
     Operators: `mbconv` expands by a 1x1 convolution (none where `expands` is (1,)), filters each
     channel k x k, squeezes and excites, projects by a 1x1; `fused_mbconv` expands by an ordinary k
-    x k convolution and has no depthwise one; `conv` is one ordinary k x k convolution, expands
-    (1,), without squeeze-excite. The first block strides and changes the width.
+    x k convolution and has no depthwise one. The first block strides and changes the width.
     """
 
     widths: tuple[int, ...]
@@ -43,21 +43,16 @@ class Stage:
 
     def __post_init__(self):
         for name in ("widths", "depths", "kernels", "expands"):
-            _check_choices(f"a stage's {name}", getattr(self, name), 8 if name == "widths" else 1)
+            check_choices(f"a stage's {name}", getattr(self, name), 8 if name == "widths" else 1)
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise UserError(f"a stage's kernels must be odd, got {self.kernels}")
-        _check_stride("a stage's stride", self.stride)
-        _among("operator", self.operator, OPERATORS)
-        _among("activation", self.activation, ACTIVATIONS)
+        check_stride("a stage's stride", self.stride)
+        among("operator", self.operator, OPERATORS)
+        among("activation", self.activation, ACTIVATIONS)
         if self.operator == "mbconv" and 1 in self.expands and self.expands != (1,):
             raise UserError(
                 "expands of mbconv are (1,), no expansion layer, or all above 1, got "
                 f"{self.expands}"
-            )
-        if self.operator == "conv" and (self.expands != (1,) or self.squeeze_excite):
-            raise UserError(
-                f"a conv stage has expands (1,) and no squeeze-excite, got {self.expands}, "
-                f"{self.squeeze_excite}"
             )
 
     @property
@@ -71,11 +66,6 @@ class Stage:
     def depthwise_kernels(self) -> tuple[int, ...]:
         """Kernels of the depthwise convolution, () where there is none."""
         return self.kernels if self.operator == "mbconv" else ()
-
-    @property
-    def project_kernels(self) -> tuple[int, ...]:
-        """Kernels of the projecting convolution."""
-        return self.kernels if self.operator == "conv" else (1,)
 
 
 @dataclass(frozen=True)
@@ -105,23 +95,25 @@ class MobileNet:
     head: str = "v3"
 
     def settings(self) -> dict[str, Any]:
-        """As it is saved, stages by the names that their genes and weights have."""
-        settings = asdict(self)
-        stages = {f"mb{i}": stage for i, stage in enumerate(settings["stages"], 1)}
-        return settings | {"stages": stages}
+        """As it is saved, stages by name."""
+        return stages_by_name(asdict(self), "mb")
+
+    def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """What a file says, in today's form."""
+        return completed(MobileNet, Stage, saved)
 
     def __post_init__(self):
         for name in ("resolutions", "first_widths", "last_widths"):
-            _check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
-        _check_stride("first_stride", self.first_stride)
+            check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
+        check_stride("first_stride", self.first_stride)
         for name in ("channels", "classes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.stages:
             raise UserError("a network needs at least one stage, got none")
-        _among("shortcut", self.shortcut, ("always", "identity"))
-        _among("head", self.head, ("v3", "v2"))
-        _among("activation", self.activation, ACTIVATIONS)
+        among("shortcut", self.shortcut, ("always", "identity"))
+        among("head", self.head, ("v3", "v2"))
+        among("activation", self.activation, ACTIVATIONS)
 
 
 def head_width(net: MobileNet, width, last):
@@ -132,12 +124,14 @@ def head_width(net: MobileNet, width, last):
     return HEAD_EXPAND * width if net.head == "v3" else last
 
 
-def _among(what: str, found: str, known: tuple[str, ...]) -> None:
+def among(what: str, found: str, known: tuple[str, ...]) -> None:
+    """Refuses an unknown name."""
     if found not in known:
         raise UserError(f"{what} must be one of {', '.join(known)}, got {found!r}")
 
 
-def _check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
+def check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
+    """Refuses choices that are none, unsorted, too large, or no multiples of `divisor`."""
     if not choices or list(choices) != sorted(set(choices)) or choices[0] < 1:
         raise UserError(
             f"{what} must be different numbers from 1 on, smallest first, got {choices}"
@@ -149,6 +143,7 @@ def _check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
         raise UserError(f"{what} must be multiples of {divisor}, got {choices}")
 
 
-def _check_stride(what: str, stride: int) -> None:
+def check_stride(what: str, stride: int) -> None:
+    """Refuses a stride other than 1 and 2."""
     if stride not in (1, 2):
         raise UserError(f"{what} must be 1 or 2, got {stride}")

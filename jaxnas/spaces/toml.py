@@ -1,17 +1,24 @@
 """A user's own space, from a TOML file.
 
-The file sets the fields of `MobileNet` but for channels and classes, which the images decide;
-`resolutions` are the images' own size unless given, in pixels. `stages` is an array of tables that
-set the fields of `Stage`.
+The file sets the fields of `MobileNet`, or with family = "residual" those of `Residual`, but for
+channels and classes, which the images decide; `resolutions` are the images' own size unless given,
+in pixels. `stages` is an array of tables that set the fields of a stage.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxnas import toml_files
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, choose
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.residual import Residual, ResidualStage, residual_space
 from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage
+
+FAMILIES: dict[str, tuple[type, type, Callable[..., Space]]] = {
+    "mobilenet": (MobileNet, Stage, mobilenet_space),
+    "residual": (Residual, ResidualStage, residual_space),
+}
 
 
 def load(path: str, image_size: int, channels: int, classes: int) -> Space:
@@ -26,13 +33,15 @@ def load(path: str, image_size: int, channels: int, classes: int) -> Space:
             f"{path}: stages must be a list of tables like {{widths = [16, 24], depths = [1, 2], "
             f"...}}, got {stages}"
         )
+    name = settings.pop("family", "mobilenet")
+    structure, stage, build = choose(f"{path}: family", str(name), FAMILIES)
     images = {"channels": channels, "classes": classes}
     settings = {"resolutions": [image_size], **settings}
     built = tuple(
-        toml_files.made(Stage, f"{path}: stage {i}", stage, {}) for i, stage in enumerate(stages, 1)
+        toml_files.made(stage, f"{path}: stage {i}", row, {}) for i, row in enumerate(stages, 1)
     )
-    net = toml_files.made(MobileNet, path, settings, {"stages": built, **images})
+    net = toml_files.made(structure, path, settings, {"stages": built, **images})
     try:
-        return mobilenet_space(Path(path).stem, net)
+        return build(Path(path).stem, net)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -29,7 +29,7 @@ from jaxnas.spaces.parts import IMAGE, SIZES, made_by
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genome, SoftGenome
 
-Row = Float[Array, "choices"]  # the weights of a gene's choices
+Row = Float[Array, "_"]  # the weights of a gene's choices
 
 
 class Sizes:

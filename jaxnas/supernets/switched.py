@@ -124,23 +124,24 @@ def _turn(forms: Forms, genome: Genome) -> Turn:
 def calibrated(turn: Turn, arrays: Arrays, inputs: list[Array]) -> tuple[Array, Arrays]:
     """The form's result on one joint batch, and the arrays with its statistics folded in."""
     normed = {path: len(found["scale"]) for path, found in arrays.items() if "scale" in found}
+    unused = {
+        path: {"mean": jnp.zeros(full, jnp.float32), "var": jnp.ones(full, jnp.float32)}
+        for path, full in normed.items()
+    }
 
     def branch(i, form):
         def compute(arrays, inputs):
             y, used = _jointly(form, take(arrays, form), cropped(form, inputs))
-            return fitted(y, turn.forms.width), {
-                path: {name: fitted(v, full) for name, v in used.get(path, {}).items()}
-                for path, full in normed.items()
+            stats = {
+                path: {name: fitted(leaf, normed[path]) for name, leaf in found.items()}
+                for path, found in used.items()
             }
+            return fitted(y, turn.forms.width), unused | stats
 
         return compute
 
     def absent(arrays, inputs):
-        nothing = {
-            path: {"mean": jnp.zeros(full, jnp.float32), "var": jnp.ones(full, jnp.float32)}
-            for path, full in normed.items()
-        }
-        return handed(turn.forms, inputs), nothing
+        return handed(turn.forms, inputs), unused
 
     y, stats = switched(turn, branch, absent, arrays, inputs)
     folds = {

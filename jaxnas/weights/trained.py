@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from math import prod
 from pathlib import Path
@@ -202,22 +202,19 @@ def _header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _with_defaults(structure: str, net: Supernet) -> Any:
-    """What a file says of its space's structure.
-
-    Settings that are younger than the file have their defaults.
-    """
-    known = fields(net.space.structure)
+    """What a file says of its space's structure, in today's form; None where it is none."""
     try:
-        return {
-            field.name: field.default for field in known if field.default is not MISSING
-        } | json.loads(structure)
-    except (ValueError, TypeError, RecursionError):
+        known: Any = net.space.structure
+        found = known.completed(json.loads(structure))
+        return {name: value for name, value in found.items() if name not in _OF_THE_DATA}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
 def _structure(net: Supernet) -> str:
     """All that decides what the weights mean."""
-    settings = asdict(net.space.structure)
+    structure: Any = net.space.structure
+    settings = structure.completed(structure.settings())
     return json.dumps(
         {name: value for name, value in settings.items() if name not in _OF_THE_DATA},
         sort_keys=True,

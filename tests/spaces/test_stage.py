@@ -31,7 +31,7 @@ NET = MobileNet((32,), (8, 16), 2, (STAGE,), (60, 100), 3, 10)
         ({"expands": (2, 2)}, "a stage's expands must be different numbers from 1 on"),
         ({"kernels": (3, 4)}, r"a stage's kernels must be odd, got \(3, 4\)"),
         ({"stride": 3}, "a stage's stride must be 1 or 2, got 3"),
-        ({"operator": "mlp"}, "operator must be one of mbconv, fused_mbconv, conv, got 'mlp'"),
+        ({"operator": "mlp"}, "operator must be one of mbconv, fused_mbconv, got 'mlp'"),
         (
             {"activation": "gelu"},
             "activation must be one of relu, relu6, swish, hard_swish, got 'gelu'",
@@ -40,11 +40,6 @@ NET = MobileNet((32,), (8, 16), 2, (STAGE,), (60, 100), 3, 10)
             {"expands": (1, 2)},
             r"expands of mbconv are \(1,\), no expansion layer, or all above 1, got \(1, 2\)",
         ),
-        (
-            {"operator": "conv"},
-            r"a conv stage has expands \(1,\) and no squeeze-excite, got \(2, 3\)",
-        ),
-        ({"operator": "conv", "expands": (1,), "squeeze_excite": True}, "a conv stage has expands"),
     ],
 )
 def test_a_stage_refuses(change, message):
@@ -76,15 +71,14 @@ def test_a_network_refuses(change, message):
 @pytest.mark.parametrize(
     "change, kernels",
     [
-        ({}, ((1,), (3, 5), (1,))),
-        ({"expands": (1,)}, ((), (3, 5), (1,))),
-        ({"operator": "fused_mbconv"}, ((3, 5), (), (1,))),
-        ({"operator": "conv", "expands": (1,)}, ((), (), (3, 5))),
+        ({}, ((1,), (3, 5))),
+        ({"expands": (1,)}, ((), (3, 5))),
+        ({"operator": "fused_mbconv"}, ((3, 5), ())),
     ],
 )
 def test_kernels_of_the_convolutions_of_a_block(change, kernels):
     stage = replace(STAGE, **change)
-    assert (stage.expand_kernels, stage.depthwise_kernels, stage.project_kernels) == kernels
+    assert (stage.expand_kernels, stage.depthwise_kernels) == kernels
 
 
 def test_make_divisible_follows_its_definition():

@@ -12,13 +12,13 @@ first_stride = 2
 last_widths = [32]
 stages = [
     {widths = [8, 16], depths = [1, 2], kernels = [3, 5], expands = [1], stride = 2, \
-operator = "conv", activation = "relu"},
+operator = "fused_mbconv", activation = "relu"},
     {widths = [16, 24], depths = [1, 2], kernels = [3, 5], expands = [2, 3], stride = 1, \
 squeeze_excite = true},
 ]
 """
 STAGES = (
-    Stage((8, 16), (1, 2), (3, 5), (1,), 2, operator="conv", activation="relu"),
+    Stage((8, 16), (1, 2), (3, 5), (1,), 2, operator="fused_mbconv", activation="relu"),
     Stage((16, 24), (1, 2), (3, 5), (2, 3), 1, squeeze_excite=True),
 )
 
@@ -66,7 +66,7 @@ def test_stages_as_tables(load):
         kernels = [3, 5]
         expands = [1]
         stride = 2
-        operator = "conv"
+        operator = "fused_mbconv"
         activation = "relu"
         [[stages]]
         widths = [16, 24]

@@ -1,6 +1,6 @@
-"""One subnet, four spellings.
+"""One subnet, five spellings, in every space.
 
-Masked under a traced genome, sliced out, exported to ONNX, and switched. In every space.
+Masked under a traced genome, as a soft genome, by switches, sliced out, and exported to ONNX.
 """
 
 from dataclasses import replace
@@ -20,6 +20,7 @@ from jaxnas.networks.activations import ACTIVATIONS
 from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.space import Space
 from jaxnas.spaces.stage import MobileNet, Stage
 from jaxnas.supernets import switched
 from jaxnas.supernets.build import build
@@ -38,23 +39,6 @@ MORE = [
     "ofa_mobilenet_v3",
 ]
 
-# All operators, activations and shortcuts, and blocks with genes of their own, small enough to
-# compile in seconds.
-EVERY_OPERATOR = MobileNet(
-    (12,),
-    (8, 16),
-    1,
-    (
-        Stage((8, 16), (1, 2), (1, 3), (1,), 1, False, "relu6", "conv"),
-        Stage((16, 24), (1, 2), (3, 5), (1, 2), 2, True, "relu", "fused_mbconv"),
-        Stage((16, 24), (1,), (3, 5), (2,), 1, True),
-    ),
-    (16, 24),
-    3,
-    4,
-    activation="relu",
-    shortcut="identity",
-)
 PER_BLOCK = MobileNet(
     (12,),
     (8,),
@@ -70,23 +54,35 @@ PER_BLOCK = MobileNet(
     per_block=True,
     kernel_transform=True,
 )
-# MobileNetV2's head, whose width is that of the pooled channels; stages that change nothing but
-# their width.
-OTHER_HEAD = MobileNet(
+# First blocks of so many forms that those which differ in width alone are one, behind a mask.
+MASKED_WIDTHS = MobileNet(
     (12,),
     (8, 16),
     1,
-    (
-        Stage((8, 16), (1,), (3,), (1,), 1, activation="relu6"),
-        Stage((16, 24), (1, 2), (3,), (6,), 2, activation="relu6"),
-    ),
-    (16, 24, 32),
+    (Stage((16, 24, 32), (1, 2), (3, 5), (2, 3), 2, True, "relu"),),
+    (16, 24),
     3,
     4,
-    activation="relu6",
-    shortcut="identity",
-    head="v2",
+    activation="relu",
 )
+OWN = {"per block": PER_BLOCK, "masked widths": MASKED_WIDTHS}
+
+
+def smallest_instances() -> dict[str, Space]:
+    """Of every space in SPACES; those of one structure stand under the first one's name."""
+    spaces: dict[str, Space] = {}
+    structures = []
+    for name, make in SPACES.items():
+        smaller = make(32, 3, 10).smaller
+        assert smaller is not None, f"{name} has no smallest instance"
+        space = smaller()
+        if space.structure not in structures:
+            structures.append(space.structure)
+            spaces[name] = space
+    return spaces
+
+
+INSTANCES = smallest_instances()
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +114,8 @@ def prepare(space, randomised, images=12):
     net = build(space)
     noise_key, contrast_key, brightness_key = jax.random.split(jax.random.key(0), 3)
     n = 2 * images
-    shape = (space.resolutions[-1], space.resolutions[-1], space.structure.channels)
+    pixels, channels = space.image
+    shape = (pixels, pixels, channels)
     contrast = jnp.exp(jax.random.normal(contrast_key, (n, 1, 1, 1)))
     drawn = contrast * jax.random.normal(noise_key, (n, *shape)) + 2 * jax.random.normal(
         brightness_key, (n, 1, 1, shape[-1])
@@ -127,7 +124,8 @@ def prepare(space, randomised, images=12):
     given = drawn[:images]
     params = randomised(net)
     # Logits that differ enough between images.
-    params["classifier"]["kernel"] = 2 * params["classifier"]["kernel"]
+    head = params[space.parts[-1].name]
+    head["kernel"] = 2 * head["kernel"]
 
     @jax.jit
     def masked(params, genome, calibration, images):
@@ -141,12 +139,12 @@ def prepare(space, randomised, images=12):
 
 def cut(case, images, genome):
     """The images at the genome's resolution."""
-    size = case.space.resolutions[int(genome[case.space.static])]
+    size = case.space.pixels(genome)
     return images[:, :size, :size]
 
 
-def spellings(case, genome):
-    """Logits by masks, by slices and by ONNX.
+def spellings(case, genome, masked=None):
+    """Logits by masks, if they are not given, by slices and by ONNX.
 
     With statistics recalibrated by the first two themselves.
 
@@ -155,12 +153,12 @@ def spellings(case, genome):
     """
     calibration = cut(case, case.calibration, genome)
     images = cut(case, case.images, genome)
-    masked, stats = case.masked(case.params, genome, calibration, images)
+    if masked is None:
+        masked, _ = case.masked(case.params, genome, calibration, images)
     ops = case.net.ops(genome)
-    params = jax.device_get(case.params)
-    weights = take(params, ops)
+    weights = take(jax.device_get(case.params), ops)
     _, own = forward(ops, weights, calibration)
-    exported = emit(case.net.extract(params, genome, jax.device_get(stats)), *images.shape[1:])
+    exported = emit(Subnet(ops, weights, jax.device_get(own)), *images.shape[1:])
     return masked, forward(ops, weights, images, own)[0], onnx_logits(exported, images)
 
 
@@ -195,29 +193,12 @@ def agree(case, genome, masked, sliced, exported):
     return largest
 
 
-def check(case, some):
-    logits = []
-    for genome in some:
-        masked, sliced, exported = spellings(case, genome)
-        agree(case, genome, masked, sliced, exported)
-        assert jnp.std(masked - masked.mean(0)) >= 1
-        logits.append(masked)
-    for i, one in enumerate(logits):  # else every comparison above would pass
-        assert all(difference(one, other) > 0.05 for other in logits[:i])
-
-
 def draw(space, count, key=1):
     """Different networks: the smallest, the largest, and random ones."""
-    genomes = np.asarray(space.sample(jax.random.key(key), count - 2))
-    return np.concatenate([[space.smallest, space.largest], genomes])
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_four_genomes_of_a_space(name, randomised):
-    case = prepare(SPACES[name](32, 3, 10), randomised)
-    some = draw(case.space, 4)
-    some[:, case.space.static] = 0  # every resolution is a program of its own
-    check(case, some)
+    some = np.asarray(space.canonical(space.sample(jax.random.key(key), 20 * count)))
+    genomes = np.concatenate([[space.smallest, space.largest], some])
+    _, first = np.unique(genomes, axis=0, return_index=True)
+    return genomes[np.sort(first)[:count]]
 
 
 @pytest.mark.slow
@@ -234,37 +215,92 @@ def test_two_hundred_genomes_of_a_space(name, randomised):
     print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[EVERY_OPERATOR, PER_BLOCK, OTHER_HEAD],
-    ids=["every operator", "per block", "other head"],
-)
-def small(request, randomised):
-    return prepare(mobilenet_space("small", request.param), randomised)
+@pytest.fixture(scope="module", params=[*INSTANCES, *OWN, "toy"])
+def case(request, randomised, toy_family):
+    """The smallest instance of a space, or one of our own, as `prepare` makes it."""
+    name = request.param
+    if name in OWN:
+        return prepare(mobilenet_space("small", OWN[name]), randomised)
+    return prepare(toy_family.toy() if name == "toy" else INSTANCES[name], randomised)
 
 
-def test_every_operator_and_genes_per_block(small):
-    check(small, draw(small.space, 6))
-
-
-def test_switched_equals_masked_in_one_program(small):
-    calibrate, logits = small.net.switched
+@pytest.fixture(scope="module")
+def logits_of(case):
+    """(genome) -> logits by masks, of a soft genome and by switches, in one program."""
     traces = []
+    calibrate, switched = case.net.switched
 
     @jax.jit
-    def switched(params, genome, calibration, images):
+    def found(params, genome, soft, calibration, images):
         traces.append(None)
-        return logits(calibrate(params, genome, calibration), genome, images)
+        stats = case.net.apply(params, calibration, genome)[1]
+        hard = case.net.apply(params, images, genome, stats)[0]
+        softly = case.net.apply(params, images, soft, stats)[0]
+        weights = calibrate(params, genome, calibration)
+        return hard, softly, switched(weights, genome, images)
 
-    for genome in draw(small.space, 10):
-        found = switched(small.params, jnp.asarray(genome), small.calibration, small.images)
-        assert (
-            difference(
-                found, small.masked(small.params, genome, small.calibration, small.images)[0]
-            )
-            <= TOLERANCE
-        )
-    assert len(traces) == 1
+    def of(genome):
+        soft = jax.nn.one_hot(genome, int(case.space.sizes.max()), dtype=jnp.float32)
+        given = (cut(case, some, genome) for some in (case.calibration, case.images))
+        return found(case.params, jnp.asarray(genome), soft, *given)
+
+    yield of
+    assert len(traces) <= len(case.space.resolutions)
+
+
+def test_one_network_spelt_five_ways(case, logits_of):
+    """Masked, as a soft genome, switched, sliced out and exported."""
+    different = []
+    for genome in draw(case.space, 5):
+        masked, soft, by_switches = logits_of(genome)
+        assert difference(soft, masked) <= TOLERANCE
+        assert difference(by_switches, masked) <= TOLERANCE
+        _, sliced, exported = spellings(case, genome, masked)
+        agree(case, genome, masked, sliced, exported)
+        assert jnp.std(masked - masked.mean(0)) >= 1
+        different.append(masked)
+    for i, one in enumerate(different):  # else every comparison above would pass
+        assert all(difference(one, other) > 0.05 for other in different[:i])
+
+
+def test_the_cost_table_counts_the_plain_network(case):
+    """Operators that nobody reads have repeat 0."""
+    for genome in draw(case.space, 5):
+        counted = case.space.layers(genome)
+        ops = case.net.ops(genome)
+        assert int(np.sum(counted.repeat > 0)) == len(ops)
+        assert int(np.sum(counted.macs * counted.repeat)) == sum(op.macs for op in ops)
+
+
+def test_every_gene_has_an_architecture_gradient(case):
+    """In float64: not zero for genes that matter, and for three of them finite differences."""
+    space = case.space
+    free = [i for i, gene in enumerate(space.genes) if len(gene.choices) > 1 and not gene.static]
+    step = 1e-5
+    with jax.enable_x64(True):
+        double = partial(jax.tree.map, lambda x: jnp.asarray(np.asarray(x, np.float64)))
+        images = double(case.images[:4])
+        params = double(case.params)
+
+        def mean(soft):
+            return jnp.mean(jnp.sin(case.net.apply(params, images, soft)[0]))
+
+        loss = jax.jit(jax.value_and_grad(mean))
+        rng = np.random.default_rng(0)
+        soft = np.zeros((len(space.genes), int(space.sizes.max())))
+        for row, size in zip(soft, space.sizes, strict=True):
+            row[:size] = rng.dirichlet(np.full(size, 5.0))
+        gradient = np.asarray(loss(jnp.asarray(soft))[1])
+        assert all(np.abs(gradient[i, : space.sizes[i]]).max() > 1e-8 for i in free)
+        for i in rng.permutation(free)[:3]:
+            nudge = step * (np.indices(soft.shape).transpose(1, 2, 0) == (i, 0)).all(-1)
+            there, back = (loss(jnp.asarray(soft + sign * nudge))[0] for sign in (1, -1))
+            np.testing.assert_allclose((there - back) / (2 * step), gradient[i, 0], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def small(randomised):
+    return prepare(mobilenet_space("small", MASKED_WIDTHS), randomised)
 
 
 def gradient(case, logits):
