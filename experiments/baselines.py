@@ -27,10 +27,11 @@ from jaxnas.networks.builder import at_size
 from jaxnas.networks.costs import cost_table
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import progress
+from jaxnas.records.chosen import read_chosen
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.verified import read_verified
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job, open_job
 from jaxnas.stages.measuring import open_device
 from jaxnas.studies.baselines import Contestant, contest
@@ -69,7 +70,7 @@ def contestants(
     job: Job, names: tuple[str, ...], pixels: int
 ) -> tuple[list[Contestant], list[Contestant]]:
     """The run's chosen networks, and the hand-designed ones for images of this size."""
-    genomes = {chosen["name"]: chosen["genome"] for chosen in read_chosen(job)}
+    genomes = {chosen.name: chosen.genome for chosen in read_chosen(job.run, job.space)}
     ours = [
         Contestant(name, job.net.ops(genome), job.resolution(genome))
         for name, genome in genomes.items()
@@ -114,8 +115,8 @@ def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
 def gains(job: Job) -> Claim:
     """What fine-tuning on all images brought the chosen networks, on the search images."""
     points = [
-        100 * (chosen["finetuned_search_accuracy"] - chosen["search_accuracy"])
-        for chosen in read_chosen(job)
+        100 * (chosen.finetuned_search_accuracy - chosen.search_accuracy)
+        for chosen in read_chosen(job.run, job.space)
     ]
     what = f"points gained by {job.config.finetune.epochs} more epochs on all images"
     return Claim(
@@ -174,10 +175,7 @@ def main() -> int:
         latency_ms = latencies(job, [*ours, *theirs])
         training = with_recipe(job, settings)
         trained = contest(training, [*ours, *theirs], settings.seeds, FILE)
-        inherited = {
-            row["name"]: f"{float(row['test_accuracy']):.2%}"
-            for row in run.read_csv("verified.csv")
-        }
+        inherited = {name: f"{one.test_accuracy:.2%}" for name, one in read_verified(run).items()}
         mean = {name: float(found.mean()) for name, found in trained.items()}
         better = {one.name: dominating(one, ours, mean, latency_ms) for one in theirs}
         columns = (

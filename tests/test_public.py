@@ -17,6 +17,7 @@ from jaxnas.config import make_space
 from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import make_dataset
 from jaxnas.export.proof import jax_logits
+from jaxnas.records.chosen import Chosen
 from jaxnas.stages.export import _properties
 from jaxnas.stages.job import Job, costs, load_space
 from jaxnas.training.recalibrate import recalibrated
@@ -153,12 +154,15 @@ def exported(request, tmp_path, monkeypatch):
         jaxnas.build_supernet(space),
     )
     subnet = recalibrated(_random_subnet(job, draw), job.examples(data.calibration, 16).calibration)
-    chosen = {
-        "genome": space.smallest,
-        "network": space.decode(space.smallest),
-        "finetuned_search_accuracy": 0.5,
+    chosen = Chosen(
+        "most_accurate",
+        "most accurate",
+        space.smallest,
+        space.decode(space.smallest),
         **costs(subnet.ops),
-    }
+        search_accuracy=0.4,
+        finetuned_search_accuracy=0.5,
+    )
     model = jaxnas.export_onnx(subnet, 16, 16, channels, _properties(job, chosen))
     job.run.write_bytes("models/most_accurate.onnx", model)
     return job, subnet

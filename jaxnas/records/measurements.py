@@ -1,7 +1,7 @@
 """measurements.csv and asked.csv: what the device took for networks, a line a measurement."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
@@ -12,20 +12,12 @@ from jaxnas.hardware.device import Measurement
 from jaxnas.profiling.rounds import confirmed
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.records.values import above_0, cell, split
+from jaxnas.records.values import CELLS, above_0, split
 from jaxnas.spaces.genomes import check_genomes, from_text, key_of, to_text
 from jaxnas.spaces.space import Space
 
 MEASURED = "measurements.csv"
 ASKED = "asked.csv"
-# How a cell is read, by the type of its field.
-CELLS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    int: int,
-    float: cell,
-    bool: lambda text: text == "True",
-}
-
 Genome = Int32[np.ndarray, "genes"]
 
 

@@ -1,6 +1,8 @@
-"""Values of cells: the text of a table's cell as what it stands for, else a `ValueError`."""
+"""Values of cells and of documents; what they cannot be is a `ValueError` or `TypeError`."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from jaxnas.records.reading import SPLITS
 
@@ -33,3 +35,41 @@ def filled(text: str) -> str:
     if not text:
         raise ValueError("an empty cell")
     return text
+
+
+# How a cell is read, by the type of the field that it fills.
+CELLS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: cell,
+    bool: lambda text: text == "True",
+}
+
+
+def named(value: Any) -> dict[str, Any]:
+    """A document with names."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected named values, got {type(value).__name__}")
+    return value
+
+
+def text(record: Mapping[str, Any], name: str) -> str:
+    """A text that is not empty."""
+    if not string(record, name):
+        raise ValueError(f"{name} must not be empty")
+    return record[name]
+
+
+def string(record: Mapping[str, Any], name: str) -> str:
+    """A text, which may be empty."""
+    if not isinstance(record[name], str):
+        raise TypeError(f"{name} must be text, got {record[name]!r}")
+    return record[name]
+
+
+def number(record: Mapping[str, Any], name: str) -> int | float:
+    """A finite number, as JSON has it."""
+    value = record[name]
+    if type(value) not in (int, float) or not abs(value) < 2**63:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,12 +12,12 @@ from jaxnas.export.lint import TARGETS, lint, require_accepted, takes_int8
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import prove, require
 from jaxnas.progress import log
-from jaxnas.records import tables
-from jaxnas.records.reading import reading
+from jaxnas.records.chosen import Chosen, read_chosen
+from jaxnas.records.exported import EXPORTED, Exported, read_exported, write_exported
 from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.evaluation import search_split
-from jaxnas.stages.finetune import read_chosen, tuned_network
 from jaxnas.stages.job import Job
+from jaxnas.supernets.supernet import Params
 
 PROVED = 500  # images that a network's export is proved on, at most
 
@@ -26,24 +27,26 @@ def run_export(job: Job) -> bool:
 
     False if they are there.
     """
-    if job.run.exists("exported.csv") and all(
-        job.run.exists(row["model"]) for row in read_exported(job).values()
-    ):
-        return False
-    job.run.write_csv("exported.csv", [_exported(job, chosen) for chosen in read_chosen(job)])
+    networks = read_chosen(job.run, job.space)
+    if job.run.exists(EXPORTED):
+        exported = read_exported(job.run, [one.name for one in networks])
+        if all(job.run.exists(one.model) for one in exported.values()):
+            return False
+    params = jax.device_get(job.params())
+    write_exported(job.run, [_exported(job, params, chosen) for chosen in networks])
     return True
 
 
-def _exported(job: Job, chosen: dict) -> dict[str, object]:
+def _exported(job: Job, params: Params, chosen: Chosen) -> Exported:
     """Write models/NAME.onnx once ONNX Runtime computes from it what JAX computes.
 
     And its int8 twin where the target takes one.
     """
-    name = chosen["name"]
-    genome = chosen["genome"]
+    name = chosen.name
+    genome = chosen.genome
     target = job.config.export.target
     size = job.resolution(genome)
-    subnet = tuned_network(job, name, genome)
+    subnet = job.finetuned(params, name, genome)
     model = emit(
         subnet, size, size, job.data.channels, _properties(job, chosen), TARGETS[target].opset
     )
@@ -55,17 +58,20 @@ def _exported(job: Job, chosen: dict) -> dict[str, object]:
         f"export: models/{name}.onnx; largest logit difference to JAX "
         f"{proof.largest_difference:.1e} on {proof.images} images"
     )
-    row: dict[str, object] = {"name": name, "model": f"models/{name}.onnx", "int8_model": ""}
+    int8_model = ""
     if takes_int8(target):
         few = job.data.calibration.first(job.config.export.calibration_images)
         twin = quantise(model, job.images(few, size))
-        job.run.write_bytes(f"models/{name}.int8.onnx", twin)
-        row["int8_model"] = f"models/{name}.int8.onnx"
+        int8_model = f"models/{name}.int8.onnx"
+        job.run.write_bytes(int8_model, twin)
     _write_calibration(job, size)
-    return row | {
-        "max_logit_difference": proof.largest_difference,
-        "top1_agreement": proof.top1_agreement,
-    }
+    return Exported(
+        name,
+        f"models/{name}.onnx",
+        int8_model,
+        proof.largest_difference,
+        proof.top1_agreement,
+    )
 
 
 def _accepted(model: bytes, name: str, target: str) -> None:
@@ -89,32 +95,23 @@ def _write_calibration(job: Job, size: int) -> None:
     )
 
 
-def read_exported(job: Job) -> dict[str, dict[str, str]]:
-    """The rows of exported.csv by name; one for each network of chosen.json."""
-    rows = tables.read_exported(job.run)
-    with reading(job.run, "exported.csv"):
-        for chosen in read_chosen(job):
-            _ = rows[chosen["name"]]["model"], rows[chosen["name"]]["int8_model"]
-    return rows
-
-
-def _properties(job: Job, chosen: dict) -> dict[str, str]:
+def _properties(job: Job, chosen: Chosen) -> dict[str, str]:
     """What a user of the file must know, as the model's metadata."""
     data = job.data
     return {
         "space": job.space.name,
-        "genome": to_text(chosen["genome"]),
-        "network": json.dumps(chosen["network"]),
-        "macs": str(chosen["macs"]),
-        "params": str(chosen["params"]),
+        "genome": to_text(chosen.genome),
+        "network": json.dumps(chosen.network),
+        "macs": str(chosen.macs),
+        "params": str(chosen.params),
         "image_size": str(data.image_size[0]),
-        "input_size": str(job.resolution(chosen["genome"])),
+        "input_size": str(job.resolution(chosen.genome)),
         "interpolation": job.prepared.resizing,
         "channel_order": "RGB" if data.channels == 3 else "grey",
         "mean": json.dumps(data.mean.tolist()),
         "deviation": json.dumps(data.deviation.tolist()),
         "class_names": json.dumps(data.class_names),
-        "search_accuracy": f"{chosen['finetuned_search_accuracy']:.4f}",
+        "search_accuracy": f"{chosen.finetuned_search_accuracy:.4f}",
         "data": data.name,
         "experiment": job.config.name,
     }

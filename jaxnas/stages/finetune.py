@@ -77,22 +77,6 @@ def read_chosen(job: Job) -> list[dict[str, Any]]:
     return chosen
 
 
-def tuned_network(job: Job, name: str, genome: np.ndarray) -> Subnet:
-    """The network that fine-tuning left in checkpoints/NAME."""
-    subnet = job.net.extract(jax.device_get(job.params()), genome, {})
-    state = checkpoints.restore(
-        job.run.path(f"checkpoints/{name}"),
-        init_state(subnet, job.config.finetune, len(job.data.train)),
-    )
-    return recalibrated(
-        Subnet(subnet.ops, state.weights, {}), _calibration(job, job.resolution(genome))
-    )
-
-
-def _calibration(job: Job, resolution: int) -> Float[Array, "n r r c"]:
-    return job.calibration(resolution, job.config.search.hybrid.epochs + job.config.finetune.epochs)
-
-
 def _finetuned(
     job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray
 ) -> dict[str, object]:
@@ -103,7 +87,7 @@ def _finetuned(
         choice.name,
         subnet,
         images,
-        examples._replace(calibration=_calibration(job, job.resolution(genome))),
+        examples._replace(calibration=job.finetuned_calibration(job.resolution(genome))),
     )
     selection = selection_split(job)
     seen = {"search": examples}

@@ -26,9 +26,10 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training import finetune
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import TrainState, init_state, total_steps
-from jaxnas.training.recalibrate import statistics
+from jaxnas.training.recalibrate import recalibrated, statistics
 from jaxnas.types import PRNGKey
 from jaxnas.weights import checkpoints, initial
 
@@ -152,6 +153,19 @@ class Job:
         calibration = self.calibration(self.resolution(genome), self.config.search.hybrid.epochs)
         stats = jax.device_get(_statistics(self.net, params, jnp.asarray(genome), calibration))
         return jax.tree.map(jnp.asarray, self.net.extract(params, genome, stats))
+
+    def finetuned(self, params: Params, name: str, genome: Int[np.ndarray, "genes"]) -> Subnet:
+        """The network that fine-tuning left in checkpoints/NAME; `params` as for `inherited`."""
+        subnet = self.net.extract(params, genome, {})
+        fresh = finetune.init_state(subnet, self.config.finetune, len(self.data.train))
+        state = checkpoints.restore(self.run.path(f"checkpoints/{name}"), fresh)
+        images = self.finetuned_calibration(self.resolution(genome))
+        return recalibrated(Subnet(subnet.ops, state.weights, {}), images)
+
+    def finetuned_calibration(self, resolution: int) -> Float[Array, "n r r c"]:
+        """The images that a fine-tuned network's statistics are recalibrated on."""
+        epochs = self.config.search.hybrid.epochs + self.config.finetune.epochs
+        return self.calibration(resolution, epochs)
 
 
 def open_job(run: RunDirectory, config: Config) -> Job:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
@@ -12,14 +11,16 @@ from jaxnas.export.proof import onnx_logits
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log
+from jaxnas.records.chosen import Chosen, read_chosen
+from jaxnas.records.exported import Exported, read_exported
+from jaxnas.records.verified import VERIFIED, Answers, Verified, write_answers, write_verified
 from jaxnas.spaces.genomes import to_text
-from jaxnas.stages.export import read_exported
-from jaxnas.stages.finetune import read_chosen
 from jaxnas.stages.job import Job
 from jaxnas.stages.measuring import open_device
 from jaxnas.training.metrics import accuracy, balanced_accuracy, commonest_share
 
-COLUMNS = (
+# What verified.csv repeats of chosen.json.
+COPIED = (
     "name",
     "role",
     "macs",
@@ -28,7 +29,7 @@ COLUMNS = (
     "search_accuracy",
     "finetuned_search_accuracy",
 )
-# precision: the column of exported.csv that names its file.
+# precision: the field of `Exported` that names its file.
 MODELS = {"float32": "model", "int8": "int8_model"}
 
 
@@ -40,65 +41,58 @@ def run_verify(job: Job) -> bool:
     Writes verified.csv, and answers.npz, each network's class for every test image; False if
     verified.csv is there.
     """
-    if job.run.exists("verified.csv"):
+    if job.run.exists(VERIFIED):
         return False
     device = open_device(job)
-    exported = read_exported(job)
-    networks = read_chosen(job)
+    networks = read_chosen(job.run, job.space)
+    names = [one.name for one in networks]
+    exported = read_exported(job.run, names)
     rows, answers = zip(
-        *(_verified(job, device, chosen, exported[chosen["name"]]) for chosen in networks),
+        *(_verified(job, device, chosen, exported[chosen.name]) for chosen in networks),
         strict=True,
     )
     each = {precision: np.stack([one[precision] for one in answers]) for precision in MODELS}
-    job.run.write_npz(
-        "answers.npz",
-        names=np.array([chosen["name"] for chosen in networks]),
-        labels=job.data.test.labels,
-        **each,
-    )
-    job.run.write_csv("verified.csv", rows)
+    write_answers(job.run, Answers(names, job.data.test.labels, **each))
+    write_verified(job.run, rows)
     return True
 
 
 def _verified(
-    job: Job, device: Device, chosen: dict[str, Any], exported: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    job: Job, device: Device, chosen: Chosen, exported: Exported
+) -> tuple[Verified, dict[str, np.ndarray]]:
     """A row of verified.csv, and answers by precision.
 
     What begins with int8_ is of the int8 twin, NaN where the target has none.
     """
-    float32, int8 = (
-        _measured(job, device, chosen["genome"], exported[column]) for column in MODELS.values()
-    )
+    models = {precision: getattr(exported, field) for precision, field in MODELS.items()}
+    float32, int8 = (_measured(job, device, chosen.genome, model) for model in models.values())
     own = int8 if job.config.export.int8_files else float32  # which the search predicted
     answers = {
-        precision: _answers(job, chosen["genome"], exported[column])
-        for precision, column in MODELS.items()
+        precision: _answers(job, chosen.genome, model) for precision, model in models.items()
     }
     right, balanced = _scores(job, answers["float32"])
     int8_right, int8_balanced = _scores(job, answers["int8"])
     alone = commonest_share(job.data.test.labels)
     log(
-        f"verify: {chosen['name']}: {right:.1%} of the test images right (the commonest class "
+        f"verify: {chosen.name}: {right:.1%} of the test images right (the commonest class "
         f"alone: {alone:.1%}; mean of the classes: {balanced:.1%}), {float32.latency_ms:.3f} ms at "
         f"the fastest, median {float32.median_ms:.3f} ms"
     )
-    row = {
-        **{column: chosen[column] for column in COLUMNS},
-        "genome": to_text(chosen["genome"]),
-        **{
-            "measured_ms" if column == "latency_ms" else column: value
-            for column, value in asdict(own).items()
-        },
-        "test_accuracy": right,
-        "test_balanced_accuracy": balanced,
-        "test_commonest_class": alone,
+    measured = asdict(own)
+    row = Verified(
+        **{field: getattr(chosen, field) for field in COPIED},
+        genome=to_text(chosen.genome),
+        measured_ms=measured.pop("latency_ms"),
+        **measured,
+        test_accuracy=right,
+        test_balanced_accuracy=balanced,
+        test_commonest_class=alone,
         **_figures("float32", float32),
         **_figures("int8", int8),
-        "int8_test_accuracy": int8_right,
-        "int8_test_balanced_accuracy": int8_balanced,
-        **exported,
-    }
+        int8_test_accuracy=int8_right,
+        int8_test_balanced_accuracy=int8_balanced,
+        **{field: value for field, value in asdict(exported).items() if field != "name"},
+    )
     return row, answers
 
 
