@@ -34,7 +34,7 @@ from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.metrics import coverage
 from jaxnas.predictors.mlp import MLP
 from jaxnas.profiling.active_profile import uniform_sample
-from jaxnas.profiling.active_search import Found, search_with_doubt
+from jaxnas.profiling.active_search import Found, active_search
 from jaxnas.spaces.encodings import cell_operations
 from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.types import Fitness, Genomes
@@ -89,7 +89,7 @@ def answer(board: Board, key, start: int, budget: int) -> Found:
             ALGORITHM, SPACE, key[None], fitness, GENERATIONS, (model, board.accuracy)
         ).genomes[0]
 
-    return search_with_doubt(
+    return active_search(
         doubt_key, SPACE, PREDICTOR, first, search, board.error, board.measure, budget, BATCH
     )
 

@@ -1,4 +1,4 @@
-"""Which subnets are measured to learn a device's latency, and when they are enough."""
+"""Which subnets are measured to learn a device's latency, and when enough are measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from jaxnas.spaces.genomes import key_of
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes, PRNGKey
 
-TILT = 4.0  # at its ends a gene of two choices is drawn small, or large, 98 times in 100
-ROUNDS = 100  # of drawing before a sample of different genomes is given up
+MAX_TILT = 4.0  # at which a gene of two choices is drawn small, or large, 98 times in 100
+MAX_DRAWS = 100  # rounds of drawing before a sample of different genomes is given up
 
-FIRST = 40  # subnets measured before the first look
-BATCH = 20  # and between two looks
-FRESH = 20  # subnets drawn uniformly that an error is taken from, at least
-GROUP = 50  # candidates that each informative subnet is chosen from
-POOL = 1000  # candidates of the front that is watched
-LOSS = 0.005  # what it may cost to have chosen by the predictor before
+FIRST_BATCH = 40  # subnets measured before the predictor is fitted for the first time
+BATCH = 20  # subnets measured between two fits
+MIN_FRESH = 20  # fresh subnets that an error is computed from, at least
+CANDIDATES_EACH = 50  # from which each informative subnet is chosen
+FRONT_POOL = 1000  # candidates whose front is monitored
+FRONT_REGRET = 0.005  # mean latency regret below which the front is stable
 
 
 def covering_sample(key: PRNGKey, space: Space, n: int) -> Genomes:
@@ -64,7 +64,7 @@ def _tilted(key: PRNGKey, space: Space, n: int) -> Genomes:
     choices = jnp.arange(space.sizes.max())
     sizes = jnp.asarray(space.sizes)[:, None]
     position = choices / jnp.maximum(sizes - 1, 1)
-    tilt = jax.random.uniform(tilt_key, (n, 1, 1), minval=-TILT, maxval=TILT)
+    tilt = jax.random.uniform(tilt_key, (n, 1, 1), minval=-MAX_TILT, maxval=MAX_TILT)
     logits = jnp.where(choices < sizes, tilt * position, -jnp.inf)  # (n, genes, choices)
     genomes = jax.random.categorical(choice_key, logits).astype(jnp.int32)
     for i, gene in enumerate(space.genes):
@@ -95,7 +95,7 @@ def _distinct(
     seen = {key_of(row) for row in canonical_rows(exclude)}
     excluded = len(seen)
     rows = []
-    for r in range(ROUNDS if n + excluded <= space.size() else 0):
+    for r in range(MAX_DRAWS if n + excluded <= space.size() else 0):
         batch = start if r == 0 else draw(jax.random.fold_in(key, r), space, n + excluded)
         for row in canonical_rows(batch):
             if len(rows) < n and key_of(row) not in seen:
@@ -115,25 +115,27 @@ def _canonical(space: Space, genomes: Genomes) -> Genomes:
 
 
 class Step(NamedTuple):
-    """What a sitting wants next."""
+    """What an active profile measures next."""
 
-    genomes: Int[np.ndarray, "m genes"]  # to be measured; none when the sitting is over
-    fresh: Bool[np.ndarray, "m"]  # drawn uniformly, to see how well strangers are predicted
+    genomes: Int[np.ndarray, "m genes"]  # none when the profile is complete
+    fresh: Bool[np.ndarray, "m"]  # which of these are drawn uniformly, to estimate the error
     error: float  # mean relative error of fresh subnets; NaN while there are fewer than 20
-    reason: str  # why the sitting is over, "" while it is not
+    reason: str  # why the profile is complete, "" while it is not
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """A device's latency in one sitting: subnets are measured until strangers are predicted well.
+class ActiveProfile:
+    """Active profiling: measure subnets in batches until fresh ones are predicted within `until`.
 
-    First come 40 subnets that cover the space (half of `most`, if that is less), then batches of
-    20: half are fresh, drawn uniformly, half informative, those that an ensemble's members disagree
-    on most, each among 50 of its own. It is over when the mean relative error on the fresh ones,
-    each predicted by the members that have not seen it, is at most `until`; or when the front of
-    predicted latency against MACs, which stand in for accuracy, no longer changes: whoever had
-    chosen it a batch earlier would lose 0.5 % of latency at most, in the mean; or after `most`
-    subnets.
+    The first batch is 40 subnets that cover the space (half of `most`, if that is less). Each later
+    batch has 20: half are fresh, drawn uniformly; half are informative, those that the members of
+    an ensemble disagree on most, each the best of 50 candidates.
+
+    The profile is complete when one of three conditions holds. The mean relative error on fresh
+    subnets, each predicted by the members that did not train on it, is at most `until`. Or the
+    front of predicted latency against MACs, which stand in for accuracy, is stable: choosing the
+    front with the previous batch's predictor would cost at most 0.5 % latency on average. Or `most`
+    subnets are measured.
     """
 
     space: Space
@@ -155,23 +157,21 @@ class Sitting:
         latency_ms: Float[np.ndarray, "n"],
         fresh: Bool[np.ndarray, "n"],
     ) -> Step:
-        """What to measure after `genomes`, in the order in which they were measured.
+        """What to measure after `genomes`, which are in the order in which they were measured.
 
-        NaN latencies failed.
-
-        A function of its arguments alone: a batch that was cut off is planned again from what came
-        before it, and the rest returned.
+        A NaN latency is a failure. The result depends on the arguments alone: a batch that was
+        interrupted is planned again from the measurements before it, and the rest of it returned.
         """
         keys = [jax.random.fold_in(key, i) for i in range(4)]
         n = len(genomes)
-        first = min(FIRST, self.most // 2)
+        first = min(FIRST_BATCH, self.most // 2)
         if n < first:
             planned = np.asarray(covering_sample(keys[0], self.space, first))
             return self._rest(planned, np.zeros(first, bool), genomes, first, np.nan)
         known = n if n >= self.most else first + (n - first) // BATCH * BATCH
         model = self._fit(keys[1], genomes[:known], latency_ms[:known])
-        strangers = fresh[:known][np.isfinite(latency_ms[:known])]
-        error = float(model.errors()[strangers].mean()) if strangers.sum() >= FRESH else np.nan
+        unseen = fresh[:known][np.isfinite(latency_ms[:known])]
+        error = float(model.errors()[unseen].mean()) if unseen.sum() >= MIN_FRESH else np.nan
         reason = (
             self._reason(keys, model, error, genomes[:known], latency_ms[:known])
             if known == n
@@ -204,25 +204,25 @@ class Sitting:
             return f"the error on fresh subnets is {error:.1%}, at most {self.until:.1%}"
         if n >= self.most:
             return f"{self.most} subnets are measured, which is the most"
-        if self.space.parts and n >= min(FIRST, self.most // 2) + 2 * BATCH:
-            before = self._fit(keys[1], genomes[:-BATCH], latency_ms[:-BATCH])
-            pool = covering_sample(keys[3], self.space, min(POOL, self.space.size() // 2))
+        if self.space.parts and n >= min(FIRST_BATCH, self.most // 2) + 2 * BATCH:
+            previous = self._fit(keys[1], genomes[:-BATCH], latency_ms[:-BATCH])
+            pool = covering_sample(keys[3], self.space, min(FRONT_POOL, self.space.size() // 2))
             macs = np.asarray(self.space.costs(pool).macs, np.float32)
-            if _loss(macs, *(np.asarray(one(pool)) for one in (before, model))) <= LOSS:
+            if _regret(macs, *(np.asarray(one(pool)) for one in (previous, model))) <= FRONT_REGRET:
                 return "the front of latency against MACs no longer changes"
         return ""
 
     def _batch(
         self, key: PRNGKey, model: Calibrated, known: np.ndarray, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Fresh and informative subnets in turn, so that a drift of the device hits them alike."""
+        """Fresh and informative subnets alternate, so that a drift of the device affects both."""
         fresh_key, draw_key = jax.random.split(key)
         half = (size + 1) // 2
         fresh = np.asarray(
             _distinct(fresh_key, self.space, half, known[:0], known, partial(_rounded, _uniform))
         )
         taken = np.concatenate([known, fresh])
-        drawn = min(GROUP * (size - half), self.space.size() - len(taken))
+        drawn = min(CANDIDATES_EACH * (size - half), self.space.size() - len(taken))
         candidates = np.asarray(
             _distinct(draw_key, self.space, drawn, known[:0], taken, partial(_rounded, _tilted))
         )
@@ -240,7 +240,7 @@ class Sitting:
     def _rest(
         self, planned: np.ndarray, marks: np.ndarray, genomes: np.ndarray, until: int, error: float
     ) -> Step:
-        """What is left of a batch, after which `until` subnets are measured."""
+        """The part of a batch that is not measured yet; with it, `until` subnets are measured."""
         seen = set(map(key_of, genomes))
         left = np.array([key_of(genome) not in seen for genome in planned])
         room = until - len(genomes)
@@ -254,22 +254,26 @@ def _rounded(
     return draw(key, space, -(-n // 512) * 512)
 
 
-def _loss(
-    macs: Float[np.ndarray, "n"], before_ms: Float[np.ndarray, "n"], now_ms: Float[np.ndarray, "n"]
+def _regret(
+    macs: Float[np.ndarray, "n"],
+    previous_ms: Float[np.ndarray, "n"],
+    current_ms: Float[np.ndarray, "n"],
 ) -> float:
-    """How much slower, by the predictor of now, the front of before is than that of now.
+    """Mean relative latency lost by using the previous predictor's front.
 
-    With as many MACs; mean over the latter.
+    Judged by the current predictor, at equal or more MACs.
 
-    >>> _loss(np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.2, 2.0]))
+    >>> _regret(np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.2, 2.0]))
     0.05
     """
     old, new = (
         np.flatnonzero(_front(jnp.stack([-jnp.asarray(macs), jnp.asarray(ms)], axis=1)))
-        for ms in (before_ms, now_ms)
+        for ms in (previous_ms, current_ms)
     )
     enough = macs[old][None] >= macs[new][:, None]
-    return float(np.mean(np.where(enough, now_ms[old][None], np.inf).min(axis=1) / now_ms[new] - 1))
+    return float(
+        np.mean(np.where(enough, current_ms[old][None], np.inf).min(axis=1) / current_ms[new] - 1)
+    )
 
 
 _front = jax.jit(pareto.front)

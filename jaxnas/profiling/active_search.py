@@ -1,4 +1,4 @@
-"""Search with doubt: where predictions do not tell which candidates are best, the device is asked.
+"""Active search: measure the candidates whose predictions leave open which are best, search again.
 
 Joins a search, a predictor and a measuring function; knows no network.
 """
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     measured_ms: Values  # NaN where not measured
     measured: Bool[np.ndarray, "n"]
     rounds: int  # predictors fitted
-    doubtful: int  # candidates whose place the last predictor leaves open
+    undecided: int  # candidates whose place the last predictor leaves open
 
     def latency_ms(self) -> Values:
         """As measured, where measured; a network that failed on the device has NaN."""
@@ -50,7 +50,7 @@ class Found(NamedTuple):
         return _front(self.error, np.where(self.measured, self.measured_ms, np.nan))
 
 
-def search_with_doubt(
+def active_search(
     key: PRNGKey,
     space: Space,
     predictor: Predictor,
@@ -61,14 +61,13 @@ def search_with_doubt(
     budget: int,
     batch: int,
 ) -> Found:
-    """Measure `start`, then the candidates whose place is in doubt.
+    """Measure `start`; then, round by round, fit, search, and measure up to `batch` candidates.
 
-    In turn: fit, search, and measure up to `batch` of them.
-
+    Those are candidates whose predicted interval leaves open whether they are on the front.
     `search` returns the genomes that a search under a predictor has come across; `evaluate` their
-    other objective, `measure` ms on the device, NaN for a failure. It ends when `budget` networks
-    are measured, or none is in doubt; what is measured is not measured again. The last fit and
-    search know all measurements.
+    other objective, `measure` ms on the device, NaN for a failure. The search ends when `budget`
+    networks are measured or no candidate is undecided. No network is measured twice. The last fit
+    and search use all measurements.
 
     Raises:
         UserError: the budget does not cover the start, or fewer than two networks could be
@@ -77,7 +76,7 @@ def search_with_doubt(
     known = distinct(space, np.asarray(start, np.int32))
     if not 2 <= len(known) <= budget or batch < 1:
         raise UserError(
-            f"a search with doubt starts from 2 to {budget} different networks, its budget, and "
+            f"an active search starts from 2 to {budget} different networks, its budget, and "
             f"measures 1 or more at a time, got {len(known)} and {batch}"
         )
     fit_key, search_key = jax.random.split(key)
@@ -92,18 +91,18 @@ def search_with_doubt(
         model = predictor.fit(jax.random.fold_in(fit_key, turn), space, known[good], latency[good])
         candidates = np.asarray(search(jax.random.fold_in(search_key, turn), model), np.int32)
         found = _joined(space, known, latency, candidates, evaluate, model, turn + 1)
-        asked = _asked(found, min(batch, budget - len(known)))
-        if not len(asked):
+        chosen = _to_measure(found, min(batch, budget - len(known)))
+        if not len(chosen):
             return found
-        known = np.concatenate([known, asked])
-        latency = np.concatenate([latency, np.asarray(measure(asked), np.float32)])
+        known = np.concatenate([known, chosen])
+        latency = np.concatenate([latency, np.asarray(measure(chosen), np.float32)])
     raise AssertionError("every turn measures a network, or is the last")
 
 
 def possible_front(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
     """Which candidates may be on the front.
 
-    None that is at least as good is faster for certain, interval below interval.
+    No candidate that is at least as good is certainly faster, its interval below theirs.
 
     >>> possible_front(
     ...     np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 0.5]), np.array([1.5, 3.0, 4.0])
@@ -117,18 +116,15 @@ def possible_front(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.nd
     return (fastest[last] >= low_ms) & np.isfinite(error)
 
 
-def in_doubt(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
-    """Which candidates may be on the front and overlap with another such.
-
-    Which of the two is faster is open.
-    """
+def undecided(error: Values, low_ms: Values, high_ms: Values) -> Bool[np.ndarray, "n"]:
+    """Which candidates may be on the front and overlap another such: either may be the faster."""
     possible = np.flatnonzero(possible_front(error, low_ms, high_ms))
     low = low_ms[possible]
     high = high_ms[possible]
     overlaps = ((low[:, None] <= high) & (low <= high[:, None])).sum(axis=1) > 1  # with itself, too
-    doubtful = np.zeros(len(error), bool)
-    doubtful[possible[overlaps]] = True
-    return doubtful
+    found = np.zeros(len(error), bool)
+    found[possible[overlaps]] = True
+    return found
 
 
 def _bounds(found: Found) -> tuple[Values, Values, Values]:
@@ -140,22 +136,21 @@ def _bounds(found: Found) -> tuple[Values, Values, Values]:
     return mean, low, high
 
 
-def _doubtful(found: Found) -> Bool[np.ndarray, "n"]:
+def _undecided(found: Found) -> Bool[np.ndarray, "n"]:
     _, low, high = _bounds(found)
-    return in_doubt(found.error, low, high) & ~found.measured
+    return undecided(found.error, low, high) & ~found.measured
 
 
-def _asked(found: Found, most: int) -> Rows:
-    """The doubtful candidates that are most likely on the front.
+def _to_measure(found: Found, most: int) -> Rows:
+    """The undecided candidates that are most likely on the front.
 
-    By how far they are behind it, in half widths of their intervals.
+    Ordered by their distance behind it, in half widths of their intervals.
     """
-    doubtful = _doubtful(found)
     (mean, low, _) = _bounds(found)
     order = np.argsort(np.where(np.isnan(found.error), np.inf, found.error), kind="stable")
     best = np.empty(len(mean))
     best[order] = np.append(np.inf, np.minimum.accumulate(mean[order])[:-1])
-    rows = np.flatnonzero(doubtful)
+    rows = np.flatnonzero(_undecided(found))
     behind = (np.log(mean[rows]) - np.log(best[rows])) / np.maximum(
         np.log(mean[rows]) - np.log(low[rows]), 1e-6
     )
@@ -185,7 +180,7 @@ def _joined(
         rounds,
         0,
     )
-    return found._replace(doubtful=int(_doubtful(found).sum()))
+    return found._replace(undecided=int(_undecided(found).sum()))
 
 
 def _front(error: Values, latency_ms: Values) -> Bool[np.ndarray, "n"]:

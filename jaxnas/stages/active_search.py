@@ -14,7 +14,7 @@ from jaxnas.config import make_algorithm
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
-from jaxnas.profiling.active_search import Found, search_with_doubt
+from jaxnas.profiling.active_search import Found, active_search
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_doubt
@@ -61,7 +61,7 @@ def ask_device(job: Job) -> bool:
     start, known = _start(job)
     error, _ = error_evaluator(job, search_split(job))
     size = job.config.search.population
-    found = search_with_doubt(
+    found = active_search(
         job.key("doubt"),
         job.space,
         Ensemble(),
@@ -79,7 +79,7 @@ def ask_device(job: Job) -> bool:
         found.measured_ms,
         found.measured,
         found.rounds,
-        found.doubtful,
+        found.undecided,
     )
     job.run.write_npz(
         "doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)}
@@ -87,7 +87,7 @@ def ask_device(job: Job) -> bool:
     asked = int(found.measured.sum()) - len(known)
     log(
         f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of "
-        f"{found.doubtful} candidates is still in doubt"
+        f"{found.undecided} candidates is still open"
     )
     return True
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxnas.profiling.active_profile import Sitting, Step, covering_sample, uniform_sample
+from jaxnas.profiling.active_profile import ActiveProfile, Step, covering_sample, uniform_sample
 from jaxnas.profiling.rounds import unsettled
 from jaxnas.records.measurements import MEASURED, Profiled, by_network, read_measurements
 from jaxnas.records.reading import reading
@@ -25,15 +25,15 @@ Plan = list[tuple[str, np.ndarray]]  # splits and genomes, in order
 
 
 def unmeasured(job: Job) -> tuple[list[Todo], Step | None]:
-    """What measurements.csv lacks, in order; and the step of the sitting, if it is one.
+    """What measurements.csv lacks, in order; and the step of an active profile.
 
-    Of the whole plan, or of a sitting's next batch, and then of networks in doubt.
+    First the whole plan, or the profile's next batch; then more rounds of unsettled networks.
     """
     rows = read_measurements(job.run)
     networks = by_network(rows)
-    doubtful = _doubtful(job, networks)
-    if doubtful:
-        return doubtful, None
+    again = _unsettled(job, networks)
+    if again:
+        return again, None
     plan, step = (
         (_plan(job), None) if job.config.profile.until is None else growing_plan(job, networks)
     )
@@ -47,7 +47,7 @@ def unmeasured(job: Job) -> tuple[list[Todo], Step | None]:
     return todo, step
 
 
-def _doubtful(job: Job, networks: list[Profiled]) -> list[Todo]:
+def _unsettled(job: Job, networks: list[Profiled]) -> list[Todo]:
     """Another round of the networks whose fastest two differ too much.
 
     Empty until every network that was started has all its rounds.
@@ -63,13 +63,11 @@ def _doubtful(job: Job, networks: list[Profiled]) -> list[Todo]:
 
 
 def growing_plan(job: Job, networks: list[Profiled]) -> tuple[Plan, Step]:
-    """What the sitting wants after these networks.
+    """What the active profile measures after these networks.
 
-    Of three fresh networks two are for validation, one is for test; others train.
-
-    The sitting does not see the latencies of test networks, so that they neither choose what is
-    measured nor end it. A network whose rounds are not all there is not measured yet: it is still
-    in the batch that the earlier ones led to.
+    Of three fresh networks two are for validation, one is for test; others train. The profile does
+    not see the latencies of test networks, so that they neither choose what is measured nor end it.
+    A network that lacks rounds is not measured yet: it is still part of the last batch.
     """
     whole = [one for one in networks if len(one.rounds) >= job.config.profile.rounds]
     with reading(job.run, MEASURED):
@@ -79,20 +77,22 @@ def growing_plan(job: Job, networks: list[Profiled]) -> tuple[Plan, Step]:
         check_genomes(job.space, genomes)
     latency_ms = [np.nan if one.split == "test" else one.latency_ms for one in whole]
     fresh = np.array([one.split != "train" for one in whole], bool)
-    step = _sitting(job).step(job.key("plan"), genomes, np.array(latency_ms, np.float64), fresh)
+    step = _active_profile(job).step(
+        job.key("plan"), genomes, np.array(latency_ms, np.float64), fresh
+    )
     third = (fresh.sum() + np.cumsum(step.fresh)) % 3 == 2
     splits = np.where(step.fresh, np.where(third, "test", "validation"), "train")
     return list(zip(splits.tolist(), step.genomes, strict=True)), step
 
 
-def _sitting(job: Job) -> Sitting:
+def _active_profile(job: Job) -> ActiveProfile:
     until = job.config.profile.until
     assert until is not None
-    return Sitting(job.space, until, most_networks(job))
+    return ActiveProfile(job.space, until, most_networks(job))
 
 
 def most_networks(job: Job) -> int:
-    """Networks of the whole plan, or of a sitting that never ends early."""
+    """Networks of the whole plan, or of an active profile that never ends early."""
     settings = job.config.profile
     return settings.train + settings.validation + settings.test
 

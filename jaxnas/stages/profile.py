@@ -21,7 +21,7 @@ from jaxnas.stages.job import Job
 from jaxnas.stages.measuring import exporter, open_device
 from jaxnas.stages.plan import Todo, most_networks, unmeasured
 
-PATIENCE = 10  # networks that may fail before the device is given up, if none succeeds
+MAX_FAILURES = 10  # networks that may fail, none succeeding, before the device is given up
 
 
 def run_profile(job: Job) -> bool:
@@ -58,7 +58,7 @@ def run_profile(job: Job) -> bool:
         ):
             measure(todo, advance)
             todo, step = unmeasured(job)
-            # A sitting's next batch.
+            # The next batch of an active profile.
             while todo and not again and todo[0].turn < job.config.profile.rounds:
                 measure(todo, advance)
                 todo, step = unmeasured(job)
@@ -69,9 +69,9 @@ def run_profile(job: Job) -> bool:
 
 
 def _measure(job: Job, device: Device, model: Callable, todo: Todo) -> Measurement | None:
-    """One measurement, a line in measurements.csv.
+    """Measure one network and append a line to measurements.csv.
 
-    Neither where it is open whether the network or the device failed.
+    None, and no line, where either the network or the device may have failed.
     """
     turn, split, genome = todo
     exported, costs = model(genome)
@@ -87,7 +87,7 @@ def _measure(job: Job, device: Device, model: Callable, todo: Todo) -> Measureme
 
 
 def _record(job: Job, step: Step) -> None:
-    """Says how many measurements a sitting took, and why they were enough."""
+    """Logs how many measurements an active profile took, and why they were enough."""
     rows = read_measurements(job.run)
     outcome = {
         "networks": len(by_network(rows)),
@@ -127,8 +127,8 @@ def _log_failures(job: Job) -> None:
 
 
 def _check_success(job: Job, failures: list[str], total: int) -> None:
-    """Refuses to go on measuring where every one of the first networks failed."""
-    if len(failures) >= min(PATIENCE, total) and all(failures):
+    """A `UserError` where all networks so far failed, too many to go on."""
+    if len(failures) >= min(MAX_FAILURES, total) and all(failures):
         name = job.config.profile.device
         file = job.run.path(MEASURED)
         raise UserError(

@@ -7,7 +7,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
-from jaxnas.profiling.active_profile import Sitting, covering_sample, uniform_sample
+from jaxnas.profiling.active_profile import ActiveProfile, covering_sample, uniform_sample
 from jaxnas.spaces.space import Gene, Space
 
 N = 200
@@ -158,7 +158,7 @@ def test_equal_keys_give_equal_samples(space, covering):
     assert not np.array_equal(covering_sample(jax.random.key(2), space, N), covering)
 
 
-# A device's latency in one sitting.
+# A device's latency in one profile.
 
 BIG = make((4, *[2] * 12, *[3] * 8, *[4] * 4, 1, 1, 6, 6, 2, 2), static=(0,))
 PREDICTOR = Ensemble(Lookup(), deals=1)
@@ -176,15 +176,15 @@ def latency(genomes, noise=0.0):
 
 
 def sit(
-    sitting, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes), bool), stop=10**9
+    profile, noise, rows=None, failing=lambda genomes: np.zeros(len(genomes), bool), stop=10**9
 ):
-    """Measures until the sitting is over, one after another.
+    """Measures until the profile is over, one after another.
 
     Returns the rows, and the last step.
     """
     genomes, ms, fresh = rows or (np.zeros((0, 31), np.int32), np.zeros(0), np.zeros(0, bool))
     while True:
-        step = sitting.step(jax.random.key(0), genomes, ms, fresh)
+        step = profile.step(jax.random.key(0), genomes, ms, fresh)
         if not len(step.genomes) or len(genomes) >= stop:
             return (genomes, ms, fresh), step
         room = stop - len(genomes)
@@ -196,17 +196,17 @@ def sit(
 
 
 @pytest.fixture(scope="module")
-def sitting():
-    return Sitting(BIG, 0.03, 300, PREDICTOR)
+def profile():
+    return ActiveProfile(BIG, 0.03, 300, PREDICTOR)
 
 
 @pytest.fixture(scope="module")
-def over(sitting):
-    return sit(sitting, 0.01)
+def over(profile):
+    return sit(profile, 0.01)
 
 
-def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
-    """What it says of strangers holds for two hundred others, measured afterwards."""
+def test_a_profile_ends_below_the_bound_and_says_the_truth(over):
+    """Its error on fresh subnets holds for two hundred others, measured afterwards."""
     (genomes, ms, fresh), step = over
     assert step.error <= 0.03 and step.reason.startswith("the error on fresh subnets is ")
     assert (
@@ -219,13 +219,13 @@ def test_a_sitting_ends_below_the_bound_and_says_the_truth(over):
     true = np.abs(np.asarray(model(others)) / latency(others, 0.01) - 1).mean()
     assert true < 1.3 * step.error
     earlier = (genomes[:-20], ms[:-20], fresh[:-20])
-    before = Sitting(BIG, 0.03, 300, PREDICTOR).step(jax.random.key(0), *earlier)
+    before = ActiveProfile(BIG, 0.03, 300, PREDICTOR).step(jax.random.key(0), *earlier)
     assert not before.error <= 0.03 and len(before.genomes) == 20
 
 
-def test_the_error_is_that_of_the_fresh_ones(sitting, over):
+def test_the_error_is_that_of_the_fresh_ones(profile, over):
     (genomes, ms, fresh), step = over
-    errors = sitting._fit(jax.random.fold_in(jax.random.key(0), 1), genomes, ms).errors()
+    errors = profile._fit(jax.random.fold_in(jax.random.key(0), 1), genomes, ms).errors()
     assert (
         step.error
         == pytest.approx(errors[fresh].mean(), rel=1e-5)
@@ -243,7 +243,7 @@ def test_half_of_what_follows_the_cover_is_fresh(over):
 
 
 def test_a_bound_out_of_reach_ends_at_the_most():
-    (genomes, _, _), step = sit(Sitting(BIG, 0.001, 95, PREDICTOR), 0.05)
+    (genomes, _, _), step = sit(ActiveProfile(BIG, 0.001, 95, PREDICTOR), 0.05)
     assert (
         len(genomes) == 95
         and step.reason == "95 subnets are measured, which is the most"
@@ -252,23 +252,23 @@ def test_a_bound_out_of_reach_ends_at_the_most():
 
 
 @pytest.mark.parametrize("cut", [0, 17, 40, 53, 60])
-def test_a_sitting_goes_on_where_it_was_cut_off(sitting, over, cut):
+def test_a_profile_goes_on_where_it_was_cut_off(profile, over, cut):
     (genomes, ms, fresh), step = over
-    rows, last = sit(sitting, 0.01, (genomes[:cut], ms[:cut], fresh[:cut]))
+    rows, last = sit(profile, 0.01, (genomes[:cut], ms[:cut], fresh[:cut]))
     np.testing.assert_array_equal(rows[0], genomes)
     np.testing.assert_array_equal(rows[2], fresh)
     assert last.reason == step.reason and last.error == step.error
 
 
-def test_failed_measurements_count_for_nothing_but_are_not_repeated(sitting):
-    (genomes, ms, _), step = sit(sitting, 0.01, failing=lambda genomes: genomes[:, 1] == 1)
+def test_failed_measurements_count_for_nothing_but_are_not_repeated(profile):
+    (genomes, ms, _), step = sit(profile, 0.01, failing=lambda genomes: genomes[:, 1] == 1)
     assert step.reason and distinct(genomes) == len(genomes) and 0.2 < np.isnan(ms).mean() < 0.8
 
 
-def test_a_front_that_stays_ends_the_sitting(small_mobilenet):
+def test_a_stable_front_ends_the_profile(small_mobilenet):
     """The error is above the bound, but what one would choose does not move."""
     space = small_mobilenet((24, 32), 3, 10)
-    draws = Sitting(space, 0.001, 190, PREDICTOR)
+    draws = ActiveProfile(space, 0.001, 190, PREDICTOR)
     genomes = np.zeros((0, len(space.genes)), np.int32)
     ms = np.zeros(0)
     fresh = np.zeros(0, bool)
@@ -284,10 +284,10 @@ def test_the_whole_space_may_be_measured():
     space = make((2, 3, 2, 4))
     genomes = np.zeros((0, 4), np.int32)
     fresh = np.zeros(0, bool)
-    sitting = Sitting(space, 0.001, 48, PREDICTOR)
+    profile = ActiveProfile(space, 0.001, 48, PREDICTOR)
     while len(
         (
-            step := sitting.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)
+            step := profile.step(jax.random.key(0), genomes, np.exp(genomes.prod(axis=1)), fresh)
         ).genomes
     ):
         genomes = np.concatenate([genomes, step.genomes])
@@ -298,4 +298,4 @@ def test_the_whole_space_may_be_measured():
 @pytest.mark.parametrize("until", [0.0, -0.1, 1.0, 3.0])
 def test_a_bound_that_is_no_share(until):
     with pytest.raises(UserError, match=r"a share above 0 and below 1, got .*: 0.03 is 3 %"):
-        Sitting(BIG, until, 100, PREDICTOR)
+        ActiveProfile(BIG, until, 100, PREDICTOR)

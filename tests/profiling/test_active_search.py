@@ -1,7 +1,4 @@
-"""Search with doubt.
-
-Which candidates are doubtful, by definition, and what asking the device is worth.
-"""
+"""Active search: which candidates are undecided, by definition, and what measuring them gains."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,7 @@ from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.profiling.active_profile import uniform_sample
-from jaxnas.profiling.active_search import in_doubt, possible_front, search_with_doubt
+from jaxnas.profiling.active_search import active_search, possible_front, undecided
 from jaxnas.spaces.space import Gene, Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (1, 2, 3)) for i in range(6)))
@@ -54,7 +51,7 @@ def start(n):
 
 
 def found(device, budget, first=30, batch=8, seed=0):
-    return search_with_doubt(
+    return active_search(
         jax.random.key(seed),
         SPACE,
         Ensemble(Lookup(), deals=1),
@@ -79,7 +76,7 @@ def recall(answer):
     return np.isin(np.flatnonzero(true_front()), answer.genomes[answer.front()] @ PLACE).mean()
 
 
-def test_possible_and_doubtful_by_definition():
+def test_possible_and_undecided_by_definition():
     draw = np.random.default_rng(0)
     seen = set()
     for _ in range(300):
@@ -94,7 +91,7 @@ def test_possible_and_doubtful_by_definition():
             and not any(valid[b] and error[b] <= error[c] and high[b] < low[c] for b in range(n))
             for c in range(n)
         ]
-        doubtful = [
+        expected = [
             possible[c]
             and any(
                 b != c and possible[b] and low[b] <= high[c] and low[c] <= high[b] for b in range(n)
@@ -102,17 +99,17 @@ def test_possible_and_doubtful_by_definition():
             for c in range(n)
         ]
         assert possible_front(error, low, high).tolist() == possible
-        assert in_doubt(error, low, high).tolist() == doubtful
-        seen |= {(bool(p), bool(d)) for p, d in zip(possible, doubtful, strict=True)}
+        assert undecided(error, low, high).tolist() == expected
+        seen |= {(bool(p), bool(d)) for p, d in zip(possible, expected, strict=True)}
     assert seen == {(False, False), (True, False), (True, True)}
 
 
-def test_asking_where_in_doubt_finds_more_of_the_front_than_asking_at_random():
-    doubt = Device()
+def test_asking_the_undecided_finds_more_of_the_front_than_asking_at_random():
+    chosen = Device()
     random = Device()
-    asking = found(doubt, 62, batch=16)
+    asking = found(chosen, 62, batch=16)
     sampling = found(random, 62, first=62)
-    assert len(doubt.asked) <= 62 == len(random.asked)
+    assert len(chosen.asked) <= 62 == len(random.asked)
     assert recall(asking) > 0.9 > recall(sampling) + 0.1
 
 
@@ -121,17 +118,17 @@ def test_nothing_is_measured_twice_and_the_budget_is_kept():
     answer = found(device, 57)
     assert len(device.asked) == len(set(device.asked)) == 57 == answer.measured.sum()
     assert device.asked[:30] == [tuple(genome) for genome in np.asarray(start(30)).tolist()]
-    assert answer.rounds == 1 + 4 and answer.doubtful > 0
+    assert answer.rounds == 1 + 4 and answer.undecided > 0
     np.testing.assert_array_equal(
         answer.measured_ms[answer.measured], Device().exact(answer.genomes[answer.measured])
     )
     assert np.isnan(answer.measured_ms[~answer.measured]).all()
 
 
-def test_it_ends_when_nothing_is_in_doubt():
+def test_it_ends_when_nothing_is_undecided():
     device = Device()
     answer = found(device, 729, batch=32)
-    assert answer.doubtful == 0 and answer.measured.sum() < 729
+    assert answer.undecided == 0 and answer.measured.sum() < 729
     mean, low, high = (np.asarray(column) for column in answer.predicted)
     exact = Device().exact(answer.genomes)
     assert (low <= mean).all() and (mean <= high).all()

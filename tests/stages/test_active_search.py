@@ -21,7 +21,7 @@ def found_of(run):
     return RunDirectory(run).read_npz("doubt.npz")
 
 
-def test_the_doubtful_are_measured_within_the_budget(asked):
+def test_the_undecided_are_measured_within_the_budget(asked):
     found = found_of(asked)
     rows = RunDirectory(asked).read_csv("asked.csv")
     before = {

@@ -1,4 +1,4 @@
-"""A device's latency in one sitting, as the command has it."""
+"""Active profiling of a device, as the command has it."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from jaxnas.config import DEVICES, load_chip
 from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
 from jaxnas.profiling import active_profile
-from jaxnas.profiling.active_profile import Sitting, Step
+from jaxnas.profiling.active_profile import ActiveProfile, Step
 from jaxnas.records.measurements import by_network, read_measurements
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
@@ -57,14 +57,14 @@ def test_batches_follow_one_another_and_every_network_has_its_rounds(sat):
 
 
 def test_what_the_test_networks_take_decides_nothing(sat, micro, monkeypatch):
-    """The sitting is a function of what it is given, and is given no latency of a test network."""
+    """The profile depends on its arguments alone, and gets no latency of a test network."""
     given = []
 
-    def step(sitting, key, genomes, latency_ms, fresh):
+    def step(profile, key, genomes, latency_ms, fresh):
         given.append((latency_ms, fresh))
         return Step(genomes[:0], fresh[:0], np.nan, "over")
 
-    monkeypatch.setattr(Sitting, "step", step)
+    monkeypatch.setattr(ActiveProfile, "step", step)
     load_config(str(micro))  # which makes its space known
     with RunDirectory(sat) as run:
         networks = by_network(read_measurements(run))
@@ -111,7 +111,7 @@ def test_the_predictor_learns_from_it_and_gives_intervals(sat):
 @pytest.mark.parametrize(
     "kept", [pytest.param(10, marks=pytest.mark.slow), 30, pytest.param(60, marks=pytest.mark.slow)]
 )
-def test_a_sitting_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
+def test_a_profile_cut_off_anywhere_measures_what_is_left_of_the_plan(cli, sat, tmp_path, kept):
     """The rows that it has decide what follows.
 
     Its own figures differ, so that later batches need not be the same networks.
