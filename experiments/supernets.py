@@ -6,7 +6,8 @@ tiny_cifar100`, for one.
 Commands: jaxnas data experiments/supernets.py:residual_cifar10 --data-dir
           ~/tensorflow_datasets   (or one of the others below)
           jaxnas train runs/residual_cifar10
-          cp runs/residual_cifar10/supernet.npz jaxnas/supernets/shipped/residual_cifar10.npz
+          cp runs/residual_cifar10/supernet.safetensors \\
+             jaxnas/weights/shipped/residual_cifar10.safetensors
 """
 
 from dataclasses import replace

@@ -220,11 +220,11 @@ class Config:
     describes one (README: Your own space)."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
-    come with jaxnas for the spaces tiny and residual; the supernet.npz of another run in the same
-    space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space attentive_nas, of
-    Once-for-All for ofa_mobilenet_v3. A classifier for other classes, or another number of them, is
-    replaced by a fresh one. With --train.epochs 0 the weights are used as they are, which a fresh
-    classifier forbids unless search.hybrid trains."""
+    come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
+    the same space; or a published checkpoint, of AttentiveNAS or AlphaNet for the space
+    attentive_nas, of Once-for-All for ofa_mobilenet_v3. A classifier for other classes, or another
+    number of them, is replaced by a fresh one. With --train.epochs 0 the weights are used as they
+    are, which a fresh classifier forbids unless search.hybrid trains."""
     seed: int = 0
     """All randomness follows from it."""
     latency_limit_ms: float | None = None

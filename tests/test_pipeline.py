@@ -20,6 +20,7 @@ from jaxnas.pipeline import STAGES
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
 from jaxnas.weights import checkpoints, published_mobilenet
+from jaxnas.weights.trained import load, look, to_bytes
 
 
 def contents(folder):
@@ -602,8 +603,7 @@ def test_a_supernet_starts_from_published_weights(cli, micro, monkeypatch, tmp_p
     # Varied as their training varied images, until this run trains them.
     assert np.abs(job.calibration(16) - plain).max() > 1
     np.testing.assert_array_equal(job.calibration(16, epochs=1), plain)
-    about = RunDirectory("run").read_npz("supernet.npz")
-    assert (str(about["resizing"]), str(about["recalibration"])) == ("bilinear", "resized_crop")
+    assert look("run/supernet.safetensors", job.net).prepared == PUBLISHED["Once-for-All"]
     assert (params["first_conv"]["kernel"] == 0.5).all()
     # Ten classes of its own, not ImageNet's thousand.
     assert np.std(params["classifier"]["kernel"]) > 1e-3
@@ -632,11 +632,13 @@ def test_a_supernet_starts_from_another_runs(cli, micro, finished_run, tmp_path,
 
     A fresh one must be trained by somebody.
     """
-    arrays = RunDirectory(finished_run).read_npz("supernet.npz")
+    job = open_job(RunDirectory(finished_run), load_config(str(finished_run)))
+    weights, names, prepared = load(finished_run / "supernet.safetensors", job.net)
     if not same_classes:
-        arrays["class_names"] = np.array([f"another {name}" for name in arrays["class_names"]])
-    np.savez(tmp_path / "other.npz", allow_pickle=False, **arrays)
-    settings = ("--out", "run", "--train.epochs", "0", "--weights", tmp_path / "other.npz")
+        names = tuple(f"another {name}" for name in names)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(to_bytes(job.net, weights, names, prepared))
+    settings = ("--out", "run", "--train.epochs", "0", "--weights", other)
     if not same_classes:
         refused(
             cli("data", micro, *settings),
@@ -646,8 +648,8 @@ def test_a_supernet_starts_from_another_runs(cli, micro, finished_run, tmp_path,
         settings += TUNED
     assert cli("data", micro, *settings)[0] == 0
     assert cli("train", micro, *settings)[0] == 0
-    found = RunDirectory("run").read_npz("supernet.npz")
-    kept = {name for name in arrays if np.array_equal(found[name], arrays[name])}
-    assert set(arrays) - kept == (
-        set() if same_classes else {"classifier/kernel", "classifier/bias", "class_names"}
-    )
+    found = load("run/supernet.safetensors", job.net)
+    kept = jax.tree.map(np.array_equal, found.params, weights)
+    head = kept.pop("classifier")
+    assert all(jax.tree.leaves(kept))
+    assert (found.class_names == names) == all(head.values()) == any(head.values()) == same_classes

@@ -68,7 +68,7 @@ RECORDS = {
             reported=True,
         ),
         Record("checkpoints/supernet", "train", SUPERNET, CHECKPOINTS, completes=True),
-        Record("supernet.npz", "train", SUPERNET, CHECKPOINTS),
+        Record("supernet.safetensors", "train", SUPERNET, CHECKPOINTS),
         Record("metrics.jsonl", "train", reported=True),  # to which later stages add lines
         Record("measurements.csv", "profile", ("seed", *DEVICE), completes=True, reported=True),
         Record("predictor.npz", "predict", PREDICTOR, completes=True),

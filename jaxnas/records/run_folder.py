@@ -15,7 +15,7 @@ LOCK = ".lock"
 WRITTEN_FIRST = ("config.json", "space.json")  # by which a run is known
 # Of a run; those of checkpoints are orbax's.
 FOLDERS = ("", "models", "compare", "compare/searches")
-PARTIAL = re.compile(r"\.(.+\.(?:json|jsonl|csv|npz|npy|onnx|html|png))\.\d+\.partial")
+PARTIAL = re.compile(r"\.(.+\.(?:json|jsonl|csv|npz|npy|safetensors|onnx|html|png))\.\d+\.partial")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 

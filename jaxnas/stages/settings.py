@@ -232,8 +232,9 @@ def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
         return
     said = ", ".join(_change(name, was, now) for name, (was, now) in changes.items())
     advice = "use another --out, or restore them"
-    if run.exists("supernet.npz") and all(map(_is_after_training, changes)):
-        weights = shlex.quote(f"{run.root}/supernet.npz")
+    supernet = next(filter(run.exists, trained.FILES), None)
+    if supernet and all(map(_is_after_training, changes)):
+        weights = shlex.quote(f"{run.root}/{supernet}")
         advice = (
             f"restore them, or keep the training in a new run: --out NEW --weights {weights} "
             "--train.epochs 0"
@@ -244,7 +245,7 @@ def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
 def _is_after_training(name: str) -> bool:
     """Whether a setting decides something, but not the supernet."""
     files = decides(name)
-    return bool(files) and "supernet.npz" not in files
+    return bool(files) and trained.FILES[0] not in files
 
 
 def _change(name: str, was: Any, now: Any) -> str:

@@ -54,13 +54,11 @@ def run_train(job: Job) -> bool:
 
 
 def _keep(job: Job) -> bool:
-    """Write supernet.npz, for other runs to start from; False if it is there."""
-    if job.run.exists("supernet.npz"):
+    """Write supernet.safetensors, for other runs to start from; False if there is such a file."""
+    if any(map(job.run.exists, trained.FILES)):
         return False
-    job.run.write_npz(
-        "supernet.npz",
-        **trained.to_arrays(job.net, job.params(), job.data.class_names, job.prepared),
-    )
+    weights = trained.to_bytes(job.net, job.params(), job.data.class_names, job.prepared)
+    job.run.write_bytes(trained.FILES[0], weights)
     return True
 
 

@@ -11,6 +11,7 @@ from jaxnas.data.preparation import PUBLISHED, Preparation
 from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.weights import published_mobilenet, trained
+from jaxnas.weights.tensor_files import SUFFIXES
 
 
 class Origin(NamedTuple):
@@ -49,7 +50,7 @@ def load(
 
 
 def _is_trained(name: str) -> bool:
-    return name.endswith(".npz") or name in trained.shipped()
+    return name.endswith(SUFFIXES) or name in trained.shipped()
 
 
 def _look_trained(name: str, net: Supernet, class_names: tuple[str, ...]) -> Origin:
@@ -81,8 +82,8 @@ def _look_published(name: str, net: Supernet, classes: int) -> Origin:
     if not Path(name).is_file():
         known = ", ".join(trained.shipped())
         raise UserError(
-            f"unknown weights {name!r}; known: {known}, the path of a run's supernet.npz, or that "
-            "of a published checkpoint"
+            f"unknown weights {name!r}; known: {known}, the path of a run's {trained.FILES[0]}, or "
+            "that of a published checkpoint"
         )
     about = published_mobilenet.look(name, net)
     lines = [published_mobilenet.notice(about)]

@@ -1,6 +1,6 @@
-"""A trained supernet as one file of plain arrays.
+"""A trained supernet as one file, for other runs to start from.
 
-What a run leaves as supernet.npz, and what comes with jaxnas.
+What a run leaves as supernet.safetensors (older ones as supernet.npz), and what comes with jaxnas.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.resources import as_file, files
-from math import prod
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +20,12 @@ import numpy as np
 from jaxnas.data.preparation import BEFORE, OWN, Preparation
 from jaxnas.errors import UserError
 from jaxnas.supernets.supernet import Params, Supernet, path_of
+from jaxnas.weights import tensor_files
+from jaxnas.weights.tensor_files import SUFFIXES, TensorFile, opened
 
 SHIPPED = files("jaxnas") / "weights" / "shipped"
-TEXT_BYTES = 64 << 20  # of the names of a million classes
+# Of a run; the second of one that is older.
+FILES = ("supernet.safetensors", "supernet.npz")
 # Parts of a space's structure that may differ where the weights are used again.
 _OF_THE_DATA = ("resolutions", "classes")
 
@@ -47,42 +50,40 @@ class About(NamedTuple):
 
 def shipped() -> tuple[str, ...]:
     """Names of the supernets that come with jaxnas."""
-    return tuple(
-        sorted(
-            entry.name.removesuffix(".npz")
-            for entry in SHIPPED.iterdir()
-            if entry.name.endswith(".npz")
-        )
-    )
+    return tuple(sorted(_shipped()))
 
 
-def to_arrays(
+def _shipped() -> dict[str, Traversable]:
+    return {
+        Path(entry.name).stem: entry for entry in SHIPPED.iterdir() if entry.name.endswith(SUFFIXES)
+    }
+
+
+def to_bytes(
     net: Supernet, params: Params, class_names: tuple[str, ...], prepared: Preparation = OWN
-) -> dict[str, np.ndarray]:
-    """The arrays of an npz file: the parameters by path, float32, and what they are.
+) -> bytes:
+    """A safetensors file: the parameters by path, float32, and what they are.
 
     The structure of their space, the classes, and how images were prepared.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays = {path_of(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
     about = {"structure": _structure(net), "class_names": class_names, **asdict(prepared)}
-    return arrays | {name: np.array(text) for name, text in about.items()}
+    return tensor_files.to_bytes(arrays, about)
 
 
 def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
-    """Parameters of `net` from a file.
-
-    A file of `to_arrays`, or a supernet that comes with jaxnas, by its name.
+    """Parameters of `net` from a run's file, or from a supernet that comes with jaxnas, by name.
 
     The classifier is the file's where it has as many classes; its caller knows whether they are the
     same ones. Else it is absent from the parameters. Nothing in the file is executed.
 
     Raises:
-        UserError: no such file; not an archive of arrays; a supernet of another space; damaged.
+        UserError: no such file; not a file of arrays; a supernet of another space; damaged.
     """
-    with _opened(name) as (path, archive):
-        about, wanted = _described(path, archive, net)
-        found = {place: archive[place] for place in _paths(wanted)}
+    with _opened(name) as (path, file):
+        about, wanted = _described(path, file, net)
+        found = {place: file.array(place) for place in _paths(wanted)}
     for place, array in found.items():
         if not np.isfinite(array).all():
             raise UserError(f"{path} is damaged: {place} should be finite; fetch or train it anew")
@@ -97,45 +98,46 @@ def look(name: str | os.PathLike[str], net: Supernet) -> About:
 
     Refuses what `load` would refuse for it.
     """
-    with _opened(name) as (path, archive):
-        return _described(path, archive, net)[0]
+    with _opened(name) as (path, file):
+        return _described(path, file, net)[0]
 
 
 @contextmanager
-def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, Any]]:
-    """The archive's path and its arrays, read when they are asked for."""
-    with as_file(SHIPPED / f"{name}.npz") if name in shipped() else nullcontext(Path(name)) as path:
+def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, TensorFile]]:
+    """The path of a file, and its arrays, read when they are asked for."""
+    ours = _shipped().get(str(name))
+    with as_file(ours) if ours else nullcontext(Path(name)) as path:
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                yield path, archive
+            with opened(path) as file:
+                yield path, file
         except UserError:
             raise
         except FileNotFoundError:
             known = ", ".join(shipped())
             raise UserError(
-                f"there is no supernet {str(path)!r}: name the supernet.npz of a run, or one that "
+                f"there is no supernet {str(path)!r}: name the {FILES[0]} of a run, or one that "
                 f"comes with jaxnas ({known})"
             ) from None
         except Exception as error:
-            # A damaged zip fails in a dozen ways, none of them more telling than this.
+            # Damaged files fail in a dozen ways, none of them more telling than this.
             raise UserError(
                 f"cannot read the supernet {path}: {type(error).__name__}; expected the "
-                "supernet.npz of a run"
+                f"{FILES[0]} of a run"
             ) from error
 
 
-def _described(path: Path, archive: Any, net: Supernet) -> tuple[About, Params]:
+def _described(path: Path, file: TensorFile, net: Supernet) -> tuple[About, Params]:
     """What the file says of itself, and the shapes of the parameters that `net` takes.
 
-    By these the archive's headers were checked.
+    By these the headers of its arrays were checked.
     """
-    if not {"structure", "class_names"} <= set(archive.files):
+    structure = file.said("structure")
+    class_names = file.said("class_names")
+    if not isinstance(structure, str) or not _are_texts(class_names):
         raise UserError(
-            f"{path} is no supernet of jaxnas: expected the arrays structure and class_names; name "
+            f"{path} is no supernet of jaxnas: expected structure and class_names as text; name "
             "another file"
         )
-    structure = str(_text(path, archive, "structure"))
-    class_names = tuple(map(str, np.atleast_1d(_text(path, archive, "class_names"))))
     if _with_defaults(structure, net) != json.loads(_structure(net)):
         raise UserError(
             f"{path} is a supernet of another space than {net.space.name}: use the space it was "
@@ -145,60 +147,36 @@ def _described(path: Path, archive: Any, net: Supernet) -> tuple[About, Params]:
     for place, leaf in _paths(target).items():
         head = place.startswith("classifier/")
         _check_header(
-            path, archive, place, (*leaf.shape[:-1], len(class_names)) if head else leaf.shape
+            path, file, place, (*leaf.shape[:-1], len(class_names)) if head else leaf.shape
         )
     other = len(class_names) != target["classifier"]["bias"].shape[0]
-    return About(class_names, _prepared(path, archive)), {
+    return About(tuple(class_names), _prepared(file)), {
         name: part for name, part in target.items() if not (other and name == "classifier")
     }
 
 
-def _prepared(path: Path, archive: Any) -> Preparation:
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _prepared(file: TensorFile) -> Preparation:
     """As the file says; one that does not is older than the choice."""
-    if not {"resizing", "recalibration"} <= set(archive.files):
-        return BEFORE
-    return Preparation(*(str(_text(path, archive, name)) for name in ("resizing", "recalibration")))
+    said = [file.said(name) for name in ("resizing", "recalibration")]
+    return Preparation(*said) if _are_texts(said) else BEFORE
 
 
 def _paths(target: Params) -> dict[str, jax.ShapeDtypeStruct]:
     return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(target)}
 
 
-def _text(path: Path, archive: Any, name: str) -> np.ndarray:
-    """An array of text.
-
-    Refuses one that is none, or that would unpack to more than any description takes.
-    """
-    shape, dtype = _header(archive, name)
-    if dtype.kind != "U" or prod(shape) * dtype.itemsize > TEXT_BYTES:
-        raise UserError(
-            f"{path} is damaged: {name} should be text, found {dtype} {shape}; fetch or train it "
-            "anew"
-        )
-    return archive[name]
-
-
-def _check_header(path: Path, archive: Any, place: str, shape: tuple[int, ...]) -> None:
-    found = _header(archive, place) if place in archive.files else None
-    if found != (shape, np.dtype(np.float32)):
-        there = "absent" if found is None else f"{found[1]} {found[0]}"
+def _check_header(path: Path, file: TensorFile, place: str, shape: tuple[int, ...]) -> None:
+    found = file.header(place)
+    if found != ("float32", shape):
+        there = "absent" if found is None else f"{found.dtype} {found.shape}"
         raise UserError(
             f"{path} is damaged: {place} should be finite float32 {shape}, found {there}; fetch or "
             "train it anew"
         )
-
-
-def _header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """An array's shape and type, of which no number is read."""
-    with archive.zip.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-    return shape, dtype
 
 
 def _with_defaults(structure: str, net: Supernet) -> Any:

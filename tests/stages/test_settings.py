@@ -128,7 +128,9 @@ def test_a_run_older_than_a_setting_has_its_default(cli, micro, run_copy):
 def test_the_refusal_says_how_to_keep_the_training(cli, micro, run_copy, change, keeps):
     code, (line,) = cli("search", micro, "--out", run_copy, *change.split())
     assert code == 2
-    assert (f"--out NEW --weights {run_copy}/supernet.npz --train.epochs 0" in line) == keeps
+    assert (
+        f"--out NEW --weights {run_copy}/supernet.safetensors --train.epochs 0" in line
+    ) == keeps
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "null", '{"name": "x", "train": 5}'])
@@ -148,9 +150,10 @@ def test_a_device_that_differs_is_named_beside_the_settings_that_it_leaves_unrea
         code == 2
         and 'profile.device "onnxruntime" -> "raptor", profile.seconds 0.001 -> 0.1' in line
     )
-    (run / "supernet.npz").touch()
-    code, (line,) = cli("data", run, "--finetune.epochs", "3")
-    assert code == 2 and f"--weights '{run}/supernet.npz' --train.epochs 0" in line
+    for name in ("supernet.npz", "supernet.safetensors"):  # of an older run
+        (run / name).touch()
+        code, (line,) = cli("data", run, "--finetune.epochs", "3")
+        assert code == 2 and f"--weights '{run}/{name}' --train.epochs 0" in line
 
 
 @pytest.mark.parametrize("text", ['{"my": 1}', "null"])

@@ -11,7 +11,7 @@ from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.stage import MobileNet, Stage
 from jaxnas.supernets.build import build
 from jaxnas.weights import initial, published_mobilenet
-from jaxnas.weights.trained import to_arrays
+from jaxnas.weights.trained import to_bytes
 
 STAGES = (Stage((8,), (1,), (3,), (1,), 1),)
 FIVE = tuple("abcde")
@@ -45,12 +45,9 @@ def trained(tmp_path, randomised):
     """Writes a run's supernet of five classes."""
 
     def save(class_names):
-        np.savez(
-            tmp_path / "supernet.npz",
-            allow_pickle=False,
-            **to_arrays(network(5), randomised(network(5)), class_names),
-        )
-        return str(tmp_path / "supernet.npz")
+        path = tmp_path / "supernet.safetensors"
+        path.write_bytes(to_bytes(network(5), randomised(network(5)), class_names))
+        return str(path)
 
     return save
 
