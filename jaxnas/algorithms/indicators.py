@@ -1,13 +1,12 @@
 """How good a set of points is.
 
-Hypervolume, IGD+, attainment surfaces; and an archive of epsilon boxes.
+Hypervolume, IGD+, attainment surfaces.
 
 Every function is pure, jits and vmaps. Objectives are minimised. Rows with a NaN failed and count
 for nothing.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -149,58 +148,3 @@ def attainment(
 
     attained = jnp.sort(jax.vmap(staircase)(points), axis=0)
     return grid, attained[jnp.asarray(levels, jnp.int32) - 1]
-
-
-class EpsilonArchive(NamedTuple):
-    """At most one point in each box of side epsilon, and no box that another one dominates.
-
-    Laumanns et al., Combining convergence and diversity in evolutionary multiobjective
-    optimization, 2002, section 4.2, with boxes of one size everywhere. What an unbounded archive
-    forgets is within epsilon of something that it keeps.
-    """
-
-    fitness: Float[Array, "capacity objectives"]  # NaN = a free place
-    rows: Int[Array, "capacity"]  # whatever number the points came with; -1 = a free place
-    # Points that found no free place: if above 0, make the capacity or epsilon larger.
-    dropped: Int[Array, ""]
-
-    @classmethod
-    def init(cls, capacity: int, objectives: int) -> "EpsilonArchive":
-        return cls(
-            jnp.full((capacity, objectives), jnp.nan, jnp.float32),
-            jnp.full(capacity, -1, jnp.int32),
-            jnp.int32(0),
-        )
-
-    def add(
-        self, fitness: Fitness, rows: Int[Array, "n"], epsilon: Float[Array, "objectives"]
-    ) -> "EpsilonArchive":
-        """The archive after these points, one after another.
-
-        Of two in a box the earlier stays, unless the later dominates it.
-        """
-        return jax.lax.scan(
-            lambda archive, point: (archive._add(*point, epsilon), None), self, (fitness, rows)
-        )[0]
-
-    def _add(
-        self,
-        point: Float[Array, "objectives"],
-        row: Int[Array, ""],
-        epsilon: Float[Array, "objectives"],
-    ) -> "EpsilonArchive":
-        boxes = jnp.floor(self.fitness / epsilon)
-        box = jnp.floor(point / epsilon)
-        same = (boxes == box).all(axis=1)
-        beaten = same & (point <= self.fitness).all(axis=1) & (point < self.fitness).any(axis=1)
-        # In a box that dominates this one, or in this one and no worse.
-        above = (boxes <= box).all(axis=1) & ~beaten
-        accepted = ~above.any() & ~jnp.isnan(point).any()
-        free = jnp.isnan(self.fitness[:, 0]) | (accepted & (box <= boxes).all(axis=1))
-        placed = accepted & free.any()
-        here = placed & (jnp.arange(len(free)) == jnp.argmax(free))
-        fitness = jnp.where(
-            here[:, None], point, jnp.where(free[:, None], jnp.nan, self.fitness)
-        ).astype(self.fitness.dtype)
-        rows = jnp.where(here, row, jnp.where(free, -1, self.rows)).astype(self.rows.dtype)
-        return EpsilonArchive(fitness, rows, self.dropped + (accepted & ~placed).astype(jnp.int32))

@@ -6,7 +6,7 @@ import pytest
 from pymoo.indicators.hv import HV
 from pymoo.indicators.igd_plus import IGDPlus
 
-from jaxnas.algorithms.indicators import EpsilonArchive, attainment, hypervolume, igd_plus
+from jaxnas.algorithms.indicators import attainment, hypervolume, igd_plus
 from jaxnas.errors import UserError
 
 rng = np.random.default_rng
@@ -206,78 +206,3 @@ def test_attainment_of_levels_that_are_none():
             UserError, match=f"must be between 1 and 2, the number of seeds, got .1, {level}"
         ):
             attainment(jnp.zeros((2, 4, 2)), [1, level])
-
-
-def boxes_by_hand(fitness, epsilon):
-    """The paper's rule, one point at a time, with dictionaries: {box: row}."""
-    kept = {}
-    for row, point in enumerate(fitness):
-        box = tuple(np.floor(point / epsilon))
-        if np.isnan(point).any() or any(
-            other != box and (np.array(other) <= box).all() for other in kept
-        ):
-            continue
-        if box in kept:
-            old = fitness[kept[box]]
-            if not ((point <= old).all() and (point < old).any()):
-                continue
-        kept = {other: old for other, old in kept.items() if not (np.array(box) <= other).all()}
-        kept[box] = row
-    return kept
-
-
-add = jax.jit(EpsilonArchive.add)
-
-
-@pytest.mark.parametrize("objectives", [2, 3])
-def test_epsilon_archive_is_the_papers(objectives):
-    draw = rng(objectives)
-    epsilon = np.array([0.25, 0.5, 0.5][:objectives], np.float32)
-    wrong = 0
-    for i in range(30):
-        fitness = (
-            np.abs(draw.normal(size=(60, objectives)))
-            if i % 3
-            else draw.integers(-4, 4, (60, objectives)) / 4
-        ).astype(np.float32)
-        fitness[draw.random((60, objectives)) < 0.02 * (i % 2)] = draw.choice(
-            [np.nan, np.inf, -np.inf]
-        )
-        archive = EpsilonArchive.init(40, objectives)
-        for batch in (slice(0, 20), slice(20, 60)):
-            archive = add(archive, fitness[batch], np.arange(60, dtype=np.int32)[batch], epsilon)
-        kept = np.asarray(archive.rows[archive.rows >= 0])
-        assert set(kept) == set(boxes_by_hand(fitness, epsilon).values())
-        assert len(set(kept)) == len(kept)
-        assert archive.dropped == 0
-        np.testing.assert_array_equal(archive.fitness[archive.rows >= 0], fitness[kept])
-        assert np.isnan(archive.fitness[archive.rows < 0]).all()
-        wrong += set(kept) != set(boxes_by_hand(fitness, 0.3 * epsilon).values())
-    assert wrong > 15  # a planted bug: boxes of another size
-
-
-def test_epsilon_archive_counts_what_finds_no_place():
-    line = np.stack([np.arange(6), -np.arange(6)], axis=1).astype(np.float32)
-    archive = add(
-        EpsilonArchive.init(4, 2), line, np.arange(6, dtype=np.int32), np.ones(2, np.float32)
-    )
-    assert archive.rows.tolist() == [0, 1, 2, 3]
-    assert archive.dropped == 2
-    # Now they push the others out.
-    archive = add(archive, line[4:] - 9, np.arange(4, 6, dtype=np.int32), np.ones(2, np.float32))
-    assert sorted(archive.rows.tolist()) == [-1, -1, 4, 5]
-
-
-def test_epsilon_archive_vmaps():
-    fitness = rng(0).random((3, 30, 2), np.float32)
-    rows = np.arange(30, dtype=np.int32)
-    epsilon = np.full(2, 0.1, np.float32)
-    together = jax.jit(
-        jax.vmap(
-            lambda one: EpsilonArchive.init(10, 2).add(one, jnp.asarray(rows), jnp.asarray(epsilon))
-        )
-    )(fitness)
-    for one, kept in zip(fitness, together.rows, strict=True):
-        np.testing.assert_array_equal(
-            kept, add(EpsilonArchive.init(10, 2), one, rows, epsilon).rows
-        )
