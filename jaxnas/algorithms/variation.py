@@ -3,7 +3,6 @@
 Crossover and mutation of genomes, and what keeps them from repeating what is known.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +13,7 @@ from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.algorithms.algorithm import AnySpace
 from jaxnas.algorithms.pareto import lexsort
-from jaxnas.errors import UserError, choose
+from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes, Parents, PRNGKey
@@ -47,27 +46,24 @@ class Variation(Protocol):
 class Discrete:
     """Operators on choice indices.
 
-    `crossover` is the probability, per pair, that the two exchange genes: `uniform`, each gene with
-    probability 1/2; `one_point`, all genes from a point on; `two_point`, the genes between two
-    points. `mutation` is the probability, per child, that it is mutated at all: then each free gene
-    (one with two choices or more) changes with probability 1/(number of free genes), or one of
-    them, uniformly, if none was drawn, and always to a different value.
+    `crossover` is the probability, per pair, that the two exchange genes, each with probability
+    1/2 (uniform crossover). `mutation` is the probability, per child, that it is mutated at all:
+    then each free gene (one with two choices or more) changes with probability 1/(number of free
+    genes), or one of them, uniformly, if none was drawn, and always to a different value.
     """
 
     crossover: float = 0.9
     mutation: float = 0.35
-    kind: str = "uniform"
 
     def __post_init__(self):
         check_probabilities(crossover=self.crossover, mutation=self.mutation)
-        choose("crossover", self.kind, _SWAPS)
 
     def cross(
         self, key: PRNGKey, space: AnySpace, first: Genomes, second: Genomes
     ) -> tuple[Genomes, Genomes, Bool[Array, "n"]]:
         crosses_key, swap_key = jax.random.split(key)
         crosses = happens(crosses_key, self.crossover, first.shape[:1])
-        swap = crosses[:, None] & _SWAPS[self.kind](swap_key, first.shape)
+        swap = crosses[:, None] & _uniform(swap_key, first.shape)
         return jnp.where(swap, second, first), jnp.where(swap, first, second), crosses
 
     def mutate(self, key: PRNGKey, space: AnySpace, genomes: Genomes) -> Genomes:
@@ -110,31 +106,6 @@ def _uniform(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
     words = jax.random.bits(key, (n, -(-genes // 32)), jnp.uint32)
     gene = np.arange(genes, dtype=np.uint32)
     return (words[:, gene // 32] >> (gene % 32)) & 1 == 1
-
-
-def _one_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
-    """From a point on that leaves each parent at least one gene."""
-    n, genes = shape
-    return jnp.arange(genes) >= jax.random.randint(key, (n, 1), 1, max(genes, 2), jnp.int32)
-
-
-def _two_point(key: PRNGKey, shape: tuple[int, ...]) -> Bool[Array, "n genes"]:
-    """Between two different points, the genome taken as a ring.
-
-    A segment of 1 to genes - 1 genes.
-    """
-    n, genes = shape
-    start_key, length_key = jax.random.split(key)
-    start = jax.random.randint(start_key, (n, 1), 0, genes, jnp.int32)
-    length = jax.random.randint(length_key, (n, 1), 1, max(genes, 2), jnp.int32)
-    return (jnp.arange(genes) - start) % genes < length
-
-
-_SWAPS: dict[str, Callable[[PRNGKey, tuple[int, ...]], Bool[Array, "n genes"]]] = {
-    "uniform": _uniform,
-    "one_point": _one_point,
-    "two_point": _two_point,
-}
 
 
 @dataclass(frozen=True)

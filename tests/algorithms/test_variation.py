@@ -43,23 +43,17 @@ def mutate(variation, space, genomes, seed=1):
     )
 
 
-@pytest.mark.parametrize("kind", ["uniform", "one_point", "two_point"])
-def test_crossed_children_exchange_genes(space, kind):
+def test_crossed_children_exchange_genes(space):
     shape = (2000, len(space.genes))
     first = jnp.zeros(shape, jnp.int32)
     second = jnp.ones(shape, jnp.int32)
-    one, other, crossed = cross(Discrete(0.6, kind=kind), space, first, second)
+    one, other, crossed = cross(Discrete(0.6), space, first, second)
     assert abs(crossed.mean() - 0.6) < 0.03
     assert not one[~crossed].any() and other[~crossed].all()
     np.testing.assert_array_equal(one + other, 1)
     taken = one[crossed].astype(bool)
-    edges = (taken != np.roll(taken, 1, axis=1)).sum(axis=1)
     assert abs(taken.mean() - 0.5) < 0.03
-    if kind == "uniform":
-        assert edges.max() > 2
-    else:
-        assert (edges == 2).all()  # on the ring
-        assert taken[:, 0].any() == (kind == "two_point") and taken.any(axis=1).all()
+    assert abs((taken[:, 1:] == taken[:, :-1]).mean() - 0.5) < 0.03  # each gene by itself
 
 
 def test_mutation_is_per_child_and_then_changes_one_gene_on_average(space):
@@ -235,7 +229,6 @@ def test_a_space_seen_whole_still_gives_children(small_space):
             lambda: Discrete(mutation=float("nan")),
             "mutation must be a probability from 0 to 1, got nan",
         ),
-        (lambda: Discrete(kind="three_point"), "three_point"),
         (lambda: Real(mutation=-1.0), "mutation must be a probability from 0 to 1, got -1.0"),
         (lambda: Box("b", (0.0, 1.0), (1.0, 1.0)), "box b needs as many low as high values"),
         (lambda: Box("b", (0.0,), (np.inf,)), "box b needs as many low as high values, finite"),
