@@ -89,18 +89,6 @@ def flat(tree: PyTree, path: str = "") -> Arrays:
     }
 
 
-def map_arrays(
-    tree: PyTree, change: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = ""
-) -> PyTree:
-    """A nested tree with `change(path, arrays)` in place of the arrays of each path."""
-    if not any(isinstance(found, dict) for found in tree.values()):
-        return change(path, tree)
-    return {
-        name: map_arrays(found, change, f"{path}/{name}" if path else name)
-        for name, found in tree.items()
-    }
-
-
 def at(tree: PyTree, path: str) -> dict[str, Leaf]:
     """The arrays at a path of a nested or a flat tree, {} where there are none."""
     if path in tree:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxnas.networks.subnet import Subnet, forward
-from jaxnas.supernets.supernet import Params, Supernet, map_arrays
+from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.types import Genome
 
 TOGETHER = 256  # images that are normalised by their joint statistics, at most
@@ -42,46 +42,6 @@ def by_batches(
     size = len(calibration) // count
     batches = calibration[: count * size].reshape(count, size, *calibration.shape[1:])
     return jax.tree.map(partial(jnp.mean, axis=0), jax.lax.map(calibrate, batches))
-
-
-def averaged_statistics(
-    net: Supernet,
-    params: Params,
-    genome: Genome,
-    calibration: Float[Array, "n h w c"],
-    batch_size: int,
-    unbiased: bool = False,
-) -> PyTree:
-    """Statistics of one genome as the mean over batches that each are normalised by themselves.
-
-    For comparison.
-
-    Once-for-All averages the batches' means and (biased) variances; AttentiveNAS, by PyTorch's
-    cumulative running statistics, their means and `unbiased` variances. A rest that fills no batch
-    is dropped.
-    """
-    batches = calibration[: len(calibration) // batch_size * batch_size].reshape(
-        -1, batch_size, *calibration.shape[1:]
-    )
-    each = jax.lax.map(lambda batch: net.apply(params, batch, genome)[1], batches)
-    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
-    if not unbiased:
-        return mean
-    counts = {
-        path: batch_size * positions
-        for path, positions in _positions(net, calibration.shape[1]).items()
-    }
-    return map_arrays(
-        mean,
-        lambda path, arrays: arrays | {"var": arrays["var"] * counts[path] / (counts[path] - 1)},
-    )
-
-
-def _positions(net: Supernet, resolution: int) -> dict[str, int]:
-    """Pixels of the map behind each norm, the same in every genome of a resolution."""
-    space = net.space
-    genome = space.at_resolution(space.largest, space.resolution_choice(resolution))
-    return {op.path: op.height * op.width for op in net.ops(genome) if op.norm}
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jaxnas.networks import convolution
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training import recalibrate
-from jaxnas.training.recalibrate import averaged_statistics, recalibrated, statistics
+from jaxnas.training.recalibrate import recalibrated, statistics
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_many_images_are_taken_in_batches(case, monkeypatch):
     net, params, images = case
     monkeypatch.setattr(recalibrate, "TOGETHER", 9)  # 24 images: three batches of eight
     genome = np.asarray(net.space.largest)
-    expected = jax.jit(partial(averaged_statistics, net, batch_size=8))(
-        params, jnp.asarray(genome), images
-    )
+    alone = jax.jit(partial(statistics, net))
+    batches = [alone(params, jnp.asarray(genome), images[i : i + 8]) for i in (0, 8, 16)]
+    expected = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *batches)
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
         jax.jit(partial(statistics, net))(params, jnp.asarray(genome), images),
@@ -94,23 +94,3 @@ def test_many_images_are_taken_in_batches(case, monkeypatch):
         found.stats,
         take(expected, subnet.ops),
     )
-
-
-@pytest.mark.parametrize("unbiased", [False, True])
-def test_statistics_averaged_over_batches(case, unbiased):
-    """Of the first norm by hand: means over batches of 8 of the batches' means and variances."""
-    net, params, images = case
-    genome = jnp.asarray(net.space.largest)
-    stats = jax.jit(partial(averaged_statistics, net, batch_size=8, unbiased=unbiased))(
-        params, genome, images
-    )
-    stem = np.asarray(
-        convolution.dense(images, params["first_conv"]["kernel"], 2), np.float64
-    ).reshape(3, -1, 16)
-    np.testing.assert_allclose(stats["first_conv"]["mean"], stem.mean((0, 1)), atol=1e-5)
-    np.testing.assert_allclose(
-        stats["first_conv"]["var"], stem.var(1, ddof=int(unbiased)).mean(0), rtol=1e-4
-    )
-    one = jax.jit(partial(averaged_statistics, net, batch_size=24))(params, genome, images)
-    whole = jax.jit(partial(statistics, net))(params, genome, images)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, whole)
