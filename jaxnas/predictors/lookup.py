@@ -2,12 +2,9 @@
 
 A network takes as long as its blocks together, and every block has a table of its own.
 
-The tables are measured block by block (`measured`), or fitted to the latencies of whole networks
-(`Lookup`).
+The tables are fitted to the latencies of whole networks.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -15,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxnas.errors import UserError
 from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
@@ -57,33 +53,6 @@ class Tables:
         for block, table in zip(blocks(self.space), self.tables, strict=True):
             total = total + table[:, _rows(self.space, block, genomes)]
         return jnp.maximum(total, self.floor[:, None])
-
-
-def measured(
-    space: Space, tables_ms: Sequence[Float[np.ndarray, "_"]], constant_ms: float = 0.0
-) -> Tables:
-    """One model of blocks that were measured one by one, in the order of `blocks`.
-
-    Each table's last gene changes fastest.
-
-    Raises:
-        UserError: a table has not one entry for each combination of its block's choices.
-    """
-    expected = [math.prod(int(space.sizes[i]) for i in block) for block in blocks(space)]
-    if [np.shape(table) for table in tables_ms] != [(size,) for size in expected]:
-        raise UserError(
-            f"the look-up tables of {space.name} must have {expected} entries, one for each choice "
-            f"of each block, got shapes {[np.shape(table) for table in tables_ms]}: measure the "
-            "blocks that lookup.blocks names"
-        )
-    tables = tuple(jnp.asarray(table, jnp.float32)[None] for table in tables_ms)
-    smallest = constant_ms + sum(float(np.min(table)) for table in tables_ms)
-    return Tables(
-        space,
-        tables,
-        jnp.array([constant_ms], jnp.float32),
-        jnp.array([max(smallest, 1e-6)], jnp.float32),
-    )
 
 
 @dataclass(frozen=True)
