@@ -20,11 +20,13 @@ import tyro
 from matplotlib.figure import Figure
 
 from jaxnas.baselines.catalogue import BASELINES, init
+from jaxnas.baselines.repvgg import reparameterised
 from jaxnas.cli import load_config, told
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.networks.builder import at_size
 from jaxnas.networks.costs import cost_table
+from jaxnas.networks.subnet import Subnet
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import progress
 from jaxnas.records.chosen import read_chosen
@@ -93,22 +95,25 @@ def with_recipe(job: Job, settings: Settings) -> Job:
     )
 
 
+def deployed(one: Contestant) -> Subnet:
+    """The network that is measured, with fresh weights: a RepVGG without its branches."""
+    subnet = init(jax.random.key(0), one.ops)
+    return reparameterised(subnet) if one.name.startswith("repvgg") else subnet
+
+
 def latencies(job: Job, networks: list[Contestant]) -> dict[str, float]:
     """Milliseconds on the run's device; weights do not matter."""
     device = open_device(job)
     found = {}
     with progress("measure", len(networks)) as advance:
-        for name, ops, resolution in networks:
-            model = emit(
-                jax.device_get(init(jax.random.key(0), ops)),
-                resolution,
-                resolution,
-                job.data.channels,
-            )
-            layers = cost_table(ops, resolution, resolution)
+        for one in networks:
+            subnet = deployed(one)
+            pixels = one.resolution
+            model = emit(jax.device_get(subnet), pixels, pixels, job.data.channels)
+            layers = cost_table(subnet.ops, pixels, pixels)
             exported = ExportedModel(model, np.zeros(0, np.int32), layers=layers)
-            found[name] = measure_in_rounds(device, exported, job.config.profile).latency_ms
-            advance(latency_ms=found[name])
+            found[one.name] = measure_in_rounds(device, exported, job.config.profile).latency_ms
+            advance(latency_ms=found[one.name])
     return found
 
 
@@ -188,10 +193,11 @@ def main() -> int:
             "dominated by",
         )
         print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-        for name, ops, _ in [*ours, *theirs]:
+        for one in [*ours, *theirs]:
+            name = one.name
             found = trained[name]
             figures = (
-                f"{sum(op.macs for op in ops) / 1e6:.1f} | {latency_ms[name]:.3f} | "
+                f"{sum(op.macs for op in deployed(one).ops) / 1e6:.1f} | {latency_ms[name]:.3f} | "
                 f"{mean[name]:.2%} | {found.min():.1%}-{found.max():.1%}"
             )
             print(
