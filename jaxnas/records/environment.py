@@ -1,4 +1,4 @@
-"""What made a run: the machine and the versions."""
+"""environment.json: what made a run, the machine and the versions."""
 
 import os
 import platform
@@ -7,6 +7,11 @@ from importlib.metadata import version
 import jax
 
 from jaxnas.hardware.machine import processor
+from jaxnas.records.reading import reading
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.values import named, string
+
+ENVIRONMENT = "environment.json"
 
 PACKAGES = (
     "jaxnas",
@@ -31,3 +36,15 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def read_environment(run: RunDirectory) -> dict[str, str]:
+    """The same, of the process that began the run."""
+    with reading(run, ENVIRONMENT):
+        values = named(run.read_json(ENVIRONMENT))
+        return {name: string(values, name) for name in values}
+
+
+def write_environment(run: RunDirectory) -> None:
+    """Write what this process runs on."""
+    run.write_json(ENVIRONMENT, environment())

@@ -6,7 +6,8 @@ import numpy as np
 
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.progress import log
-from jaxnas.records.environment import environment
+from jaxnas.records.data import DATA, DataRecord, write_data
+from jaxnas.records.environment import ENVIRONMENT, write_environment
 from jaxnas.stages.evaluation import divided
 from jaxnas.stages.job import Job
 
@@ -15,17 +16,17 @@ LONGEST = 60  # characters of a class's name that are shown
 
 
 def run_data(job: Job) -> bool:
-    """Write data.json, which says what the images are, and environment.json, who works on them.
+    """Write data.json, what the images are, and environment.json, the machine and its versions.
 
     False if both are there.
     """
     run = job.run
-    if run.exists("data.json") and run.exists("environment.json"):
+    if run.exists(DATA) and run.exists(ENVIRONMENT):
         return False
-    if not run.exists("environment.json"):
-        run.write_json("environment.json", environment())
-    if not run.exists("data.json"):
-        run.write_json("data.json", _described(job))
+    if not run.exists(ENVIRONMENT):
+        write_environment(run)
+    if not run.exists(DATA):
+        write_data(run, _described(job))
         _log(job.data, _splits(job))
     return True
 
@@ -41,24 +42,24 @@ def _splits(job: Job) -> dict[str, Split]:
     }
 
 
-def _described(job: Job) -> dict[str, object]:
+def _described(job: Job) -> DataRecord:
     data = job.data
     splits = _splits(job)
     height, width = data.image_size
-    return {
-        "name": data.name,
-        "source": job.config.data.source,
-        "height": height,
-        "width": width,
-        "channels": data.channels,
-        "class_names": data.class_names,
+    return DataRecord(
+        data.name,
+        job.config.data.source,
+        height,
+        width,
+        data.channels,
+        list(data.class_names),
         **{name: len(split) for name, split in splits.items()},
-        "class_sizes": {name: _class_sizes(data, split) for name, split in splits.items()},
-        "mean": data.mean,
-        "deviation": data.deviation,
+        mean=data.mean.tolist(),
+        deviation=data.deviation.tolist(),
+        fingerprint=data.fingerprint(),
+        class_sizes={name: _class_sizes(data, split) for name, split in splits.items()},
         **asdict(job.prepared),
-        "fingerprint": data.fingerprint(),
-    }
+    )
 
 
 def _class_sizes(data: Dataset, split: Split) -> list[int]:

@@ -31,7 +31,7 @@ from jaxnas.objectives.objective import (
 )
 from jaxnas.predictors import mlp
 from jaxnas.records.cache import Store, digest, source_digest
-from jaxnas.records.reading import reading
+from jaxnas.records.data import read_data
 from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
@@ -183,12 +183,8 @@ def _divided(job: Job) -> tuple[Split, Split]:
 
     Runs from before there was a selection have searched on all of the split.
     """
-    with reading(job.run, "data.json"):
-        share = (
-            job.config.data.selection_share
-            if "selection" in job.run.read_json("data.json")
-            else 0.0
-        )
+    held_out = read_data(job.run).selection is not None
+    share = job.config.data.selection_share if held_out else 0.0
     return divided(job.data.search, share)
 
 

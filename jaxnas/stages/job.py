@@ -3,7 +3,7 @@
 The data, the space and its supernet, and what earlier stages left in the run directory.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,12 +16,11 @@ from jaxnas.config import DATASETS, Config, DataConfig, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
-from jaxnas.data.preparation import BEFORE, OWN, Preparation, calibration_images
+from jaxnas.data.preparation import OWN, Preparation, calibration_images
 from jaxnas.errors import UserError, choose
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
-from jaxnas.records.documents import read_data
-from jaxnas.records.reading import reading
+from jaxnas.records.data import DATA, read_data
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build
@@ -172,7 +171,7 @@ def open_job(run: RunDirectory, config: Config) -> Job:
     """The job of a run; refuses data that are not those the run began with."""
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
-    if run.exists("data.json") and _fingerprint(run) != data.fingerprint():
+    if run.exists(DATA) and read_data(run).fingerprint != data.fingerprint():
         raise UserError(
             f"the images of {data.name} are not those that {run.root} began with: restore them, or "
             "use another --out"
@@ -186,12 +185,8 @@ def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -
 
     Before it is there, what the settings say, else the weights they name.
     """
-    if run.exists("data.json"):
-        with reading(run, "data.json"):
-            recorded = run.read_json("data.json")
-            return Preparation(
-                **{name: str(recorded.get(name, before)) for name, before in asdict(BEFORE).items()}
-            )
+    if run.exists(DATA):
+        return read_data(run).prepared
     found = initial.look(config.weights, net, data.class_names).prepared if config.weights else OWN
     if config.train.epochs:
         found = replace(found, recalibration=OWN.recalibration)
@@ -210,10 +205,6 @@ def load_space(config: Config, data: Dataset) -> Space:
 def space_settings(space: Space) -> dict[str, Any]:
     """All that decides what a space's networks are, to be compared with what a run began with."""
     return space.settings
-
-
-def _fingerprint(run: RunDirectory) -> str:
-    return read_data(run)["fingerprint"]
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ from typing import Any
 from jaxnas.config import Config, load_chip
 from jaxnas.errors import UserError
 from jaxnas.records.cache import digest
-from jaxnas.records.documents import read_inputs
 from jaxnas.records.files import decides
+from jaxnas.records.inputs import INPUTS, Inputs, read_inputs, write_inputs
 from jaxnas.records.line_files import plain
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
@@ -81,7 +81,7 @@ def read_config(folder: Path) -> Config:
 
 
 def _begun_in(run: RunDirectory) -> Path:
-    return Path(read_inputs(run).get("folder", ""))
+    return Path(read_inputs(run).folder)
 
 
 def _located(config: Config, folder: Path) -> Config:
@@ -130,7 +130,7 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
 
     Of one that exists, write where its files lie now, and refuse files that hold something else.
     """
-    inputs = {"folder": os.getcwd(), "weights": _weights(config), "device": _device(config)}
+    inputs = Inputs(os.getcwd(), _weights(config), _device(config))
     config = without_unread(config)
     structure = plain(space_settings(space))
     moved = False
@@ -145,13 +145,13 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
             },
         )
         moved = without_unread(_located(recorded, _begun_in(run))) != config
-        inputs["weights"] = inputs["weights"] or before.get("weights")
+        inputs = replace(inputs, weights=inputs.weights or before.weights)
     if moved or not run.exists("config.json"):
         run.write_json("config.json", asdict(config))
     if not run.exists("space.json"):
         run.write_json("space.json", structure)
-    if moved or not run.exists("inputs.json"):
-        run.write_json("inputs.json", inputs)
+    if moved or not run.exists(INPUTS):
+        write_inputs(run, inputs)
 
 
 def recorded_settings(run: RunDirectory) -> Config:
@@ -170,16 +170,15 @@ def recorded_settings(run: RunDirectory) -> Config:
 
 
 def _other_inputs(
-    old: Config, new: Config, before: Mapping[str, Any], inputs: Mapping[str, Any]
+    old: Config, new: Config, before: Inputs, inputs: Inputs
 ) -> dict[str, tuple[Any, Any]]:
     """The initial weights and the device, if they are not those that the run began with."""
     settings = {
-        "weights": (old.weights, new.weights),
-        "profile.device": (old.profile.device, new.profile.device),
+        "weights": (old.weights, new.weights, before.weights, inputs.weights),
+        "profile.device": (old.profile.device, new.profile.device, before.device, inputs.device),
     }
     changes = {}
-    for name, (was, now) in settings.items():
-        known, found = (of.get(name.split(".")[-1]) for of in (before, inputs))
+    for name, (was, now, known, found) in settings.items():
         gone = now is not None and found is None  # the weights of a run that is trained
         same = was == now if known is None else known == found or gone
         if not same:

@@ -71,7 +71,10 @@ def test_a_run_from_before_there_was_a_selection_searches_on_all_of_the_split(tm
         "config": Config(name="older"),
     }.items():
         object.__setattr__(job, name, value)
-    job.run.write_json("data.json", {"search": 8})
+    older = {name: 8 for name in ("height", "width", "train", "search", "test", "calibration")}
+    older |= {"name": "x", "source": "x", "channels": 1, "class_names": ["a", "b"]}
+    older |= {"mean": [0.5], "deviation": [0.5], "fingerprint": "x"}
+    job.run.write_json("data.json", older)
     assert len(search_split(job)) == 8 and selection_split(job) is None
-    job.run.write_json("data.json", {"search": 4, "selection": 4})
+    job.run.write_json("data.json", older | {"search": 4, "selection": 4})
     assert len(search_split(job)) == 4 and len(selection_split(job) or []) == 4
