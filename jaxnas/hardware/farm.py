@@ -40,9 +40,8 @@ class Farm:
     def measure(self, models: Iterable[ExportedModel]) -> Iterator[Measurement]:
         """A measurement of each model, in their order.
 
-        Failed where the model does not run or no device is left.
-
-        Models are taken up as devices come free, so they may be made one by one.
+        It is a failure where the model does not run or no device is left. Models are taken up as
+        devices become free, so they may be made one by one.
 
         Raises:
             UserError: two devices are not of one kind; their figures are not to be mixed.
@@ -92,10 +91,7 @@ class Farm:
             self._give_back(device, lost)
 
     def _take(self, tried: list[str]) -> Device | None:
-        """The next free device, one that has not been tried if there is such a one.
-
-        None where none is left.
-        """
+        """The next free device, if possible one that was not tried; None where none is left."""
         with self._changed:
             while self._alive:
                 wanted = self._alive.difference(tried) or self._alive
@@ -116,7 +112,7 @@ class Farm:
             self._changed.notify_all()
 
     def _alike(self, measurement: Measurement) -> Measurement:
-        """The measurement, if it is of a device like the others'."""
+        """The measurement, if its device is like the others'."""
         if not measurement.failure:
             with self._changed:
                 self._first = self._first or measurement

@@ -1,11 +1,9 @@
-"""Genomes below a limit by construction.
+"""Sample genomes whose cost (MACs, milliseconds, bytes) is below a limit, by construction.
 
-Drawn uniformly from those that a budget of MACs, milliseconds or bytes allows.
-
-Where the cost is a sum of terms of a few genes each, `sample_below` draws exactly uniformly: counts
-of genomes per remaining budget, then gene by gene. For any other cost, `sample_weighted` weighs the
-draws of a sampler. Uniform means over genomes: a network that several genomes mean is drawn as
-often as it has genomes.
+Where the cost is a sum of terms of a few genes each, `sample_below` is exactly uniform: it counts
+the genomes for each remaining budget, then draws gene by gene. For any other cost,
+`sample_weighted` reweights the draws of a sampler. Uniform means over genomes: a network that
+several genomes encode is drawn as often as it has genomes.
 """
 
 import math
@@ -63,7 +61,7 @@ def macs(space: Space) -> tuple[Term, ...]:
 
 
 def smallest_reachable(space: Space, cost: Sequence[Term]) -> float:
-    """The cost of the cheapest genome, exact."""
+    """The cost of the cheapest genome, exactly."""
     return float(_least(_steps(space, cost))[0][0])
 
 
@@ -112,7 +110,7 @@ def _generator(key: PRNGKey) -> np.random.Generator:
 
 
 def _steps(space: Space, cost: Sequence[Term]) -> list[Step]:
-    """The sum, term by term; genes that cost nothing follow as terms of 0."""
+    """The terms of the sum in order, then terms of 0 for the genes that cost nothing."""
     priced = {gene for term in cost for gene in term.genes}
     free = [Term((i,), np.zeros(size)) for i, size in enumerate(space.sizes) if i not in priced]
     terms = [*cost, *free]
@@ -160,7 +158,7 @@ def _step(
 
 
 def _least(steps: list[Step]) -> list[np.ndarray]:
-    """The least cost of each term and all after it, given the state in front of it."""
+    """The least cost of each term and all after it, for each state before it."""
     least = [np.zeros(1)]
     for step in reversed(steps):
         least.insert(0, (step.cost + least[0][step.after]).min(axis=1))
@@ -168,9 +166,9 @@ def _least(steps: list[Step]) -> list[np.ndarray]:
 
 
 def _bins(steps: list[Step], least: list[np.ndarray], budget: float) -> list[np.ndarray]:
-    """How much of the budget each option takes away.
+    """The budget that each option uses: its excess over the best one, in steps, rounded down.
 
-    Its excess over the best one, in steps, rounded down; `BINS` + 1 = too much.
+    `BINS` + 1 means too much.
     """
     quantum = budget / BINS if budget > 0 else 1.0
     bins = []
@@ -185,9 +183,9 @@ def _bins(steps: list[Step], least: list[np.ndarray], budget: float) -> list[np.
 
 
 def _counts(steps: list[Step], bins: list[np.ndarray]) -> list[np.ndarray]:
-    """How many ways there are on from each state (row) and remaining budget (column).
+    """Number of completions from each state (row) and remaining budget (column).
 
-    By a factor that is the term's own.
+    Up to one constant factor per term.
     """
     counts = [np.ones((1, BINS + 1))]
     for step, taken in zip(reversed(steps), reversed(bins), strict=True):

@@ -1,6 +1,6 @@
-"""What a supernet starts from.
+"""The weights that a supernet starts from.
 
-Weights that come with jaxnas, those another run left, or a published checkpoint.
+Those that come with jaxnas, those of another run, or a published checkpoint.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from jaxnas.weights.tensor_files import SUFFIXES
 
 
 class Origin(NamedTuple):
-    """What was found out about initial weights, before they are read."""
+    """What is known of initial weights before they are read."""
 
     fresh: bool  # whether the classifier starts from random numbers, as it does for other classes
     lines: tuple[str, ...]  # that tell the user
@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
 
 def look(name: str, net: Supernet, class_names: tuple[str, ...]) -> Origin:
-    """What the weights of this name are for a supernet and its data, from names and shapes alone.
+    """What the weights of this name are for a supernet and its data, by names and shapes alone.
 
     Raises:
         UserError: there are none of this name; they are damaged, or of another space.
@@ -40,7 +40,7 @@ def load(
 ) -> Params:
     """These weights as parameters of `net`.
 
-    `classifier` takes the place of their own where `look` says that it is fresh.
+    `classifier` replaces their own where `look` says that it is fresh.
     """
     fresh = look(name, net, class_names).fresh
     if not _is_trained(name):

@@ -1,10 +1,9 @@
 """Published PyTorch weights as a supernet's parameters.
 
-AttentiveNAS and AlphaNet, and Once-for-All's MobileNetV3.
-
-The two families name their tensors alike but for wrappers (`conv.conv`, `bn.bn`, `linear.linear`,
-`mobile_inverted_conv`, `last_conv.`, a leading `module.`, `_orig_mod.` of torch.compile), which
-differ between releases and programs too; without them one table of names serves all.
+Those of AttentiveNAS and AlphaNet, and of Once-for-All's MobileNetV3. Both families name their
+tensors alike but for wrappers (`conv.conv`, `bn.bn`, `linear.linear`, `mobile_inverted_conv`,
+`last_conv.`, a leading `module.`, `_orig_mod.` of torch.compile), which also differ between
+releases and programs. Without the wrappers one table of names serves all.
 """
 
 import os
@@ -71,7 +70,7 @@ class About(NamedTuple):
 
 
 def look(path: str | os.PathLike[str], net: Supernet) -> About:
-    """What a checkpoint is, from its names and shapes alone.
+    """What a checkpoint is, by its names and shapes alone.
 
     Refuses what `load` would refuse for them, but for its classifier.
     """
@@ -125,7 +124,7 @@ def notice(weights: Weights | About) -> str:
 def _named(path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
     """Tensors by their names without wrappers, less statistics.
 
-    Also whether they are AttentiveNAS's or AlphaNet's.
+    And whether they are AttentiveNAS's or AlphaNet's.
     """
     tensors = {}
     attentive = False

@@ -1,8 +1,7 @@
-"""Read the state dict of a PyTorch checkpoint as NumPy arrays.
+"""Read the state dict of a PyTorch checkpoint as NumPy arrays, without PyTorch.
 
-No PyTorch, and nothing from the file is executed.
-
-Memory stays within a small multiple of the file's size, whatever sizes the file claims.
+Nothing from the file is executed. Memory stays within a small multiple of the file's size, whatever
+sizes the file claims.
 """
 
 import io
@@ -31,7 +30,7 @@ _PLAIN_PROTOCOL = 1001
 class State(NamedTuple):
     """A checkpoint's state dict.
 
-    Also the key it lies under, "" where the file is one itself; and other keys that have one too.
+    And the key it lies under ("" where the file is one itself), and other keys that have one too.
     """
 
     arrays: dict[str, Shaped[np.ndarray, "..."]]

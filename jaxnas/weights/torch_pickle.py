@@ -41,10 +41,7 @@ class Tensor(NamedTuple):
 
 
 class Inert:
-    """An object of a class or function that is unknown here.
-
-    Its name, and nothing of what it holds.
-    """
+    """An object of an unknown class or function: its name, and nothing of what it holds."""
 
     def __init__(self, name: str):
         self.name = name
@@ -241,9 +238,9 @@ class Machine:
 
 
 def _as_key(key: Any) -> Any:
-    """A dict's key.
+    """A key of a dict.
 
-    One that is no text or number becomes a record, for hashing nested tuples can take for ever.
+    One that is no text or number becomes a record, because hashing nested tuples can take for ever.
     """
     return key if type(key) in (str, int, float, bool) else Inert(type(key).__name__)
 

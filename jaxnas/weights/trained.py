@@ -31,10 +31,7 @@ _OF_THE_DATA = ("resolutions", "classes")
 
 
 class Trained(NamedTuple):
-    """Parameters as `Supernet.init` gives them.
-
-    And the classes that their classifier tells apart.
-    """
+    """Parameters as `Supernet.init` gives them, and what the file says of them."""
 
     params: Params
     class_names: tuple[str, ...]
@@ -94,7 +91,7 @@ def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
 
 
 def look(name: str | os.PathLike[str], net: Supernet) -> About:
-    """What such a file says of itself, from its description alone.
+    """What such a file says of itself, by its description alone.
 
     Refuses what `load` would refuse for it.
     """
@@ -127,9 +124,9 @@ def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, TensorFile]]:
 
 
 def _described(path: Path, file: TensorFile, net: Supernet) -> tuple[About, Params]:
-    """What the file says of itself, and the shapes of the parameters that `net` takes.
+    """What the file says of itself, and the shapes of the parameters that `net` takes from it.
 
-    By these the headers of its arrays were checked.
+    The headers of its arrays are checked against these.
     """
     structure = file.said("structure")
     class_names = file.said("class_names")
@@ -160,7 +157,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _prepared(file: TensorFile) -> Preparation:
-    """As the file says; one that does not is older than the choice."""
+    """As the file says; a file that does not is older than the choice."""
     said = [file.said(name) for name in ("resizing", "recalibration")]
     return Preparation(*said) if _are_texts(said) else BEFORE
 

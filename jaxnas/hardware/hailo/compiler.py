@@ -1,10 +1,8 @@
-"""From ONNX to a program for a Hailo chip (HEF).
+"""Compile ONNX to a program for a Hailo chip (HEF), by Hailo's Dataflow Compiler.
 
-By Hailo's Dataflow Compiler in an interpreter of its own.
-
-The compiler pins Python packages that no current JAX can share, so it is driven through scripts of
-tools/export and files. A compile that fails is a result with its reason: networks that do not fit
-the chip are an ordinary outcome of a search.
+The compiler pins Python packages that no current JAX can share, so it runs in an interpreter of its
+own and is driven through scripts of tools/export and files. A compilation that fails is a result
+with its reason: networks that do not fit the chip are an ordinary outcome of a search.
 """
 
 import io
@@ -100,7 +98,7 @@ def model_script(
 
 @dataclass(frozen=True)
 class Compilation:
-    """What came of compiling one network; all its files are in `folder`."""
+    """The outcome of compiling one network; all its files are in `folder`."""
 
     folder: Path  # model.onnx, model.alls, parsed.har, quantised.har, model.hef, log.txt
     # "allocator: BackendAllocatorException: ...", one line; empty where there is a HEF.
@@ -160,7 +158,7 @@ class Compiler:
     ) -> Compilation:
         """Compile an ONNX file, with raw calibration images; `folder` gets the files.
 
-        Raises `OSError` where it cannot.
+        Raises `OSError` where files cannot be written or the interpreter cannot be started.
         """
         files = {
             "model.onnx": model,
@@ -181,9 +179,9 @@ class Compiler:
     def emulate(
         self, compilation: Compilation, images: Num[np.ndarray, "n h w c"], seconds: float = 600.0
     ) -> "Emulation":
-        """What the quantised network computes from raw images.
+        """The logits that the compiler's emulator computes from raw images.
 
-        By the compiler's emulator, if it has one.
+        A compiler that has no emulator, or fails, gives an `Emulation` with a failure.
         """
         try:
             files = {
@@ -216,10 +214,7 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Emulation:
-    """Logits of a quantised network.
-
-    None where they could not be computed, for the reason in `failure`.
-    """
+    """Logits of a quantised network; None where they could not be computed, as `failure` says."""
 
     logits: Float32[np.ndarray, "n classes"] | None
     failure: str = ""
@@ -232,7 +227,7 @@ class Emulation:
 def read_compilation(folder: Path) -> Compilation:
     """A compilation from its folder.
 
-    Raises `OSError` or `ValueError` where there is none, or it is damaged.
+    Raises `OSError` or `ValueError` where there is none or it is damaged.
     """
     result = _parsed((folder / "compilation.json").read_bytes())
     log = parse_log((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
@@ -285,7 +280,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _result(ended: Ended) -> dict:
-    """What a script has noted; nothing where it did not get that far."""
+    """What a script recorded; nothing where it ended before that."""
     try:
         result = _parsed(ended.files["result.json"])
     except (KeyError, ValueError):
@@ -300,12 +295,15 @@ def _result(ended: Ended) -> dict:
 
 
 def _is_duration(value: object) -> bool:
-    """Whether it is a number of seconds that can be."""
+    """Whether a value is a plausible number of seconds."""
     return isinstance(value, int | float) and 0 <= value < 1e9
 
 
 def _failure(result: dict, ended: Ended) -> str:
-    """Kind and reason in one line, of what a script noted and how it ended; empty for a success."""
+    """Why a program failed, kind and reason in one line; empty for a success.
+
+    From what its script recorded and how it ended.
+    """
     noted = result.get("failure", "unfinished")
     stage = result.get("stage", "start")
     if noted != "unfinished":

@@ -1,6 +1,7 @@
 """The Hailo-8L accelerator as a measured device.
 
-Compiled by the Dataflow Compiler, run by HailoRT, each where it lives.
+The Dataflow Compiler and HailoRT each run in an interpreter of their own, perhaps on another
+machine.
 """
 
 import json
@@ -48,10 +49,8 @@ BOARD_PYTHON = (
 class HailoMeasurement(Measurement):
     """A network on a Hailo chip; `latency_ms` is the chip's own at batch 1.
 
-    What was not measured is NaN or None.
-
-    hailortcli reports averages, so there are no quantiles and no median; `repeats` is the number of
-    frames.
+    What was not measured is NaN or None. hailortcli reports averages, so there are no quantiles and
+    no median; `repeats` is the number of frames.
     """
 
     fps: float = math.nan  # streaming, batch 1
@@ -75,10 +74,11 @@ class Hailo:
 
     A network that the compiler or the chip refuses is a measurement with a failure.
 
-    `images` (raw, 0 to 255) calibrate quantisation. Without them noise does: good for latency,
-    useless for accuracy. Pixels are normalised on chip, with `mean` and `deviation` (of 0 to 255),
-    or those of the model's own metadata. Compilations are kept in jaxnas's cache folder; a network
-    that was compiled before, by the same compiler with the same settings, is not compiled again.
+    `images` (raw, 0 to 255) calibrate the quantisation. Without them it is calibrated with noise,
+    which is good for latency and useless for accuracy. Pixels are normalised on chip, with `mean`
+    and `deviation` (of 0 to 255), or those of the model's own metadata. Compilations are kept in
+    the cache; a network that was compiled before, by the same compiler with the same settings, is
+    not compiled again.
     """
 
     compiler: Compiler
@@ -111,7 +111,7 @@ class Hailo:
     def check(self) -> None:
         """Raises `UserError` where there is no board.
 
-        The compiler was asked when the device was made.
+        The compiler was checked when the device was made.
         """
         try:
             found = self.runtime.board().architecture
@@ -149,7 +149,7 @@ class Hailo:
 
 
 def _known(folder: Path) -> Compilation | None:
-    """What was compiled before, unless it ended in a way that need not happen again."""
+    """An earlier compilation, unless it failed in a way that another attempt may not."""
     try:
         compilation = read_compilation(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -164,10 +164,7 @@ def _known(folder: Path) -> Compilation | None:
 def _image(
     data: bytes, mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> tuple[tuple[int, int, int], list[float], list[float]]:
-    """Height, width and channels of a model's image, and its normalisation.
-
-    On the scale of 0 to 255.
-    """
+    """Height, width and channels of a model's image, and its normalisation, of 0 to 255."""
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own
@@ -194,7 +191,7 @@ def _image(
 
 
 def _compiled(compilation: Compilation | None, failure: str = "") -> HailoMeasurement:
-    """The row of a network that was not run: what its compilation says, if it came to one."""
+    """The row of a network that was not run: what its compilation says, if there is one."""
     nothing = HailoMeasurement("hailo8l", math.nan, math.nan, math.nan, 0, 1, "HailoRT", failure)
     if compilation is None:
         return nothing
@@ -255,9 +252,7 @@ def _measured(compilation: Compilation, runs: Runs) -> HailoMeasurement:
 
 
 def mismatch(compiler: str, hailort: str) -> str:
-    """A warning where a compiler and a HailoRT were not released together.
-
-    Often they work all the same.
+    """A warning where a compiler and a HailoRT were not released together; they often work.
 
     >>> mismatch("3.33.0", "4.20.0"), mismatch("3.30.0", "4.20.0")
     ('compiler 3.33.0 goes with HailoRT 4.23, the device has 4.20.0', '')
@@ -269,11 +264,11 @@ def mismatch(compiler: str, hailort: str) -> str:
 
 
 def from_environment(seconds: float) -> Hailo:
-    """The Hailo-8L that HAILO_DFC_PYTHON (the compiler) and HAILO_RT_PYTHON (the chip) lead to.
+    """The Hailo-8L behind HAILO_DFC_PYTHON (the compiler) and HAILO_RT_PYTHON (the chip).
 
     Each run takes `seconds` or more.
 
-    Raises `UserError` where a variable is not set, or the compiler is not there.
+    Raises `UserError` where a variable is not set or the compiler is missing.
     """
     check_effort(1, seconds)
     for name, advice in (("HAILO_DFC_PYTHON", GET_IT), ("HAILO_RT_PYTHON", BOARD_PYTHON)):

@@ -1,9 +1,7 @@
-"""What the log of Hailo's Dataflow Compiler says: contexts, utilisation, warnings.
+"""Read the log of Hailo's Dataflow Compiler: contexts, utilisation, warnings.
 
-Utilisation stands nowhere else.
-
-The lines are those of public logs of versions 3.29 to 3.34; what a log does not say is None or NaN,
-never zero.
+Only the log has the utilisation. The lines are those of public logs of versions 3.29 to 3.34; what
+a log does not say is None or NaN, never zero.
 """
 
 import math
@@ -37,7 +35,7 @@ class Utilisation:
 
 @dataclass(frozen=True)
 class CompilerLog:
-    """What was found in a log."""
+    """What a log says."""
 
     contexts: int | None  # parts that the network was cut into: 1 is a whole network on the chip
     utilisation: tuple[Utilisation, ...]  # of each context
@@ -86,9 +84,9 @@ def parse_log(text: str) -> CompilerLog:
 
 
 def _contexts(text: str) -> int | None:
-    """The flow that was used last.
+    """The contexts of the flow that was used last.
 
-    Of several contexts, the last partition, whose number grows during the search.
+    Of several, those of the last partition: their number grows during the search.
     """
     flows = _FLOW.findall(text)
     if flows and flows[-1] == "Single":
@@ -98,7 +96,7 @@ def _contexts(text: str) -> int | None:
 
 
 def _number(text: str) -> float:
-    """A number of a log, in which some locales write a comma; NaN for what is none."""
+    """A number of a log, perhaps with a decimal comma; NaN where it is none."""
     with suppress(ValueError):
         return float(text.replace(",", "."))
     return math.nan

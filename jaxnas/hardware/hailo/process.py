@@ -1,10 +1,8 @@
-"""Runs a program of another interpreter in a scratch folder, here or over SSH.
+"""Run a program of another interpreter in a scratch folder, here or over SSH; leave nothing behind.
 
-Leaves nothing behind.
-
-However the program ends, its process group is killed and the folder removed. Should this process
-die first, without a chance to clean up, its watcher does it: this file, run as a script, which is
-why it imports nothing but the standard library at the top.
+However the program ends, its process group is killed and the folder removed. If this process is
+killed first, its watcher does both: this file, run as a script, so it imports nothing but the
+standard library at the top.
 """
 
 import os
@@ -70,9 +68,9 @@ def _run_here(command: list[str], files: Mapping[str, bytes], seconds: float) ->
 
 
 def _results(names: list[str]) -> list[str]:
-    """The names of results, which another machine may have chosen.
+    """The names of the results, which another machine may have chosen.
 
-    Refuses all that a script of ours does not write.
+    Raises `OSError` for a name that no script of tools/export writes.
     """
     # The last is what a script that is killed leaves.
     strange = sorted(set(names) - {*RESULTS, "result.json.partial"})
@@ -82,10 +80,7 @@ def _results(names: list[str]) -> list[str]:
 
 
 def _run_guarded(command: list[str], folder: Path, log, seconds: float) -> int | None:
-    """The exit code, None after `seconds`.
-
-    Whatever happens, no process of the program's group is left.
-    """
+    """The exit code, None after `seconds`; no process of the program's group is left."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
     }
@@ -113,7 +108,7 @@ def _run_guarded(command: list[str], folder: Path, log, seconds: float) -> int |
 
 @contextmanager
 def _watcher(group: int, folder: Path) -> Iterator[None]:
-    """While this holds, our death is the group's death and the folder's end."""
+    """If this process dies meanwhile, the process group is killed and the folder deleted."""
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(group), str(folder)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
@@ -144,7 +139,10 @@ def _kill_group(group: int) -> None:
 
 
 def _run_there(host: str, command: list[str], files: Mapping[str, bytes], seconds: float) -> Ended:
-    """The same on another machine; should we die, the program there ends by its own time limit."""
+    """The same on another machine.
+
+    If this process dies meanwhile, the program there ends by its own time limit.
+    """
     from jaxnas.hardware.ssh_connection import BRIEF_S, SshConnection
 
     remote = SshConnection(host)
@@ -170,7 +168,7 @@ def _run_there(host: str, command: list[str], files: Mapping[str, bytes], second
 
 
 def _asked(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command printed that had to succeed."""
+    """The output of a command that must succeed."""
     if done.returncode:
         raise OSError(
             f"{done.args[-1]}: exit code {done.returncode}: "

@@ -1,10 +1,8 @@
-"""Runs a HEF on a Hailo chip by `hailortcli`, and understands what it says.
+"""Run a HEF on a Hailo chip by `hailortcli`, and read its answers.
 
-It alone can read the chip's own latency.
-
-Latency is from the chip's first interrupt for a frame to its last, averaged, one batch in flight at
-a time. Of a network in one piece it is longer than the time between frames, of one in several it is
-shorter: loading the first piece is left out.
+Only hailortcli reads the chip's own latency: from the chip's first interrupt for a frame to its
+last, averaged, with one batch in flight at a time. For a network in one context it is longer than
+the time between frames; for one in several it is shorter, because loading the first is left out.
 """
 
 import csv
@@ -157,7 +155,7 @@ def _parsed(ended: Ended) -> dict[str, dict]:
 
 
 def _shortened(text: str) -> str:
-    """What a command printed, without its endless lines."""
+    """The output of a command without its endless lines."""
     return "".join(
         f"{line[:LONGEST_LINE]}\n"
         for line in text[: LONGEST_LINE * MOST_LINES].splitlines()[:MOST_LINES]
@@ -165,7 +163,7 @@ def _shortened(text: str) -> str:
 
 
 def _said(answers: dict[str, dict], name: str) -> str:
-    """What a command printed that had to succeed."""
+    """The output of a command that must succeed."""
     answer = answers.get(name)
     if answer is None or answer["code"] is None:
         raise DeviceError(f"timeout: hailortcli {answer['name'] if answer else name} did not end")
@@ -197,7 +195,7 @@ def _kind(output: str) -> str:
 
 
 def read_board(text: str) -> Board:
-    """The board that identifies itself; without one, hailortcli may print nothing and succeed."""
+    """The board that answered. Without a board hailortcli may print nothing and succeed."""
     fields = dict(re.findall(r"^([A-Z][\w ]*?):[ \t]*(.*?)[ \t\r\0]*$", text, re.MULTILINE))
     if not fields.get("Device Architecture"):
         raise DeviceError(
