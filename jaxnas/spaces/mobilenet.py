@@ -121,7 +121,7 @@ def _head(net: MobileNet, stride: int) -> list[tuple[str, Callable[..., tuple[Op
         return ops.done()
 
     middle = [("last_conv/feature", feature)] if net.head == "v3" else []
-    return [("last_conv/expand", expand), *middle, ("classifier", classifier)]
+    return [("last_conv", expand), *middle, ("classifier", classifier)]
 
 
 def _first_block(

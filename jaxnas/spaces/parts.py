@@ -112,13 +112,16 @@ def made_by(ops: Sequence[Op]) -> list[np.ndarray]:
     return value
 
 
-def assembled(parts: Sequence[Part], ops: Sequence[Sequence[Op]]) -> tuple[Op, ...]:
-    """The plain network of one genome, from the operators of each part, in ints.
+def assembled(
+    parts: Sequence[Part], ops: Sequence[Sequence[Op]]
+) -> tuple[tuple[Op, ...], tuple[str, ...]]:
+    """The plain network of one genome, from the operators of each part, in ints; and their parts.
 
     Picks are made, and what the result does not depend on is left out.
     """
     made: dict[str, int] = {IMAGE: -1}
     network: list[Op] = []
+    names: list[str] = []
     before = IMAGE
     for part, row in zip(parts, ops, strict=True):
         position: list[int] = []
@@ -131,20 +134,27 @@ def assembled(parts: Sequence[Part], ops: Sequence[Sequence[Op]]) -> tuple[Op, .
             else:
                 inputs = tuple(position[j] for j in op.inputs)
                 network.append(replace(op, inputs=inputs, repeat=1, transforms=()))
+                names.append(part.name)
                 position.append(len(network) - 1)
         before = part.name
         made[before] = position[-1]
-    return needed(network, made[before])
+    kept = _kept(network, made[before])
+    return needed(network, made[before]), tuple(names[i] for i in kept)
 
 
 def needed(network: Sequence[Op], output: int) -> tuple[Op, ...]:
     """The operators that the output depends on; what they read from outside (below 0) stays."""
-    needs = {output}
-    for i in range(output, -1, -1):
-        if i in needs:
-            needs.update(network[i].inputs)
-    kept = sorted(i for i in needs if i >= 0)
+    kept = _kept(network, output)
     place = {i: position for position, i in enumerate(kept)}
     return tuple(
         replace(network[i], inputs=tuple(place.get(j, j) for j in network[i].inputs)) for i in kept
     )
+
+
+def _kept(network: Sequence[Op], output: int) -> list[int]:
+    """Positions of the operators that the output depends on."""
+    needs = {output}
+    for i in range(output, -1, -1):
+        if i in needs:
+            needs.update(network[i].inputs)
+    return sorted(i for i in needs if i >= 0)

@@ -201,7 +201,7 @@ def _parts(net: Residual, genes: list[str]) -> tuple[Part, ...]:
         width = f"{own}_width"
     if net.last_widths:
         by = ["resolution", width, "last_conv_width"]
-        parts.append(part("last_conv/expand", by, partial(_last, net, before)))
+        parts.append(part("last_conv", by, partial(_last, net, before)))
         parts.append(part("classifier", ["last_conv_width"], partial(_classifier, net)))
     else:
         parts.append(part("pool", ["resolution", width], partial(_pool, before)))

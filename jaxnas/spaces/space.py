@@ -224,7 +224,11 @@ class Space:
 
     def ops(self, genome: Genome | np.ndarray) -> tuple[Op, ...]:
         """The plain network of one genome, operator by operator in order of execution."""
-        return assembled(self.parts, self.part_ops(genome))
+        return assembled(self.parts, self.part_ops(genome))[0]
+
+    def owners(self, genome: Genome | np.ndarray) -> tuple[str, ...]:
+        """The name of the part that each of `ops(genome)` belongs to."""
+        return assembled(self.parts, self.part_ops(genome))[1]
 
     def layers(self, genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
         """The cost table of one genome, with absent operators of repeat 0; vmaps.

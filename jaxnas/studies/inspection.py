@@ -20,7 +20,6 @@ from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
 from jaxnas.spaces.space import Space
 from jaxnas.studies.width_scaling import every_network, front
-from jaxnas.supernets.build import build
 
 MAX_DRAWN = 20_000  # networks drawn beside a front
 # Figures of a whole network, in words.
@@ -66,11 +65,13 @@ def genome_of(space: Space, text: str, resolution: int | None = None) -> np.ndar
     return genome
 
 
-def account(chip: LayeredModel, ops: tuple[Op, ...], size: int) -> tuple[list[Block], Estimate]:
-    """The costs of each block, in order, and of the whole network."""
+def account(chip: LayeredModel, space: Space, genome: np.ndarray) -> tuple[list[Block], Estimate]:
+    """The costs of each part of a network, in order, and of the whole."""
+    ops = space.ops(genome)
+    size = space.pixels(genome)
     layers = cost_table(ops, size, size)
     each = jax.device_get(chip.layer_by_layer(layers))
-    names = _blocks(ops)
+    names = space.owners(genome)
     rows = []
     for name in dict.fromkeys(names):
         at = np.array([i for i, other in enumerate(names) if other == name])
@@ -83,14 +84,6 @@ def account(chip: LayeredModel, ops: tuple[Op, ...], size: int) -> tuple[list[Bl
             Block(name, ops[at[-1]].height, macs / 1e6, weights, most, spilled, npu, system)
         )
     return rows, chip(layers)
-
-
-def _blocks(ops: tuple[Op, ...]) -> list[str]:
-    """The block of each operator; one without weights belongs to the block before it."""
-    names: list[str] = []
-    for op in ops:
-        names.append(re.sub(r"^(\w+/block\d+|[^/]+).*", r"\1", op.path) if op.path else names[-1])
-    return names
 
 
 def _layer(op: Op) -> str:
@@ -113,7 +106,7 @@ def run_inspect(
     space = make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
     size = space.pixels(chosen)
-    blocks, whole = account(chip, build(space).ops(chosen), size)
+    blocks, whole = account(chip, space, chosen)
     print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
     print(
         f"{'block':<14}{'pixels':>7}{'MMACs':>9}{'weights kB':>12}{'activations kB':>16}"

@@ -13,7 +13,6 @@ from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2, uniform
 from jaxnas.spaces.published import tiny
 from jaxnas.studies.inspection import account, genome_of
-from jaxnas.supernets.build import build
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 def test_blocks_add_up_to_the_network():
     space = mobilenet_v2(multipliers=uniform(1.0))
-    blocks, whole = account(RAPTOR, build(space).ops(space.largest), 224)
+    blocks, whole = account(RAPTOR, space, space.largest)
     assert [blocks[0].name, blocks[1].name, blocks[-2].name, blocks[-1].name] == [
         "first_conv",
         "mb1/block0",
@@ -55,7 +54,7 @@ def test_weights_are_late_and_activations_early_as_published():
     not fit.
     """
     space = mobilenet_v2(multipliers=uniform(1.0))
-    blocks, _ = account(RAPTOR, build(space).ops(space.largest), 224)
+    blocks, _ = account(RAPTOR, space, space.largest)
     body = blocks[:-1]
     weights = np.array([block.weight_bytes for block in body])
     assert weights[-6:].sum() > 0.5 * weights.sum()
