@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
 from jaxnas.hardware.timing import Summary
-from jaxnas.networks.costs import Layers, cost_table
+from jaxnas.networks.costs import IDENTITY, Layers, cost_table
 from jaxnas.networks.op import Op
 
 Numbers = Float[Array | np.ndarray, "*n"]
@@ -43,9 +44,8 @@ class Estimate(NamedTuple):
 class CostModel(Protocol):
     """An analytic chip: pure, traceable; `layers` may have any leading axes.
 
-    An operator of a kind that the model does not know counts with its multiply-adds, its weights
-    and the activations that it reads and writes, as a dense convolution's; a model that was fitted
-    says that it extrapolates.
+    An operator of a kind that the model does not know counts as a dense convolution with as many
+    multiply-adds and weights, and the estimate says that it is `extrapolated`.
     """
 
     @property
@@ -90,6 +90,11 @@ class LayeredModel(CostModel, Protocol):
     def operations(self, macs: Numbers, activation_bytes: Numbers) -> Numbers:
         """Multiply-adds, and what the chip's makers count beside them."""
         ...
+
+
+def unknown(layers: Layers) -> Bool[Array, "*n layers"]:
+    """Which operators run, and are of a kind that was added after the chips of this folder."""
+    return jnp.asarray((layers.repeat > 0) & (layers.kind > IDENTITY))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from jaxnas.errors import UserError, choose
-from jaxnas.hardware.cost_model import Estimate, Numbers
+from jaxnas.hardware.cost_model import Estimate, Numbers, unknown
 from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
 
 # Settings that a chip divides by.
@@ -30,37 +30,45 @@ class Workload(NamedTuple):
     # Share of an image that passes before each layer can start, summed over the layers.
     fill: Numbers
     gates: Numbers  # squeeze-excites, a number
+    unknown: Numbers  # operators of kinds that the model does not know, a number
 
 
 def workload(layers: Layers) -> Workload:
-    """Sums over the layers of each network."""
+    """Sums over the layers of each network.
+
+    A multiplication by one number a channel is a squeeze-excite; any other is elementwise, as an
+    addition.
+    """
     runs = layers.repeat.astype(jnp.float32)
     pooled = (layers.kind == AVGPOOL2) | (layers.kind == MAXPOOL2)
     halves = pooled & (layers.kernel == 1)  # as spaces write it, without a window
     kernel = jnp.where(halves, 2, layers.kernel)
     stride = jnp.where(halves, 2, layers.stride)
-    spatial = (layers.kind == CONV) | (layers.kind == ADD) | (layers.kind == MUL) | pooled
-    weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
+    strange = unknown(layers)
+    windowed = (layers.kind == CONV) | strange
+    spatial = windowed | (layers.kind == ADD) | (layers.kind == MUL) | pooled
+    weighted = windowed | (layers.kind == LINEAR)
     depthwise = (layers.kind == CONV) & (layers.groups > 1) & (layers.groups == layers.c_in)
-    outputs = runs * layers.height * layers.width * layers.c_out
+    pixels = layers.height * layers.width
+    outputs = runs * pixels * layers.c_out
     macs = runs * layers.macs
-    gates = runs * (layers.kind == MUL)
+    gates = runs * ((layers.kind == MUL) & (layers.reads <= (pixels + 1) * layers.c_out))
 
     def millions(values):
         return values.sum(axis=-1) / 1e6
 
     return Workload(
-        pixels=(layers.height * layers.width * layers.stride**2)[..., 0].astype(jnp.float32) / 1e6,
+        pixels=(pixels * layers.stride**2)[..., 0].astype(jnp.float32) / 1e6,
         dense=millions(jnp.where(depthwise, 0, macs)),
         depthwise=millions(jnp.where(depthwise, macs, 0)),
         elementwise=millions(jnp.where(weighted | ~spatial, 0, outputs)),
         params=millions(runs * layers.params),
         lines=millions(jnp.where(spatial, runs * kernel * stride * layers.width * layers.c_in, 0)),
         fill=(
-            runs * (((layers.kind == CONV) & (layers.height > 1)) | pooled) * kernel / layers.height
-            + gates
+            runs * ((windowed & (layers.height > 1)) | pooled) * kernel / layers.height + gates
         ).sum(axis=-1),
         gates=gates.sum(axis=-1),
+        unknown=strange.sum(axis=-1),
     )
 
 
@@ -146,7 +154,7 @@ class DataflowChip:
         }
         toss_up = (occupancy > self.uncertain[0]) & (occupancy < self.uncertain[1])
         doubts = {
-            "extrapolated": gated | self._is_outside(work),
+            "extrapolated": gated | (work.unknown > 0) | self._is_outside(work),
             "uncertain": gated | toss_up,
         }
         return Estimate(figures, doubts)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.errors import UserError
-from jaxnas.hardware.cost_model import Estimate, LayerCosts, Numbers
+from jaxnas.hardware.cost_model import Estimate, LayerCosts, Numbers, unknown
 from jaxnas.networks.costs import CONV, LINEAR, Layers
 
 MAX_SETTING = 1e9  # which int32 and float32 take
@@ -83,7 +83,7 @@ class MemoryBoundChip:
             "operations": jnp.asarray(self.operations(macs, moved)),
             "peak_bytes": (each.weight_bytes + each.activation_bytes).max(-1),
         }
-        return Estimate(figures, {})
+        return Estimate(figures, {"extrapolated": unknown(layers).any(-1)})
 
     def latency_ms(self, npu_cycles: Numbers, system_cycles: Numbers) -> Float[Array, "*n"]:
         """Of networks of so many cycles: accelerator and system work side by side."""
@@ -97,11 +97,12 @@ class MemoryBoundChip:
         """The account that the network's figures are the sums of."""
         runs = layers.repeat > 0
         weighted = (layers.kind == CONV) | (layers.kind == LINEAR)
-        depthwise = (layers.groups > 1) & (layers.groups == layers.c_in)
-        weights = jnp.where(
+        depthwise = (layers.kind == CONV) & (layers.groups > 1) & (layers.groups == layers.c_in)
+        known = jnp.where(
             runs & weighted, layers.c_out * (layers.c_in // layers.groups) * layers.kernel**2, 0
-        ).astype(jnp.float32)
-        macs = weights * layers.height * layers.width
+        )
+        weights = jnp.where(unknown(layers), layers.params, known).astype(jnp.float32)
+        macs = jnp.where(runs, layers.macs, 0).astype(jnp.float32)
         moved = jnp.where(
             runs, layers.reads + layers.height * layers.width * layers.c_out, 0
         ).astype(jnp.float32)

@@ -12,7 +12,7 @@ from jaxnas.config import ProfileConfig, make_device
 from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, warning
 from jaxnas.hardware.dataflow_chip import HAILO_8L, Workload, workload
 from jaxnas.hardware.device import Device, ExportedModel
-from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, POOL, Layers
+from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
 from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
 from jaxnas.supernets.build import build
 
@@ -98,7 +98,7 @@ def resnet(width=1, gate=False):
             ]
             c_in = c_out
     if gate:
-        rows += [(4, 7, c_in, c_in, 1, 1, 1)]
+        rows += [(MUL, 7, c_in, c_in, 1, 1, 1)]
     return layers(*rows, (POOL, 1, c_in, c_in, 1, 1, 1), (LINEAR, 1, c_in, 1000, 1, 1, 1))
 
 
@@ -126,6 +126,16 @@ def test_gates_do_not_fit_and_are_doubted():
         and estimate.doubts["uncertain"]
         and estimate.doubts["extrapolated"]
     )
+
+
+def test_a_product_of_two_maps_is_no_gate():
+    gated = resnet(gate=True)
+    position = int(np.flatnonzero(gated.kind == MUL)[0])
+    pixels = gated.height[position] * gated.width[position] * gated.c_out[position]
+    product = gated._replace(reads=gated.reads.at[position].set(2 * pixels))
+    assert workload(gated).gates == 1 and workload(product).gates == 0
+    assert not HAILO_8L(product).figures["several"]
+    assert workload(product).elementwise == workload(gated).elementwise
 
 
 def test_small_images_are_extrapolated_and_no_network_is_faster_than_the_fastest_published():

@@ -19,7 +19,7 @@ from jaxnas.hardware.cost_model import (
     model_with,
 )
 from jaxnas.hardware.device import Device, ExportedModel, check_reachable
-from jaxnas.networks.costs import cost_table
+from jaxnas.networks.costs import KINDS, cost_table
 from jaxnas.networks.op import Op
 
 FILES = {  # a chip of each kind with nothing but what it must have
@@ -140,6 +140,18 @@ def test_a_cost_model_takes_many_networks_at_once(model):
             for name, holds in of_all.doubts.items():
                 assert holds[i] == alone.doubts[name]
     assert model(tables[-1]).latency_ms > model(tables[0]).latency_ms
+
+
+def test_an_operator_of_an_unknown_kind_counts_as_a_dense_convolution_and_extrapolates(model):
+    size = 64
+    stem = Op("conv", "a", (-1,), size, size, 3, 32, kernel=3)
+    known = cost_table((stem, Op("conv", "b", (0,), size, size, 32, 64, kernel=5)), size, size)
+    strange = known._replace(kind=jnp.array([0, len(KINDS) + 5]))
+    for name, value in model(strange).figures.items():
+        np.testing.assert_allclose(value, model(known).figures[name], rtol=1e-6, err_msg=name)
+    assert model(strange).doubts["extrapolated"]
+    skipped = strange._replace(repeat=jnp.array([1, 0]))
+    assert model(skipped).doubts["extrapolated"] == model(LAYERS).doubts["extrapolated"]
 
 
 def test_the_account_layer_by_layer_is_that_of_the_whole_network(model):
