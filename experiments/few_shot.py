@@ -44,9 +44,10 @@ from jaxnas.predictors.metrics import spearman
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.spaces.encodings import FeatureFunction, cell_counts, cell_operations, one_hot
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.nasbench201 import SHAPE, nasbench201
 from jaxnas.spaces.published import ofa_mobilenet_v3
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 SHOTS = 10
 DRAWS = 20

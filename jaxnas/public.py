@@ -18,6 +18,7 @@ from jaxnas.networks.costs import Costs, Layers, macs, params, peak_activation_b
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import (
     attentive_nas,
@@ -28,7 +29,7 @@ from jaxnas.spaces.published import (
     residual,
     tiny,
 )
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build as build_supernet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig

@@ -14,9 +14,10 @@ from jaxnas.export.emitters import Asked, Emitted
 from jaxnas.networks.depthwise import depthwise
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators import Operator
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.part_builder import PartBuilder
 from jaxnas.spaces.parts import Part
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 CONVOLUTION, SMOOTH, SKIP = range(3)
 PIXELS = 6

@@ -19,7 +19,8 @@ import numpy as np
 
 from jaxnas.algorithms.variation import Discrete, Real, Variation
 from jaxnas.spaces.box import Box
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 PI = float(np.pi)
 PRICE, WORTH = (tuple(map(float, row)) for row in np.random.default_rng(0).uniform(0.5, 2, (2, 31)))

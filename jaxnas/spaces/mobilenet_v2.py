@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.sizes import make_divisible
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import MobileNet, Stage
 
 FIRST = 32
 LAST = 1280

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Array, Int, Int32
 
 from jaxnas.errors import UserError
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 from jaxnas.types import Genome
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

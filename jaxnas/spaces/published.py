@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from jaxnas.spaces.mobilenet import MobileNet, Stage, make_divisible, mobilenet_space
-from jaxnas.spaces.residual import Residual, ResidualStage, residual_space
+from jaxnas.spaces.residual import residual_space
+from jaxnas.spaces.residual_structure import Residual, ResidualStage
 from jaxnas.spaces.space import Space
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.mobilenet_v2 import (
     PUBLISHED,
     RAPTOR_WIDTHS,
@@ -21,7 +22,6 @@ from jaxnas.spaces.mobilenet_v2 import (
     small_stride,
 )
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import MobileNet, Stage
 
 DEPTHS = (2, 3, 4)
 KERNELS = (3, 5)

@@ -1,6 +1,5 @@
 """A search space as data: genes, their choices, and the parts of a network that they decide."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,32 +14,10 @@ from jaxnas.errors import UserError
 from jaxnas.networks.costs import Costs, Layers
 from jaxnas.networks.op import Op
 from jaxnas.spaces import cost_tables
+from jaxnas.spaces.gene import Gene, needs, networks
+from jaxnas.spaces.mutation import mutated
 from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
 from jaxnas.types import Genome, Genomes, PRNGKey
-
-CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
-
-
-@dataclass(frozen=True)
-class Gene:
-    """One decision: a name and its choices, smallest first, and what `kind` of decision it is.
-
-    Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, and `operation`, whose
-    choices have no order. A `static` gene changes array shapes: each choice is a program. A gene
-    that `needs` (name, values) matters only where the gene of that name matters and has one of the
-    values: the kernel of a stage's fourth block needs a depth of 4 or more.
-    """
-
-    name: str
-    choices: tuple[int, ...]
-    kind: str = ""
-    static: bool = False
-    needs: tuple[str, tuple[int, ...]] | None = None
-
-    @property
-    def ordered(self) -> bool:
-        """Whether choices are alike where they are near each other (widths, kernels)."""
-        return self.kind != "operation"
 
 
 @runtime_checkable
@@ -71,13 +48,12 @@ class Space:
     smaller: Callable[[], "Space"] | None = None
 
     def __post_init__(self):
-        for gene in self.genes:
-            if len(gene.choices) > CHOICES:
-                raise UserError(
-                    f"gene {gene.name} of {self.name} has {len(gene.choices)} choices, more than "
-                    f"{CHOICES}: give it fewer"
-                )
         cost_tables.check(self)
+
+    @cached_property
+    def needs(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """See `gene.needs`."""
+        return needs(self.name, self.genes)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -165,46 +141,17 @@ class Space:
 
     def size(self) -> int:
         """Number of different networks, exact: genomes that differ in a dead gene count once."""
-        return math.prod(self._ways(gene) for gene in self.genes if gene.needs is None)
-
-    def _ways(self, gene: Gene) -> int:
-        """Number of choices of a gene, each together with all choices of the genes it brings."""
-        brought = [g for g in self.genes if g.needs is not None and g.needs[0] == gene.name]
-        return sum(
-            math.prod(self._ways(g) for g in brought if value in g.needs[1])  # type: ignore
-            for value in gene.choices
-        )
+        return networks(self.genes)
 
     def alive(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Bool[Array, "*n genes"]:
         """Whether each gene matters in its genome."""
-        parents, allowed, nesting = self._needs
+        parents, allowed, nesting = self.needs
         columns = jnp.asarray(genomes)[..., parents]
         own = jnp.asarray(allowed)[jnp.arange(len(self.genes), dtype=jnp.int32), columns]
         alive = own
         for _ in range(nesting):
             alive = own & alive[..., parents]
         return alive
-
-    @cached_property
-    def _needs(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Parents, whether a gene matters by its parent's choice, and how deep that nests."""
-        names = [gene.name for gene in self.genes]
-        parents = np.arange(len(names))
-        allowed = np.ones((len(names), max(len(gene.choices) for gene in self.genes)), bool)
-        depth = np.zeros(len(names), int)
-        for i, gene in enumerate(self.genes):
-            if gene.needs is not None:
-                parents[i] = names.index(gene.needs[0])
-                choices = self.genes[parents[i]].choices
-                allowed[i, : len(choices)] = np.isin(choices, gene.needs[1])
-        for i in range(len(names)):
-            at = i
-            while parents[at] != at:
-                at = parents[at]
-                depth[i] += 1
-                if depth[i] > len(names):
-                    raise UserError(f"{self.name}: gene {names[i]} needs itself: mend its needs")
-        return parents.astype(np.int32), allowed, max(int(depth.max(initial=0)) - 1, 0)
 
     def canonical(self, genomes: Int[Array | np.ndarray, "*n genes"]) -> Int[Array, "*n genes"]:
         """Genomes that mean the same network become one: dead genes take their first choice."""
@@ -268,20 +215,9 @@ class Space:
     def mutate(
         self, draws: UInt[Array, "n genes"], genomes: Genomes, mask: Bool[Array, "n genes"]
     ) -> Genomes:
-        """Give each masked gene a different value; genes with one choice stay.
-
-        Of a gene that is not ordered it is uniform over the others; of an ordered one it lies j
-        choices away with a probability that falls as 1/j, up or down alike (harmonic mutation:
-        Doerr, Doerr & Koetzing 2018). `draws` are random words of 32 bits, of which the lower 16
-        decide: even to 2^-16.
-        """
-        sizes = jnp.asarray(self.sizes)
-        others = jnp.maximum(sizes - 1, 1).astype(jnp.uint32)
-        moved = genomes + 1 + (((draws & 0xFFFF) * others) >> 16).astype(jnp.int32)
-        moved = jnp.where(moved >= sizes, moved - sizes, moved)
-        if self.steps.any():
-            moved = jnp.where(jnp.asarray(self.steps), _stepped(draws, genomes, sizes), moved)
-        return jnp.where(mask & (sizes > 1), moved, genomes)
+        """Give each masked gene a different value: see `mutation.mutated`."""
+        moved = mutated(draws, genomes, self.sizes, self.steps)
+        return jnp.where(mask & (jnp.asarray(self.sizes) > 1), moved, genomes)
 
     def encode(self, network: Mapping[str, int]) -> np.ndarray:
         """The genome of `{gene name: value}`.
@@ -306,21 +242,3 @@ class Space:
                 f"{self.sizes.tolist()}, got {genome.tolist()}"
             )
         return {gene.name: gene.choices[int(i)] for gene, i in zip(self.genes, genome, strict=True)}
-
-
-def _stepped(
-    draws: UInt[Array, "n genes"], genomes: Genomes, sizes: Int[Array, "genes"]
-) -> Genomes:
-    """A bit decides up or down where there is room on both sides, 15 bits the way.
-
-    The logarithm of the step is uniform.
-    """
-    below = genomes
-    above = sizes - 1 - genomes
-    up = (above > 0) & ((below == 0) | (draws & 1 == 1))
-    room = jnp.where(up, above, below).astype(jnp.float32)
-    share = ((draws >> 1) & 0x7FFF).astype(jnp.float32) / 2**15
-    step = jnp.clip(jnp.floor(jnp.exp(share * jnp.log(room + 1))), 1, jnp.maximum(room, 1)).astype(
-        jnp.int32
-    )
-    return genomes + jnp.where(up, step, -step)

@@ -11,9 +11,10 @@ from pathlib import Path
 from jaxnas import toml_files
 from jaxnas.errors import UserError, choose
 from jaxnas.spaces.mobilenet import mobilenet_space
-from jaxnas.spaces.residual import Residual, ResidualStage, residual_space
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
+from jaxnas.spaces.residual import residual_space
+from jaxnas.spaces.residual_structure import Residual, ResidualStage
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import MobileNet, Stage
 
 FAMILIES: dict[str, tuple[type, type, Callable[..., Space]]] = {
     "mobilenet": (MobileNet, Stage, mobilenet_space),

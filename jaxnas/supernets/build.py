@@ -3,7 +3,8 @@
 from functools import partial
 
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.interpreter import build_apply, build_init
+from jaxnas.supernets.initial import build_init
+from jaxnas.supernets.interpreter import build_apply
 from jaxnas.supernets.simulated import build_simulated
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.supernets.switched import build_switched

@@ -12,7 +12,6 @@ masked, which costs one vector for each operator rather than one tensor.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -27,74 +26,8 @@ from jaxnas.networks.operators import OPERATORS
 from jaxnas.spaces.cost_tables import inputs_of
 from jaxnas.spaces.parts import IMAGE, SIZES, made_by
 from jaxnas.spaces.space import Space
+from jaxnas.supernets.elastic import Row, Sizes
 from jaxnas.types import Genome, SoftGenome
-
-Row = Float[Array, "_"]  # the weights of a gene's choices
-
-
-class Sizes:
-    """The sizes of one operator under a genome: `networks.operators.operator.Elastic`."""
-
-    def __init__(self, op: Op, genes: Sequence[Int[Array, ""] | Row]):
-        self.op = op
-        self.genes = genes
-
-    def live(self, name: str, largest: int) -> Float[Array, "largest"] | None:
-        """Weight of each channel; None where the size is always the largest."""
-        found, at = self._found(name)
-        if len(found) == 1 and found[0, 0] >= largest:
-            return None
-        if self._hard:
-            channels = jnp.arange(largest, dtype=jnp.int32)
-            return (channels < jnp.asarray(found[:, 0], jnp.int32)[at]).astype(jnp.float32)
-        return at @ jnp.asarray(np.arange(largest) < found, jnp.float32)
-
-    def taps(self, largest: int) -> Float[Array, "largest largest"] | None:
-        """Weight of each tap; None where the kernel is always the largest."""
-        found, at = self._found("kernel")
-        if len(found) == 1:
-            return None
-        off_centre = np.abs(np.arange(largest) - largest // 2)
-        if self._hard:
-            reach = jnp.asarray(found[:, 0] // 2, jnp.int32)[at]
-            inside = jnp.asarray(off_centre, jnp.int32) <= reach
-            return (inside[:, None] & inside[None, :]).astype(jnp.float32)
-        inside = off_centre <= found // 2
-        return jnp.tensordot(
-            at, jnp.asarray(inside[:, :, None] & inside[:, None, :], jnp.float32), 1
-        )
-
-    def weights(self, *names: str) -> tuple[list[tuple[int, ...]], Float[Array, "variants"]]:
-        """The different sizes that occur together, and the weight of each."""
-        found, at = self._found(*names)
-        if self._hard:
-            at = (np.arange(len(found)) == at).astype(jnp.float32)
-        return [tuple(map(int, row)) for row in found], at
-
-    def chosen(self, name: str) -> tuple[np.ndarray, Any]:
-        """Different values of a size, and which of them it is: an index, or weights."""
-        found, at = self._found(name)
-        return found[:, 0], at
-
-    @property
-    def _hard(self) -> bool:
-        return not self.genes or self.genes[0].ndim == 0
-
-    def _found(self, *names: str) -> tuple[np.ndarray, Any]:
-        """Different rows of the sizes `names`, int (variants, names), and an index or weights."""
-        table = np.stack([getattr(self.op, name) for name in names], axis=-1)
-        axes = [a for a in range(table.ndim - 1) if (np.diff(table, axis=a) != 0).any()]
-        few = table[tuple(slice(None) if a in axes else 0 for a in range(table.ndim - 1))]
-        found, of = np.unique(few.reshape(-1, len(names)), axis=0, return_inverse=True)
-        if len(found) == 1:
-            return found, jnp.int32(0) if self._hard else jnp.ones(1, jnp.float32)
-        of = of.reshape(few.shape[:-1])
-        genes = [self.genes[a] for a in axes]
-        if self._hard:
-            return found, jnp.asarray(of, jnp.int32)[tuple(genes)]
-        joint = reduce(lambda a, b: (a[:, None] * b[None]).ravel(), genes)
-        of_each = jnp.asarray(of.ravel()[:, None] == np.arange(len(found)), jnp.float32)
-        return found, joint @ of_each
 
 
 class Plan(NamedTuple):
@@ -273,41 +206,3 @@ def put(tree: dict[str, Any], path: str, arrays: dict[str, Any]) -> None:
     for name in above:
         tree = tree.setdefault(name, {})
     tree[last] = {**tree.get(last, {}), **arrays}
-
-
-def build_init(space: Space) -> Callable[[Any], PyTree]:
-    """key -> fresh weights of the largest operators. A residual branch begins as nothing.
-
-    Its last norm has scale 0 (Goyal et al., "Accurate, large minibatch SGD", 2017), so that a block
-    begins as its shortcut, where every network that has the branch has the shortcut, too.
-    """
-    plans = planned(space)
-
-    def init(key):
-        params: dict[str, Any] = {}
-        with_weights = [
-            (op, op.path in _branches(plan.ops)) for plan in plans for op in plan.largest if op.path
-        ]
-        keys = jax.random.split(key, len(with_weights))
-        for one, (op, branch) in zip(keys, with_weights, strict=True):
-            put(params, op.path, fresh(one, op, 0.0 if branch else 1.0))
-        return params
-
-    return init
-
-
-def fresh(key, op: Op, scale: float = 1.0) -> dict[str, Any]:
-    """Weights of an operator, its bias and its norm among them."""
-    arrays = dict(OPERATORS[op.kind].fresh(key, op))
-    if op.bias:
-        arrays["bias"] = jnp.zeros(op.c_out, jnp.float32)
-    if op.norm:
-        arrays["scale"] = jnp.full(op.c_out, scale, jnp.float32)
-        arrays["shift"] = jnp.zeros(op.c_out, jnp.float32)
-    return arrays
-
-
-def _branches(ops: Sequence[Op]) -> set[str]:
-    """Paths of operators that every network adds to a shortcut."""
-    added = [(ops[op.inputs[0]], op) for op in ops if op.kind == "add"]
-    return {one.path for one, add in added if one.norm and (one.repeat == add.repeat).all()}

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
 from jaxnas.networks.subnet import forward
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.channels import sort_channels
 from jaxnas.training.dropout import Drop

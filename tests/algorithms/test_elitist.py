@@ -13,7 +13,8 @@ from jaxnas.algorithms.elitist import Elitist
 from jaxnas.algorithms.loop import _ask, _init, _tell
 from jaxnas.algorithms.variation import Discrete
 from jaxnas.errors import UserError
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("steps", tuple(Gene(f"g{i}", (0, 1, 2, 3)) for i in range(12)))
 

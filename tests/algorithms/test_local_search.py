@@ -11,7 +11,8 @@ from jaxnas.algorithms.local_search import LocalSearch, moves
 from jaxnas.algorithms.loop import _ask, _init, _tell, search
 from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 moved = jax.jit(local_search.moved)
 GRID = Space("grid", tuple(Gene(f"g{i}", (0, 1, 2, 3)) for i in range(4)))

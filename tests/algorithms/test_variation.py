@@ -22,7 +22,8 @@ from jaxnas.algorithms.variation import (
 )
 from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 BOX = Box("box", (0.0, -1.0, 2.0), (1.0, 3.0, 2.5))
 LOW = np.asarray(BOX.low, np.float32)
@@ -242,7 +243,7 @@ def test_a_space_seen_whole_still_gives_children(small_space):
         ),
         (
             lambda: Space("s", (Gene("g", tuple(range(65537))),)),
-            "gene g of s has 65537 choices, more than 65536",
+            "gene g has 65537 choices, more than 65536",
         ),
     ],
 )

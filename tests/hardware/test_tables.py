@@ -13,8 +13,9 @@ from jaxnas.data import archives
 from jaxnas.errors import UserError
 from jaxnas.hardware import tables
 from jaxnas.hardware.tables import Table, load
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.nasbench201 import from_string, nasbench201
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "nb201_tables.npz"
 SPACE = Space("toy", (Gene("a", (8, 16)), Gene("b", (3, 5, 7))))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 
 @pytest.fixture(scope="session")

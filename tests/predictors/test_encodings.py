@@ -9,8 +9,9 @@ from jaxnas.spaces.encodings import (
     one_hot,
     standardisation,
 )
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.nasbench201 import nasbench201
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 
 def test_genes_are_seen_by_value(space):

@@ -9,7 +9,8 @@ from jaxnas.predictors import lookup
 from jaxnas.predictors.lookup import Lookup, Tables, blocks
 from jaxnas.predictors.metrics import within
 from jaxnas.profiling.active_profile import uniform_sample
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 TOY = Space("toy", (Gene("a", (8, 16)), Gene("b", (3, 5, 7))))
 

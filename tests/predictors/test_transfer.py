@@ -9,7 +9,8 @@ from jaxnas.predictors.metrics import coverage, spearman
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.spaces.encodings import one_hot
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (1, 2, 3, 4)) for i in range(12)))
 GENOMES = np.asarray(SPACE.sample(jax.random.key(0), 3000))

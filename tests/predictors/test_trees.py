@@ -5,7 +5,8 @@ from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import pearson
 from jaxnas.predictors.trees import Trees
 from jaxnas.profiling.active_profile import uniform_sample
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (8, 16, 24)) for i in range(6)))
 

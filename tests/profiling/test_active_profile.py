@@ -8,7 +8,8 @@ from jaxnas.errors import UserError
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.profiling.active_profile import ActiveProfile, covering_sample, uniform_sample
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 N = 200
 

@@ -11,7 +11,8 @@ from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.profiling.active_profile import uniform_sample
 from jaxnas.profiling.active_search import active_search, possible_front, undecided
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", tuple(Gene(f"g{i}", (1, 2, 3)) for i in range(6)))
 EVERY = np.array(list(np.ndindex(*[3] * 6)), np.int32)  # 729

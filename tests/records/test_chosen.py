@@ -18,7 +18,8 @@ from jaxnas.records.verified import (
     write_answers,
     write_verified,
 )
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", (Gene("width", (8, 16)), Gene("kernel", (3, 5))))
 GENOME = np.array([1, 0], np.int32)

@@ -21,7 +21,8 @@ from jaxnas.records.measurements import (
     write_measurements,
 )
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", (Gene("width", (8, 16, 24)), Gene("kernel", (3, 5))))
 GOOD = Measurement("toy", 1.0, 1.1, 1.5, 20, 2, "toy 1", clock="2 GHz", simulated=True, p99_ms=2.0)

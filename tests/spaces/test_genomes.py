@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.genomes import (
     check_genomes,
     distinct,
@@ -12,7 +13,7 @@ from jaxnas.spaces.genomes import (
     network_numbers,
     to_text,
 )
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", (Gene("depth", (1, 2)), Gene("second", (3, 5), needs=("depth", (2,)))))
 # Without depth 2 the second gene does not matter, so that rows 1 and 2 are one network.

@@ -9,7 +9,8 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.published import residual, resnet
-from jaxnas.spaces.residual import Residual, ResidualStage, residual_space
+from jaxnas.spaces.residual import residual_space
+from jaxnas.spaces.residual_structure import Residual, ResidualStage
 
 
 def published(widths, depths, block, groups=1, expands=(1,)) -> Residual:

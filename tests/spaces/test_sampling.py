@@ -14,10 +14,11 @@ from scipy import stats
 
 from jaxnas.errors import UserError
 from jaxnas.spaces import sampling
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import attentive_nas, ofa_mobilenet_v3
 from jaxnas.spaces.sampling import Term, macs, sample_below, sample_weighted, smallest_reachable
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 
 TOY = Space(
     "toy", tuple(Gene(f"g{i}", tuple(range(size))) for i, size in enumerate((3, 1, 4, 2, 3)))

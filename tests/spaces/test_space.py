@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build
 
 SIZES = (1, 2, 5, 3)

@@ -21,7 +21,8 @@ from jaxnas.records import cache
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
 from jaxnas.report.compare_plots import attained, attainment_panels
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 from jaxnas.stages import evaluation as stage
 from jaxnas.stages.job import open_job
 from jaxnas.studies import compare
@@ -482,7 +483,8 @@ BOARD = """
 import jax.numpy as jnp
 from jaxnas.studies.compare import Problem
 from jaxnas.config import Config, SearchConfig
-from jaxnas.spaces.space import Gene, Space
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.space import Space
 
 config = Config("board", search=SearchConfig(population=4, generations=3))
 

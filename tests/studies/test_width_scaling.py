@@ -10,8 +10,8 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.published import attentive_nas
-from jaxnas.spaces.stage import MobileNet, Stage
 from jaxnas.studies.width_scaling import Grid, every_network, front
 
 STAGES = (

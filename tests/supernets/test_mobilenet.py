@@ -14,7 +14,7 @@ import pytest
 from jaxnas.networks.initial import kaiming
 from jaxnas.networks.subnet import forward
 from jaxnas.spaces import published as spaces
-from jaxnas.supernets import interpreter
+from jaxnas.supernets import elastic
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 
@@ -195,7 +195,7 @@ def test_a_wrong_tap_and_a_wrong_gate_are_noticed(small):
 
 
 def test_a_norm_without_its_mask_is_noticed(small, monkeypatch):
-    monkeypatch.setattr(interpreter.Sizes, "live", lambda *_: None)
+    monkeypatch.setattr(elastic.Sizes, "live", lambda *_: None)
     genome = small.space.smallest
     stats = given_statistics(small, small.space.largest)
     unmasked = jax.jit(lambda *arguments: small.net.apply(*arguments))(

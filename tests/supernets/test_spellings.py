@@ -20,8 +20,8 @@ from jaxnas.networks.activations import ACTIVATIONS
 from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.spaces.mobilenet import mobilenet_space
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.space import Space
-from jaxnas.spaces.stage import MobileNet, Stage
 from jaxnas.supernets import switched
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take

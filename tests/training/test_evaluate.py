@@ -141,7 +141,7 @@ import jax, jax.numpy as jnp, numpy as np
 if len(sys.argv) > 1:
     jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 2, int(sys.argv[2]))
 from jaxnas.spaces.mobilenet import mobilenet_space
-from jaxnas.spaces.stage import MobileNet, Stage
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.parallel import all_devices

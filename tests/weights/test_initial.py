@@ -8,7 +8,7 @@ import pytest
 from jaxnas.data.preparation import OWN
 from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import mobilenet_space
-from jaxnas.spaces.stage import MobileNet, Stage
+from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.supernets.build import build
 from jaxnas.weights import initial, published_mobilenet
 from jaxnas.weights.trained import to_bytes

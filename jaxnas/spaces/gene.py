@@ -1,0 +1,76 @@
+"""One decision of a network, and which decisions matter when others are made."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxnas.errors import UserError
+
+CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One decision: a name and its choices, smallest first, and what `kind` of decision it is.
+
+    Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, and `operation`, whose
+    choices have no order. A `static` gene changes array shapes: each choice is a program. A gene
+    that `needs` (name, values) matters only where the gene of that name matters and has one of the
+    values: the kernel of a stage's fourth block needs a depth of 4 or more.
+    """
+
+    name: str
+    choices: tuple[int, ...]
+    kind: str = ""
+    static: bool = False
+    needs: tuple[str, tuple[int, ...]] | None = None
+
+    def __post_init__(self):
+        if len(self.choices) > CHOICES:
+            raise UserError(
+                f"gene {self.name} has {len(self.choices)} choices, more than {CHOICES}: give it "
+                "fewer"
+            )
+
+    @property
+    def ordered(self) -> bool:
+        """Whether choices are alike where they are near each other (widths, kernels)."""
+        return self.kind != "operation"
+
+
+def networks(genes: Sequence[Gene]) -> int:
+    """Number of different networks, exact: genomes that differ in a dead gene count once."""
+
+    def ways(gene: Gene) -> int:
+        """Number of choices of a gene, each together with all choices of the genes it brings."""
+        brought = [(g, g.needs[1]) for g in genes if g.needs and g.needs[0] == gene.name]
+        return sum(
+            math.prod(ways(g) for g, values in brought if value in values) for value in gene.choices
+        )
+
+    return math.prod(ways(gene) for gene in genes if gene.needs is None)
+
+
+def needs(space: str, genes: Sequence[Gene]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Each gene's parent, whether it matters by the parent's choice, and how deep that nests.
+
+    (genes,) int32, a gene without needs being its own parent; (genes, choices) bool.
+    """
+    names = [gene.name for gene in genes]
+    parents = np.arange(len(names), dtype=np.int32)
+    allowed = np.ones((len(names), max(len(gene.choices) for gene in genes)), bool)
+    for i, gene in enumerate(genes):
+        if gene.needs is not None:
+            parents[i] = names.index(gene.needs[0])
+            choices = genes[parents[i]].choices
+            allowed[i, : len(choices)] = np.isin(choices, gene.needs[1])
+    depth = 0
+    reached = parents
+    while (reached[parents] != reached).any():
+        reached = reached[parents]
+        depth += 1
+        if depth > len(names):
+            raise UserError(f"{space}: a gene needs itself: mend the needs of its genes")
+    return parents, allowed, depth

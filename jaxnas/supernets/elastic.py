@@ -1,0 +1,78 @@
+"""An operator's sizes under a traced genome, as weights of what occurs."""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxnas.networks.op import Op
+
+Row = Float[Array, "_"]  # the weights of a gene's choices
+
+
+class Sizes:
+    """The sizes of one operator under a genome: `networks.operators.operator.Elastic`."""
+
+    def __init__(self, op: Op, genes: Sequence[Int[Array, ""] | Row]):
+        self.op = op
+        self.genes = genes
+
+    def live(self, name: str, largest: int) -> Float[Array, "largest"] | None:
+        """Weight of each channel; None where the size is always the largest."""
+        found, at = self._found(name)
+        if len(found) == 1 and found[0, 0] >= largest:
+            return None
+        if self._hard:
+            channels = jnp.arange(largest, dtype=jnp.int32)
+            return (channels < jnp.asarray(found[:, 0], jnp.int32)[at]).astype(jnp.float32)
+        return at @ jnp.asarray(np.arange(largest) < found, jnp.float32)
+
+    def taps(self, largest: int) -> Float[Array, "largest largest"] | None:
+        """Weight of each tap; None where the kernel is always the largest."""
+        found, at = self._found("kernel")
+        if len(found) == 1:
+            return None
+        off_centre = np.abs(np.arange(largest) - largest // 2)
+        if self._hard:
+            reach = jnp.asarray(found[:, 0] // 2, jnp.int32)[at]
+            inside = jnp.asarray(off_centre, jnp.int32) <= reach
+            return (inside[:, None] & inside[None, :]).astype(jnp.float32)
+        inside = off_centre <= found // 2
+        return jnp.tensordot(
+            at, jnp.asarray(inside[:, :, None] & inside[:, None, :], jnp.float32), 1
+        )
+
+    def weights(self, *names: str) -> tuple[list[tuple[int, ...]], Float[Array, "variants"]]:
+        """The different sizes that occur together, and the weight of each."""
+        found, at = self._found(*names)
+        if self._hard:
+            at = (np.arange(len(found)) == at).astype(jnp.float32)
+        return [tuple(map(int, row)) for row in found], at
+
+    def chosen(self, name: str) -> tuple[np.ndarray, Any]:
+        """Different values of a size, and which of them it is: an index, or weights."""
+        found, at = self._found(name)
+        return found[:, 0], at
+
+    @property
+    def _hard(self) -> bool:
+        return not self.genes or self.genes[0].ndim == 0
+
+    def _found(self, *names: str) -> tuple[np.ndarray, Any]:
+        """Different rows of the sizes `names`, int (variants, names), and an index or weights."""
+        table = np.stack([getattr(self.op, name) for name in names], axis=-1)
+        axes = [a for a in range(table.ndim - 1) if (np.diff(table, axis=a) != 0).any()]
+        few = table[tuple(slice(None) if a in axes else 0 for a in range(table.ndim - 1))]
+        found, of = np.unique(few.reshape(-1, len(names)), axis=0, return_inverse=True)
+        if len(found) == 1:
+            return found, jnp.int32(0) if self._hard else jnp.ones(1, jnp.float32)
+        of = of.reshape(few.shape[:-1])
+        genes = [self.genes[a] for a in axes]
+        if self._hard:
+            return found, jnp.asarray(of, jnp.int32)[tuple(genes)]
+        joint = reduce(lambda a, b: (a[:, None] * b[None]).ravel(), genes)
+        of_each = jnp.asarray(of.ravel()[:, None] == np.arange(len(found)), jnp.float32)
+        return found, joint @ of_each
