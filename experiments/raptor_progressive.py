@@ -21,7 +21,7 @@ from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
 from jaxnas.spaces.mobilenet_v2 import RAPTOR_WIDTHS, mobilenet_v2, uniform
-from jaxnas.studies.inspection import some
+from jaxnas.studies.inspection import thinned
 from jaxnas.studies.width_scaling import every_network, front
 
 UNIFORM = (0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -93,7 +93,7 @@ def main() -> int:
         f"widths of MobileNetV2's rows at {settings.resolution} pixels on a simulated TinyRAPTOR"
     )
     settings.out.write_text(
-        svg_file(chip_plots.efficiency(some(grid.points), whole, marked, title)), encoding="utf-8"
+        svg_file(chip_plots.efficiency(thinned(grid.points), whole, marked, title)), encoding="utf-8"
     )
     print(f"\n{settings.out}")
     return 0 if all(met.values()) else 1
