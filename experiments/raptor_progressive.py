@@ -93,7 +93,8 @@ def main() -> int:
         f"widths of MobileNetV2's rows at {settings.resolution} pixels on a simulated TinyRAPTOR"
     )
     settings.out.write_text(
-        svg_file(chip_plots.efficiency(thinned(grid.points), whole, marked, title)), encoding="utf-8"
+        svg_file(chip_plots.efficiency(thinned(grid.points), whole, marked, title)),
+        encoding="utf-8",
     )
     print(f"\n{settings.out}")
     return 0 if all(met.values()) else 1
