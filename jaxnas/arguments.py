@@ -36,7 +36,8 @@ Every command works on a run directory, and goes on where an earlier one stopped
 however it stopped; the same command line resumes. Settings that differ from those
 of the run are refused, and so are settings that nothing would read. Where the
 images, weights and TOML files lie may change. Nothing is written outside the run directory and the
-cache of compiled programs and evaluations, JAXNAS_CACHE (default ~/.cache/jaxnas).
+cache of compiled programs, evaluations and measurements, JAXNAS_CACHE (default
+~/.cache/jaxnas).
 
 Overrides name any setting, with dots:
 
