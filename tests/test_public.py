@@ -25,7 +25,9 @@ from jaxnas.training.recalibrate import recalibrated
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
-LIBRARY, OWN_SPACE, CLASSIFY, BICUBIC = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LIBRARY, OWN_SPACE, OWN_FAMILY, CLASSIFY, BICUBIC = re.findall(
+    r"```python\n(.*?)```", README, re.DOTALL
+)
 OWN_FILE, OWN_CHIP = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -100,6 +102,14 @@ def test_readme_builds_a_space_of_its_own_in_python_and_from_a_file(tmp_path, ca
     assert loaded.name == "mine" and loaded.resolutions == (16,)
     assert [gene.name for gene in loaded.genes] == [gene.name for gene in space.genes]
     assert [gene.choices for gene in loaded.genes[1:]] == [gene.choices for gene in space.genes[1:]]
+
+
+def test_readme_describes_a_family_of_its_own(capsys):
+    exec(OWN_FAMILY, names := {"jaxnas": jaxnas})
+    assert capsys.readouterr().out.startswith("(Op(kind='conv', path='stem'")
+    space = names["mine"]
+    by_edge = [len(space.ops(np.array([0, edge], np.int32))) for edge in (0, 1)]
+    assert by_edge == [4, 3]
 
 
 def test_readme_describes_a_device_of_its_own(tmp_path, capsys, monkeypatch):
