@@ -17,7 +17,7 @@ from dataclasses import replace
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.population import HybridConfig
 
 config = Config(

@@ -9,7 +9,7 @@ Result: 76.1 % on the test split at 0.095 ms, 73.4 % at 0.062 ms (README.md has 
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="cifar10_cpu",

@@ -17,7 +17,7 @@ from pathlib import Path
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="hailo8l",

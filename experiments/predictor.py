@@ -12,7 +12,7 @@ Commands: jaxnas data experiments/predictor.py --data-dir ~/tensorflow_datasets
 """
 
 from jaxnas.config import Config, DataConfig, ProfileConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="predictor",

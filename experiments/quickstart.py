@@ -8,7 +8,7 @@ Result: 19 % more hypervolume than random sampling of as many networks (README.m
 
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="quickstart",

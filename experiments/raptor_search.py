@@ -12,7 +12,7 @@ Command: jaxnas run experiments/raptor_search.py --data-dir ~/tensorflow_dataset
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="raptor_search",

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from jaxnas.config import Config, DataConfig
 from jaxnas.data.augment import Augmentation
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 tiny_cifar100 = Config(
     name="tiny_cifar100",

@@ -1,6 +1,6 @@
 """What an experiment is: one frozen `Config`; and the names that it may use.
 
-Settings that one layer reads lie beside its code (`TrainConfig` in training/loop.py); this page
+Settings that one layer reads lie beside its code (`TrainConfig` in training/method.py); this page
 composes them.
 """
 
@@ -43,8 +43,9 @@ from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
+from jaxnas.training import attentive, sandwich, shrinking
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import MakeMethod, Method, TrainConfig
 from jaxnas.training.population import HybridConfig
 
 
@@ -316,11 +317,23 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 # What a .toml file may describe: its `kind`, by default memory.
 CHIP_KINDS: dict[str, type[CostModel]] = {"memory": MemoryBoundChip, "dataflow": DataflowChip}
+METHODS: dict[str, MakeMethod] = {
+    "sandwich": sandwich.sandwich,
+    "alphanet": sandwich.alphanet,
+    "best_up": attentive.best_up,
+    "worst_up": attentive.worst_up,
+    "ofa": shrinking.ofa,
+}
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "tfds": tfds.load,
     "npz": npz.load,
 }
+
+
+def make_method(settings: TrainConfig) -> Method:
+    """The method of training that `settings.method` names."""
+    return choose("training method", settings.method, METHODS)(settings)
 
 
 def make_algorithm(settings: SearchConfig) -> Algorithm:

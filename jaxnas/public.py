@@ -33,7 +33,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build as build_supernet
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 __all__ = [
     "NSGA2",

@@ -114,7 +114,7 @@ MICRO = """
 from jaxnas.config import SPACES, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 STAGES = (
     Stage((8, 16), (1,), (3, 5), (1,), 2, False),

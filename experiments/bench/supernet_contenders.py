@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from supernet_case import Case
 
+from jaxnas.config import make_method
 from jaxnas.data.augment import Augmentation
 from jaxnas.networks.op import Op
 from jaxnas.objectives.objective import Evidence, classification_error, fitness
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
+from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.parallel import all_devices, on_each
 
 TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
@@ -47,8 +49,9 @@ def jaxnas_steps(case: Case) -> Callable[[], None]:
     sizes = case.sizes
     key = jax.random.key(0)
     settings = replace(TEACHING, batch_size=case.sizes.batch)
-    step = make_step(case.net, settings, Augmentation(), 1000)
-    state = init_state(case.net, settings, 1000, key)
+    method = make_method(settings)
+    step = make_step(case.net, method, settings, Augmentation(), 1000)
+    state = init_state(case.net, method, settings, 1000, key)
     images = Images(
         *map(
             jnp.asarray, (case.pixels, np.arange(len(case.pixels)) % 10, case.mean, case.deviation)

@@ -12,6 +12,7 @@ from jaxnas.config import (
     Config,
     make_algorithm,
     make_device,
+    make_method,
     make_space,
 )
 from jaxnas.data.augment import RESIZINGS
@@ -26,7 +27,7 @@ from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import FURTHER
 from jaxnas.supernets.build import build
 from jaxnas.training.device_memory import device_bytes
-from jaxnas.training.loop import METHODS, PRECISIONS, check_training
+from jaxnas.training.loop import PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 from jaxnas.weights import initial
@@ -51,7 +52,7 @@ def check_settings(config: Config) -> None:
     make_space(config.space)
     choose("resizing", config.data.augmentation.resizing or OWN.resizing, RESIZINGS)
     choose("recalibration", config.data.recalibration or OWN.recalibration, RECALIBRATIONS)
-    choose("training method", config.train.method, METHODS)
+    make_method(config.train)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, NUMERICS)
@@ -131,8 +132,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         )
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
-        if config.train.method == "ofa" or config.train.dropout or config.train.drop_connect:
-            check_training(build(space), config.train)
+        check_training(build(space), make_method(config.train), config.train)
     require_memory(
         "the training split on the device",
         data.train.images.nbytes,

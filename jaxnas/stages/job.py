@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import DATASETS, Config, DataConfig, make_space
+from jaxnas.config import DATASETS, Config, DataConfig, make_method, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
@@ -27,11 +27,14 @@ from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training import finetune
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import TrainState, init_state, total_steps
+from jaxnas.training.loop import init_state, total_steps
+from jaxnas.training.method import TrainState
 from jaxnas.training.recalibrate import recalibrated, statistics
 from jaxnas.types import PRNGKey
 from jaxnas.weights import checkpoints, initial
 
+# Beginnings of names in older checkpoints, and what they are now.
+RENAMED = {"teacher/": "extra/"}
 # Bytes of a split's images as float32, at most; larger ones are prepared a batch at a time.
 PREPARED = 1 << 28
 PURPOSES = (
@@ -126,13 +129,13 @@ class Job:
         folder = self.run.path("checkpoints/supernet")
         if checkpoints.latest_step(folder) is None:
             return None
-        steps = total_steps(self.config.train, self.data)
-        return checkpoints.restore(
-            folder,
-            jax.eval_shape(
-                lambda key: init_state(self.net, self.config.train, steps, key), jax.random.key(0)
-            ),
+        settings = self.config.train
+        method = make_method(settings)
+        steps = total_steps(settings, self.data)
+        target = jax.eval_shape(
+            lambda key: init_state(self.net, method, settings, steps, key), jax.random.key(0)
         )
+        return checkpoints.restore(folder, target, RENAMED)
 
     def params(self) -> Params:
         """The trained supernet's weights."""

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 
+from jaxnas.config import make_method
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.signals import Saving
 from jaxnas.stages.job import Job
-from jaxnas.training.loop import TrainState, init_state, total_steps, train
-from jaxnas.training.sandwich import Losses
+from jaxnas.training.loop import init_state, total_steps, train
+from jaxnas.training.method import Losses, Method, TrainState
 from jaxnas.weights import checkpoints, initial, trained
 
 LOGGED = 200  # lines in metrics.jsonl, about
@@ -19,7 +20,8 @@ LOGGED = 200  # lines in metrics.jsonl, about
 def run_train(job: Job) -> bool:
     """Train to the end, from the newest checkpoint on; False if it is trained already."""
     config = job.config
-    total = total_steps(job.config.train, job.data)
+    method = make_method(config.train)
+    total = total_steps(config.train, job.data)
     folder = job.run.path("checkpoints/supernet")
     every = max(1, total // LOGGED)
     checkpoints.clean(folder)
@@ -27,17 +29,17 @@ def run_train(job: Job) -> bool:
     if latest == total:
         return _keep(job)
     if total == 0:  # of an untrained supernet the latency can still be learnt
-        checkpoints.save(folder, 0, _initial(job, total))
+        checkpoints.save(folder, 0, _initial(job, method, total))
         return _keep(job)
     start = time.perf_counter()
     done = latest or 0
-    begun = job.train_state() or _initial(job, total)
+    begun = job.train_state() or _initial(job, method, total)
     with (
         progress("train", total, done) as advance,
         Saving(config.train.checkpoint_minutes) as saving,
     ):
         for step, state, losses in train(
-            job.net, job.data, config.train, job.augmentation, job.key("train"), begun
+            job.net, job.data, method, config.train, job.augmentation, job.key("train"), begun
         ):
             advance()
             if step % every == 0 or step == total:
@@ -62,12 +64,12 @@ def _keep(job: Job) -> bool:
     return True
 
 
-def _initial(job: Job, total: int) -> TrainState:
+def _initial(job: Job, method: Method, total: int) -> TrainState:
     """A fresh supernet, or one with weights trained before.
 
     Its classifier stays fresh where the data have classes of their own.
     """
-    state = init_state(job.net, job.config.train, total, job.key("train"))
+    state = init_state(job.net, method, job.config.train, total, job.key("train"))
     name = job.config.weights
     if name is None:
         if total == 0:

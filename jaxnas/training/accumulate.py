@@ -16,24 +16,28 @@ def cut(batch: PyTree, parts: int) -> PyTree:
 
 
 def accumulated(
-    gradients: Callable[[PyTree, PRNGKey], tuple[Params, PyTree]],
+    gradients: Callable[[PyTree, PyTree, PRNGKey], tuple[Params, PyTree, PyTree]],
     params: Params,
+    extra: PyTree,
     pieces: PyTree,
     key: PRNGKey,
-) -> tuple[Params, PyTree]:
+) -> tuple[Params, PyTree, PyTree]:
     """Mean gradients and losses over the pieces that `cut` made, one after the other.
 
-    A key of its own for each.
+    `gradients` (piece, extra, key) returns gradients, the next piece's `extra`, and losses. Each
+    piece has a key of its own.
     """
     parts = len(jax.tree.leaves(pieces)[0])
     if parts == 1:
-        return gradients(jax.tree.map(lambda x: x[0], pieces), key)
+        return gradients(jax.tree.map(lambda x: x[0], pieces), extra, key)
 
-    def add(total, inputs):
-        found, losses = gradients(*inputs)
-        return jax.tree.map(lambda a, b: a + b / parts, total, found), losses
+    def add(carry, inputs):
+        total, extra = carry
+        piece, key = inputs
+        found, extra, losses = gradients(piece, extra, key)
+        return (jax.tree.map(lambda a, b: a + b / parts, total, found), extra), losses
 
-    total, losses = jax.lax.scan(
-        add, jax.tree.map(jnp.zeros_like, params), (pieces, jax.random.split(key, parts))
+    (total, extra), losses = jax.lax.scan(
+        add, (jax.tree.map(jnp.zeros_like, params), extra), (pieces, jax.random.split(key, parts))
     )
-    return total, jax.tree.map(jnp.mean, losses)
+    return total, extra, jax.tree.map(jnp.mean, losses)

@@ -11,7 +11,7 @@ RandomResizedCrop; and a resolution drawn anew for each batch (here, too, they t
 
 from dataclasses import replace
 
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.shrinking import PHASES
 
 

@@ -4,29 +4,86 @@ One step trains the largest, the smallest and random subnets.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnas.networks.subnet import forward
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.dropout import Drop
-from jaxnas.training.losses import distillation_loss, hard_loss
-from jaxnas.types import Genomes
+from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
+from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
+from jaxnas.training.optimizer import warmup_cosine
+from jaxnas.types import Genomes, PRNGKey
+
+# (net, params, batch, key) -> the random subnets of a step.
+Sampler = Callable[[Supernet, Params, Batch, PRNGKey], Genomes]
 
 
-class Losses(NamedTuple):
-    """Mean losses of one step.
+@dataclass(frozen=True)
+class Uniform:
+    """So many subnets, every gene uniform over its choices."""
 
-    `random` is that of the subnets drawn, `smallest` None where a method does not train it each
-    step.
-    """
+    subnets: int = 2
 
-    largest: Float[Array, ""]
-    smallest: Float[Array, ""] | None
-    random: Float[Array, ""]
+    def __call__(self, net: Supernet, params: Params, batch: Batch, key: PRNGKey) -> Genomes:
+        return net.space.sample(key, self.subnets)
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """The largest network learns from labels and teaches the smallest and the random ones."""
+
+    sampler: Sampler = Uniform()
+    smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
+    distil: Callable[..., Float[Array, ""]] = distillation_loss
+    """(logits, the teacher's logits) -> the loss of a taught network."""
+
+    def check(self, net: Supernet) -> None:
+        """Every supernet can be trained so."""
+
+    def init(self, params: Params) -> tuple[()]:
+        return ()
+
+    def begin(self, net: Supernet, done: int, steps: int, params: Params, extra: tuple[()]) -> None:
+        """All steps are alike."""
+
+    def draw(
+        self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey
+    ) -> Genomes:
+        return self.sampler(net, state.params, batch, key)
+
+    def gradients(
+        self,
+        net: Supernet,
+        state: TrainState,
+        steps: int,
+        batch: Batch,
+        subnets: Genomes,
+        drop: Drop,
+    ) -> tuple[Params, tuple[()], Losses]:
+        found, losses = sandwich_gradients(
+            net, state.params, *batch, subnets, self.smoothing, self.distil, drop
+        )
+        return found, (), losses
+
+    def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
+        warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
+        return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
+
+
+def sandwich(settings: TrainConfig) -> Sandwich:
+    """The sandwich rule as published."""
+    return Sandwich(Uniform(settings.random_subnets), settings.label_smoothing)
+
+
+def alphanet(settings: TrainConfig) -> Sandwich:
+    """AlphaNet (Wang et al. 2021): the sandwich rule with another loss of the taught networks."""
+    return Sandwich(Uniform(settings.random_subnets), settings.label_smoothing, alpha_loss)
 
 
 def sandwich_gradients(
@@ -41,12 +98,11 @@ def sandwich_gradients(
 ) -> tuple[Params, Losses]:
     """Summed gradients of the largest, the smallest and the given subnets.
 
-    Of the largest on hard labels; both others are taught by it.
+    The largest learns from labels; its logits teach the others.
 
-    The largest and the smallest are static slices of the weights; the given genomes are traced, so
-    every draw runs in the same program. `genomes` (k, genes), images at their resolution, batch
-    statistics throughout. `distil` (logits, teacher's logits) is the loss of the taught; `drop`
-    regularises the largest only.
+    The largest and the smallest are static slices of the weights; `genomes` (k, genes) are traced,
+    so that every draw runs in the same program. All use batch statistics. `distil` (logits, the
+    teacher's logits) is the loss of a taught network; `drop` regularises the largest only.
     """
     largest, gradients, teacher = largest_gradients(net, params, images, labels, smoothing, drop)
     ops = net.ops(net.space.smallest)

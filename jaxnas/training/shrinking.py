@@ -16,11 +16,12 @@ from jaxnas.networks.subnet import forward
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
-from jaxnas.training.channels import sort_channels
+from jaxnas.training.channels import check_sortable, sort_channels
 from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import distillation_loss, hard_loss
+from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
 from jaxnas.training.optimizer import warmup_cosine
-from jaxnas.training.sandwich import Losses, largest_gradients
+from jaxnas.training.sandwich import largest_gradients
 from jaxnas.types import Genomes, PRNGKey
 
 KD_RATIO = 1.0  # weight of the teacher's soft labels, beside the hard ones
@@ -60,10 +61,62 @@ PHASES = (
 )
 
 
-def phase_starts(steps: int) -> tuple[int, ...]:
-    """The first step of every phase, of a training of `steps`.
+@dataclass(frozen=True)
+class Shrinking:
+    """Trains the largest network, then subnets that it teaches, phase after phase of `PHASES`.
 
-    The phases' shares are those of their epochs.
+    The teacher is the method's own state.
+    """
+
+    smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
+
+    def check(self, net: Supernet) -> None:
+        check_genes(net.space)
+        check_sortable(jax.eval_shape(net.init, jax.random.key(0)))
+
+    def init(self, params: Params) -> Params:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def begin(
+        self, net: Supernet, done: int, steps: int, params: Params, extra: Params
+    ) -> tuple[Params, Params] | None:
+        begun = [i for i, start in enumerate(phase_starts(steps)) if i and start == done]
+        for phase in begun:
+            params, extra = begin_phase(net, phase, params, extra)
+        return (params, extra) if begun else None
+
+    def draw(
+        self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey
+    ) -> Genomes:
+        return phase_genomes(key, net.space, phase_of(state.step, steps))
+
+    def gradients(
+        self,
+        net: Supernet,
+        state: TrainState,
+        steps: int,
+        batch: Batch,
+        subnets: Genomes,
+        drop: Drop,
+    ) -> tuple[Params, Params, Losses]:
+        phase = phase_of(state.step, steps)
+        found, losses = shrinking_gradients(
+            net, state.params, state.extra, *batch, subnets, phase, self.smoothing, drop
+        )
+        return found, state.extra, losses
+
+    def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
+        return shrinking_schedule(settings.learning_rate, steps)
+
+
+def ofa(settings: TrainConfig) -> Shrinking:
+    """Once-for-All."""
+    return Shrinking(settings.label_smoothing)
+
+
+def phase_starts(steps: int) -> tuple[int, ...]:
+    """The first step of every phase, of a training of `steps`, shared out by the phases' epochs.
 
     >>> phase_starts(590)
     (0, 180, 300, 325, 445, 470)
@@ -73,10 +126,7 @@ def phase_starts(steps: int) -> tuple[int, ...]:
 
 
 def shrinking_schedule(peak: float, steps: int) -> optax.Schedule:
-    """Learning rates of all phases, one after the other.
-
-    `peak` is the first one's and scales the others.
-    """
+    """Learning rates of all phases; `peak` is the first one's, and scales the others."""
     starts = phase_starts(steps)
     lengths = np.diff([*starts, steps])
     rates = [
@@ -129,10 +179,10 @@ def _kind(gene: Gene) -> str:
 def begin_phase(
     net: Supernet, phase: int, params: Params, teacher: Params
 ) -> tuple[Params, Params]:
-    """Weights and teacher as phase number `phase` starts with them; the optimizer starts anew.
+    """Weights and teacher as phase number `phase` starts with them.
 
-    After the first the largest network becomes the teacher. Before expand ratios shrink, channels
-    are sorted; those that the phase before could do without stay behind the others.
+    After the first phase the largest network becomes the teacher. Before expand ratios shrink,
+    channels are sorted; channels of the previous phase's smallest network stay in front.
     """
     if phase == 1:
         teacher = jax.tree.map(jnp.copy, params)
@@ -149,10 +199,7 @@ def phase_of(step: Int[Array, ""], steps: int) -> Int[Array, ""]:
 
 
 def phase_genomes(key: PRNGKey, space: Space, phase: Int[Array, ""]) -> Genomes:
-    """Random subnets of a phase, as many as any phase trains in a step.
-
-    Every gene uniform over the choices that it may take.
-    """
+    """Random subnets, as many as any phase trains; every gene uniform over the phase's choices."""
     low = jnp.asarray(np.stack([lowest(space, each) for each in PHASES]))[phase]
     return jax.random.randint(
         key,
@@ -174,12 +221,12 @@ def shrinking_gradients(
     smoothing: float,
     drop: Drop | None = None,
 ) -> tuple[Params, Losses]:
-    """Summed gradients of as many of the genomes as the phase trains.
+    """Summed gradients of the phase's first `subnets` genomes (labels and distillation).
 
-    On hard labels and on the teacher's; at first of the largest network.
+    In phase 0: gradients of the largest network.
 
-    One program for all phases. The teacher runs on batch statistics too, as in OFA's training mode;
-    `drop` regularises the largest network, which is static (OFA drops features of its subnets
+    One program serves all phases. The teacher runs on batch statistics too, as in OFA's training
+    mode. `drop` regularises the largest network, which is static (OFA drops features of its subnets
     also).
     """
 

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,12 @@ def latest_step(path: str | os.PathLike[str]) -> int | None:
     return max(_steps(Path(path)), default=None)
 
 
-def restore(path: str | os.PathLike[str], target_tree: PyTree) -> PyTree:
+def restore(
+    path: str | os.PathLike[str], target_tree: PyTree, renamed: Mapping[str, str] | None = None
+) -> PyTree:
     """The newest checkpoint in `path`, in the structure of `target_tree`.
+
+    `renamed` holds the beginnings of leaves' names in older checkpoints, and what they are now.
 
     Leaves come back as the target has them: JAX arrays (also for `jax.ShapeDtypeStruct`), NumPy
     arrays or Python numbers. A checkpoint of other leaves, or a damaged one, is a `UserError`.
@@ -93,6 +97,11 @@ def restore(path: str | os.PathLike[str], target_tree: PyTree) -> PyTree:
         raise UserError(f"there is no checkpoint in {path}; run the training stage first")
     folder = Path(path).absolute() / str(step)
     data, table = _read(folder)
+    for old, new in (renamed or {}).items():
+        table = [
+            [new + name.removeprefix(old) if name.startswith(old) else name, *rest]
+            for name, *rest in table
+        ]
     _check_leaves(folder, _table(target_tree), table)
     targets, structure = jax.tree.flatten(target_tree)
     offset = 0

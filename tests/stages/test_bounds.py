@@ -7,7 +7,7 @@ import pytest
 from jaxnas.config import Config
 from jaxnas.errors import UserError
 from jaxnas.stages.bounds import RANGES, Range, check_ranges, check_types, settings_of
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 
 CONFIG = Config("x")
 

@@ -8,7 +8,7 @@ from jaxnas.stages.bounds import settings_of
 from jaxnas.stages.unread import DEFAULTS, READERS, check_read, only_read, setting, without_unread
 from jaxnas.stages.unread import _changed as changed
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import TrainConfig
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.population import HybridConfig
 
 # The choice of each row of the table under which its settings are not read, and one under which all

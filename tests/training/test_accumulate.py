@@ -24,13 +24,14 @@ def test_gradients_and_losses_are_means_over_the_parts(parts):
     def loss(params, rows):
         return jnp.mean((rows @ params["w"]) ** 2)
 
-    def gradients(piece, key):
+    def gradients(piece, extra, key):
         value, found = jax.value_and_grad(loss)(params, piece)
-        return found, (value, jax.random.uniform(key))
+        return found, extra + 1, (value, jax.random.uniform(key))
 
-    found, (value, noise) = jax.jit(
-        lambda key: accumulated(gradients, params, cut(rows, parts), key)
+    found, extra, (value, noise) = jax.jit(
+        lambda key: accumulated(gradients, params, jnp.int32(5), cut(rows, parts), key)
     )(jax.random.key(1))
+    assert extra == 5 + parts  # handed from part to part
     np.testing.assert_allclose(found["w"], jax.grad(loss)(params, rows)["w"], rtol=1e-5)
     np.testing.assert_allclose(value, loss(params, rows), rtol=1e-5)
     keys = [jax.random.key(1)] if parts == 1 else jax.random.split(jax.random.key(1), parts)

@@ -4,7 +4,8 @@ Resumed it is bit-identical, and every step is the same program.
 """
 
 import itertools
-from dataclasses import replace
+from collections import namedtuple
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import jax
@@ -12,19 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.config import METHODS, make_method
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
+from jaxnas.stages.job import RENAMED
 from jaxnas.training import loop
-from jaxnas.training.loop import (
-    METHODS,
-    TrainConfig,
-    init_state,
-    make_step,
-    on_device,
-    total_steps,
-    train,
-)
-from jaxnas.training.sandwich import Losses
+from jaxnas.training.loop import init_state, make_step, on_device, total_steps, train
+from jaxnas.training.losses import hard_loss
+from jaxnas.training.method import Losses, TrainConfig
+from jaxnas.training.sandwich import Sandwich
 from jaxnas.training.shrinking import phase_starts
 from jaxnas.weights import checkpoints
 
@@ -39,6 +36,7 @@ SETTINGS = TrainConfig(
     drop_connect=0.1,
 )
 VARIANTS = {method: replace(SETTINGS, method=method) for method in METHODS}
+METHOD = make_method(SETTINGS)
 STEPS = 120
 STOP = 61  # in the middle of an epoch, and where a phase of ofa begins
 LAST = 67  # a later phase has begun
@@ -50,6 +48,10 @@ def net(little):
     return little((8,))
 
 
+def fresh(net, settings):
+    return init_state(net, make_method(settings), settings, STEPS, jax.random.key(0))
+
+
 def run(net, digits, settings, state=None, last=STEPS):
     """{step: (state, losses)} of the last steps, {step: losses} of all.
 
@@ -58,7 +60,7 @@ def run(net, digits, settings, state=None, last=STEPS):
     kept = {}
     losses = {}
     for step, current, found in train(
-        net, digits, settings, AUGMENTATION, jax.random.key(3), state
+        net, digits, make_method(settings), settings, AUGMENTATION, jax.random.key(3), state
     ):
         losses[step] = found
         if STOP <= step <= LAST or step == last:
@@ -73,9 +75,9 @@ def steps():
     """{settings: the step}, so that each is compiled once for all trainings."""
     made = {}
 
-    def make(net, settings, *rest):
+    def make(net, method, settings, *rest):
         if settings not in made:
-            made[settings] = make_step(net, settings, *rest)
+            made[settings] = make_step(net, method, settings, *rest)
         return made[settings]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -127,8 +129,8 @@ def test_resumed_it_is_bit_identical(net, digits, variant):
 def test_in_bfloat16_and_in_parts_weights_and_losses_are_float32(net, digits):
     settings = replace(SETTINGS, precision="bfloat16", accumulate=2)
     key = jax.random.key(0)
-    step = cast(Any, make_step(net, settings, AUGMENTATION, STEPS))
-    start = init_state(net, settings, STEPS, key)
+    step = cast(Any, make_step(net, METHOD, settings, AUGMENTATION, STEPS))
+    start = fresh(net, settings)
     found, losses = step.eval_shape(
         start, key, on_device(digits), jnp.arange(8, dtype=jnp.int32), resolution=8
     )
@@ -142,15 +144,16 @@ def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digi
     settings = VARIANTS["ofa"]
     start = phase_starts(STEPS)[1]
     training = itertools.islice(
-        train(net, digits, settings, AUGMENTATION, jax.random.key(0)), start + 2
+        train(net, digits, make_method(settings), settings, AUGMENTATION, jax.random.key(0)),
+        start + 2,
     )
     states = {step: jax.tree.map(np.array, state) for step, state, _ in training}
     before = states[start]
     after = states[start + 2]
-    assert not any(leaf.any() for leaf in jax.tree.leaves(before.teacher))
-    assert_identical(after.teacher, before.params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(before.extra))
+    assert_identical(after.extra, before.params)
     assert not np.array_equal(
-        after.params["classifier"]["kernel"], after.teacher["classifier"]["kernel"]
+        after.params["classifier"]["kernel"], after.extra["classifier"]["kernel"]
     )
     counts = [leaf for leaf in jax.tree.leaves(after.optimizer) if leaf.ndim == 0]
     assert counts == [start + 2]  # the schedule goes on; the momentum is that of two steps
@@ -160,17 +163,28 @@ def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digi
 
 
 def test_a_checkpoint_of_ofa_holds_the_teacher(net, tmp_path):
-    settings = VARIANTS["ofa"]
-    state = init_state(net, settings, STEPS, jax.random.key(0))
-    state = state._replace(teacher=jax.tree.map(lambda leaf: leaf + 1, state.params))
+    state = fresh(net, VARIANTS["ofa"])
+    state = state._replace(extra=jax.tree.map(lambda leaf: leaf + 1, state.params))
     checkpoints.save(tmp_path, 3, state)
-    target = jax.eval_shape(lambda key: init_state(net, settings, STEPS, key), jax.random.key(0))
+    target = jax.eval_shape(lambda: fresh(net, VARIANTS["ofa"]))
     assert_identical(checkpoints.restore(tmp_path, target), state)
 
 
+def test_a_checkpoint_from_before_methods_had_a_state_of_their_own_is_read(net, tmp_path):
+    state = fresh(net, VARIANTS["ofa"])
+    extra = jax.tree.map(lambda leaf: leaf + 1, state.params)
+    names = {"teacher" if name == "extra" else name: name for name in state._fields}
+    older = namedtuple("TrainState", names)  # type: ignore
+    checkpoints.save(tmp_path, 3, older(*state._replace(extra=extra)))
+    target = jax.eval_shape(lambda: fresh(net, VARIANTS["ofa"]))
+    assert_identical(checkpoints.restore(tmp_path, target, RENAMED).extra, extra)
+    with pytest.raises(UserError, match="another network"):
+        checkpoints.restore(tmp_path, target)
+
+
 def test_a_finished_training_does_nothing(net, digits):
-    state = init_state(net, SETTINGS, STEPS, jax.random.key(0))._replace(step=jnp.int32(STEPS))
-    assert list(train(net, digits, SETTINGS, AUGMENTATION, jax.random.key(0), state)) == []
+    state = fresh(net, SETTINGS)._replace(step=jnp.int32(STEPS))
+    assert run(net, digits, SETTINGS, state) == ({}, {})
 
 
 def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digits, monkeypatch):
@@ -186,11 +200,8 @@ def test_resolutions_take_turns_and_an_epoch_sees_every_image_once(little, digit
 
     monkeypatch.setattr(loop, "make_step", make_step)
     settings = replace(SETTINGS, batch_size=32)
-    start = init_state(net, settings, 30, jax.random.key(1))
-    done = [
-        step for step, *_ in train(net, digits, settings, AUGMENTATION, jax.random.key(0), start)
-    ]
-    assert done == list(range(1, 31)) and total_steps(settings, digits) == 30
+    _, losses = run(net, digits, settings, fresh(net, settings))
+    assert list(losses) == list(range(1, 31)) and total_steps(settings, digits) == 30
     assert [resolution for resolution, *_ in seen] == [6, 8] * 15
     epochs = [np.concatenate([rows for _, rows, _ in seen[i : i + 10]]) for i in (0, 10, 20)]
     assert all(sorted(epoch.tolist()) == list(range(320)) for epoch in epochs)
@@ -204,20 +215,49 @@ def test_a_batch_larger_than_the_training_split_is_an_error(net, digits):
         UserError,
         match="batch_size must be at least 1 and at most the 320 training images, got 321",
     ):
-        next(train(net, digits, settings, AUGMENTATION, jax.random.key(0)))
+        run(net, digits, settings)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"method": "bestup"},
-            "unknown method 'bestup'; known: alphanet, best_up, ofa, sandwich, worst_up",
-        ),
         ({"precision": "half"}, "unknown precision 'half'; known: bfloat16, float32"),
         ({"accumulate": 3}, "train.batch_size must be a multiple of 3"),
     ],
 )
 def test_settings_that_make_no_sense_are_errors(net, settings, message):
     with pytest.raises(UserError, match=message):
-        make_step(net, replace(SETTINGS, **cast(Any, settings)), AUGMENTATION, STEPS)
+        make_step(net, METHOD, replace(SETTINGS, **cast(Any, settings)), AUGMENTATION, STEPS)
+
+
+@dataclass(frozen=True)
+class Smallest(Sandwich):
+    """A method from outside: trains the smallest network alone, and counts parts of batches."""
+
+    def init(self, params):
+        return {"parts": jnp.int32(0)}
+
+    def begin(self, net, done, steps, params, extra):
+        return (params, {"parts": extra["parts"] + 100}) if done == 2 else None
+
+    def draw(self, net, state, steps, batch, key):
+        return jnp.asarray(net.space.smallest)
+
+    def gradients(self, net, state, steps, batch, subnets, drop):
+        def loss(params):
+            return hard_loss(net.apply(params, batch.images, subnets)[0], batch.labels, 0.0)
+
+        value, found = jax.value_and_grad(loss)(state.params)
+        return found, {"parts": state.extra["parts"] + 1}, Losses(None, None, value)
+
+
+def test_a_method_of_ones_own_keeps_a_state_of_its_own(net, digits):
+    settings = replace(SETTINGS, accumulate=2, drop_connect=0.0)
+    training = train(net, digits, Smallest(), settings, AUGMENTATION, jax.random.key(0))
+    states = [jax.tree.map(np.array, state) for _, state, _ in itertools.islice(training, 3)]
+    assert [state.extra["parts"] for state in states] == [2, 4, 106]
+    shift = states[2].params["classifier"]["bias"] - states[1].params["classifier"]["bias"]
+    momentum = states[2].optimizer[2][0].trace["classifier"]["bias"]
+    assert np.abs(shift).max() > 0
+    rate = float(Smallest().schedule(settings, STEPS)(2))
+    np.testing.assert_allclose(shift, -1.9 * rate * momentum, rtol=1e-3)  # it began anew

@@ -19,14 +19,17 @@ from jax.sharding import Mesh
 from jaxnas.data.augment import Augmentation
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.build import build
-from jaxnas.training.loop import Images, TrainConfig, TrainState, init_state, make_step
+from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.method import TrainConfig, TrainState
 from jaxnas.training.parallel import all_devices, data_mesh, on_each
+from jaxnas.training.sandwich import Sandwich, Uniform
 
 stage = Stage((8, 16), (1, 2), (3, 5), (2, 3, 4), 2, squeeze_excite=True)
 net = build(mobilenet_space("little", MobileNet((12,), (8, 16), 1, (stage,), (16,), 1, 10)))
 settings = TrainConfig(
     batch_size=32, random_subnets=1, warmup_epochs=0, accumulate=2, dropout=0.3, drop_connect=0.5
 )
+method = Sandwich(Uniform(settings.random_subnets), settings.label_smoothing)
 random = np.random.default_rng(0)
 pixels = random.integers(0, 256, (64, 12, 12, 1), np.uint8)
 pixels[::4] //= 8
@@ -35,8 +38,8 @@ moments = (np.full(1, 0.5, np.float32), np.ones(1, np.float32))
 images = Images(*map(jnp.asarray, (pixels, labels, *moments)))
 
 def trained(mesh, pixels=images):
-    step = make_step(net, settings, Augmentation(), 10, mesh)
-    state = init_state(net, settings, 10, jax.random.key(1))
+    step = make_step(net, method, settings, Augmentation(), 10, mesh)
+    state = init_state(net, method, settings, 10, jax.random.key(1))
     ones = jax.tree.map_with_path(
         lambda path, leaf: leaf + 0.5 * (path[-1].key == "scale"), state.params
     )
@@ -55,7 +58,7 @@ def trained(mesh, pixels=images):
 assert len(jax.devices()) == 8 and all_devices().size == 8 and data_mesh().size == 1
 eight, one = trained(all_devices()), trained(Mesh(np.array(jax.devices()[:1]), ("data",)))
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), eight, one)
-start = jax.device_get(init_state(net, settings, 10, jax.random.key(1)).params)
+start = jax.device_get(init_state(net, method, settings, 10, jax.random.key(1)).params)
 moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0]["last_conv"], start["last_conv"])
 assert moved["feature"]["kernel"] > 2e-4, moved  # ten times the tolerance
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxnas.training.loop import METHODS
+from jaxnas.config import METHODS
 from jaxnas.training.published import alphanet, attentive_nas, ofa
 
 

@@ -13,7 +13,9 @@ import pytest
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.training import loop, population
 from jaxnas.training.finetune import training_batch
-from jaxnas.training.loop import TrainConfig, init_state, make_step, on_device
+from jaxnas.training.loop import init_state, make_step, on_device
+from jaxnas.training.method import TrainConfig
+from jaxnas.training.sandwich import Sandwich
 
 LEFT_ALONE = Augmentation(crop=0)
 
@@ -41,8 +43,11 @@ def test_of_a_supernet(digits, little, monkeypatch):
         "resized",
         lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing),
     )
-    step = make_step(net, settings, replace(LEFT_ALONE, resizing="bilinear"), 10)
-    state = jax.eval_shape(lambda key: init_state(net, settings, 10, key), jax.random.key(0))
+    method = Sandwich()
+    step = make_step(net, method, settings, replace(LEFT_ALONE, resizing="bilinear"), 10)
+    state = jax.eval_shape(
+        lambda key: init_state(net, method, settings, 10, key), jax.random.key(0)
+    )
     jax.eval_shape(
         lambda state, images, rows: step(state, jax.random.key(1), images, rows, resolution=6),
         state,

@@ -9,11 +9,13 @@ import pytest
 
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
-from jaxnas.training.loop import TrainConfig, make_step
+from jaxnas.training.loop import make_step
 from jaxnas.training.losses import distillation_loss, hard_loss
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.shrinking import (
     ALL,
     PHASES,
+    Shrinking,
     begin_phase,
     lowest,
     phase_genomes,
@@ -195,6 +197,6 @@ def test_a_gene_that_no_phase_makes_elastic_is_refused(net):
     ):
         lowest(space, PHASES[0])
     with pytest.raises(UserError, match="edge_0_1"):  # and before the first step
-        make_step(net._replace(space=space), TrainConfig(method="ofa"), Augmentation(), 10)
+        make_step(net._replace(space=space), Shrinking(), TrainConfig(), Augmentation(), 10)
     # One choice needs no phase.
     lowest(replace(space, genes=(*space.genes[:-1], replace(edge, choices=(3,)))), PHASES[0])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxnas.baselines import catalogue
+from jaxnas.config import make_method
 from jaxnas.data.augment import Augmentation, augment
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
@@ -26,7 +27,8 @@ from jaxnas.training.evaluate import Examples, accuracies, accuracy
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.finetune import _step as finetune_step
 from jaxnas.training.finetune import init_state as finetune_state
-from jaxnas.training.loop import Images, TrainConfig, init_state, make_step
+from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.method import TrainConfig
 from jaxnas.training.population import HybridConfig, orders, tuned_accuracies
 from jaxnas.training.recalibrate import recalibrated
 
@@ -116,15 +118,16 @@ def test_evaluation_after_training(net, params, population):
     check(accuracies, KEY, params, *population, TRAINING, EXAMPLES)
 
 
-@pytest.mark.parametrize("method", ["alphanet", "best_up", "ofa"])
-def test_a_training_step(net, method):
+@pytest.mark.parametrize("name", ["alphanet", "best_up", "ofa"])
+def test_a_training_step(net, name):
     settings = TrainConfig(
-        method=method, epochs=1, batch_size=8, random_subnets=1, dropout=0.1, accumulate=2
+        method=name, epochs=1, batch_size=8, random_subnets=1, dropout=0.1, accumulate=2
     )
-    state = check(lambda key: init_state(net, settings, 3, key), KEY)
+    method = make_method(settings)
+    state = check(lambda key: init_state(net, method, settings, 3, key), KEY)
 
     def step(state, key, images, rows):
-        return make_step(net, settings, CROP, 3)(state, key, images, rows, resolution=8)
+        return make_step(net, method, settings, CROP, 3)(state, key, images, rows, resolution=8)
 
     check(step, state, KEY, TRAINING, ROWS)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxnas.networks.costs import macs
-from jaxnas.training.sampling import attentive_genomes, macs_tables, sample_bin
+from jaxnas.training.attentive import attentive_genomes, macs_tables, sample_bin
 
 BINS = 12
 

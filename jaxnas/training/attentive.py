@@ -1,9 +1,11 @@
-"""Which random subnets a step trains.
+"""AttentiveNAS (Wang et al. 2021): the sandwich rule with random subnets chosen by their loss.
 
-AttentiveNAS's sampling by target MACs (Wang et al. 2021), beside the space's uniform one.
+Each is the best (BestUp) or the worst (WorstUp) of some candidates with the same target MACs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -11,6 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxnas.spaces.space import Space
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.losses import hard_loss
+from jaxnas.training.method import Batch, TrainConfig
+from jaxnas.training.sandwich import Sandwich
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 # Of equal width over the MACs that uniform samples have; AttentiveNAS's of 25 MMACs are about as
@@ -18,12 +24,51 @@ from jaxnas.types import Genome, Genomes, PRNGKey
 BINS = 32
 SAMPLES = 1 << 14  # architectures in the table
 TRIES = 100  # draws per candidate, of which the first that hits the bin counts
+Keep = Callable[..., Int[Array, "n"]]  # jnp.argmin or jnp.argmax
+
+
+@dataclass(frozen=True)
+class Attentive:
+    """Each of the subnets is chosen of some candidates by its loss on labels."""
+
+    keep: Keep
+    subnets: int = 2
+    candidates: int = 3
+    smoothing: float = 0.1
+
+    def __call__(self, net: Supernet, params: Params, batch: Batch, key: PRNGKey) -> Genomes:
+        with jax.ensure_compile_time_eval():
+            table = macs_tables(net.space)[batch.images.shape[1]]
+
+        def loss(genome: Genome) -> Float[Array, ""]:
+            logits = net.apply(params, batch.images, genome)[0]
+            return hard_loss(logits, batch.labels, self.smoothing)
+
+        return attentive_genomes(
+            key, net.space, table, loss, self.keep, self.subnets, self.candidates
+        )
+
+
+def best_up(settings: TrainConfig) -> Sandwich:
+    """Trains the candidate with the lowest loss."""
+    return _sandwich(jnp.argmin, settings)
+
+
+def worst_up(settings: TrainConfig) -> Sandwich:
+    """Trains the candidate with the highest loss."""
+    return _sandwich(jnp.argmax, settings)
+
+
+def _sandwich(keep: Keep, settings: TrainConfig) -> Sandwich:
+    smoothing = settings.label_smoothing
+    sampler = Attentive(keep, settings.random_subnets, settings.candidates, smoothing)
+    return Sandwich(sampler, smoothing)
 
 
 class MacsTable(NamedTuple):
-    """How MACs are distributed over a space at one resolution.
+    """How MACs are distributed over a space at one resolution, and each gene's choices given them.
 
-    And each gene's choices given the MACs; logarithms of shares.
+    Both are logarithms of shares.
     """
 
     low: Float[Array, ""]  # MACs
@@ -32,13 +77,14 @@ class MacsTable(NamedTuple):
     genes: Float[Array, "bins genes choices"]
 
     def bin(self, count: Int[Array, "*n"]) -> Int[Array, "*n"]:
-        """The bin of a number of MACs; what lies outside is in none, -1."""
+        """The bin of a number of MACs; -1 for a number outside all bins."""
         found = jnp.floor((count - self.low) / self.width).astype(jnp.int32)
         return jnp.where((found >= 0) & (found < self.bins.shape[0]), found, -1)
 
 
+@cache
 def macs_tables(space: Space, samples: int = SAMPLES, bins: int = BINS) -> dict[int, MacsTable]:
-    """{resolution: counts over uniform samples of the space at it}; always the same samples."""
+    """{resolution: the table of uniform samples of the space at it}; always the same samples."""
     choices = int(space.sizes.max())
 
     @jax.jit
@@ -70,11 +116,10 @@ def macs_tables(space: Space, samples: int = SAMPLES, bins: int = BINS) -> dict[
 def sample_bin(
     key: PRNGKey, space: Space, table: MacsTable, target: Int[Array, ""], n: int
 ) -> Genomes:
-    """`n` genomes of a bin.
+    """`n` genomes of a bin, each drawn gene by gene from the shares of the bin.
 
-    Gene by gene from the shares in it, drawn anew until the MACs hit, at most `TRIES` times.
-
-    A genome that never hits is taken as it was drawn first.
+    A genome is redrawn until its MACs hit the bin, at most `TRIES` times; then the first draw is
+    taken.
     """
     draws = jax.random.categorical(key, table.genes[target], shape=(n, TRIES, len(space.genes)))
     draws = draws.astype(jnp.int32)
@@ -87,13 +132,13 @@ def attentive_genomes(
     space: Space,
     table: MacsTable,
     loss: Callable[[Genome], Float[Array, ""]],
-    keep: Callable[..., Int[Array, "n"]],
+    keep: Keep,
     n: int,
     candidates: int,
 ) -> Genomes:
-    """`n` genomes, each kept of `candidates` with the same target MACs.
+    """`n` genomes; each is the one that `keep` finds in the losses of `candidates` with one target.
 
-    By `jnp.argmin` of their loss BestUp, by `jnp.argmax` WorstUp.
+    `jnp.argmin` makes it BestUp, `jnp.argmax` WorstUp.
     """
     target_key, draw_key = jax.random.split(key)
     targets = jax.random.categorical(target_key, table.bins, shape=(n,))

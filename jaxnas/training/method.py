@@ -1,0 +1,139 @@
+"""What a method of training is, and the settings, state and losses that all methods share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.dropout import Drop
+from jaxnas.types import PRNGKey
+
+Extra = Any  # a pytree of arrays
+Subnets = Any  # a pytree of arrays: genomes, or probabilities of choices
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The supernet's training."""
+
+    method: str = "sandwich"
+    """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
+    best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking."""
+    epochs: int = 40
+    """Of all phases together with ofa."""
+    batch_size: int = 64
+    """Images per step; the remainder of an epoch that fills no batch is dropped."""
+    random_subnets: int = 2
+    """Random subnets per step, besides the largest and the smallest; not read with ofa, whose
+    phases set their own number."""
+    candidates: int = 3
+    """best_up, worst_up: subnets drawn for each random one that is trained."""
+    learning_rate: float = 0.1
+    """Peak of SGD with Nesterov momentum 0.9; cosine to 0, times linear warm-up. With ofa it is the
+    first phase's, and the later phases have less in proportion."""
+    warmup_epochs: float = 2.0
+    """Epochs of linear warm-up; not read with ofa, whose phases set their own."""
+    weight_decay: float = 1e-4
+    """Of kernels; norms and biases do not decay."""
+    label_smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
+    dropout: float = 0.0
+    """Of the classifier's inputs in the largest network."""
+    drop_connect: float = 0.0
+    """Of blocks in the last two stages of the largest network, rising towards the last."""
+    precision: str = "float32"
+    """Of activations and gradients through them: float32 or bfloat16; weights, statistics and
+    losses are float32."""
+    accumulate: int = 1
+    """Parts of a batch that go through the networks one after the other, each with statistics of
+    its own, to save memory."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    checkpoint_minutes: float = 5.0
+    """Longest time between checkpoints, in minutes; of the fine-tuning, too, which also has a
+    checkpoint after each epoch."""
+
+
+class TrainState(NamedTuple):
+    """All that a step changes; what a checkpoint holds."""
+
+    params: Params
+    optimizer: optax.OptState
+    step: Int[Array, ""]
+    extra: Extra = ()  # the method's own
+
+
+class Batch(NamedTuple):
+    """Augmented, normalised images of one resolution, (n, h, w, c), and their labels, (n,)."""
+
+    images: Array
+    labels: Array
+
+
+class Losses(NamedTuple):
+    """Mean losses of one step: of the largest network, the smallest and the subnets drawn.
+
+    None where a method does not compute one in every step.
+    """
+
+    largest: Float[Array, ""] | None
+    smallest: Float[Array, ""] | None
+    random: Float[Array, ""]
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to train a supernet: a frozen dataclass whose fields are its settings.
+
+    `draw` and `gradients` are traced once for each resolution; the others run on the host. `steps`
+    is the whole training's number of steps. The loop owns the batches, the optimizer and the
+    checkpoints, and hands `extra`, a pytree of arrays, from step to step.
+    """
+
+    def check(self, net: Supernet) -> None:
+        """Refuses a supernet that the method cannot train, by a `UserError`."""
+        ...
+
+    def init(self, params: Params) -> Extra:
+        """What the method keeps beside the weights, at first; () if it keeps nothing."""
+        ...
+
+    def begin(
+        self, net: Supernet, done: int, steps: int, params: Params, extra: Extra
+    ) -> tuple[Params, Extra] | None:
+        """What the step after `done` starts from; None: from what the step before left.
+
+        Where it is not None, the optimizer starts anew; its schedule goes on.
+        """
+        ...
+
+    def draw(
+        self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey
+    ) -> Subnets:
+        """The subnets of a step, drawn once for all parts of its batch; `batch` is the first."""
+        ...
+
+    def gradients(
+        self,
+        net: Supernet,
+        state: TrainState,
+        steps: int,
+        batch: Batch,
+        subnets: Subnets,
+        drop: Drop,
+    ) -> tuple[Params, Extra, Losses]:
+        """Summed gradients, the new `extra` and the losses of one part of a batch.
+
+        `drop` is the dropout and drop-connect of the largest network, for `forward`.
+        """
+        ...
+
+    def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
+        """The learning rate of every step."""
+        ...
+
+
+MakeMethod = Callable[[TrainConfig], Method]  # what a name of a method stands for
