@@ -132,7 +132,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         )
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
-        check_training(build(space), make_method(config.train), config.train)
+        check_training(space, make_method(config.train), config.train)
     require_memory(
         "the training split on the device",
         data.train.images.nbytes,

@@ -1,104 +1,140 @@
-"""Channels of the blocks in order of importance.
+"""Channels in order of importance, so that narrower networks keep the important ones.
 
-So a smaller expand ratio keeps the important ones.
+Once-for-All sorts them before it shrinks expand ratios (Cai et al. 2020). Which channels may change
+places is read off the operators of each part of a space.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from jaxnas.errors import UserError
-from jaxnas.networks.op import Op
-from jaxnas.supernets.supernet import Params
+from jaxnas.networks.op import PICK, Op
+from jaxnas.spaces.space import Space
+from jaxnas.supernets.supernet import Params, at, map_arrays
 
-OUTSIDE = ("first_conv", "last_conv", "classifier")  # parts without middle channels
-PARTS = ("expand", "depthwise", "squeeze_excite", "project", "shortcut")  # of a block
+# Kinds whose results have the channels of their inputs, in the same places.
+TIED = ("pool", "avgpool2", "maxpool2", "mul", "add", "identity", PICK)
+AVERAGE = "pool"  # what leads to a gate
 
 
-def sort_channels(params: Params, ops: Sequence[Op] = ()) -> Params:
-    """The supernet with channels by falling importance.
+class Group(NamedTuple):
+    """Channels that change places together, and nobody outside their part sees.
 
-    Every block's middle channels, and those of its squeeze; OFA sorts before expand phases.
-
-    Importance is the L1 norm of a channel's weights in the 1x1 convolution that follows. The
-    largest network stays the same function, and so does the network of `ops`, if given: its
-    channels come first, sorted among themselves. Blocks without an expansion are left alone, for
-    their middle channels are the output of the block before.
-
-    Raises:
-        UserError: see `check_sortable`.
+    Paths of the operators that write them and of those that read them; importance is taken from
+    the kernels of `ranked`, some of the readers.
     """
-    check_sortable(params)
+
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    ranked: tuple[str, ...]
+
+
+def sort_channels(params: Params, space: Space, ops: Sequence[Op] = ()) -> Params:
+    """The supernet with the channels of every group by falling importance.
+
+    Importance is the L1 norm of a channel's weights in the kernels that read it; the kernels of
+    gates, which read averages, count only where there are no others. The largest network stays the
+    same function, and so does the network of `ops`, if given: its channels come first, sorted among
+    themselves.
+    """
     widths = {op.path: op.c_out for op in ops}
-    found = dict(params)
-    for stage, blocks in params.items():
-        if stage.startswith("mb"):
-            found[stage] = {
-                name: _sorted_block(block, f"{stage}/{name}", widths)
-                if "expand" in block
-                else block
-                for name, block in blocks.items()
-            }
-    return found
+    written: dict[str, Array] = {}
+    read: dict[str, Array] = {}
+    for group in channel_groups(space):
+        first = next((widths[path] for path in group.writers if path in widths), None)
+        order = _order([at(params, path)["kernel"] for path in group.ranked], first)
+        written |= dict.fromkeys(group.writers, order)
+        read |= dict.fromkeys(group.readers, order)
+
+    def sort(path: str, arrays: dict[str, Array]) -> dict[str, Array]:
+        if path in read:
+            arrays = arrays | {"kernel": jnp.take(arrays["kernel"], read[path], axis=-2)}
+        if path in written:
+            arrays = {name: _written(name, array, written[path]) for name, array in arrays.items()}
+        return arrays
+
+    return map_arrays(params, sort)
 
 
-def check_sortable(params: Params) -> None:
-    """Refuses a supernet with a part that cannot be sorted.
+def channel_groups(space: Space) -> tuple[Group, ...]:
+    """The groups of all parts: channels that are written and read inside one part alone.
 
-    Its channels are not known to follow those of its neighbours.
+    Such are the middle channels of a block and those of its squeeze. The channels of a part's
+    result stay in place, for other parts read them, and so do those of a convolution in groups, of
+    a selection or a concatenation, of an operator of a kind unknown here, and of one whose weights
+    lie outside its part.
     """
-    stages = {name: part for name, part in params.items() if name not in OUTSIDE}
-    for stage, blocks in stages.items():
-        unknown = [] if stage.startswith("mb") else [stage]
-        unknown += [
-            f"{stage}/{name}/{part}"
-            for name, block in blocks.items()
-            for part in block
-            if part not in PARTS
-        ]
-        if unknown:
-            raise UserError(
-                f"channels are sorted in stages mb1, mb2, ... of blocks with {', '.join(PARTS)}, "
-                f"got a part {unknown[0]}: choose a train.method other than ofa"
-            )
+    return tuple(
+        group
+        for part, ops in zip(space.parts, space.tabled, strict=True)
+        for group in _part_groups(part.name, ops)
+    )
 
 
-def _sorted_block(block: Params, path: str, widths: dict[str, int]) -> Params:
-    order = _order(block["project"]["kernel"], widths.get(f"{path}/expand"))
-    found = dict(block)
-    found["expand"] = {name: array[..., order] for name, array in block["expand"].items()}
-    if "depthwise" in block:
-        arrays = block["depthwise"].items()
-        found["depthwise"] = {
-            name: array if name.startswith("transform") else array[..., order]
-            for name, array in arrays
-        }
-    found["project"] = block["project"] | {"kernel": block["project"]["kernel"][:, :, order]}
-    if "squeeze_excite" in block:
-        squeeze = block["squeeze_excite"]["squeeze"]
-        excite = block["squeeze_excite"]["excite"]
-        inner = _order(excite["kernel"], widths.get(f"{path}/squeeze_excite/squeeze"))
-        found["squeeze_excite"] = {
-            "squeeze": {
-                "kernel": squeeze["kernel"][:, :, order][..., inner],
-                "bias": squeeze["bias"][inner],
-            },
-            "excite": {
-                "kernel": excite["kernel"][..., order][:, :, inner],
-                "bias": excite["bias"][order],
-            },
-        }
-    return found
+def _part_groups(name: str, ops: Sequence[Op]) -> Iterator[Group]:
+    fixed = len(ops)  # a node beside the operators': what is tied to it stays in place
+    edges = np.array([(fixed - 1, fixed), *_edges(name, ops)])
+    graph = coo_array((np.ones(len(edges)), edges.T), (fixed + 1, fixed + 1))
+    labels = connected_components(graph, directed=False)[1]
+    for label in dict.fromkeys(labels[:fixed].tolist()):
+        members = [i for i in range(fixed) if labels[i] == label]
+        writers = [ops[i].path for i in members if ops[i].path]
+        readers = [op for op in ops if op.path and _mixes(op) and labels[op.inputs[0]] == label]
+        same_width = len({int(ops[i].c_out.max()) for i in members}) == 1
+        if label != labels[fixed] and writers and readers and same_width:
+            maps = [op.path for op in readers if not _is_average(ops, op.inputs[0])]
+            paths = tuple(dict.fromkeys(op.path for op in readers))
+            yield Group(tuple(dict.fromkeys(writers)), paths, tuple(dict.fromkeys(maps)) or paths)
 
 
-def _order(
-    following: Float[Array, "1 1 channels c_out"], first: int | None
-) -> Int[Array, "channels"]:
-    """Channels by falling L1 norm of their weights in the following kernel.
+def _edges(name: str, ops: Sequence[Op]) -> Iterator[tuple[int, int]]:
+    """Pairs of results whose channels keep the same places; `len(ops)` stands for a fixed place."""
+    first: dict[str, int] = {}
+    for i, op in enumerate(ops):
+        own = not op.path or op.path == name or op.path.startswith(f"{name}/")
+        if own and (op.kind in TIED or _is_depthwise(op)):
+            yield from ((i, j) for j in op.inputs)
+        elif not (own and _mixes(op)):
+            yield from ((j, len(ops)) for j in (i, *op.inputs))
+        if op.path in first:  # two operators with the same weights
+            before = ops[first[op.path]]
+            yield from zip((i, *op.inputs), (first[op.path], *before.inputs), strict=False)
+        elif op.path:
+            first[op.path] = i
+
+
+def _mixes(op: Op) -> bool:
+    """Whether every channel of the result is made of all channels of the input."""
+    return op.kind == "linear" or (op.kind == "conv" and bool((op.groups == 1).all()))
+
+
+def _is_depthwise(op: Op) -> bool:
+    same = np.equal(op.groups, op.c_in) & np.equal(op.groups, op.c_out)
+    return op.kind == "conv" and bool(same.all()) and not _mixes(op)
+
+
+def _is_average(ops: Sequence[Op], i: int) -> bool:
+    """Whether a result is a global average, as those are that gates are made of."""
+    return ops[i].kind == AVERAGE
+
+
+def _written(name: str, array: Array, order: Int[Array, "channels"]) -> Array:
+    """An array with its output channels in order; matrices that make smaller kernels have none."""
+    return array if name.startswith("transform") else jnp.take(array, order, axis=-1)
+
+
+def _order(kernels: Sequence[Float[Array, "..."]], first: int | None) -> Int[Array, "channels"]:
+    """Input channels by falling L1 norm of their weights in the kernels.
 
     Those below `first`, if given, before the others.
     """
-    importance = jnp.sum(jnp.abs(following), (0, 1, 3))
+    importance = sum(
+        (jnp.sum(jnp.abs(k), (*range(k.ndim - 2), k.ndim - 1)) for k in kernels), jnp.float32(0)
+    )
     late = jnp.arange(len(importance)) >= (len(importance) if first is None else first)
     return jnp.lexsort((-importance, late))

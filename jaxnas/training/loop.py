@@ -14,6 +14,7 @@ from jaxnas.data.augment import Augmentation, augment, normalise, resized
 from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import choose
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.accumulate import accumulated, cut
 from jaxnas.training.dropout import drop_rates, make_drop
@@ -94,10 +95,10 @@ def train(
             yield done + 1, state, losses
 
 
-def check_training(net: Supernet, method: Method, settings: TrainConfig) -> None:
-    """Refuses a method or a regularisation that would do nothing to this supernet."""
-    drop_rates(net.ops(net.space.largest), settings.dropout, settings.drop_connect)
-    method.check(net)
+def check_training(space: Space, method: Method, settings: TrainConfig) -> None:
+    """Refuses a method that cannot train the space, or a regularisation that does nothing to it."""
+    drop_rates(space, settings.dropout, settings.drop_connect)
+    method.check(space)
 
 
 def make_step(
@@ -114,11 +115,12 @@ def make_step(
     holds the devices that share the batch, by default all.
     """
     mesh = mesh if mesh is not None else data_mesh()
-    check_training(net, method, settings)
+    check_training(net.space, method, settings)
     check_divides(settings.batch_size, settings.accumulate, mesh)
     tx = _optimizer(method, settings, steps)
     dtype = choose("precision", settings.precision, PRECISIONS)
     largest = net.ops(net.space.largest)
+    rates = drop_rates(net.space, settings.dropout, settings.drop_connect)
 
     @partial(jax.jit, static_argnames="resolution", donate_argnames="state")
     def step(
@@ -141,7 +143,7 @@ def make_step(
         subnets = method.draw(net, state, steps, first, draw_key)
 
         def gradients_of(piece: Batch, extra: Extra, key: PRNGKey):
-            drop = make_drop(largest, key, settings.dropout, settings.drop_connect)
+            drop = make_drop(largest, rates, key)
             now = state._replace(extra=extra)
             return method.gradients(net, now, steps, split_over(mesh, piece), subnets, drop)
 

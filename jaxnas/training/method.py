@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
 from jaxnas.types import PRNGKey
@@ -43,7 +44,8 @@ class TrainConfig:
     dropout: float = 0.0
     """Of the classifier's inputs in the largest network."""
     drop_connect: float = 0.0
-    """Of blocks in the last two stages of the largest network, rising towards the last."""
+    """Of blocks with a plain shortcut in the last two stages of the largest network, rising towards
+    the last; where blocks lie in no stages, of all."""
     precision: str = "float32"
     """Of activations and gradients through them: float32 or bfloat16; weights, statistics and
     losses are float32."""
@@ -93,8 +95,8 @@ class Method(Protocol):
     checkpoints, and hands `extra`, a pytree of arrays, from step to step.
     """
 
-    def check(self, net: Supernet) -> None:
-        """Refuses a supernet that the method cannot train, by a `UserError`."""
+    def check(self, space: Space) -> None:
+        """Refuses a space that the method cannot train, by a `UserError`."""
         ...
 
     def init(self, params: Params) -> Extra:

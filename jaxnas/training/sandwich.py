@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnas.networks.subnet import forward
+from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
@@ -43,8 +44,8 @@ class Sandwich:
     distil: Callable[..., Float[Array, ""]] = distillation_loss
     """(logits, the teacher's logits) -> the loss of a taught network."""
 
-    def check(self, net: Supernet) -> None:
-        """Every supernet can be trained so."""
+    def check(self, space: Space) -> None:
+        """Every space can be trained so."""
 
     def init(self, params: Params) -> tuple[()]:
         return ()

@@ -11,12 +11,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxnas.errors import UserError
 from jaxnas.networks.subnet import forward
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
-from jaxnas.training.channels import check_sortable, sort_channels
+from jaxnas.training.channels import sort_channels
 from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
@@ -26,7 +25,9 @@ from jaxnas.types import Genomes, PRNGKey
 
 KD_RATIO = 1.0  # weight of the teacher's soft labels, beside the hard ones
 ALL = 1 << 10  # down to the smallest choice
-SHRUNK = ("kernel", "depth", "expand", "width")  # kinds of genes, the last words of their names
+# Kinds of genes, and the field of a phase that limits them. Others, such as operations, have no
+# order to shrink along: they are elastic from the first phase that trains subnets on.
+LIMITED = {"kernel": "kernel", "depth": "depth", "expand": "expand", "width": "expand"}
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Phase:
     """Random subnets per step; 0 trains the largest network, which is the teacher of all later
     phases."""
     kernel: int = 0
-    """Choices below the largest that kernel genes may take."""
+    """Choices below the largest that genes of this kind may take."""
     depth: int = 0
     expand: int = 0
-    """Of the widths too, where a space has them."""
+    """Of widths, too."""
 
 
 # As published, for 64 images per device; the paper has the largest network trained at 2.6 over 32
@@ -71,9 +72,8 @@ class Shrinking:
     smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
 
-    def check(self, net: Supernet) -> None:
-        check_genes(net.space)
-        check_sortable(jax.eval_shape(net.init, jax.random.key(0)))
+    def check(self, space: Space) -> None:
+        """Every space can be trained so."""
 
     def init(self, params: Params) -> Params:
         return jax.tree.map(jnp.zeros_like, params)
@@ -144,36 +144,16 @@ def lowest(space: Space, phase: Phase) -> np.ndarray:
     """The smallest choice that each gene may take in a phase, int32 (genes,).
 
     The largest is always allowed.
-
-    Raises:
-        UserError: see `check_genes`.
     """
-    check_genes(space)
-    down = {
-        "kernel": phase.kernel,
-        "depth": phase.depth,
-        "expand": phase.expand,
-        "width": phase.expand,
-    }
-    below = [down.get(_kind(gene), 0) for gene in space.genes]
+    below = [_below(gene, phase) for gene in space.genes]
     return np.maximum(space.largest - np.array(below), 0).astype(np.int32)
 
 
-def check_genes(space: Space) -> None:
-    """Refuses a space with a gene that no phase makes elastic.
-
-    The static one is drawn by itself.
-    """
-    elastic = [gene for gene in space.genes if not gene.static and len(gene.choices) > 1]
-    if unknown := [gene.name for gene in elastic if _kind(gene) not in SHRUNK]:
-        raise UserError(
-            f"ofa shrinks genes whose names end in {', '.join(SHRUNK)}, space {space.name} has "
-            f"{unknown[0]}: choose another train.method"
-        )
-
-
-def _kind(gene: Gene) -> str:
-    return gene.name.rpartition("_")[2]
+def _below(gene: Gene, phase: Phase) -> int:
+    """How many choices below the largest a gene may go; the static one is not drawn."""
+    if gene.static:
+        return 0
+    return getattr(phase, LIMITED[gene.kind]) if gene.kind in LIMITED else ALL
 
 
 def begin_phase(
@@ -181,15 +161,19 @@ def begin_phase(
 ) -> tuple[Params, Params]:
     """Weights and teacher as phase number `phase` starts with them.
 
-    After the first phase the largest network becomes the teacher. Before expand ratios shrink,
-    channels are sorted; channels of the previous phase's smallest network stay in front.
+    After the first phase the largest network becomes the teacher. Before expand ratios shrink (in a
+    space without them, widths), channels are sorted; channels of the previous phase's smallest
+    network stay in front.
     """
     if phase == 1:
         teacher = jax.tree.map(jnp.copy, params)
     if PHASES[phase].expand > PHASES[phase - 1].expand:
-        expand = np.array([_kind(gene) == "expand" for gene in net.space.genes])
-        ops = net.ops(np.where(expand, lowest(net.space, PHASES[phase - 1]), net.space.largest))
-        params = jax.jit(lambda params: sort_channels(params, ops))(params)
+        space = net.space
+        kinds = [gene.kind for gene in space.genes]
+        sorted_by = "expand" if "expand" in kinds else "width"
+        narrower = np.array([kind == sorted_by for kind in kinds])
+        ops = net.ops(np.where(narrower, lowest(space, PHASES[phase - 1]), space.largest))
+        params = jax.jit(lambda params: sort_channels(params, space, ops))(params)
     return params, teacher
 
 

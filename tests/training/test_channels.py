@@ -1,20 +1,28 @@
 """Sorted channels: the largest network is the same function, the important channels come first."""
 
+import zlib
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.errors import UserError
+from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.subnet import forward
-from jaxnas.supernets.supernet import take
-from jaxnas.training.channels import sort_channels
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+from jaxnas.spaces.part_builder import PartBuilder
+from jaxnas.spaces.parts import Part
+from jaxnas.spaces.space import Gene, Space
+from jaxnas.supernets.build import build
+from jaxnas.supernets.supernet import flat, take
+from jaxnas.training.channels import Group, channel_groups, sort_channels
+
+GOLDEN = [963490861, 3820586559]
 
 
 @pytest.fixture(scope="module")
 def case(little, randomised):
     net = little((12,))
-    expand = np.array(["expand" in gene.name for gene in net.space.genes])
+    expand = np.array([gene.kind == "expand" for gene in net.space.genes])
     narrow = net.ops(np.where(expand, 1, net.space.largest))  # expand ratio 3 of 2, 3, 4
     return net, randomised(net), narrow, jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
 
@@ -33,7 +41,7 @@ def importance(block):
 
 def test_the_largest_network_is_the_same_function_and_smaller_ones_are_not(case, logits):
     net, params, narrow, _ = case
-    found = sort_channels(params)
+    found = sort_channels(params, net.space)
     ops = net.ops(net.space.largest)
     expected = logits(ops, params)
     np.testing.assert_allclose(logits(ops, found), expected, atol=1e-4)
@@ -46,8 +54,8 @@ def test_the_largest_network_is_the_same_function_and_smaller_ones_are_not(case,
 
 
 def test_channels_are_in_order_of_importance(case):
-    _, params, _, _ = case
-    found = sort_channels(params)
+    net, params, _, _ = case
+    found = sort_channels(params, net.space)
     for name, block in found["mb1"].items():
         before = importance(params["mb1"][name])
         after = importance(block)
@@ -59,7 +67,7 @@ def test_channels_are_in_order_of_importance(case):
 
 def test_channels_of_a_given_network_stay_first_and_it_stays_the_same_function(case, logits):
     net, params, narrow, _ = case
-    found = sort_channels(params, narrow)
+    found = sort_channels(params, net.space, narrow)
     ops = net.ops(net.space.largest)
     for each in (ops, narrow):
         np.testing.assert_allclose(logits(each, found), logits(each, params), atol=1e-4)
@@ -71,41 +79,107 @@ def test_channels_of_a_given_network_stay_first_and_it_stays_the_same_function(c
     np.testing.assert_allclose(found[width:], np.sort(before[width:])[::-1], rtol=1e-5)
 
 
-def test_what_is_not_a_middle_channel_is_left_alone(case):
-    _, params, _, _ = case
-    middle = jnp.ones((1, 1, 4, 8))
-    plain = {"depthwise": {"kernel": jnp.ones((3, 3, 1, 4))}, "project": {"kernel": middle}}
-    matrices = {"transform5": jnp.arange(625.0).reshape(25, 25), "kernel": jnp.ones((5, 5, 1, 4))}
-    block = {
-        "expand": {"kernel": jnp.ones((1, 1, 2, 4))},
-        "depthwise": matrices,
-        "project": {"kernel": middle},
-    }
-    # A k x k convolution in place of two.
-    fused = {name: block[name] for name in ("expand", "project")}
-    found = sort_channels(params | {"mb2": {"block0": plain, "block1": block, "block2": fused}})
-    for name in ("first_conv", "last_conv", "classifier"):
-        jax.tree.map(np.testing.assert_array_equal, found[name], params[name])
-    jax.tree.map(np.testing.assert_array_equal, found["mb2"]["block0"], plain)
-    np.testing.assert_array_equal(
-        found["mb2"]["block1"]["depthwise"]["transform5"], matrices["transform5"]
+def test_arrays_are_those_that_sorting_by_the_names_of_blocks_gave(case):
+    """Checksums of all arrays, taken from the code that knew this one family."""
+    net, params, narrow, _ = case
+
+    def checksum(tree):
+        return zlib.crc32(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)))
+
+    sums = [checksum(sort_channels(params, net.space, ops)) for ops in ((), narrow)]
+    assert sums == GOLDEN and checksum(params) not in GOLDEN
+
+
+def test_what_is_not_a_middle_channel_is_left_alone(randomised):
+    stages = (
+        Stage((8,), (1,), (3, 5), (1,), 1, False),
+        Stage((16,), (1, 2), (3, 5), (2, 3), 2, False),
+        Stage((16,), (1,), (3,), (2, 3), 1, False, operator="fused_mbconv"),
     )
+    structure = MobileNet((8,), (8,), 2, stages, (16,), 1, 10, kernel_transform=True)
+    net = build(mobilenet_space("three", structure))
+    params = randomised(net)
+    before = flat(params)
+    found = flat(sort_channels(params, net.space))
+    moved = {
+        path
+        for path, arrays in found.items()
+        if not np.array_equal(arrays["kernel"], before[path]["kernel"])
+    }
+    assert moved == {
+        f"{block}/{name}"
+        for block in ("mb2/block0", "mb2/block1", "mb3/block0")
+        for name in ("expand", "depthwise", "project")
+        if f"{block}/{name}" in found
+    }
+    transform = [arrays["mb2/block1/depthwise"]["transform3"] for arrays in (found, before)]
+    np.testing.assert_array_equal(*transform)
 
 
-@pytest.mark.parametrize(
-    "extra", [{"cell1": {"block0": {}}}, {"mb2": {"block0": {"attention": {"kernel": np.ones(1)}}}}]
-)
-def test_a_supernet_of_other_parts_is_refused(case, extra):
-    """Sorting a part's channels and not its neighbours' would make another function of it.
+def edge(name: str, **rest):
+    """Two convolutions, or nothing, between maps of 8 channels; `middle` channels are inside."""
 
-    Leaving it alone would be a silent gap.
-    """
-    _, params, _, _ = case
-    with pytest.raises(
-        UserError,
-        match=(
-            r"channels are sorted in stages mb1, mb2, .* got a part (cell1|mb2/block0/attention): "
-            r"choose"
-        ),
-    ):
-        sort_channels(params | extra)
+    def ops(choice, middle):
+        built = PartBuilder(6, 8)
+        inner = built.conv(f"{name}/first", middle, act="relu", **rest)
+        through = built.append("identity", path=f"{name}/norm", norm=True, act="relu")
+        last = built.conv(f"{name}/second", 8, inputs=(through,), kernel=3)
+        assert inner == 1
+        built.pick((0, last), choice)
+        return built.done()
+
+    return Part(name, (0, 1), ops)
+
+
+def test_groups_are_read_off_the_operators_of_each_part(randomised):
+    """Whatever paths and genes are called; what other parts read keeps its place."""
+
+    def head():
+        built = PartBuilder(6, 8)
+        built.append("pool")
+        built.append("linear", 12, "out/hidden", bias=True, act="relu")
+        built.append("linear", 4, "out/logits", bias=True)
+        return built.done()
+
+    genes = (Gene("way", (0, 1), "operation"), Gene("inside", (8, 16), "width"))
+    parts = (edge("a>b"), edge("b>c", groups=2), Part("out", (), head))
+    space = Space("graph", genes, parts)
+    assert channel_groups(space) == (
+        Group(("a>b/first", "a>b/norm"), ("a>b/second",), ("a>b/second",)),
+        # Of two groups the first convolution, so its channels stay.
+        Group(("out/hidden",), ("out/logits",), ("out/logits",)),
+    )
+    net = build(space)
+    params = randomised(net)
+    images = jax.random.normal(jax.random.key(0), (4, 6, 6, 8))
+
+    def logits(params, genome):
+        ops = net.ops(genome)
+        return np.asarray(forward(ops, take(params, ops), images)[0])
+
+    found = sort_channels(params, space)
+    narrow = np.array([1, 0])
+    largest = space.largest
+    np.testing.assert_allclose(logits(found, largest), logits(params, largest), atol=1e-4)
+    assert np.abs(logits(found, narrow) - logits(params, narrow)).max() > 1e-2
+    kept = sort_channels(params, space, net.ops(narrow))
+    np.testing.assert_allclose(logits(kept, narrow), logits(params, narrow), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["concat", "select", "attention", "shared"])
+def test_channels_whose_place_matters_stay(kind, monkeypatch):
+    monkeypatch.setitem(OPERATORS, "attention", OPERATORS["identity"])  # a kind from outside
+
+    def ops():
+        built = PartBuilder(6, 8)
+        first = built.conv("p/first", 8)
+        if kind == "shared":  # weights of another part
+            built.conv("q/second", 8, inputs=(first,))
+        else:
+            inputs = (first, 0) if kind == "concat" else (first,)
+            built.append(kind, 16 if kind == "concat" else 8, inputs=inputs)
+            built.conv("p/second", 8)
+        return built.done()
+
+    found = channel_groups(Space("one", (), (Part("p", (), ops),)))
+    assert "p/first" not in [path for group in found for path in group.writers]

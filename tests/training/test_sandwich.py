@@ -10,7 +10,7 @@ import pytest
 from jaxnas.networks.subnet import forward
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
-from jaxnas.training.dropout import make_drop
+from jaxnas.training.dropout import drop_rates, make_drop
 from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
 from jaxnas.training.sandwich import sandwich_gradients
 
@@ -84,18 +84,19 @@ def test_another_distillation_and_drop_connect_reach_the_right_networks(little, 
     net = little((12,))
     params = randomised(net)
     ops = net.ops(net.space.largest)
+    rates = drop_rates(net.space, 0.3, 0.9)
     images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
     labels = jnp.arange(8, dtype=jnp.int32) % 10
     genomes = net.space.sample(jax.random.key(1), 1)
 
     @jax.jit
     def run(key):
-        drop = make_drop(ops, key, 0.3, 0.9)
+        drop = make_drop(ops, rates, key)
         return sandwich_gradients(net, params, images, labels, genomes, SMOOTHING, alpha_loss, drop)
 
     gradients, losses = run(jax.random.key(2))
 
-    drop = make_drop(ops, jax.random.key(2), 0.3, 0.9)
+    drop = make_drop(ops, rates, jax.random.key(2))
 
     def logits(params, genome, drop=None):
         ops = net.ops(genome)

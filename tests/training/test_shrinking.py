@@ -1,21 +1,18 @@
 """Progressive shrinking: its schedule, what each phase may draw, and its gradients."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.data.augment import Augmentation
-from jaxnas.errors import UserError
-from jaxnas.training.loop import make_step
+from jaxnas.spaces.part_builder import PartBuilder
+from jaxnas.spaces.parts import Part
+from jaxnas.spaces.space import Gene, Space
+from jaxnas.supernets.build import build
 from jaxnas.training.losses import distillation_loss, hard_loss
-from jaxnas.training.method import TrainConfig
 from jaxnas.training.shrinking import (
     ALL,
     PHASES,
-    Shrinking,
     begin_phase,
     lowest,
     phase_genomes,
@@ -64,7 +61,7 @@ def test_learning_rates_are_those_published():
 
 def test_what_each_phase_may_draw(net):
     genes = net.space.genes
-    kinds = [gene.name.rpartition("_")[2] for gene in genes]
+    kinds = [gene.kind for gene in genes]
     assert set(kinds) == {"resolution", "width", "depth", "kernel", "expand"}
     elastic = [
         set(),
@@ -85,7 +82,7 @@ def test_what_each_phase_may_draw(net):
             if low < high
         }
         assert varied == elastic[i]
-    expand = next(i for i, gene in enumerate(genes) if "expand" in gene.name)
+    expand = next(i for i, gene in enumerate(genes) if gene.kind == "expand")
     assert [int(lowest(net.space, phase)[expand]) for phase in PHASES] == [2, 2, 2, 2, 1, 0]
     assert all(gene.choices[-1] <= ALL for gene in genes)
 
@@ -185,18 +182,32 @@ def test_a_phase_begins_with_a_new_teacher_or_with_sorted_channels(net, randomis
     assert importance(second)[width] > importance(second)[width - 1]
 
 
-def test_a_gene_that_no_phase_makes_elastic_is_refused(net):
-    edge = replace(net.space.genes[-1], name="edge_0_1")
-    space = replace(net.space, genes=(*net.space.genes[:-1], edge))
-    with pytest.raises(
-        UserError,
-        match=(
-            r"ofa shrinks genes whose names end in kernel, .* space little has edge_0_1: choose "
-            r"another"
-        ),
-    ):
-        lowest(space, PHASES[0])
-    with pytest.raises(UserError, match="edge_0_1"):  # and before the first step
-        make_step(net._replace(space=space), Shrinking(), TrainConfig(), Augmentation(), 10)
-    # One choice needs no phase.
-    lowest(replace(space, genes=(*space.genes[:-1], replace(edge, choices=(3,)))), PHASES[0])
+def test_genes_of_other_kinds_are_elastic_from_the_first_phase_with_subnets_on():
+    """Whatever they are called: operations have no order to shrink along."""
+    genes = (
+        Gene("image", (8, 16), "resolution", static=True),
+        Gene("kernel", (0, 1, 2), "operation"),
+        Gene("a", (3, 5), "kernel"),
+        Gene("b", (1, 2, 3), "width"),
+    )
+    space = Space("named otherwise", genes)
+    lows = [lowest(space, phase).tolist() for phase in PHASES]
+    assert lows == [[1, 0, 1, 2], *[[1, 0, 0, 2]] * 3, [1, 0, 0, 1], [1, 0, 0, 0]]
+    assert PHASES[0].subnets == 0
+
+
+def test_without_expand_ratios_the_narrower_widths_of_the_phase_before_stay_in_front(randomised):
+    def ops(width):
+        built = PartBuilder(4, 3)
+        built.conv("p/first", width, act="relu")
+        built.conv("p/second", 5)
+        return built.done()
+
+    net = build(Space("wide", (Gene("inside", (8, 16, 24), "width"),), (Part("p", (0,), ops),)))
+    params = randomised(net)
+    found = begin_phase(net, 5, params, params)[0]
+    second, before = (
+        np.abs(np.asarray(tree["p"]["second"]["kernel"])).sum((0, 1, 3)) for tree in (found, params)
+    )
+    np.testing.assert_array_equal(second[:16], np.sort(before[:16])[::-1])
+    np.testing.assert_array_equal(second[16:], np.sort(before[16:])[::-1])
