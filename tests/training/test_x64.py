@@ -156,7 +156,7 @@ def test_random_draws(net):
             epoch_order(keys[0], 20, 6),
             orders(keys[1], 20, halves),
             augment(keys[2], images, 1, True),
-            make_drop(ops, keys[3], 0.5, 0.0)(0, features),
+            make_drop(ops, {0: 0.5}, keys[3])(0, features),
             kaiming(keys[4], (3, 3, 1, 4)),
         )
 
