@@ -7,6 +7,7 @@ places is read off the operators of each part of a space.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from jaxnas.networks.op import PICK, Op
 from jaxnas.spaces.space import Space
-from jaxnas.supernets.supernet import Params, at, map_arrays
+from jaxnas.supernets.supernet import Params, at, path_of
 
 # Kinds whose results have the channels of their inputs, in the same places.
 TIED = ("pool", "avgpool2", "maxpool2", "mul", "add", "identity", PICK)
@@ -51,14 +52,16 @@ def sort_channels(params: Params, space: Space, ops: Sequence[Op] = ()) -> Param
         written |= dict.fromkeys(group.writers, order)
         read |= dict.fromkeys(group.readers, order)
 
-    def sort(path: str, arrays: dict[str, Array]) -> dict[str, Array]:
-        if path in read:
-            arrays = arrays | {"kernel": jnp.take(arrays["kernel"], read[path], axis=-2)}
-        if path in written:
-            arrays = {name: _written(name, array, written[path]) for name, array in arrays.items()}
-        return arrays
+    def sort(keys: tuple, array: Array) -> Array:
+        path = path_of(keys[:-1])
+        name = keys[-1].key
+        if path in read and name == "kernel":
+            array = jnp.take(array, read[path], axis=-2)
+        if path in written and not name.startswith("transform"):  # which is over taps alone
+            array = jnp.take(array, written[path], axis=-1)
+        return array
 
-    return map_arrays(params, sort)
+    return jax.tree.map_with_path(sort, params)
 
 
 def channel_groups(space: Space) -> tuple[Group, ...]:
@@ -121,11 +124,6 @@ def _is_depthwise(op: Op) -> bool:
 def _is_average(ops: Sequence[Op], i: int) -> bool:
     """Whether a result is a global average, as those are that gates are made of."""
     return ops[i].kind == AVERAGE
-
-
-def _written(name: str, array: Array, order: Int[Array, "channels"]) -> Array:
-    """An array with its output channels in order; matrices that make smaller kernels have none."""
-    return array if name.startswith("transform") else jnp.take(array, order, axis=-1)
 
 
 def _order(kernels: Sequence[Float[Array, "..."]], first: int | None) -> Int[Array, "channels"]:

@@ -77,11 +77,11 @@ def _stage(block: str) -> str:
 def _is_plain(ops: Sequence[Op], add: Op) -> bool:
     """Whether the second input is a result that the first was computed from."""
     branch, shortcut = add.inputs
-    found = {branch}
+    read: set[int] = set()
     for i in range(branch, -1, -1):
-        if i in found:
-            found.update(ops[i].inputs)
-    return shortcut in found
+        if i == branch or i in read:
+            read.update(ops[i].inputs)
+    return shortcut in read
 
 
 def _block(ops: Sequence[Op], i: int, blocks: Sequence[str]) -> str:

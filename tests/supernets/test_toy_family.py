@@ -11,15 +11,23 @@ from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
 from jaxnas.hardware.memory_chip import RAPTOR
+from jaxnas.networks.subnet import forward
 from jaxnas.numerics.int8 import Int8
 from jaxnas.studies.inspection import account
 from jaxnas.supernets.build import build
+from jaxnas.supernets.supernet import take
+from jaxnas.training.channels import Group, channel_groups, sort_channels
+from jaxnas.training.dropout import drop_rates
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import TrainConfig, on_device, train
+from jaxnas.training.loop import on_device, train
+from jaxnas.training.method import TrainConfig
+from jaxnas.training.sandwich import Sandwich, Uniform
+from jaxnas.training.shrinking import PHASES, Shrinking, lowest
 
 PIXELS = 6
 PLAIN = Augmentation()
+METHOD = Sandwich(Uniform(1))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def trained(net, data):
     )
     losses = []
     state = None
-    for _, state, found in train(net, data, settings, PLAIN, jax.random.key(0)):  # noqa: B007
+    for _, state, found in train(net, data, METHOD, settings, PLAIN, jax.random.key(0)):  # noqa: B007
         losses.append(float(found.largest))
     assert state is not None
     return state.params, losses
@@ -124,3 +132,29 @@ def test_a_network_is_fine_tuned(net, data, trained):
     tuned = finetune(subnet, on_device(data), PIXELS, settings, PLAIN, jax.random.key(0))
     losses = [float(loss) for _, _, loss in tuned]
     assert losses[-1] < losses[0]
+
+
+def test_its_channels_are_sorted_and_its_branch_is_dropped(net, data, trained):
+    params, _ = trained
+    space = net.space
+    assert channel_groups(space) == (Group(("echo/widen",), ("echo/narrow",), ("echo/narrow",)),)
+    ops = net.ops(space.largest)
+    images = normalised(data, data.search)
+    before, after = (
+        np.asarray(forward(ops, take(p, ops), images)[0])
+        for p in (params, sort_channels(params, space))
+    )
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    found = {ops[i].kind: rate for i, rate in drop_rates(space, 0.1, 0.5).items()}
+    assert found == {"add": pytest.approx(0.4), "linear": 0.1}  # the last of five blocks
+
+
+def test_it_shrinks_phase_after_phase(net, data):
+    """All of its operations are drawn as soon as subnets are."""
+    space = net.space
+    lows = [lowest(space, phase).tolist() for phase in PHASES]
+    assert lows[1] == lows[3] == [1, 0, 0, 0, 0, 1] and lows[5] == [0] * 6
+    settings = TrainConfig(epochs=1, batch_size=16, learning_rate=0.05, drop_connect=0.5)
+    training = train(net, data, Shrinking(), settings, PLAIN, jax.random.key(0))
+    losses = [float(found.random) for *_, found in training]
+    assert len(losses) == 12 and np.isfinite(losses).all()
