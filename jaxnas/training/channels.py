@@ -48,7 +48,7 @@ def sort_channels(params: Params, space: Space, ops: Sequence[Op] = ()) -> Param
     read: dict[str, Array] = {}
     for group in channel_groups(space):
         first = next((widths[path] for path in group.writers if path in widths), None)
-        order = _order([at(params, path)["kernel"] for path in group.ranked], first)
+        order = _order([jnp.asarray(at(params, path)["kernel"]) for path in group.ranked], first)
         written |= dict.fromkeys(group.writers, order)
         read |= dict.fromkeys(group.readers, order)
 

@@ -1,5 +1,7 @@
 """A family of a user's own, told by its parts alone, goes through all that jaxnas does."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,7 @@ def trained(net, data):
     losses = []
     state = None
     for _, state, found in train(net, data, METHOD, settings, PLAIN, jax.random.key(0)):  # noqa: B007
-        losses.append(float(found.largest))
+        losses.append(float(cast(Any, found.largest)))
     assert state is not None
     return state.params, losses
 
