@@ -22,7 +22,7 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
 from jaxnas.networks.chunks import in_batches_of
-from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.supernets.supernet import Params, Supernet, head_of
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
 from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trains_by_switches
 from jaxnas.training.finetune import training_batch
@@ -154,11 +154,12 @@ def tuned(
     )
     describe = _features(net, params, genome, examples.calibration)
     plain = describe(_plain(chosen, resolution, augmentation)) if settings.head_epochs else None
-    head = params["classifier"]
+    name = head_of(net.space)
+    head = params[name]
     if plain is not None:
         head = _train_head(head, plain, chosen.labels, later, settings)
     correct = hits(_classify(head, describe(examples.images)), examples.labels)
-    return Tuned({**params, "classifier": head}, correct / len(examples.labels))
+    return Tuned({**params, name: head}, correct / len(examples.labels))
 
 
 def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Pixels:
@@ -251,10 +252,11 @@ def _features(
 
     It is the network itself with the identity as its classifier.
     """
-    width = len(params["classifier"]["kernel"])
+    head = head_of(net.space)
+    width = len(params[head]["kernel"])
     params = {
         **params,
-        "classifier": {
+        head: {
             "kernel": jnp.eye(width, dtype=jnp.float32),
             "bias": jnp.zeros(width, jnp.float32),
         },

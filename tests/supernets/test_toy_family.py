@@ -17,7 +17,7 @@ from jaxnas.networks.subnet import forward
 from jaxnas.numerics.int8 import Int8
 from jaxnas.studies.inspection import account
 from jaxnas.supernets.build import build
-from jaxnas.supernets.supernet import take
+from jaxnas.supernets.supernet import head_of, take
 from jaxnas.training.channels import Group, channel_groups, sort_channels
 from jaxnas.training.dropout import drop_rates
 from jaxnas.training.evaluate import Examples, accuracies
@@ -160,3 +160,7 @@ def test_it_shrinks_phase_after_phase(net, data):
     training = train(net, data, Shrinking(), settings, PLAIN, jax.random.key(0))
     losses = [float(found.random) for *_, found in training]
     assert len(losses) == 12 and np.isfinite(losses).all()
+
+
+def test_its_head_lies_where_its_last_operator_says(net, trained):
+    assert set(trained[0][head_of(net.space)]) == {"kernel", "bias"} == set(trained[0]["verdict"])
