@@ -104,14 +104,15 @@ def test_steps_with_other_genomes_each_are_one_program(variant):
 
 def test_the_loss_falls(variant):
     settings, _, losses, _ = variant
-    # Of ofa the largest network is trained in the first phase.
-    at = phase_starts(STEPS)[1] if settings.method == "ofa" else STEPS
+    # Of ofa the largest network is trained in the first phase, of 37 steps: over 16 draws of fresh
+    # weights its loss falls by 0.17 in the mean, where 120 steps take 0.5 off.
+    at, least = (phase_starts(STEPS)[1], 0.1) if settings.method == "ofa" else (STEPS, 0.2)
     first, last = (
         np.mean([losses[step].largest for step in steps])
         for steps in (range(1, 4), range(at - 5, at))
     )
     assert first > 2.2  # ln 10 = 2.3
-    assert last < first - 0.1
+    assert last < first - least
     if settings.method not in ("alphanet", "ofa"):
         assert (
             np.mean([losses[step].random for step in range(STEPS - 5, STEPS)])
