@@ -19,7 +19,8 @@ from jaxnas.config import NUMERICS, ExportConfig
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits
-from jaxnas.objectives.objective import Evidence, classification_error, fitness
+from jaxnas.objectives.error import classification_error
+from jaxnas.objectives.objective import EvaluationInputs, fitness
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import Job, open_job
@@ -41,16 +42,12 @@ def examples(job: Job, size: int) -> Examples:
 
 def simulated(job: Job, genomes: np.ndarray, numerics: str) -> np.ndarray:
     """Accuracy of each genome by the compiled evaluation."""
-    evidence = [
-        Evidence(job.params(), None, jnp.int32(i), examples(job, size))
+    inputs = [
+        EvaluationInputs(job.params(), {}, jnp.int32(i), examples(job, size))
         for i, size in enumerate(job.space.resolutions)
     ]
-    return (
-        1
-        - fitness(
-            job.space, (classification_error(job.net, numerics=NUMERICS[numerics]),), evidence
-        )(genomes)[:, 0]
-    )
+    objective = classification_error(job.net, numerics=NUMERICS[numerics])
+    return 1 - fitness(job.space, (objective,), inputs)(genomes)[:, 0]
 
 
 def deployed(job: Job, genome: np.ndarray) -> tuple[float, float]:

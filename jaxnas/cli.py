@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
 
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 
+# Settings that have other names now.
+RENAMED = {"--search.also": "--search.objectives error latency_ms"}
 SETTINGS = (
     "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the "
     "run directory."
@@ -271,6 +273,9 @@ def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
 
     from jaxnas.config import Config
 
+    for text in overrides:
+        if (name := text.partition("=")[0].replace("_", "-")) in RENAMED:
+            raise UserError(f"{name} is now {RENAMED[name]}: write that, and the others after it")
     box = io.StringIO()
     try:
         with redirect_stderr(box):

@@ -41,6 +41,8 @@ from jaxnas.hardware.ssh import SshDevice
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
+from jaxnas.objectives import costs, energy, error, latency
+from jaxnas.objectives.objective import Context, Objective
 from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, sandwich, shrinking
@@ -144,12 +146,12 @@ class SearchConfig:
     """What the activations of networks evaluated side by side may take of a device's memory, by
     default half of it (on a CPU 4 GiB)."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
-    also: tuple[str, ...] = ()
-    """Minimised beside error and latency, two of these at most: energy_uj (of one image, where the
-    device models it), mmacs and mparams (millions), peak_kib (the most that activations take at
-    once, as float32, with norm and activation computed in place; a runtime that gives each ONNX
-    operator's result memory of its own takes up to 2.3 times as much for swish, and weights come on
-    top)."""
+    objectives: tuple[str, ...] = ("error", "latency_ms")
+    """What is minimised, error and up to three more: latency_ms (as predicted), energy_uj (of one
+    image, where the device models it), mmacs and mparams (millions), peak_kib (the most that
+    activations take at once, as float32, with norm and activation computed in place; a runtime that
+    gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and
+    weights come on top). Without latency_ms nothing is profiled and predicted before the search."""
     limits: tuple[str, ...] = ()
     """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but
     random prefers candidates within all limits to those beyond, and networks are chosen from
@@ -158,11 +160,6 @@ class SearchConfig:
     """Candidates that the search may send to the device: those whose predicted intervals leave open
     whether they are on the front, 15 at a time. After each batch the predictor is fitted again, and
     the search repeated; a network's error is evaluated once."""
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """Names of all that is minimised, in order."""
-        return ("error", "latency_ms", *self.also)
 
     @property
     def upper_limits(self) -> tuple[float | None, ...]:
@@ -238,6 +235,11 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the search minimises a latency, which is then profiled and predicted."""
+        return "latency_ms" in self.search.objectives
 
     @property
     def limited_search(self) -> SearchConfig:
@@ -323,6 +325,14 @@ METHODS: dict[str, MakeMethod] = {
     "best_up": attentive.best_up,
     "worst_up": attentive.worst_up,
     "ofa": shrinking.ofa,
+}
+OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
+    "error": error.error,
+    "latency_ms": latency.latency,
+    "energy_uj": energy.energy,
+    "mmacs": costs.macs,
+    "mparams": costs.params,
+    "peak_kib": costs.peak_memory,
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,

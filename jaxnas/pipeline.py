@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from jaxnas.config import Config, make_device
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
+from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
@@ -59,7 +60,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
         return _draw_report(run, config)
     check_settings(config)
     check_read(config)
-    require_earlier(run, names[0], names[0])
+    skipped = _skipped(config)
+    require_earlier(run, names[0], names[0], skipped)
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     check_fit(config, data, space)
@@ -73,6 +75,9 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
         keep_settings(run, config, job.space)
         run.clean()
         for name in names:
+            if name in skipped:
+                log(f"{name}: not needed, for latency_ms is none of search.objectives")
+                continue
             start = time.perf_counter()
             if not STAGES[name](job):
                 log(f"{name}: done before")
@@ -90,8 +95,13 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
 def _draw_report(run: RunDirectory, config: Config) -> None:
     """Draw the report from the run's files alone, wherever the images and the device may be."""
     check_read(config)
-    require_earlier(run, "report", "report")
+    require_earlier(run, "report", "report", _skipped(config))
     with run:
         check_same_settings(run, config)
         run.clean()
         log(f"report: {write_report(run)}")
+
+
+def _skipped(config: Config) -> tuple[str, ...]:
+    """Stages that this run has no need of."""
+    return () if config.predicts else OF_LATENCY

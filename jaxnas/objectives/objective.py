@@ -1,7 +1,7 @@
-"""What a search minimises: joins networks and predictors to a fitness for a whole population."""
+"""What a search minimises: objectives by name, and the fitness that they are for a population."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -12,27 +12,26 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation
-from jaxnas.hardware.cost_model import CostModel
+from jaxnas.hardware.device import Device
 from jaxnas.numerics.numerics import Numerics
-from jaxnas.predictors.mlp import LatencyMLP, predict
-from jaxnas.spaces.encodings import gene_values
+from jaxnas.predictors.predictor import Model
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.evaluate import FLOAT32, Examples, accuracies
+from jaxnas.training.evaluate import FLOAT32, Examples
 from jaxnas.training.loop import Images
 from jaxnas.training.parallel import dealt
-from jaxnas.training.population import HybridConfig, tuned_accuracies
+from jaxnas.training.population import HybridConfig
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
-class Evidence(NamedTuple):
+class EvaluationInputs(NamedTuple):
     """Arrays that objectives read, an argument of the compiled program.
 
     Captured, they would be compiled in.
     """
 
     params: Params
-    predictor: LatencyMLP | None  # None where no objective asks it
+    models: dict[str, Model]  # fitted predictors, by the objective that each predicts
     static: Int[Array, ""]  # choice of the static gene (resolution) that `examples` have
     examples: Examples
     training: Images | None = None  # None where no objective trains candidates
@@ -40,143 +39,52 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """One figure to be minimised, of each genome.
-
-    NaN where the genome's static gene is not the evidence's.
-    """
+    """One figure to be minimised, of each genome."""
 
     name: str
+    """Of its column, as `SearchConfig.objectives` has it."""
     unit: str
-    measure: Callable[[Genomes, Evidence], Float[Array, "n"]]
+    label: str
+    """For the axis of a figure, with the unit."""
+    measure: Callable[[Genomes, EvaluationInputs], Float[Array, "n"]]
+    """Traced. NaN where the evaluation failed."""
 
 
-def classification_error(
-    net: Supernet,
-    mesh: Mesh | None = None,
-    numerics: Numerics = FLOAT32,
-    memory_gib: float | None = None,
-) -> Objective:
-    """Share of the search images that a subnet gets wrong, with recalibrated batch norm.
+@dataclass(frozen=True)
+class Context:
+    """What an objective is made for: the run's networks, its device, and how errors are evaluated.
 
-    The mesh's devices share the subnets.
-
-    `numerics`: the error of the network in these numbers. `memory_gib` as in
-    `accuracies`.
+    An entry of `config.OBJECTIVES` is a function of it.
     """
 
-    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
-        live = net.space.resolution_choices(genomes) == evidence.static
-        options = {"memory_gib": memory_gib, "numerics": numerics, "mesh": mesh}
-        return 1 - accuracies(net, evidence.params, genomes, live, evidence.examples, **options)
+    net: Supernet
+    device: Device
+    numerics: Numerics = FLOAT32
+    """What the networks compute in."""
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
+    """The training that each candidate gets before it is evaluated; by default none."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    key: PRNGKey | None = None
+    """Of that training."""
+    mesh: Mesh | None = None
+    memory_gib: float | None = None
 
-    return Objective(
-        "error" if numerics.exact else f"{numerics.name} error", "share of images", measure
-    )
-
-
-def tuned_error(
-    net: Supernet,
-    settings: HybridConfig,
-    augmentation: Augmentation,
-    key: PRNGKey,
-    mesh: Mesh | None = None,
-    memory_gib: float | None = None,
-) -> Objective:
-    """`classification_error` after each subnet's own training.
-
-    From the weights it inherits, on the evidence's training images.
-    """
-    key_data = jax.random.key_data(key)
-
-    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
-        if evidence.training is None:
-            raise ValueError("the evidence has no training images")
-        live = net.space.resolution_choices(genomes) == evidence.static
-        key = jax.random.wrap_key_data(key_data)
-        arguments = (evidence.training, evidence.examples, settings, augmentation, key)
-        return 1 - tuned_accuracies(
-            net, evidence.params, genomes, live, *arguments, memory_gib=memory_gib, mesh=mesh
-        )
-
-    return Objective("tuned error", "share of images", measure)
-
-
-def predicted_latency(space: Space) -> Objective:
-    """Latency in ms as the predictor has it."""
-
-    def measure(genomes: Genomes, evidence: Evidence) -> Float[Array, "n"]:
-        if evidence.predictor is None:
-            raise ValueError("the evidence has no predictor")
-        return predict(evidence.predictor, gene_values(space, genomes))
-
-    return Objective("latency", "ms", measure)
-
-
-def modelled_latency(space: Space, model: CostModel) -> Objective:
-    """Latency in ms as an analytic device has it."""
-    return Objective(
-        "latency",
-        "ms",
-        lambda genomes, evidence: jax.vmap(lambda genome: model(space.layers(genome)).latency_ms)(
-            genomes
-        ),
-    )
-
-
-def modelled_energy(space: Space, model: CostModel) -> Objective:
-    """Energy of one image in uJ as the chip's model has it."""
-    return Objective(
-        "energy",
-        "uJ",
-        lambda genomes, evidence: jax.vmap(
-            lambda genome: model(space.layers(genome)).figures["energy_uj"]
-        )(genomes),
-    )
-
-
-def network_macs(space: Space) -> Objective:
-    """Millions of multiply-adds."""
-    return Objective(
-        "macs", "million", lambda genomes, evidence: space.costs(genomes).macs / jnp.float32(1e6)
-    )
-
-
-def network_params(space: Space) -> Objective:
-    """Millions of weights, biases, norm scales and shifts."""
-    return Objective(
-        "params",
-        "million",
-        lambda genomes, evidence: space.costs(genomes).params / jnp.float32(1e6),
-    )
-
-
-def peak_memory(space: Space, bytes_per_activation: int = 4) -> Objective:
-    """The most memory that activations take at once (`workload.peak_activations`).
-
-    With norm and activation computed in place.
-
-    A runtime that gives each operator of the ONNX file memory of its own takes more: 1.0 to 1.6
-    times as much in spaces with relu, 2.1 to 2.24 times with swish, which is two operators there.
-    """
-    kib = jnp.float32(bytes_per_activation / 1024)
-    return Objective(
-        "peak_memory", "KiB", lambda genomes, evidence: space.costs(genomes).peak_activations * kib
-    )
+    @property
+    def space(self) -> Space:
+        return self.net.space
 
 
 def fitness(
     space: Space,
     objectives: Sequence[Objective],
-    evidence: Sequence[Evidence],
+    inputs: Sequence[EvaluationInputs],
     mesh: Mesh | None = None,
 ) -> Callable[[Int[np.ndarray, "n genes"]], Float[np.ndarray, "n objectives"]]:
-    """The function that a search calls.
+    """The function that a search calls: genomes to fitness, a column an objective.
 
-    Genomes to fitness, one compiled call for each of the static gene's choices.
-
-    `evidence` has one entry per choice. Populations of one size share one program per choice,
-    whatever they hold: candidates of another choice are skipped, not evaluated. Over the devices of
-    a `mesh` candidates are spread by their MACs.
+    One compiled call for each of the static gene's choices. `inputs` has one entry per choice.
+    Populations of one size share one program per choice, whatever they hold: candidates of another
+    choice are skipped, not evaluated. With a `mesh`, candidates are spread by their MACs.
     """
     devices = 1 if mesh is None else mesh.size
     program = jax.jit(partial(_fitness, tuple(objectives)))
@@ -189,7 +97,7 @@ def fitness(
         rows = jnp.asarray(np.where(order[:, None] < 0, -1, genomes[order]))
         found = [
             (choice, program(rows, one))
-            for choice, one in enumerate(evidence)
+            for choice, one in enumerate(inputs)
             if (choices == choice).any()
         ]
         result = np.full((len(genomes), len(objectives)), np.nan, np.float32)
@@ -202,5 +110,7 @@ def fitness(
     return evaluate
 
 
-def _fitness(objectives: tuple[Objective, ...], genomes: Genomes, evidence: Evidence) -> Fitness:
-    return jnp.stack([objective.measure(genomes, evidence) for objective in objectives], axis=1)
+def _fitness(
+    objectives: tuple[Objective, ...], genomes: Genomes, inputs: EvaluationInputs
+) -> Fitness:
+    return jnp.stack([objective.measure(genomes, inputs) for objective in objectives], axis=1)

@@ -166,6 +166,18 @@ class Perceptrons:
         return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fitted:
+    """The mean of the perceptrons as a function of genomes; a pytree."""
+
+    space: Space = field(metadata={"static": True})
+    perceptrons: LatencyMLP
+
+    def __call__(self, genomes: Choices) -> Float[Array, "n"]:
+        return predict(self.perceptrons, gene_values(self.space, genomes))
+
+
 def shapes(genes: int) -> list[tuple[int, ...]]:
     """Of a predictor's arrays, in order."""
     layers = [

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jaxnas.objectives import costs, energy, latency
+from jaxnas.objectives.columns import Columns
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 
@@ -9,6 +11,8 @@ Arrays = dict[str, np.ndarray]
 
 # Kinds of NumPy's.
 EVALUATED = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}
+# Of objectives, which older runs do not have in their files.
+LABELS = {latency.NAME: latency.LABEL, "energy_uj": energy.LABEL, **costs.LABELS}
 YOUNGER = {"network": "iu", "feasible": "b"}  # which older runs lack
 SELECTED = {"genomes": "iu", "search_error": "f", "selection_error": "f"}
 ANSWERS = {"names": "U", "labels": "iu", "float32": "i", "int8": "i"}
@@ -47,6 +51,23 @@ def read_candidates(run: RunDirectory, file: str) -> Arrays:
         if any(arrays[name].shape != (n,) for name in younger):
             raise ValueError(f"{' or '.join(younger)} not of each candidate")
     return arrays
+
+
+def columns_of(arrays: Arrays) -> Columns:
+    """The fitness of candidates.npz or random.npz by name."""
+    fitness = arrays["fitness"]
+    names = tuple(map(str, arrays.get("objectives", ("error", "latency_ms"))))
+    if len(names) != fitness.shape[1] or "error" not in names:
+        raise ValueError(f"{fitness.shape[1]} objectives, where the names are {' '.join(names)}")
+    return Columns(names, fitness)
+
+
+def labels_of(arrays: Arrays) -> dict[str, str]:
+    """What each objective of candidates.npz is, for people."""
+    names = columns_of(arrays).names
+    if "labels" in arrays:
+        return dict(zip(names, map(str, arrays["labels"]), strict=True))
+    return {name: LABELS.get(name, name) for name in names}
 
 
 def read_doubt(run: RunDirectory) -> Arrays:

@@ -20,6 +20,9 @@ STAGES = {
 }
 
 
+OF_LATENCY = ("profile", "predict")  # which a search that minimises no latency needs not
+
+
 @dataclass(frozen=True)
 class Record:
     """A file of a run, or a folder of checkpoints.

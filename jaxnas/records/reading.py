@@ -1,6 +1,6 @@
 """How a file of the wrong content is told."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from jaxnas.errors import UserError
@@ -10,13 +10,15 @@ from jaxnas.records.run_directory import RunDirectory
 SPLITS = ("train", "validation", "test")  # of the networks that are measured
 
 
-def require_earlier(run: RunDirectory, stage: str, command: str) -> None:
+def require_earlier(
+    run: RunDirectory, stage: str, command: str, skipped: Collection[str] = ()
+) -> None:
     """Refuses a run in which a stage before this one is not done; names the first such.
 
-    `command`: the one that was given.
+    `command`: the one that was given. `skipped`: stages that the run has no need of.
     """
     for name, file in left_before(stage).items():
-        if not run.exists(file):
+        if name not in skipped and not run.exists(file):
             raise UserError(
                 f"{run.root} has no {file} yet: run `jaxnas {name}` before `jaxnas {command}`, or "
                 "`jaxnas run` for all of it"

@@ -24,14 +24,12 @@ def commonest(sizes: Sequence[int] | None) -> float:
     return max(sizes) / sum(sizes) if sizes and sum(sizes) else math.nan
 
 
-def about_errors(
-    fitness: Float[np.ndarray, "n objectives"], images: int, least: float
-) -> list[str]:
+def about_errors(error: Float[np.ndarray, "n"], images: int, least: float) -> list[str]:
     """Where the search had nothing to go by: errors all alike, or none better than knowing nothing.
 
     `least` is the error of always answering the commonest class.
     """
-    error = fitness[np.isfinite(fitness[:, 0]), 0]
+    error = error[np.isfinite(error)]
     best = float(error.min())
     worst = float(error.max())
     said = []

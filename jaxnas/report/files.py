@@ -15,19 +15,27 @@ from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 
 
+def objectives_of(run: RunDirectory) -> tuple[str, ...]:
+    """What the search of a run minimised; older ones name what comes after error and latency."""
+    with reading(run, "config.json"):
+        search = run.read_json("config.json").get("search", {})
+        return tuple(search.get("objectives", ["error", "latency_ms", *search.get("also", [])]))
+
+
 def check_files(run: RunDirectory) -> None:
     """Refuses a run one of whose files is damaged; says which."""
     for read in (
         documents.read_environment,
         documents.read_data,
-        documents.read_quality,
         documents.read_metrics,
         documents.read_claims,
         read_measurements,
         read_asked,
-        tables.read_predictions,
     ):
         read(run)
+    if run.exists("predictor.json"):  # where the search minimised a latency
+        documents.read_quality(run)
+        tables.read_predictions(run)
     verified = tables.read_verified(run)
     for one in documents.read_chosen(run):
         if one["name"] not in verified:
@@ -38,15 +46,13 @@ def check_files(run: RunDirectory) -> None:
 
 
 def _check_archives(run: RunDirectory) -> None:
-    with reading(run, "config.json"):
-        # Older runs have none.
-        further = run.read_json("config.json").get("search", {}).get("also", [])
-        columns = 2 + len(further)
+    names = objectives_of(run)
     for file in ("candidates.npz", "random.npz"):
-        found = archives.read_candidates(run, file)["fitness"].shape[1]
+        arrays = archives.read_candidates(run, file)
         with reading(run, file):
-            if found != columns:
-                raise ValueError(f"{found} objectives, where the settings name {columns}")
+            archives.labels_of(arrays)
+            if (found := archives.columns_of(arrays).names) != names:
+                raise ValueError(f"objectives {found}, where the settings name {names}")
     if run.exists("doubt.npz"):
         archives.read_doubt(run)
     archives.read_selection(run)

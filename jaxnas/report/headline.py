@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxnas.records.archives import read_selection
+from jaxnas.records.archives import columns_of, read_selection
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
@@ -69,4 +69,5 @@ def _errors(run: RunDirectory, config: Mapping[str, Any], data: Mapping[str, Any
     """Where the search had little to go by."""
     images = min(data["search"], config.get("search", {}).get("images", data["search"]))
     least = 1 - cautions.commonest(data["class_sizes"].get("search"))
-    return cautions.about_errors(run.read_npz("candidates.npz")["fitness"], images, least)
+    error = columns_of(run.read_npz("candidates.npz"))["error"]
+    return cautions.about_errors(error, images, least)

@@ -4,7 +4,7 @@ One HTML page that opens offline, made from the files of the run directory alone
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from matplotlib.figure import Figure
 
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
+from jaxnas.objectives.columns import Columns
+from jaxnas.records.archives import columns_of, labels_of
 from jaxnas.records.documents import read_claims
-from jaxnas.records.files import RECORDS
+from jaxnas.records.files import OF_LATENCY, RECORDS
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
-from jaxnas.report.files import check_files, drawing
+from jaxnas.report.files import check_files, drawing, objectives_of
 from jaxnas.report.headline import answer
-from jaxnas.report.networks import COSTS, read_networks, setup
+from jaxnas.report.networks import read_networks, setup
 from jaxnas.studies.statistics import hypervolume_curve
+
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -34,8 +37,10 @@ def write_report(run: RunDirectory) -> Path:
 
     A missing or damaged file is a `UserError`.
     """
+    latency = not run.exists("config.json") or "latency_ms" in objectives_of(run)
     for record in RECORDS.values():
-        if record.reported and not run.exists(record.name):
+        needed = record.reported and (latency or record.made_by not in OF_LATENCY)
+        if needed and not run.exists(record.name):
             raise UserError(f"no {record.name} in {run.root}: run `jaxnas {record.made_by}` first")
     check_files(run)
     with drawing(run):
@@ -46,8 +51,11 @@ def _write_report(run: RunDirectory) -> Path:
     config = run.read_json("config.json")
     # Older runs have neither.
     data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")
-    networks = read_networks(run, int8=config.get("export", {}).get("precision") == "int8")
-    also = config.get("search", {}).get("also", [])  # older runs have none
+    candidates = run.read_npz("candidates.npz")
+    costs = columns_of(candidates).costs
+    what = labels_of(candidates)
+    int8 = config.get("export", {}).get("precision") == "int8"
+    networks = read_networks(run, int8, costs)
     limit_ms = config["latency_limit_ms"]
     said = "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
@@ -60,16 +68,16 @@ def _write_report(run: RunDirectory) -> Path:
         "commonest": {split: commonest(sizes) for split, sizes in data["class_sizes"].items()},
         "networks": networks,
         "answer": answer(run, config, data, networks, said),
-        "also": {name: COSTS[name] for name in also},
+        "also": {name: what[name] for name in costs if name != "latency_ms"},
         "limit_ms": limit_ms,
-        "search": _search(run, networks, also, limit_ms),
+        "search": _search(run, networks, what, limit_ms),
         "doubt": _doubt(run) if run.exists("doubt.npz") else None,
         "claims": read_claims(run),
         # Older runs have none.
         "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},
         "said": said,
-        "predictor": _predictor(run, said),
-        "measurements": _measurements(run),
+        "predictor": _predictor(run, said) if "latency_ms" in costs else None,
+        "measurements": _measurements(run) if "latency_ms" in costs else None,
         "training": _training(run, networks),
         "stages": _stages(run),
     }
@@ -98,11 +106,13 @@ def _figure(figure: Figure, name: str) -> Markup:
 
 
 def _search(
-    run: RunDirectory, networks: list[dict[str, Any]], also: Sequence[str], limit_ms: float | None
+    run: RunDirectory,
+    networks: list[dict[str, Any]],
+    labels: Mapping[str, str],
+    limit_ms: float | None,
 ) -> dict[str, Any]:
     candidates = run.read_npz("candidates.npz")
     random = run.read_npz("random.npz")
-    costs = ("latency_ms", *also)
     found = candidates["fitness"]
     sampled = random["fitness"]
     both = np.concatenate([found, sampled])
@@ -115,12 +125,12 @@ def _search(
         for rows in (found, sampled)
     ]
     return {
-        "pareto": _paretos(found, sampled, networks, costs, limit_ms),
+        "pareto": _paretos(columns_of(candidates), columns_of(random), networks, labels, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
         "box": [
-            {"name": COSTS.get(name, name), "best": low, "worst": high}
+            {"name": "error" if name == "error" else labels[name], "best": low, "worst": high}
             for name, low, high in zip(
-                ("error", *costs), best.tolist(), reference.tolist(), strict=True
+                columns_of(candidates).names, best.tolist(), reference.tolist(), strict=True
             )
         ],
         "final": (final := [float(curve[-1]) for curve in growth]),
@@ -148,43 +158,50 @@ def _counts(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _paretos(
-    found, sampled, networks: list[dict[str, Any]], costs: Sequence[str], limit_ms: float | None
+    found: Columns,
+    sampled: Columns,
+    networks: list[dict[str, Any]],
+    labels: Mapping[str, str],
+    limit_ms: float | None,
 ) -> dict[str, Markup]:
     """Accuracy against each cost, {what it is: figure}.
 
     With the front that the two have by themselves.
     """
     figures = {}
-    for i, name in enumerate(costs, 1):
-        points = [rows[:, [0, i]] for rows in (found, sampled)]
-        fronts = [_front(rows) for rows in points]
+    for name in found.costs:
+        points = [plots.Points(rows["error"], rows[name]) for rows in (found, sampled)]
+        fronts = [_front(np.stack(some, axis=1)) for some in points]
         limit = limit_ms if name == "latency_ms" else None
         label = (
             "latency (ms): candidates predicted, chosen measured"
             if name == "latency_ms"
-            else COSTS[name]
+            else labels[name]
         )
         figure = plots.pareto(
             points[0], fronts[0], points[1], fronts[1], _chosen(networks, name), limit, label
         )
-        figures[COSTS[name]] = _figure(figure, f"pareto-{name}")
+        figures[labels[name]] = _figure(figure, f"pareto-{name}")
     return figures
 
 
 def _chosen(networks: list[dict[str, Any]], cost: str) -> plots.Chosen:
     """The chosen networks in a plot against this cost; all but latency is exact."""
-    searched = [[1 - one["search_accuracy"], one["costs"][cost]] for one in networks]
-    final = [
+    before = [[1 - one["search_accuracy"], one["costs"][cost]] for one in networks]
+    after = [
         [1 - one["accuracy"], one["ms"] if cost == "latency_ms" else one["costs"][cost]]
         for one in networks
     ]
-    reach = [
+    spread = [
         [one["p10_ms"], one["p90_ms"]] if cost == "latency_ms" else 2 * [one["costs"][cost]]
         for one in networks
     ]
-    error = [[1 - end for end in one["interval"]] for one in networks]
-    rows = (np.array(some, float).reshape(-1, 2) for some in (searched, final, error, reach))
-    return plots.Chosen(*rows, labels=[f"{one['name']} ({one['role']})" for one in networks])
+    ends = [[1 - end for end in one["interval"]] for one in networks]
+    searched, final, error, reach = (
+        np.array(some, float).reshape(-1, 2) for some in (before, after, ends, spread)
+    )
+    labels = [f"{one['name']} ({one['role']})" for one in networks]
+    return plots.Chosen(plots.Points(*searched.T), plots.Points(*final.T), error, reach, labels)
 
 
 def _front(fitness: np.ndarray) -> np.ndarray:
@@ -197,12 +214,11 @@ def _doubt(run: RunDirectory) -> dict[str, Any]:
     found = run.read_npz("doubt.npz")
     measured = found["measured"]
     error = found["error"]
-    predicted, known = (
-        np.stack([error, latency], axis=1) for latency in (found["mean_ms"], found["measured_ms"])
-    )
-    known = known[measured & np.isfinite(found["measured_ms"])]
+    predicted = plots.Points(error, found["mean_ms"])
+    known = plots.Points(error, found["measured_ms"])
+    known = known.of(measured & np.isfinite(found["measured_ms"]))
     interval = np.stack([found["low_ms"], found["high_ms"]], axis=1)
-    fronts = [_front(rows) for rows in (predicted, known)]
+    fronts = [_front(np.stack(some, axis=1)) for some in (predicted, known)]
     asked = run.read_csv("asked.csv") if run.exists("asked.csv") else []
     return {
         "figure": _figure(plots.doubt(predicted, fronts[0], interval, known, fronts[1]), "doubt"),

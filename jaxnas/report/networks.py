@@ -4,7 +4,7 @@ Older runs have fewer figures.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -17,13 +17,6 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.answer import MEDIAN_NOISE, Measured
 
-COSTS = {  # objectives beside the error, for people
-    "latency_ms": "predicted latency (ms)",
-    "energy_uj": "energy (uJ)",
-    "mmacs": "multiply-adds (million)",
-    "mparams": "parameters (million)",
-    "peak_kib": "most activations at once, computed in place (KiB)",
-}
 ACCURACIES = (
     "search_accuracy",
     "selection_accuracy",
@@ -53,10 +46,10 @@ NUMBERS = (
 )
 
 
-def read_networks(run: RunDirectory, int8: bool) -> list[dict[str, Any]]:
+def read_networks(run: RunDirectory, int8: bool, costs: Sequence[str]) -> list[dict[str, Any]]:
     """The chosen networks in order, NaN for figures that the run lacks.
 
-    `int8`: whether it searched int8 ones.
+    `int8`: whether it searched int8 ones. `costs`: its objectives beside the error.
     """
     verified = {row["name"]: row for row in run.read_csv("verified.csv")}
     images = run.read_json("data.json")["test"]
@@ -67,12 +60,17 @@ def read_networks(run: RunDirectory, int8: bool) -> list[dict[str, Any]]:
                 f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first"
             )
         row = verified[chosen["name"]]
-        networks.append(_network(plots.letter(i), chosen, row, images, int8))
+        networks.append(_network(plots.letter(i), chosen, row, images, int8, costs))
     return networks
 
 
 def _network(
-    letter: str, chosen: Mapping[str, Any], row: Mapping[str, str], images: int, int8: bool
+    letter: str,
+    chosen: Mapping[str, Any],
+    row: Mapping[str, str],
+    images: int,
+    int8: bool,
+    costs: Sequence[str],
 ) -> dict[str, Any]:
     numbers = {column: _number(row.get(column, chosen.get(column))) for column in NUMBERS}
     # Of the file that was measured.
@@ -90,8 +88,10 @@ def _network(
         "interval": words.interval(accuracy, images),
         "ms": _first(numbers["median_ms"], numbers["measured_ms"]),
         "int8_slowdown": _ratio(numbers, "int8", "float32"),
-        "costs": {"latency_ms": numbers["predicted_ms"]}
-        | {name: chosen[name] for name in COSTS if name in chosen},
+        "costs": {
+            name: numbers["predicted_ms"] if name == "latency_ms" else _number(chosen.get(name))
+            for name in costs
+        },
         "setup": setup(row),
         "simulated": simulated(row),
         "warning": row.get("warning", ""),

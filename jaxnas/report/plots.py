@@ -45,7 +45,21 @@ STYLE: dict[Any, Any] = {
 DOTS = 4000  # of one kind in a figure, at most
 WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
-FitnessRows = Float[np.ndarray, "n 2"]  # error as a fraction, latency in ms or another cost
+
+class Points(NamedTuple):
+    """Networks in a plot of accuracy against a cost."""
+
+    error: Float[np.ndarray, "n"]  # as a fraction
+    cost: Float[np.ndarray, "n"]  # latency in ms, or another
+
+    @property
+    def accuracy(self) -> Float[np.ndarray, "n"]:
+        """In %."""
+        return 100 * (1 - self.error)
+
+    def of(self, rows) -> "Points":
+        """Those that an index or a mask names."""
+        return Points(self.error[rows], self.cost[rows])
 
 
 def cycled() -> Iterator[tuple[str, str]]:
@@ -62,31 +76,26 @@ def axes_of(
     return figure, axes
 
 
-def _accuracy(fitness: FitnessRows) -> Float[np.ndarray, "n"]:
-    return 100 * (1 - fitness[:, 0])
-
-
-def _draw_candidates(axes: Axes, rows: FitnessRows, color: str, alpha: float, who: str) -> None:
+def _draw_candidates(axes: Axes, points: Points, color: str, alpha: float, who: str) -> None:
     """A dot for each candidate.
 
     Of more than `DOTS` every n-th, for each dot is an element of the page.
     """
-    every = max(-(-len(rows) // DOTS), 1)
-    drawn = rows[::every]
-    label = f"{who}, {len(rows)} candidates"
+    count = len(points.cost)
+    every = max(-(-count // DOTS), 1)
+    drawn = points.of(slice(None, None, every))
+    label = f"{who}, {count} candidates"
     if every > 1:
-        label += f", {len(drawn)} of them drawn"
-    axes.scatter(drawn[:, 1], _accuracy(drawn), s=9, color=color, alpha=alpha, lw=0, label=label)
+        label += f", {len(drawn.cost)} of them drawn"
+    axes.scatter(drawn.cost, drawn.accuracy, s=9, color=color, alpha=alpha, lw=0, label=label)
 
 
-def _draw_front(
-    axes: Axes, front: FitnessRows, last_ms: float, color: str, line: str, label: str
-) -> None:
-    """The best accuracy for every latency budget: a staircase that goes on to `last_ms`."""
-    front = front[np.argsort(front[:, 1], kind="stable")]
-    end = [[error, last_ms] for error in front[-1:, 0]]
-    front = np.array([*front, *end]).reshape(-1, 2)
-    axes.step(front[:, 1], _accuracy(front), line, where="post", color=color, lw=1.8, label=label)
+def _draw_front(axes: Axes, front: Points, last: float, color: str, line: str, label: str) -> None:
+    """The best accuracy for every budget of the cost: a staircase that goes on to `last`."""
+    front = front.of(np.argsort(front.cost, kind="stable"))
+    accuracy = np.append(front.accuracy, front.accuracy[-1:])
+    cost = np.append(front.cost, [last] * len(front.cost[-1:]))
+    axes.step(cost, accuracy, line, where="post", color=color, lw=1.8, label=label)
 
 
 class Chosen(NamedTuple):
@@ -95,8 +104,8 @@ class Chosen(NamedTuple):
     As the search had them, and as they were tested and measured.
     """
 
-    searched: FitnessRows
-    final: FitnessRows
+    searched: Points
+    final: Points
     error_interval: Float[np.ndarray, "k 2"]  # 95 %, of the tested error
     # Of the measured cost; the cost twice where it is exact.
     cost_interval: Float[np.ndarray, "k 2"]
@@ -108,20 +117,20 @@ def _mark_chosen(axes: Axes, chosen: Chosen) -> None:
 
     It is joined to a ring where the search had it.
     """
-    cost = chosen.final[:, 1]
-    accuracy = _accuracy(chosen.final)
-    for one, other in zip(chosen.searched, chosen.final, strict=True):
-        axes.plot(
-            [one[1], other[1]],
-            _accuracy(np.stack([one, other])),
-            "-",
-            color="#777777",
-            lw=0.8,
-            zorder=3,
-        )
+    searched, final = chosen.searched, chosen.final
+    cost = final.cost
+    accuracy = final.accuracy
     axes.plot(
-        chosen.searched[:, 1],
-        _accuracy(chosen.searched),
+        np.stack([searched.cost, cost]),
+        np.stack([searched.accuracy, accuracy]),
+        "-",
+        color="#777777",
+        lw=0.8,
+        zorder=3,
+    )
+    axes.plot(
+        searched.cost,
+        searched.accuracy,
         "o",
         mfc="none",
         mec=BLACK,
@@ -177,9 +186,9 @@ def letter(i: int) -> str:
 
 @mpl.rc_context(STYLE)
 def pareto(
-    found: FitnessRows,
+    found: Points,
     found_front: Bool[np.ndarray, "n"],
-    sampled: Float[np.ndarray, "m 2"],
+    sampled: Points,
     sampled_front: Bool[np.ndarray, "m"],
     chosen: Chosen,
     limit_ms: float | None,
@@ -190,11 +199,12 @@ def pareto(
     Candidates of the search and of random sampling, their fronts, the chosen networks.
     """
     figure, axes = axes_of(cost, "accuracy (%)", (8.0, 5.8))
-    last_ms = float(np.nanmax(np.concatenate([found[:, 1], sampled[:, 1]])))
+    last = float(np.nanmax(np.concatenate([found.cost, sampled.cost])))
     _draw_candidates(axes, sampled, ORANGE, 0.45, "random sampling")
     _draw_candidates(axes, found, SKY, 0.6, "search")
-    _draw_front(axes, sampled[sampled_front], last_ms, VERMILLION, "--", "front of random sampling")
-    _draw_front(axes, found[found_front], last_ms, BLUE, "-", "front of the search")
+    label = "front of random sampling"
+    _draw_front(axes, sampled.of(sampled_front), last, VERMILLION, "--", label)
+    _draw_front(axes, found.of(found_front), last, BLUE, "-", "front of the search")
     if limit_ms is not None:
         axes.axvline(
             limit_ms, color=GREEN, ls=":", lw=1.8, label=f"limit: at most {limit_ms:.3g} ms"
@@ -206,10 +216,10 @@ def pareto(
 
 @mpl.rc_context(STYLE)
 def doubt(
-    predicted: FitnessRows,
+    predicted: Points,
     predicted_front: Bool[np.ndarray, "n"],
     interval: Float[np.ndarray, "n 2"],
-    measured: Float[np.ndarray, "m 2"],
+    measured: Points,
     measured_front: Bool[np.ndarray, "m"],
 ) -> Figure:
     """The front as the predictor has it, with its intervals (low and high, ms).
@@ -217,13 +227,13 @@ def doubt(
     And the front of what was measured.
     """
     figure, axes = axes_of("latency (ms)", "accuracy on the search split (%)", (8.0, 5.6))
-    last_ms = float(np.nanmax(np.concatenate([predicted[:, 1], measured[:, 1]])))
+    last_ms = float(np.nanmax(np.concatenate([predicted.cost, measured.cost])))
     _draw_candidates(axes, predicted, SKY, 0.5, "predicted")
-    front = predicted[predicted_front]
+    front = predicted.of(predicted_front)
     reach = interval[predicted_front]
     reach = np.clip(reach, 0, 2 * last_ms)  # of few measurements it may be infinite
     axes.hlines(
-        _accuracy(front),
+        front.accuracy,
         *reach.T,
         color=BLUE,
         alpha=0.35,
@@ -232,15 +242,16 @@ def doubt(
     )
     _draw_front(axes, front, last_ms, BLUE, "--", "front as predicted")
     axes.scatter(
-        measured[:, 1],
-        _accuracy(measured),
+        measured.cost,
+        measured.accuracy,
         s=16,
         color=VERMILLION,
         marker="x",
         lw=1,
-        label=f"measured, {len(measured)} networks",
+        label=f"measured, {len(measured.cost)} networks",
     )
-    _draw_front(axes, measured[measured_front], last_ms, VERMILLION, "-", "front as measured")
+    front = measured.of(measured_front)
+    _draw_front(axes, front, last_ms, VERMILLION, "-", "front as measured")
     axes.set_xlim(right=1.03 * last_ms)
     figure.legend(loc="outside lower center", ncols=2)
     return figure

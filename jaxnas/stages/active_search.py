@@ -12,6 +12,7 @@ import numpy as np
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import make_algorithm
 from jaxnas.hardware.device import ExportedModel
+from jaxnas.objectives.columns import Columns, joined
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.profiling.active_search import Found, active_search
@@ -67,7 +68,7 @@ def ask_device(job: Job) -> bool:
         Ensemble(),
         start,
         _searcher(job, error),
-        lambda genomes: in_batches(error, genomes, size)[:, 0],
+        lambda genomes: in_batches(error, genomes, size),
         _measurer(job, known),
         len(known) + job.config.search.look_ups,
         BATCH,
@@ -187,14 +188,13 @@ def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarra
         ) as advance:
 
             def evaluate(genomes: np.ndarray) -> np.ndarray:
-                return np.concatenate(
-                    [error(genomes), np.asarray(latency(model, genomes))[:, None]], axis=1
-                )
+                latency_ms = np.asarray(latency(model, genomes))
+                values = {"error": error(genomes), "latency_ms": latency_ms}
+                return joined(settings.objectives, values).fitness
 
             def seen(_: int, archive: Archive) -> None:
-                advance(
-                    settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0]))
-                )
+                best = np.fmin.reduce(Columns(settings.objectives, archive.fitness)["error"])
+                advance(settings.population, best_error=float(best))
 
             return search(
                 algorithm, job.space, key, evaluate, settings.generations, None, seen

@@ -9,6 +9,7 @@ from jaxnas.algorithms.indicators import CELLS
 from jaxnas.config import (
     DATASETS,
     NUMERICS,
+    OBJECTIVES,
     Config,
     make_algorithm,
     make_device,
@@ -21,10 +22,10 @@ from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
-from jaxnas.hardware.cost_model import cost_model, model_with
+from jaxnas.hardware.cost_model import cost_model
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
-from jaxnas.stages.evaluation import FURTHER
+from jaxnas.stages.evaluation import objectives
 from jaxnas.supernets.build import build
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
@@ -32,7 +33,7 @@ from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 from jaxnas.weights import initial
 
-MOST = 2  # objectives beside error and latency
+LEAST, MOST = 2, 4  # objectives
 # Candidates of a search for four objectives: what their hypervolume takes.
 COMPARED = int(CELLS**0.5)
 CANDIDATES = 10**7  # of any search: what memory takes
@@ -62,8 +63,8 @@ def check_settings(config: Config) -> None:
             f"search.population x search.generations must be at most {CANDIDATES}, got "
             f"{config.search.population} x {config.search.generations}: lower one of them"
         )
-    make_algorithm(config.limited_search)
     _check_objectives(config)
+    make_algorithm(config.limited_search)
     device = make_device(config.profile)
     if config.search.look_ups and cost_model(device) is not None:
         raise UserError(
@@ -82,30 +83,32 @@ def check_name(name: str) -> None:
 
 
 def _check_objectives(config: Config) -> None:
-    """Refuses objectives that nobody knows or the device does not model.
-
-    And more than a report can compare.
-    """
+    """Refuses objectives that nobody knows, and more than a report can compare."""
     search = config.search
-    for name in search.also:
-        choose("objective", name, FURTHER)
-    if len(search.also) > MOST or len(set(search.also)) < len(search.also):
+    names = search.objectives
+    for name in names:
+        choose("objective", name, OBJECTIVES)
+    if "error" not in names or not LEAST <= len(names) <= MOST or len(set(names)) < len(names):
         raise UserError(
-            f"search.also must be {MOST} different objectives at most, got "
-            f"{' '.join(search.also)}: leave some out"
+            "search.objectives must be error and one to three others, each once, got "
+            f"{' '.join(names) or 'none'}: write error latency_ms"
         )
-    if len(search.also) == MOST and search.population * search.generations > COMPARED:
+    candidates = search.population * search.generations
+    if len(names) == MOST and candidates > COMPARED:
         raise UserError(
             f"search.population x search.generations must be at most {COMPARED} with {MOST} of "
-            f"search.also, got {search.population * search.generations}: lower one of them, for "
-            "the hypervolume of four objectives takes no more"
+            f"search.objectives, got {candidates}: lower one of them, for the hypervolume of four "
+            "objectives takes no more"
         )
-    if "energy_uj" in search.also:
-        model_with(make_device(config.profile), "energy_uj")
-    if search.also and search.look_ups:
+    if config.latency_limit_ms is not None and not config.predicts:
         raise UserError(
-            "search.look_ups settles the front of error and latency alone: give up search.also, or "
-            "the look-ups"
+            f"latency_limit_ms {config.latency_limit_ms:g} needs latency_ms among "
+            f"search.objectives, got {' '.join(names)}: add it, or leave the limit away"
+        )
+    if search.look_ups and set(names) != {"error", "latency_ms"}:
+        raise UserError(
+            "search.look_ups settles the front of error and latency alone: give up the other "
+            "search.objectives, or the look-ups"
         )
 
 
@@ -145,6 +148,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             f"data.augmentation.crop must be at least 0 and below the image size {size}, got "
             f"{crop}: choose a smaller shift"
         )
+    # Some devices do not model some of them.
+    objectives(config, build(space))
     algorithm = make_algorithm(config.search)
     # Some of evosax's want an even population.
     jax.eval_shape(lambda key: algorithm.init(key, space), jax.random.key(0))

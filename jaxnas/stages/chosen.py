@@ -1,6 +1,5 @@
 """Which networks of a front are worth training: the answer to "which one do I take"."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -9,8 +8,10 @@ from jaxtyping import Bool, Float
 
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
+from jaxnas.objectives.columns import Columns, joined
 
-COUNT = 3
+COUNT = 3  # networks of two objectives
+FASTEST = ("fastest", "fastest")
 
 
 @dataclass(frozen=True)
@@ -22,40 +23,36 @@ class Choice:
     row: int
 
 
-def choose_networks(
-    fitness: Float[np.ndarray, "n objectives"],
-    within_points: float,
-    limit_ms: float | None,
-    also: Sequence[str] = (),
-) -> list[Choice]:
-    """Three networks of the front of (error, latency in ms, what `also` names).
+def choose_networks(columns: Columns, within_points: float, limit_ms: float | None) -> list[Choice]:
+    """Three networks of the front, and one more for each cost beyond the first.
 
-    And one more for each of those; or all of a smaller front.
+    Or all of a smaller front.
 
     In this order: the most accurate below the latency limit if one is given, the most accurate, the
-    fastest within `within_points` percentage points of accuracy of that, the one with the least of
-    each of `also` within them, the knee; a network in two roles counts once, and the front's middle
-    fills up.
+    one with the least of each cost within `within_points` percentage points of accuracy of that,
+    the knee; a network in two roles counts once, and the front's middle fills up.
     """
+    columns = joined(("error", *columns.costs), {name: columns[name] for name in columns.names})
+    fitness = columns.fitness
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
     _, first = np.unique(fitness[rows], axis=0, return_index=True)
     rows = rows[first]  # by error, one row per point
-    error, latency_ms, *others = fitness[rows].T
+    error = columns["error"][rows]
     wanted = []
     if limit_ms is not None:
         wanted.append(
             (
                 "below_limit",
                 f"most accurate below {limit_ms:g} ms",
-                _below(rows, latency_ms, limit_ms),
+                _below(rows, columns["latency_ms"][rows], limit_ms),
             )
         )
     close = error <= error[0] + within_points / 100
     wanted.append(("most_accurate", "most accurate", rows[0]))
     within = f"within {within_points:g} percentage points"
-    wanted.append(("fastest", f"fastest {within}", _least(rows, latency_ms, close)))
-    for name, costs in zip(also, others, strict=True):
-        wanted.append((f"least_{name}", f"least {name} {within}", _least(rows, costs, close)))
+    for name in columns.costs:
+        role, word = FASTEST if name == "latency_ms" else (f"least_{name}", f"least {name}")
+        wanted.append((role, f"{word} {within}", _least(rows, columns[name][rows], close)))
     wanted.append(("knee", "best trade-off (knee)", int(pareto.knee(jnp.asarray(fitness)))))
     wanted += [
         (f"middle_{i}", "from the middle of the front", row)
@@ -63,7 +60,7 @@ def choose_networks(
     ]
     chosen: list[Choice] = []
     for name, role, row in wanted:
-        if len(chosen) < COUNT + len(also) and not any(
+        if len(chosen) < COUNT + len(columns.costs) - 1 and not any(
             (fitness[row] == fitness[other.row]).all() for other in chosen
         ):
             chosen.append(Choice(name, role, int(row)))

@@ -1,7 +1,4 @@
-"""What a search of a run minimises.
-
-The error of its networks on the search split, and their latency as predicted.
-"""
+"""What a search of a run minimises: its objectives, the error on the search split among them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -12,87 +9,81 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.algorithms.pareto import rank
-from jaxnas.config import NUMERICS, ProfileConfig, make_device
+from jaxnas.config import NUMERICS, OBJECTIVES, Config, make_device
 from jaxnas.data.dataset import Split
 from jaxnas.errors import choose
-from jaxnas.hardware.cost_model import cost_model, model_with
-from jaxnas.objectives.objective import (
-    Evidence,
-    Objective,
-    classification_error,
-    fitness,
-    modelled_energy,
-    modelled_latency,
-    network_macs,
-    network_params,
-    peak_memory,
-    predicted_latency,
-    tuned_error,
-)
-from jaxnas.predictors import mlp
+from jaxnas.objectives.columns import Columns, joined
+from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
+from jaxnas.predictors.predictor import Model
 from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.data import read_data
 from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
-from jaxnas.supernets.supernet import Params
+from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
 
-# What `search.also` may name.
-FURTHER: dict[str, Callable[[Space, ProfileConfig], Objective]] = {
-    "energy_uj": lambda space, settings: modelled_energy(
-        space, model_with(make_device(settings), "energy_uj")
-    ),
-    "mmacs": lambda space, _: network_macs(space),
-    "mparams": lambda space, _: network_params(space),
-    "peak_kib": lambda space, _: peak_memory(space),
-}
 # What decides the error of a genome.
 ERROR_CODE = ("networks", "spaces", "supernets", "training", "data", "objectives")
 
-Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an objective
+Evaluate = Callable[[np.ndarray], np.ndarray]  # genomes to a figure of each
+Fitness = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an objective
 
 
-def evaluator(job: Job, predictor: mlp.LatencyMLP) -> tuple[Evaluate, str]:
+def objectives(config: Config, net: Supernet) -> dict[str, Objective]:
+    """All that the settings name, for the networks of this supernet; by name, in order."""
+    numerics = NUMERICS[config.export.precision]
+    context = Context(net, make_device(config.profile), numerics)
+    return {
+        name: choose("objective", name, OBJECTIVES)(context) for name in config.search.objectives
+    }
+
+
+def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
     """What a search of this run minimises, genomes to its `objectives`.
 
     And a digest of all that decides it but the genome.
     """
     split = search_split(job)
-    evidence = _evidence(job, predictor, split)
-    errors, contexts = zip(*(_error(rung, evidence, split) for rung in _rungs(job)), strict=True)
+    inputs = _inputs(job, models, split)
+    errors, contexts = zip(*(_error(rung, inputs, split) for rung in _rungs(job)), strict=True)
+    names = job.config.search.objectives
+    made = objectives(job.config, job.net)
+    costs = tuple(made[name] for name in names if name != "error")
+    values = fitness(job.space, costs, inputs)
+    evaluate = halving(
+        names,
+        errors,
+        lambda genomes: Columns(tuple(one.name for one in costs), values(genomes)),
+    )
     device = make_device(job.config.profile)
-    model = cost_model(device)
-    latency = predicted_latency(job.space) if model is None else modelled_latency(job.space, model)
-    further = [
-        choose("objective", name, FURTHER)(job.space, job.config.profile)
-        for name in job.config.search.also
-    ]
-    facts = digest([*contexts, device.name, mlp.to_arrays(predictor), *job.config.search.also])
-    return halving(errors, fitness(job.space, (latency, *further), evidence)), facts
+    return evaluate, digest([*contexts, device.name, jax.tree.leaves(models), names])
 
 
-def halving(errors: Sequence[Evaluate], costs: Evaluate) -> Evaluate:
-    """Error and costs of a population, by successive halving (Jamieson & Talwalkar 2016).
+def halving(
+    names: Sequence[str], errors: Sequence[Evaluate], costs: Callable[[np.ndarray], Columns]
+) -> Fitness:
+    """Fitness of a population, by successive halving (Jamieson & Talwalkar 2016).
 
-    The first of `errors` sees all of it.
-
-    Each one after sees the better half of what the one before has seen: by non-dominated rank, then
-    by error. Who is stopped keeps the error it was stopped with. With one of `errors` nobody is.
+    The first of `errors` sees all candidates. Each later one sees the better half of the candidates
+    that reached the previous one, by non-dominated rank, then error. A dropped candidate keeps its
+    last error. A single one drops none.
     """
 
     def evaluate(genomes: np.ndarray) -> np.ndarray:
-        found = np.concatenate([errors[0](genomes), costs(genomes)], axis=1)
+        cost = costs(genomes)
+        error = np.array(errors[0](genomes))
         alive = np.arange(len(genomes))
-        for error in errors[1:]:
+        for again in errors[1:]:
+            found = np.column_stack([error, cost.fitness])
             ranks = np.asarray(rank(jnp.asarray(found[alive])))
-            alive = alive[np.lexsort((found[alive, 0], ranks))[: -(-len(alive) // 2)]]
+            alive = alive[np.lexsort((error[alive], ranks))[: -(-len(alive) // 2)]]
             # The batch keeps its size; who is in it twice is evaluated once.
             asked = np.resize(alive, len(genomes))
-            found[alive, 0] = error(genomes[asked])[: len(alive), 0]
-        return found
+            error[alive] = again(genomes[asked])[: len(alive)]
+        return joined(names, {"error": error} | {name: cost[name] for name in cost.names}).fitness
 
     return evaluate
 
@@ -115,38 +106,42 @@ def _rungs(job: Job) -> list[Job]:
 
 
 def error_evaluator(job: Job, split: Split) -> tuple[Evaluate, str]:
-    """The share of these images that each network gets wrong, (n, 1).
+    """The share of these images that each network gets wrong.
 
-    And a digest of all that decides it but the genome.
-
-    It takes the time of a search, so it is evaluated once for all runs with these weights and
-    images.
+    And a digest of all that decides it but the genome. It takes the time of a search, so it is
+    evaluated once for all runs with these weights and images.
     """
-    return _error(_rungs(job)[-1], _evidence(job, None, split), split)
+    return _error(_rungs(job)[-1], _inputs(job, {}, split), split)
 
 
-def _error(job: Job, evidence: list[Evidence], split: Split) -> tuple[Evaluate, str]:
-    context = _error_context(job, evidence[0].params, split)
-    evaluate = fitness(job.space, (_error_objective(job),), evidence, all_devices())
+def _error(job: Job, inputs: list[EvaluationInputs], split: Split) -> tuple[Evaluate, str]:
+    context = _error_context(job, inputs[0].params, split)
+    evaluate = fitness(job.space, (_error_objective(job),), inputs, all_devices())
     return stored(Store("evaluations", context), job.space, evaluate), context
 
 
 def _error_objective(job: Job) -> Objective:
-    hybrid = job.config.search.hybrid
-    mesh = all_devices()
-    memory_gib = job.config.search.memory_gib
-    if hybrid.trains:
-        return tuned_error(job.net, hybrid, job.augmentation, job.key("hybrid"), mesh, memory_gib)
-    return classification_error(job.net, mesh, NUMERICS[job.config.export.precision], memory_gib)
+    return OBJECTIVES["error"](
+        Context(
+            job.net,
+            make_device(job.config.profile),
+            NUMERICS[job.config.export.precision],
+            job.config.search.hybrid,
+            job.augmentation,
+            job.key("hybrid"),
+            all_devices(),
+            job.config.search.memory_gib,
+        )
+    )
 
 
-def _evidence(job: Job, predictor: mlp.LatencyMLP | None, split: Split) -> list[Evidence]:
+def _inputs(job: Job, models: dict[str, Model], split: Split) -> list[EvaluationInputs]:
     params = job.params()
     mesh = all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
     training = on_device(job.data) if job.config.search.hybrid.trains else None
     return [
-        on_each(mesh, Evidence(params, predictor, jnp.int32(i), some, training))
+        on_each(mesh, EvaluationInputs(params, models, jnp.int32(i), some, training))
         for i, some in enumerate(examples)
     ]
 
@@ -225,7 +220,7 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
 def stored(
     store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`evaluate`, whose errors are one column, asked only for what the store lacks, each once.
+    """`evaluate`, fitness of one column, asked only for what the store lacks, each once.
 
     The batch keeps its size, so that there is one compiled program; rows not wanted get a static
     choice that does not exist. Evaluations that failed (NaN) are not stored, for another attempt.
@@ -245,6 +240,6 @@ def stored(
             )
         return np.array(
             [np.nan if error is None else error for error in store.get(keys)], np.float32
-        )[:, None]
+        )
 
     return through

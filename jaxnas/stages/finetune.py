@@ -22,7 +22,7 @@ from jaxnas.signals import Saving
 from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
-from jaxnas.stages.selection import candidates_to_choose
+from jaxnas.stages.selection import Candidates, candidates_to_choose
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
@@ -46,24 +46,25 @@ def run_finetune(job: Job) -> bool:
         return False
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
-    also = job.config.search.also
-    settings = job.config.finetune
     choices = choose_networks(
-        candidates.fitness, settings.within_points, job.config.latency_limit_ms, also
+        candidates.columns, job.config.finetune.within_points, job.config.latency_limit_ms
     )
     images = on_device(job.data)
     chosen = []
     for choice in choices:
-        _, _, *further = candidates.fitness[choice.row].tolist()
-        figures = {
-            "predicted_ms": float(candidates.predicted_ms[choice.row]),
-            **dict(zip(also, further, strict=True)),
-        }
-        chosen.append(
-            _finetuned(job, params, images, choice, candidates.genomes[choice.row]) | figures
-        )
+        network = _finetuned(job, params, images, choice, candidates.genomes[choice.row])
+        chosen.append(network | _costs_of(candidates, choice.row))
     job.run.write_json("chosen.json", chosen)
     return True
+
+
+def _costs_of(candidates: Candidates, row: int) -> dict[str, float]:
+    """What a network costs, as the search has it: latency as `predicted_ms`, the others by name."""
+    columns = candidates.columns
+    costs = {name: float(columns[name][row]) for name in columns.costs if name != "latency_ms"}
+    if candidates.predicted_ms is None:
+        return costs
+    return {"predicted_ms": float(candidates.predicted_ms[row])} | costs
 
 
 def read_chosen(job: Job) -> list[dict[str, Any]]:

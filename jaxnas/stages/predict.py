@@ -7,6 +7,7 @@ from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
 from jaxnas.predictors.ensemble import interval_factor
 from jaxnas.predictors.metrics import coverage, summary
+from jaxnas.predictors.predictor import Model
 from jaxnas.progress import log
 from jaxnas.records.measurements import Profiled, by_network, read_measurements
 from jaxnas.records.reading import SPLITS, reading
@@ -95,7 +96,7 @@ def _weak(figures: dict[str, float], file: object) -> str:
     )
 
 
-def read_predictor(job: Job) -> mlp.LatencyMLP:
+def read_predictor(job: Job) -> Model:
     """The fitted predictor; refuses one of another space."""
     with reading(job.run, "predictor.npz"):
         arrays = job.run.read_npz("predictor.npz")
@@ -104,7 +105,12 @@ def read_predictor(job: Job) -> mlp.LatencyMLP:
             raise ValueError(f"weights of another space than {job.space.name}")
         if not all(np.isfinite(array).all() for array in model):
             raise ValueError("weights that are not finite")
-    return model
+    return mlp.Fitted(job.space, model)
+
+
+def read_models(job: Job) -> dict[str, Model]:
+    """The fitted predictors, by the objective that each predicts; none where none is predicted."""
+    return {"latency_ms": read_predictor(job)} if job.config.predicts else {}
 
 
 def _quality(measured, predicted, factor: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Search error against predicted latency, and as many networks at random for comparison.
+"""Search for the front of the objectives, and as many networks at random for comparison.
 
 Then ask the device where it is in doubt.
 """
@@ -15,19 +15,19 @@ from jaxnas.algorithms.local_search import moved, moves
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.errors import UserError
-from jaxnas.predictors import mlp
+from jaxnas.objectives.columns import Columns
+from jaxnas.predictors.predictor import Model
 from jaxnas.profiling.active_profile import covering_sample
 from jaxnas.progress import log, progress
 from jaxnas.records.archives import read_candidates
 from jaxnas.records.reading import reading
-from jaxnas.spaces.encodings import gene_values
 from jaxnas.spaces.genomes import network_numbers
 from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
-from jaxnas.stages.evaluation import evaluator, search_split
+from jaxnas.stages.evaluation import evaluator, objectives, search_split
 from jaxnas.stages.job import Job
 from jaxnas.stages.limit import note_wide_limit
-from jaxnas.stages.predict import read_predictor
+from jaxnas.stages.predict import read_models
 from jaxnas.training.metrics import commonest_share
 
 
@@ -53,10 +53,10 @@ def _run_searches(job: Job) -> bool:
     }
     if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
         return False
-    predictor = read_predictor(job)
-    _check_limit(job, predictor)
+    models = read_models(job)
+    _check_limit(job, models)
     note_wide_limit(job)
-    evaluate, _ = evaluator(job, predictor)
+    evaluate, _ = evaluator(job, models)
     for purpose, (file, one) in searches.items():
         _search(job, purpose, file, one, evaluate, recorded[file])
     return True
@@ -99,6 +99,11 @@ def _search(
     recorded: Archive | None,
 ) -> None:
     algorithm = make_algorithm(settings)
+    named = {
+        "seed": np.int64(job.config.seed),
+        "objectives": np.array(settings.objectives),
+        "labels": np.array([one.label for one in objectives(job.config, job.net).values()]),
+    }
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
@@ -108,7 +113,6 @@ def _search(
                 if is_complete(archive, settings)
                 else {}
             )
-            named = {"seed": np.int64(job.config.seed), "objectives": np.array(settings.objectives)}
             job.run.write_npz(
                 file,
                 **archive._asdict(),
@@ -116,7 +120,8 @@ def _search(
                 **named,
                 **whole,
             )
-            advance(settings.population, best_error=float(np.fmin.reduce(archive.fitness[:, 0])))
+            error = Columns(settings.objectives, archive.fitness)["error"]
+            advance(settings.population, best_error=float(np.fmin.reduce(error)))
 
         archive = search(
             algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save
@@ -127,7 +132,7 @@ def _search(
 def _log(job: Job, algorithm: str, archive: Archive) -> None:
     """How many networks a search has seen, and what their errors say."""
     network = network_numbers(job.space, archive.genomes)
-    error = archive.fitness[:, 0]
+    error = Columns(job.config.search.objectives, archive.fitness)["error"]
     best = float(np.fmin.reduce(error))
     worst = float(np.fmax.reduce(error))
     front = np.asarray(pareto.front(jnp.asarray(archive.fitness)))
@@ -146,7 +151,7 @@ def _log(job: Job, algorithm: str, archive: Archive) -> None:
         log("search: all candidates have the same error, so that the other objectives alone decide")
 
 
-def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
+def _check_limit(job: Job, models: dict[str, Model]) -> None:
     """Refuses a latency limit below the fastest network that can be found by the predictor.
 
     Before hours are spent.
@@ -154,10 +159,8 @@ def _check_limit(job: Job, predictor: mlp.LatencyMLP) -> None:
     limit_ms = job.config.latency_limit_ms
     if limit_ms is None:
         return
-    least_ms = _fastest(
-        job.space,
-        lambda genomes: np.asarray(mlp.predict(predictor, gene_values(job.space, genomes))),
-    )
+    predict = models["latency_ms"]
+    least_ms = _fastest(job.space, lambda genomes: np.asarray(predict(genomes)))
     if least_ms > limit_ms:
         raise UserError(
             f"latency_limit_ms {limit_ms:g} is below every network of {job.space.name} that was "

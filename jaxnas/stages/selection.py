@@ -3,6 +3,7 @@
 Of a thousand candidates ranked on a few hundred images the best are partly the luckiest.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from jaxnas.algorithms import pareto
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
+from jaxnas.objectives.columns import Columns, joined
 from jaxnas.progress import log, progress
 from jaxnas.spaces.genomes import first_rows
 from jaxnas.stages.active_search import in_batches, read_found
@@ -23,12 +25,18 @@ from jaxnas.stages.search import feasible, is_complete, read_archive
 class Candidates(NamedTuple):
     """What networks are chosen from.
 
-    `fitness` has the measured latency where the search asked the device.
+    `columns` have the measured latency where the search asked the device.
     """
 
     genomes: Int[np.ndarray, "n genes"]
-    fitness: Float[np.ndarray, "n objectives"]
-    predicted_ms: Float[np.ndarray, "n"]
+    columns: Columns
+    predicted_ms: Float[np.ndarray, "n"] | None  # None where latency is not minimised
+
+    def of(self, rows: Int[np.ndarray, "m"]) -> "Candidates":
+        """Those in these rows."""
+        predicted_ms = None if self.predicted_ms is None else self.predicted_ms[rows]
+        columns = replace(self.columns, fitness=self.columns.fitness[rows])
+        return Candidates(self.genomes[rows], columns, predicted_ms)
 
 
 def candidates_to_choose(job: Job) -> Candidates:
@@ -48,7 +56,7 @@ def candidates_to_choose(job: Job) -> Candidates:
             f"no candidate of the search in {job.run.root} could be evaluated: use another --out"
         )
     error = _unseen_error(job, split, front.genomes)
-    searched, *costs = front.fitness.T
+    searched = front.columns["error"]
     job.run.write_npz(
         "selection.npz", genomes=front.genomes, search_error=searched, selection_error=error
     )
@@ -62,14 +70,14 @@ def candidates_to_choose(job: Job) -> Candidates:
         f"right on the images searched, {1 - np.nanmean(error):.1%} on the {len(split)} held out "
         "for choosing"
     )
-    return Candidates(front.genomes, np.stack([error, *costs], axis=1), front.predicted_ms)
+    return front._replace(columns=front.columns.but(error=error))
 
 
 def _front(job: Job, candidates: Candidates) -> Candidates:
     """The candidates on the front, each network once."""
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.fitness))))
+    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.columns.fitness))))
     rows = rows[first_rows(job.space, candidates.genomes[rows])]
-    return Candidates(*(column[rows] for column in candidates))
+    return candidates.of(rows)
 
 
 def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarray, "n"]:
@@ -83,7 +91,7 @@ def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarr
             advance(len(genomes))
             return found
 
-        return in_batches(batch, genomes, size)[:, 0]
+        return in_batches(batch, genomes, size)
 
 
 def _found(job: Job) -> Candidates:
@@ -95,27 +103,27 @@ def _found(job: Job) -> Candidates:
     ):
         raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     if not settings.look_ups:
-        return Candidates(
-            archive.genomes, _within_limits(job, archive.fitness), archive.fitness[:, 1]
-        )
+        columns = Columns(settings.objectives, archive.fitness)
+        predicted_ms = columns["latency_ms"] if job.config.predicts else None
+        return Candidates(archive.genomes, _within_limits(job, columns), predicted_ms)
     found = read_found(job)
-    fitness = np.stack([found.error, found.latency_ms()], axis=1)
+    columns = joined(settings.objectives, {"error": found.error, "latency_ms": found.latency_ms()})
     return Candidates(
-        found.genomes, _within_limits(job, fitness), np.asarray(found.predicted.mean_ms)
+        found.genomes, _within_limits(job, columns), np.asarray(found.predicted.mean_ms)
     )
 
 
-def _within_limits(job: Job, fitness: np.ndarray) -> np.ndarray:
+def _within_limits(job: Job, columns: Columns) -> Columns:
     """The fitness of those within the limits of the search, NaN for the others."""
     settings = job.config.limited_search
-    kept = feasible(fitness, settings)
+    kept = feasible(columns.fitness, settings)
     if settings.limits and not kept.any():
         least = ", ".join(
             f"{name}={value:.3g}"
-            for name, value in zip(settings.objectives, np.fmin.reduce(fitness), strict=True)
+            for name, value in zip(columns.names, np.fmin.reduce(columns.fitness), strict=True)
         )
         raise UserError(
             f"no network found is within {' '.join(settings.limits)}, the least of each alone are "
             f"{least}: raise the limits, and use another --out"
         )
-    return np.where(kept[:, None], fitness, np.nan)
+    return replace(columns, fitness=np.where(kept[:, None], columns.fitness, np.nan))

@@ -23,6 +23,7 @@ from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.records.cache import digest, source_digest
+from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import reading, require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import write_comparison
@@ -30,7 +31,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
-from jaxnas.stages.predict import read_predictor
+from jaxnas.stages.predict import read_models
 from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
 from jaxnas.stages.unread import check_read, without_unread
 from jaxnas.studies.statistics import least_seeds
@@ -127,7 +128,7 @@ def _check_read(config: Config, names: Sequence[str]) -> None:
 
 def _check_earlier(config: Config, run: RunDirectory) -> None:
     """Refuses a run that has no supernet or no predictor, before anything is written."""
-    require_earlier(run, "search", "compare")
+    require_earlier(run, "search", "compare", () if config.predicts else OF_LATENCY)
     data = load_data(config.data, config.seed)
     check_fit(config, data, load_space(config, data))
 
@@ -135,7 +136,7 @@ def _check_earlier(config: Config, run: RunDirectory) -> None:
 def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
     job = open_job(run, config)
     keep_settings(run, whole, job.space)
-    evaluate, facts = evaluator(job, read_predictor(job))
+    evaluate, facts = evaluator(job, read_models(job))
     return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
 
 
@@ -352,7 +353,7 @@ def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str
         repr(problem.space.genes),
         name,
         asdict(replace(settings, algorithm=name)),
-        source_digest("search", "config.py"),
+        source_digest("algorithms", "config.py"),
     ]
     return f"compare/searches/{name.replace(':', '-')}-{seed}-{digest(facts)[:16]}.npz"
 

@@ -10,19 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.config import OBJECTIVES
 from jaxnas.data.augment import resized
+from jaxnas.errors import UserError
+from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.memory_chip import RAPTOR
+from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.networks.subnet import forward
-from jaxnas.objectives.objective import (
-    Evidence,
-    classification_error,
-    fitness,
-    network_macs,
-    network_params,
-    peak_memory,
-    predicted_latency,
-)
-from jaxnas.predictors.mlp import LatencyMLP, predict
-from jaxnas.spaces.encodings import gene_values
+from jaxnas.objectives.error import classification_error
+from jaxnas.objectives.latency import predicted_latency
+from jaxnas.objectives.objective import Context, EvaluationInputs, fitness
+from jaxnas.predictors.mlp import Fitted, LatencyMLP
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.evaluate import Examples
@@ -37,7 +35,7 @@ def net(small_mobilenet):
 
 
 @pytest.fixture(scope="module")
-def evidence(net, randomised):
+def inputs(net, randomised):
     """One per resolution; labels are what the largest network says of the larger images."""
     params = randomised(net)
     draw = np.random.default_rng(0)
@@ -61,6 +59,7 @@ def evidence(net, randomised):
         target_mean=jnp.float32(0),
         target_deviation=jnp.float32(1),
     )
+    models = {"latency_ms": Fitted(net.space, predictor)}
     images = jax.random.normal(jax.random.key(0), (COUNT + 20, 12, 12, 1))
     ops = net.ops(net.space.largest)
     labels = jnp.argmax(SLICED(ops, take(params, ops), images[:COUNT])[0], -1).astype(jnp.int32)
@@ -68,7 +67,7 @@ def evidence(net, randomised):
         Examples(some[:COUNT], labels, some[COUNT:])
         for some in (resized(images, size) for size in (8, 12))
     ]
-    return [Evidence(params, predictor, jnp.int32(i), one) for i, one in enumerate(examples)]
+    return [EvaluationInputs(params, models, jnp.int32(i), one) for i, one in enumerate(examples)]
 
 
 @pytest.fixture(scope="module")
@@ -81,39 +80,37 @@ def population(net):
 
 
 @pytest.fixture(scope="module")
-def traced(net, evidence):
+def traced(net, inputs):
     """The fitness function, and the list that every trace of its objectives is added to."""
     traces = []
 
     def counted(objective):
-        def measure(genomes, evidence):
+        def measure(genomes, inputs):
             traces.append(objective.name)
-            return objective.measure(genomes, evidence)
+            return objective.measure(genomes, inputs)
 
         return replace(objective, measure=measure)
 
-    objectives = [counted(classification_error(net)), counted(predicted_latency(net.space))]
-    return fitness(net.space, objectives, evidence), traces
+    objectives = [counted(classification_error(net)), counted(predicted_latency())]
+    return fitness(net.space, objectives, inputs), traces
 
 
-def alone(net, evidence, genome):
+def alone(net, inputs, genome):
     """Error of the extracted network, and the prediction for it."""
-    one = evidence[genome[0]]
+    one = inputs[genome[0]]
     ops = net.ops(genome)
     weights = take(one.params, ops)
     stats = SLICED(ops, weights, one.examples.calibration)[1]
     logits = SLICED(ops, weights, one.examples.images, stats)[0]
     error = np.mean(np.argmax(logits, -1) != np.asarray(one.examples.labels))
-    return error, float(
-        predict(one.predictor, gene_values(net.space, jnp.asarray(genome)[None]))[0]
-    )
+    return error, float(one.models["latency_ms"](jnp.asarray(genome)[None])[0])
 
 
-def test_a_mixed_population_is_evaluated_as_each_candidate_alone(net, evidence, population, traced):
+def test_a_mixed_population_is_evaluated_as_each_candidate_alone(net, inputs, population, traced):
     evaluate, _ = traced
     found = evaluate(population)
     assert found.shape == (6, 2) and found.dtype == np.float32
-    expected = np.array([alone(net, evidence, genome) for genome in population])
+    expected = np.array([alone(net, inputs, genome) for genome in population])
     # One image may lie on the fence.
     np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1.01 / COUNT)
     np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=1e-5)
@@ -130,7 +127,7 @@ def test_populations_of_one_size_share_one_program_per_resolution(population, tr
         np.repeat(population[1:2], 6, axis=0),
     ):
         evaluate(genomes)
-    assert sorted(traces) == ["error", "error", "latency", "latency"]
+    assert sorted(traces) == ["error", "error", "latency_ms", "latency_ms"]
     np.testing.assert_array_equal(evaluate(population[::-1]), first[::-1])
 
 
@@ -143,20 +140,15 @@ def test_a_single_candidate_has_the_figures_it_has_in_a_population(population, t
         )
 
 
-def test_candidates_of_another_resolution_are_skipped(net, evidence, population):
-    measured = jax.jit(classification_error(net).measure)(jnp.asarray(population), evidence[1])
+def test_candidates_of_another_resolution_are_skipped(net, inputs, population):
+    measured = jax.jit(classification_error(net).measure)(jnp.asarray(population), inputs[1])
     np.testing.assert_array_equal(np.isnan(measured), population[:, 0] != 1)
 
 
-def test_analytic_costs_are_objectives(net, evidence, population):
+def test_analytic_costs_are_objectives(net, inputs, population):
     """In one program with the rest, of candidates of every resolution."""
-    objectives = (
-        network_macs(net.space),
-        network_params(net.space),
-        peak_memory(net.space),
-        peak_memory(net.space, bytes_per_activation=1),
-    )
-    found = fitness(net.space, objectives, evidence)(population)
+    objectives = [OBJECTIVES[name](context(net)) for name in ("mmacs", "mparams", "peak_kib")]
+    found = fitness(net.space, objectives, inputs)(population)
     ops = [net.ops(genome) for genome in population]
     np.testing.assert_allclose(
         1e6 * found[:, 0], [sum(op.macs for op in network) for network in ops], rtol=1e-6
@@ -167,19 +159,24 @@ def test_analytic_costs_are_objectives(net, evidence, population):
     np.testing.assert_allclose(
         found[:, 2], 4 * np.asarray(net.space.costs(population).peak_activations) / 1024
     )
-    np.testing.assert_array_equal(found[:, 2], 4 * found[:, 3])
     # Which differ in their resolution.
     assert found[0, 0] != found[1, 0] and found[0, 1] == found[1, 1]
 
 
-def test_names_and_units(net):
-    made = [
-        make(net.space) for make in (predicted_latency, network_macs, network_params, peak_memory)
-    ]
-    assert [(one.name, one.unit) for one in (classification_error(net), *made)] == [
-        ("error", "share of images"),
-        ("latency", "ms"),
-        ("macs", "million"),
-        ("params", "million"),
-        ("peak_memory", "KiB"),
-    ]
+def context(net):
+    return Context(net, Modelled(RAPTOR))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_gives_a_figure_of_each_network(net, inputs, population, name):
+    made = OBJECTIVES[name](context(net))
+    assert made.name == name and made.unit and made.label
+    found = fitness(net.space, [made], inputs)(population)[:, 0]
+    assert np.isfinite(found).all() and (found >= 0).all() and np.ptp(found) > 0
+    again = fitness(net.space, [made], inputs)(population[::-1])[:, 0]
+    np.testing.assert_array_equal(again[::-1], found)
+
+
+def test_a_device_that_models_no_energy_says_so(net):
+    with pytest.raises(UserError, match="onnxruntime gives no energy_uj"):
+        OBJECTIVES["energy_uj"](Context(net, OnnxRuntime()))

@@ -6,15 +6,21 @@ from matplotlib.container import ErrorbarContainer
 
 from jaxnas.report import plots
 
-FOUND = np.array([[0.10, 0.3], [0.30, 0.1], [0.40, 0.4], [np.nan, np.nan]])
+
+def points(rows):
+    """From rows of error and cost."""
+    return plots.Points(*np.array(rows, float).T)
+
+
+FOUND = points([[0.10, 0.3], [0.30, 0.1], [0.40, 0.4], [np.nan, np.nan]])
 FRONT = np.array([True, True, False, False])
 
 
-def pareto(labels=("one", "two"), final=((0.15, 0.35), (0.35, 0.12)), searched=FOUND[:2]):
-    tested = np.array(final)
-    chosen = plots.Chosen(
-        searched, tested, tested[:, :1] + [-0.02, 0.03], tested[:, 1:] * [0.9, 1.2], labels
-    )
+def pareto(labels=("one", "two"), final=((0.15, 0.35), (0.35, 0.12)), searched=None):
+    searched = FOUND.of([0, 1]) if searched is None else searched
+    tested = points(final)
+    error = tested.error[:, None] + [-0.02, 0.03]
+    chosen = plots.Chosen(searched, tested, error, tested.cost[:, None] * [0.9, 1.2], labels)
     return plots.pareto(FOUND, FRONT, FOUND, FRONT, chosen, 0.25)
 
 
@@ -72,7 +78,7 @@ def test_predicted_stands_against_measured():
     assert figure.axes[0].get_ylabel().startswith("predicted")
 
 
-MEASURED = np.array([[0.10, 0.5], [0.20, 0.2], [0.50, 0.6]])
+MEASURED = points([[0.10, 0.5], [0.20, 0.2], [0.50, 0.6]])
 
 
 def doubt():
@@ -91,7 +97,7 @@ def test_both_fronts_are_drawn():
 def test_of_many_candidates_some_are_drawn_and_the_whole_front():
     rows = np.stack([np.linspace(0, 1, 9001), np.linspace(1, 0, 9001)], axis=1)
     figure = plots.doubt(
-        rows, np.ones(9001, bool), rows[:, ::-1], MEASURED, np.array([True, True, False])
+        points(rows), np.ones(9001, bool), rows[:, ::-1], MEASURED, np.array([True, True, False])
     )
     (dots,) = [
         some for some in figure.axes[0].collections if str(some.get_label()).startswith("predicted")

@@ -71,8 +71,8 @@ def test_a_whole_number_is_whole(name):
 @pytest.mark.parametrize(
     "name, value, part",
     [
-        ("search.also", "mmacs", "search.also must be a tuple of strings, got 'mmacs'"),
-        ("search.also", ("mmacs", 3), "search.also must be a tuple of strings"),
+        ("search.objectives", "mmacs", "search.objectives must be a tuple of strings, got 'mmacs'"),
+        ("search.objectives", ("mmacs", 3), "search.objectives must be a tuple of strings"),
         ("profile.device", 3, "profile.device must be a string, got 3"),
         ("space", None, "space must be a string, got None"),
         ("search", None, "search must be a SearchConfig, got None"),
@@ -81,7 +81,7 @@ def test_a_whole_number_is_whole(name):
         ("train.learning_rate", "0.1", "train.learning_rate must be a number, got '0.1'"),
         ("latency_limit_ms", "3", "latency_limit_ms must be a number or None"),
         ("weights", "\udcff.npz", "weights must be text in UTF-8"),
-        ("search.also", ("\udcff",), "search.also must be text in UTF-8"),
+        ("search.objectives", ("\udcff",), "search.objectives must be text in UTF-8"),
         ("data.source", "npz:a\0b", "data.source must not hold a NUL"),
     ],
 )

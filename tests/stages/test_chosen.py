@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.stages.chosen import choose_networks
+from jaxnas.objectives.columns import Columns
+from jaxnas.stages import chosen
 
 # Error (share of images) and latency; the front is rows 0, 2, 3, 5, 6, and row 5 is its knee.
 FITNESS = np.array(
@@ -20,6 +21,10 @@ FITNESS = np.array(
     ],
     np.float32,
 )
+
+
+def choose_networks(fitness, within_points, limit_ms, names=("error", "latency_ms")):
+    return chosen.choose_networks(Columns(names, fitness), within_points, limit_ms)
 
 
 def rows(choices):
@@ -47,9 +52,23 @@ def test_the_network_below_the_limit_comes_first():
 def test_each_further_objective_has_a_network_of_its_own():
     # Row 2 is within 4 points and needs least, though another is faster.
     energy = np.array([9, 9, 5, 6, 1, 4, 7, 9], np.float32)
-    choices = choose_networks(np.column_stack([FITNESS, energy]), 4, None, ("energy_uj",))
+    names = ("error", "latency_ms", "energy_uj")
+    choices = choose_networks(np.column_stack([FITNESS, energy]), 4, None, names)
     assert rows(choices) == {"most_accurate": 3, "fastest": 6, "least_energy_uj": 2, "knee": 5}
     assert choices[2].role == "least energy_uj within 4 percentage points"
+
+
+def test_columns_are_known_by_their_names():
+    energy = np.array([9, 9, 5, 6, 1, 4, 7, 9], np.float32)
+    names = ("energy_uj", "latency_ms", "error")
+    turned = choose_networks(np.column_stack([energy, FITNESS[:, ::-1]]), 4, None, names)
+    assert {"most_accurate": 3, "fastest": 6, "least_energy_uj": 2}.items() <= rows(turned).items()
+
+
+def test_a_search_without_latency_has_no_fastest_network():
+    choices = choose_networks(FITNESS, 4, None, ("error", "mmacs"))
+    assert rows(choices) == {"most_accurate": 3, "least_mmacs": 6, "knee": 5}
+    assert choices[1].role == "least mmacs within 4 percentage points"
 
 
 def test_a_network_in_two_roles_counts_once_and_the_middle_fills_up():

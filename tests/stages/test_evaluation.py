@@ -7,9 +7,16 @@ import pytest
 
 from jaxnas.config import Config
 from jaxnas.data.dataset import Split
+from jaxnas.objectives.columns import Columns
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.evaluation import divided, halving, search_split, selection_split
 from jaxnas.stages.job import Job
+
+NAMES = ("error", "latency_ms")
+
+
+def costs(latency):
+    return lambda genomes: Columns(("latency_ms",), latency[genomes[:, 0]][:, None])
 
 
 def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
@@ -22,14 +29,12 @@ def test_only_the_better_half_goes_on_and_the_others_keep_what_they_had():
         def evaluate(genomes):
             asked.append(set(genomes[:, 0].tolist()))
             assert len(genomes) == 8
-            return errors[genomes[:, 0]][:, None]
+            return errors[genomes[:, 0]]
 
         return evaluate
 
-    def ms(genomes):
-        return latency[genomes[:, 0]][:, None]
-
-    found = halving([evaluator(cheap), evaluator(cheap - 0.1), evaluator(cheap - 0.2)], ms)(genomes)
+    errors = [evaluator(cheap), evaluator(cheap - 0.1), evaluator(cheap - 0.2)]
+    found = halving(NAMES, errors, costs(latency))(genomes)
     assert asked == [set(range(8)), {0, 1, 2, 3}, {2, 3}]
     np.testing.assert_allclose(found[:, 0], [0.4, 0.3, 0.1, 0.0, 0.9, 0.8, 0.7, 0.6], atol=1e-6)
     np.testing.assert_array_equal(found[:, 1], latency)
@@ -42,10 +47,12 @@ def test_dominated_candidates_are_stopped_first_whatever_their_error():
     ms = np.array([1, 5, 6, 2], np.float32)
 
     def of(values):
-        return lambda genomes: values[genomes[:, 0]][:, None]
+        return lambda genomes: values[genomes[:, 0]]
 
-    found = halving([of(errors), of(errors - 1)], of(ms))(genomes)
+    found = halving(NAMES, [of(errors), of(errors - 1)], costs(ms))(genomes)
     np.testing.assert_allclose(found[:, 0], [0.9, -0.8, 0.3, -0.2], atol=1e-6)
+    turned = halving(NAMES[::-1], [of(errors), of(errors - 1)], costs(ms))(genomes)
+    np.testing.assert_array_equal(turned, found[:, ::-1])
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ import pytest
 
 from jaxnas.algorithms import pareto
 from jaxnas.cli import load_config
-from jaxnas.config import load_chip
+from jaxnas.config import OBJECTIVES, load_chip
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.report.networks import COSTS
-from jaxnas.stages.evaluation import FURTHER
 from jaxnas.stages.job import open_job
+from jaxnas.stages.settings import config_from
 
 MADE_ANEW = (
     "measurements.csv",
@@ -34,7 +33,9 @@ def searched(changed_run, chip, tmp_path_factory):
     wish = (
         "--profile.device",
         file,
-        "--search.also",
+        "--search.objectives",
+        "error",
+        "latency_ms",
         "energy_uj",
         "peak_kib",
         "--finetune.epochs",
@@ -49,7 +50,8 @@ def test_fitness_has_a_column_for_each_objective(cli, searched):
     job = open_job(run, load_config(str(run.root)))
     for file in ("candidates.npz", "random.npz"):
         found = run.read_npz(file)
-        assert found["objectives"].tolist() == ["error", "latency_ms", "energy_uj", "peak_kib"]
+        names = ["error", "latency_ms", "energy_uj", "peak_kib"]
+        assert found["objectives"].tolist() == names and len(found["labels"]) == 4
         said = jax.vmap(lambda genome: model(job.space.layers(genome)))(
             jnp.asarray(found["genomes"])
         )
@@ -92,35 +94,50 @@ def test_the_report_shows_each_of_them(searched):
     assert f'<td class="number">{energy:#.3g}' in page
 
 
-def test_the_report_has_words_for_every_cost():
-    assert set(COSTS) == {"latency_ms", *FURTHER}
+ALL_FOUR = ("--search.objectives", "error", "latency_ms", "mmacs", "mparams")
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         (
-            ("--search.also", "joy"),
-            "unknown objective 'joy'; known: energy_uj, mmacs, mparams, peak_kib",
+            ("--search.objectives", "error", "joy"),
+            "unknown objective 'joy'; known: energy_uj, error, latency_ms, mmacs, mparams, peak",
         ),
         (
-            ("--search.also", "mmacs", "mmacs"),
-            "search.also must be 2 different objectives at most, got mmacs mmacs",
+            ("--search.objectives", "error", "mmacs", "mmacs"),
+            "search.objectives must be error and one to three others, each once, got error mmacs",
         ),
         (
-            ("--search.also", "mmacs", "mparams", "peak_kib"),
-            "search.also must be 2 different objectives at most",
+            ("--search.objectives", "latency_ms", "mmacs"),
+            "search.objectives must be error and one to three others",
         ),
         (
-            ("--search.also", "energy_uj"),
+            ("--search.objectives", "error"),
+            "search.objectives must be error and one to three others",
+        ),
+        (
+            ("--search.objectives", *OBJECTIVES),
+            "search.objectives must be error and one to three others",
+        ),
+        (
+            ("--search.objectives", "error", "mmacs", "--latency-limit-ms", "3"),
+            "latency_limit_ms 3 needs latency_ms among search.objectives, got error mmacs",
+        ),
+        (
+            ("--search.also", "mmacs"),
+            "--search.also is now --search.objectives error latency_ms: write that, and the others",
+        ),
+        (
+            ("--search.objectives", "error", "latency_ms", "energy_uj"),
             "the device onnxruntime gives no energy_uj: name one that models it, such as raptor",
         ),
         (
-            ("--search.also", "mmacs", "mparams", "--search.generations", "2000"),
-            "must be at most 4096 with 2 of search.also, got 8000",
+            (*ALL_FOUR, "--search.generations", "2000"),
+            "must be at most 4096 with 4 of search.objectives, got 8000",
         ),
         (
-            ("--search.also", "mmacs", "--search.look_ups", "6"),
+            ("--search.objectives", "error", "latency_ms", "mmacs", "--search.look_ups", "6"),
             "search.look_ups settles the front of error and latency alone",
         ),
     ],
@@ -129,3 +146,27 @@ def test_what_cannot_be_minimised_is_refused_at_once(cli, micro, tmp_path, setti
     code, errors = cli("run", micro, "--out", tmp_path / "run", *settings)
     assert code == 2 and said in errors[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_search_without_latency_profiles_and_predicts_nothing(changed_run):
+    settings = ("--search.objectives", "error", "mmacs", "--finetune.epochs", 0)
+    run, said = changed_run(["run"], *settings, without=MADE_ANEW)
+    assert "profile: not needed, for latency_ms is none of search.objectives" in said
+    run = RunDirectory(run)
+    assert not run.exists("measurements.csv") and not run.exists("predictor.npz")
+    chosen = run.read_json("chosen.json")
+    assert chosen[0]["name"] == "most_accurate"
+    assert not {"fastest", "below_limit"} & {one["name"] for one in chosen}
+    for one in chosen:
+        assert one["mmacs"] == pytest.approx(one["macs"] / 1e6) and "predicted_ms" not in one
+    page = run.path("report.html").read_text()
+    assert page.count("accuracy against multiply-adds (million), for the search") == 1
+    assert (
+        "Is the predicted latency right?" not in page and "the search minimised no latency" in page
+    )
+
+
+def test_an_older_run_names_what_it_minimised_also():
+    config = config_from({"name": "older", "search": {"also": ["mmacs"], "population": 8}})
+    assert config.search.objectives == ("error", "latency_ms", "mmacs")
+    assert config.search.population == 8
