@@ -16,7 +16,8 @@ from supernet_case import Case
 from jaxnas.config import make_method
 from jaxnas.data.augment import Augmentation
 from jaxnas.networks.op import Op
-from jaxnas.objectives.objective import Evidence, classification_error, fitness
+from jaxnas.objectives.error import classification_error
+from jaxnas.objectives.objective import EvaluationInputs, fitness
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import Images, init_state, make_step
 from jaxnas.training.method import TrainConfig
@@ -31,10 +32,11 @@ def jaxnas_accuracies(case: Case) -> Callable[[np.ndarray], np.ndarray]:
     params, data = on_each(
         mesh, (case.params, [Examples(*map(jnp.asarray, work)) for work in case.work.values()])
     )
-    evidence = [
-        Evidence(params, None, jnp.int32(choice), examples) for choice, examples in enumerate(data)
+    inputs = [
+        EvaluationInputs(params, {}, jnp.int32(choice), examples)
+        for choice, examples in enumerate(data)
     ]
-    errors = fitness(case.net.space, [classification_error(case.net, mesh)], evidence, mesh)
+    errors = fitness(case.net.space, [classification_error(case.net, mesh)], inputs, mesh)
 
     def run(rows: np.ndarray) -> np.ndarray:
         others = ~np.isin(np.arange(len(case.genomes)), rows)

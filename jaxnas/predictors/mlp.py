@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.predictors.predictor import Choices, Latencies, Prediction, check_latencies
 from jaxnas.spaces.encodings import FeatureFunction, Features, gene_values, standardisation
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
@@ -169,13 +169,19 @@ class Perceptrons:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Fitted:
-    """The mean of the perceptrons as a function of genomes; a pytree."""
+    """The mean of the perceptrons as a function of genomes (`predictor.Model`)."""
 
     space: Space = field(metadata={"static": True})
     perceptrons: LatencyMLP
+    factor: Float[Array, ""]
+    """The interval is from the prediction over this factor to the prediction times it."""
 
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
-        return predict(self.perceptrons, gene_values(self.space, genomes))
+        return predict(self.perceptrons, gene_values(self.space, jnp.asarray(genomes)))
+
+    def predict(self, genomes: Choices) -> Prediction:
+        mean = self(genomes)
+        return Prediction(mean, mean / self.factor, mean * self.factor)
 
 
 def shapes(genes: int) -> list[tuple[int, ...]]:

@@ -31,7 +31,6 @@ from jaxnas.report.networks import read_networks, setup
 from jaxnas.studies.statistics import hypervolume_curve
 
 
-
 def write_report(run: RunDirectory) -> Path:
     """Write `report.html` from the files of a finished run and return its path.
 

@@ -105,7 +105,7 @@ def read_predictor(job: Job) -> Model:
             raise ValueError(f"weights of another space than {job.space.name}")
         if not all(np.isfinite(array).all() for array in model):
             raise ValueError("weights that are not finite")
-    return mlp.Fitted(job.space, model)
+    return mlp.Fitted(job.space, model, jnp.float32(np.nan))
 
 
 def read_models(job: Job) -> dict[str, Model]:
