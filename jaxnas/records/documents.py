@@ -87,8 +87,11 @@ def read_quality(run: RunDirectory) -> dict[str, dict[str, Any]]:
     return {split: quality[split] for split in SPLITS}
 
 
-def read_chosen(run: RunDirectory) -> list[dict[str, Any]]:
-    """chosen.json: the chosen networks in order."""
+def read_chosen(run: RunDirectory, predicted: bool) -> list[dict[str, Any]]:
+    """chosen.json: the chosen networks in order.
+
+    `predicted`: whether the run has predicted their latency.
+    """
     with reading(run, "chosen.json"):
         chosen = run.read_json("chosen.json")
         if not isinstance(chosen, list) or not chosen:
@@ -98,7 +101,7 @@ def read_chosen(run: RunDirectory) -> list[dict[str, Any]]:
                 _text(one, name)
             for name in CHOSEN:
                 _number(one, name)
-            if "predicted_ms" in one:  # a run that does not minimise latency predicts none
+            if predicted:
                 _number(one, "predicted_ms")
             _named(one["network"])
             genome = one["genome"]

@@ -37,7 +37,7 @@ def check_files(run: RunDirectory) -> None:
         documents.read_quality(run)
         tables.read_predictions(run)
     verified = tables.read_verified(run)
-    for one in documents.read_chosen(run):
+    for one in documents.read_chosen(run, "latency_ms" in objectives_of(run)):
         if one["name"] not in verified:
             raise UserError(
                 f"verified.csv in {run.root} lacks {one['name']!r}: run `jaxnas verify` first"

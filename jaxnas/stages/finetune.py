@@ -71,7 +71,7 @@ def read_chosen(job: Job) -> list[dict[str, Any]]:
     """The chosen networks in order, as chosen.json has them."""
     chosen = [
         {**one, "genome": np.array(one["genome"], np.int32)}
-        for one in documents.read_chosen(job.run)
+        for one in documents.read_chosen(job.run, job.config.predicts)
     ]
     for one in chosen:
         job.space.decode(one["genome"])  # refuses what is no genome of this space

@@ -21,6 +21,7 @@ from jaxnas.objectives.error import classification_error
 from jaxnas.objectives.latency import predicted_latency
 from jaxnas.objectives.objective import Context, EvaluationInputs, fitness
 from jaxnas.predictors.mlp import Fitted, LatencyMLP
+from jaxnas.predictors.predictor import Model
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.evaluate import Examples
@@ -59,7 +60,7 @@ def inputs(net, randomised):
         target_mean=jnp.float32(0),
         target_deviation=jnp.float32(1),
     )
-    models = {"latency_ms": Fitted(net.space, predictor, jnp.float32(1))}
+    models: dict[str, Model] = {"latency_ms": Fitted(net.space, predictor, jnp.float32(1))}
     images = jax.random.normal(jax.random.key(0), (COUNT + 20, 12, 12, 1))
     ops = net.ops(net.space.largest)
     labels = jnp.argmax(SLICED(ops, take(params, ops), images[:COUNT])[0], -1).astype(jnp.int32)

@@ -49,7 +49,7 @@ def archive(rng: np.random.Generator, n: int, best: float) -> dict:
         "parents": np.full((n, 2), -1, np.int32),
         "network": np.arange(n, dtype=np.int32) // 2,
         "seed": np.int32(0),
-        "objectives": np.array(["error", "latency"]),
+        "objectives": np.array(["error", "latency_ms"]),
     }
 
 
