@@ -18,8 +18,8 @@ from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.metrics import summary
 from jaxnas.profiling.rounds import confirmed, unsettled
 from jaxnas.progress import progress
+from jaxnas.records.predictor import read_predictions, read_quality
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.spaces.genomes import from_text
 from jaxnas.stages.job import open_job
 from jaxnas.stages.measuring import exporter
 
@@ -29,9 +29,9 @@ def again(path: str) -> tuple[np.ndarray, np.ndarray]:
     job = open_job(RunDirectory(path), load_config(path))
     settings = job.config.profile
     export = exporter(job)
-    rows = [row for row in job.run.read_csv("predictions.csv") if row["split"] == "test"]
+    rows = [one for one in read_predictions(job.run) if one.split == "test"]
     device = make_device(settings)
-    genomes = [from_text(row["genome"]) for row in rows]
+    genomes = [one.genome for one in rows]
     models = [
         ExportedModel(export(genome)[0], genome, layers=job.space.layers(genome))
         for genome in genomes
@@ -47,7 +47,7 @@ def again(path: str) -> tuple[np.ndarray, np.ndarray]:
             for i in todo:
                 latency_ms[i].append(device.measure(replace(models[i], turn=turn)).latency_ms)
                 advance(latency_ms=latency_ms[i][-1])
-    return np.array([float(row["measured_ms"]) for row in rows]), np.array(
+    return np.array([one.measured_ms for one in rows]), np.array(
         [each[confirmed(each)] for each in latency_ms]
     )
 
@@ -68,7 +68,7 @@ def main(*paths: str) -> None:
     """
     for path in paths:
         first, second = again(path)
-        print(line(f"{path}, predictor", RunDirectory(path).read_json("predictor.json")["test"]))
+        print(line(f"{path}, predictor", read_quality(RunDirectory(path))["test"]))
         print(line(f"{path}, second pass", summary(first, second)))
         print(
             f"{path}, noise floor: the same network twice differs by "

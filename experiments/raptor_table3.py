@@ -29,13 +29,13 @@ from jaxnas.cli import load_config, told
 from jaxnas.config import make_layered_model
 from jaxnas.hardware.cost_model import LayeredModel
 from jaxnas.networks.costs import cost_table
+from jaxnas.records.candidates import CANDIDATES, read_searched
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots
 from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2_cifar, uniform
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, open_job
-from jaxnas.stages.search import read_archive
 from jaxnas.studies.baselines import Contestant, contest
 from jaxnas.supernets.build import build
 
@@ -96,13 +96,13 @@ def most_operations(job: Job, chip: LayeredModel, limit_ms: float, generations: 
 
 def most_accurate(job: Job, limit_ms: float) -> np.ndarray:
     """Genome of the least error that the run's search has found within the limit."""
-    archive = read_archive(job, "candidates.npz")
-    error = np.where(archive.fitness[:, 1] <= limit_ms, archive.fitness[:, 0], np.inf)
+    searched = read_searched(job.run, CANDIDATES, job.space)
+    error = np.where(searched["latency_ms"] <= limit_ms, searched["error"], np.inf)
     if not np.isfinite(error).any():
         raise SystemExit(
             f"the run's search has found nothing within {limit_ms:.3g} ms: search for longer"
         )
-    return archive.genomes[error.argmin()]
+    return searched.archive.genomes[error.argmin()]
 
 
 def networks(job: Job, chip: LayeredModel, settings: Settings) -> list[list[Contestant]]:
@@ -115,7 +115,7 @@ def networks(job: Job, chip: LayeredModel, settings: Settings) -> list[list[Cont
         group = [scaled(job, resolution, width) for width in settings.widths]
         limit_ms = float(figures(chip, group[-1])["latency_ms"])
         searched = {"most operations": most_operations(job, chip, limit_ms, settings.generations)}
-        if job.run.exists("candidates.npz"):
+        if job.run.exists(CANDIDATES):
             searched["supernet"] = most_accurate(job, limit_ms)
         group += [
             _contestant(f"{name} within {limit_ms:.3g} ms", job.space, genome)

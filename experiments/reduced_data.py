@@ -27,9 +27,8 @@ from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, holds, publish
-from jaxnas.stages.evaluation import evaluator
+from jaxnas.stages.evaluation import evaluator, read_models
 from jaxnas.stages.job import Job, open_job
-from jaxnas.stages.predict import read_predictor
 from jaxnas.training.parallel import use_every_core
 
 THIRD = 1 / 3
@@ -63,7 +62,7 @@ def evaluation(job: Job, share: float) -> Callable[[np.ndarray], np.ndarray]:
         job.config,
         search=replace(search_settings, hybrid=replace(search_settings.hybrid, share=share)),
     )
-    return evaluator(replace(job, config=config), read_predictor(job))[0]
+    return evaluator(replace(job, config=config), read_models(job))[0]
 
 
 def ranking(job: Job, settings: Settings) -> Found:

@@ -10,6 +10,7 @@ from jaxnas.config import Config, make_device
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
 from jaxnas.records.files import OF_LATENCY
+from jaxnas.records.metrics import append_metrics
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
@@ -82,14 +83,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
             if not STAGES[name](job):
                 log(f"{name}: done before")
             elif name != "report":  # which shows these times, and is drawn anew every time
-                run.append_jsonl(
-                    "metrics.jsonl",
-                    {
-                        "stage": name,
-                        "event": "done",
-                        "seconds": round(time.perf_counter() - start, 1),
-                    },
-                )
+                seconds = round(time.perf_counter() - start, 1)
+                append_metrics(run, name, event="done", seconds=seconds)
 
 
 def _draw_report(run: RunDirectory, config: Config) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from jaxnas.records.selection import Selection
 from jaxnas.report import words
 
 # Times the float32 latency from which int8 is called slower: beyond the noise of medians.
@@ -94,7 +95,7 @@ def about_wide_limit(limit_ms: float, slowest_ms: float, space: str, larger: Seq
     )
 
 
-def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) -> str:
+def about_optimism(selection: Selection | None, held_out: int) -> str:
     """How much better the front's networks looked on the images searched than on those held out."""
     if selection is None:
         return (
@@ -102,7 +103,8 @@ def about_optimism(selection: Mapping[str, np.ndarray] | None, held_out: int) ->
             "that the search ranked them on, where the best of many candidates look better than "
             "they are."
         )
-    searched, unseen = (1 - selection[f"{split}_error"] for split in ("search", "selection"))
+    searched = 1 - selection.search_error
+    unseen = 1 - selection.selection_error
     kept = np.isfinite(searched) & np.isfinite(unseen)
     if not kept.any():
         return "None of the front's networks could be evaluated on the images held out."

@@ -6,10 +6,8 @@ Experiments leave them in a run's claims.json, its report shows them.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxnas.records.documents import read_claims
+from jaxnas.records.claims import CLAIMS, read_claims
 from jaxnas.records.run_directory import RunDirectory
-
-FILE = "claims.json"
 
 
 class Claim(NamedTuple):
@@ -27,7 +25,7 @@ def write_claims(run: RunDirectory, experiment: str, claims: Sequence[Claim], se
     And what differs in its set-up from the paper's.
     """
     run.write_json(
-        FILE,
+        CLAIMS,
         read_claims(run)
         | {experiment: {"claims": [claim._asdict() for claim in claims], "setup": setup}},
     )

@@ -3,16 +3,26 @@
 Before anything is drawn.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jinja2 import UndefinedError
 
 from jaxnas.errors import UserError
-from jaxnas.records import archives, documents, tables
+from jaxnas.records.candidates import CANDIDATES, RANDOM, read_searched
+from jaxnas.records.chosen import CHOSEN, read_chosen
+from jaxnas.records.claims import read_claims
+from jaxnas.records.data import read_data
+from jaxnas.records.environment import read_environment
+from jaxnas.records.found import FOUND, read_found
 from jaxnas.records.measurements import read_asked, read_measurements
+from jaxnas.records.metrics import read_metrics
+from jaxnas.records.predictor import QUALITY, read_predictions, read_quality
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.selection import read_selection
+from jaxnas.records.verified import read_answers, read_verified
 
 
 def objectives_of(run: RunDirectory) -> tuple[str, ...]:
@@ -25,38 +35,39 @@ def objectives_of(run: RunDirectory) -> tuple[str, ...]:
 def check_files(run: RunDirectory) -> None:
     """Refuses a run one of whose files is damaged; says which."""
     for read in (
-        documents.read_environment,
-        documents.read_data,
-        documents.read_metrics,
-        documents.read_claims,
+        read_environment,
+        read_data,
+        read_metrics,
+        read_claims,
         read_measurements,
         read_asked,
     ):
         read(run)
-    if run.exists("predictor.json"):  # where the search minimised a latency
-        documents.read_quality(run)
-        tables.read_predictions(run)
-    verified = tables.read_verified(run)
-    for one in documents.read_chosen(run, "latency_ms" in objectives_of(run)):
-        if one["name"] not in verified:
+    if run.exists(QUALITY):  # where the search minimised a latency
+        read_quality(run)
+        read_predictions(run)
+    verified = read_verified(run)
+    chosen = read_chosen(run)
+    if "latency_ms" in objectives_of(run):
+        with reading(run, CHOSEN):
+            if unknown := [one.name for one in chosen if math.isnan(one.predicted_ms)]:
+                raise ValueError(f"no predicted_ms of {unknown[0]}")
+    for one in chosen:
+        if one.name not in verified:
             raise UserError(
-                f"verified.csv in {run.root} lacks {one['name']!r}: run `jaxnas verify` first"
+                f"verified.csv in {run.root} lacks {one.name!r}: run `jaxnas verify` first"
             )
     _check_archives(run)
 
 
 def _check_archives(run: RunDirectory) -> None:
     names = objectives_of(run)
-    for file in ("candidates.npz", "random.npz"):
-        arrays = archives.read_candidates(run, file)
-        with reading(run, file):
-            archives.labels_of(arrays)
-            if (found := archives.columns_of(arrays).names) != names:
-                raise ValueError(f"objectives {found}, where the settings name {names}")
-    if run.exists("doubt.npz"):
-        archives.read_doubt(run)
-    archives.read_selection(run)
-    archives.read_answers(run)
+    for file in (CANDIDATES, RANDOM):
+        read_searched(run, file, objectives=names)
+    if run.exists(FOUND):
+        read_found(run)
+    read_selection(run)
+    read_answers(run)
 
 
 @contextmanager

@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxnas.records.archives import columns_of, read_selection
+from jaxnas.records.candidates import CANDIDATES, read_searched
+from jaxnas.records.measurements import read_measurements
+from jaxnas.records.metrics import read_metrics
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.selection import read_selection
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
 from jaxnas.report.networks import measured
@@ -53,12 +56,9 @@ def _limit(
     limit_ms = config["latency_limit_ms"]
     if limit_ms is None:
         return []
-    latencies = [
-        float(row["latency_ms"]) for row in run.read_csv("measurements.csv") if not row["failure"]
-    ]
-    larger = [
-        line["larger"] for line in run.read_jsonl("metrics.jsonl") if line.get("event") == "limit"
-    ]
+    measurements = [row.measurement for row in read_measurements(run)]
+    latencies = [one.latency_ms for one in measurements if not one.failure]
+    larger = [line["larger"] for line in read_metrics(run) if line.get("event") == "limit"]
     wide = cautions.about_wide_limit(
         limit_ms, max(latencies, default=math.inf), config["space"], larger[-1] if larger else []
     )
@@ -69,5 +69,4 @@ def _errors(run: RunDirectory, config: Mapping[str, Any], data: Mapping[str, Any
     """Where the search had little to go by."""
     images = min(data["search"], config.get("search", {}).get("images", data["search"]))
     least = 1 - cautions.commonest(data["class_sizes"].get("search"))
-    error = columns_of(run.read_npz("candidates.npz"))["error"]
-    return cautions.about_errors(error, images, least)
+    return cautions.about_errors(read_searched(run, CANDIDATES)["error"], images, least)

@@ -5,6 +5,7 @@ One HTML page that opens offline, made from the files of the run directory alone
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ from matplotlib.figure import Figure
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
-from jaxnas.records.archives import columns_of, labels_of
-from jaxnas.records.documents import read_claims
+from jaxnas.records.candidates import CANDIDATES, RANDOM, Searched, read_searched
+from jaxnas.records.claims import read_claims
+from jaxnas.records.data import read_data
+from jaxnas.records.environment import read_environment
 from jaxnas.records.files import OF_LATENCY, RECORDS
+from jaxnas.records.found import FOUND, read_found
+from jaxnas.records.measurements import by_network, read_asked, read_measurements
+from jaxnas.records.metrics import read_metrics
+from jaxnas.records.predictor import read_predictions, read_quality
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
@@ -48,11 +55,12 @@ def write_report(run: RunDirectory) -> Path:
 
 def _write_report(run: RunDirectory) -> Path:
     config = run.read_json("config.json")
+    data = asdict(read_data(run))
     # Older runs have neither.
-    data = {"selection": 0, "class_sizes": {}} | run.read_json("data.json")
-    candidates = run.read_npz("candidates.npz")
-    costs = columns_of(candidates).costs
-    what = labels_of(candidates)
+    data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
+    candidates = read_searched(run, CANDIDATES)
+    costs = candidates.columns.costs
+    what = candidates.labels
     int8 = config.get("export", {}).get("precision") == "int8"
     networks = read_networks(run, int8, costs)
     limit_ms = config["latency_limit_ms"]
@@ -62,15 +70,15 @@ def _write_report(run: RunDirectory) -> Path:
         "experiment": {
             name: value for name, value in config.items() if not isinstance(value, dict)
         },
-        "environment": run.read_json("environment.json"),
+        "environment": read_environment(run),
         "data": data,
         "commonest": {split: commonest(sizes) for split, sizes in data["class_sizes"].items()},
         "networks": networks,
         "answer": answer(run, config, data, networks, said),
         "also": {name: what[name] for name in costs if name != "latency_ms"},
         "limit_ms": limit_ms,
-        "search": _search(run, networks, what, limit_ms),
-        "doubt": _doubt(run) if run.exists("doubt.npz") else None,
+        "search": _search(candidates, read_searched(run, RANDOM), networks, limit_ms),
+        "doubt": _doubt(run) if run.exists(FOUND) else None,
         "claims": read_claims(run),
         # Older runs have none.
         "hybrid": config.get("search", {}).get("hybrid") or {"epochs": 0, "head_epochs": 0},
@@ -105,32 +113,29 @@ def _figure(figure: Figure, name: str) -> Markup:
 
 
 def _search(
-    run: RunDirectory,
+    candidates: Searched,
+    random: Searched,
     networks: list[dict[str, Any]],
-    labels: Mapping[str, str],
     limit_ms: float | None,
 ) -> dict[str, Any]:
-    candidates = run.read_npz("candidates.npz")
-    random = run.read_npz("random.npz")
-    found = candidates["fitness"]
-    sampled = random["fitness"]
+    labels = candidates.labels
+    found = candidates.archive.fitness
+    sampled = random.archive.fitness
     both = np.concatenate([found, sampled])
     finite = both[~np.isnan(both).any(axis=1)]
     best = finite.min(axis=0)
     reference = finite.max(axis=0)
     box = float(np.prod(np.float64(reference) - best))
     growth = [
-        100 * hypervolume_curve(rows, candidates["generation"], reference) / (box or 1)
+        100 * hypervolume_curve(rows, candidates.archive.generation, reference) / (box or 1)
         for rows in (found, sampled)
     ]
     return {
-        "pareto": _paretos(columns_of(candidates), columns_of(random), networks, labels, limit_ms),
+        "pareto": _paretos(candidates.columns, random.columns, networks, labels, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
         "box": [
             {"name": "error" if name == "error" else labels[name], "best": low, "worst": high}
-            for name, low, high in zip(
-                columns_of(candidates).names, best.tolist(), reference.tolist(), strict=True
-            )
+            for name, low, high in zip(labels, best.tolist(), reference.tolist(), strict=True)
         ],
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
@@ -140,15 +145,15 @@ def _search(
     }
 
 
-def _counts(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _counts(searched: Searched) -> dict[str, Any]:
     """Candidates evaluated, different networks among them, and on the front.
 
     Genomes where an older run did not count networks.
     """
-    network = archive.get("network")
-    front = _front(archive["fitness"])
+    network = searched.network
+    front = _front(searched.archive.fitness)
     if network is None:
-        network = np.unique(archive["genomes"], axis=0, return_inverse=True)[1].reshape(-1)
+        network = np.unique(searched.archive.genomes, axis=0, return_inverse=True)[1].reshape(-1)
     return {
         "candidates": len(network),
         "networks": len(set(network.tolist())),
@@ -210,35 +215,32 @@ def _front(fitness: np.ndarray) -> np.ndarray:
 
 def _doubt(run: RunDirectory) -> dict[str, Any]:
     """Of a search that asked the device: the fronts, and how many networks it asked for."""
-    found = run.read_npz("doubt.npz")
-    measured = found["measured"]
-    error = found["error"]
-    predicted = plots.Points(error, found["mean_ms"])
-    known = plots.Points(error, found["measured_ms"])
-    known = known.of(measured & np.isfinite(found["measured_ms"]))
-    interval = np.stack([found["low_ms"], found["high_ms"]], axis=1)
+    found = read_found(run)
+    mean_ms, low_ms, high_ms = map(np.asarray, found.predicted)
+    predicted = plots.Points(found.error, mean_ms)
+    known = plots.Points(found.error, found.measured_ms)
+    known = known.of(found.measured & np.isfinite(found.measured_ms))
+    interval = np.stack([low_ms, high_ms], axis=1)
     fronts = [_front(np.stack(some, axis=1)) for some in (predicted, known)]
-    asked = run.read_csv("asked.csv") if run.exists("asked.csv") else []
+    asked = read_asked(run)
     return {
         "figure": _figure(plots.doubt(predicted, fronts[0], interval, known, fronts[1]), "doubt"),
         "asked": len(asked),
-        "failed": sum(bool(row["failure"]) for row in asked),
-        "before": int(measured.sum()) - len(asked),
-        "rounds": int(found["rounds"]) - 1,
-        "doubtful": int(found["doubtful"]),
+        "failed": sum(bool(one.measurement.failure) for one in asked),
+        "before": int(found.measured.sum()) - len(asked),
+        "rounds": found.rounds - 1,
+        "doubtful": found.undecided,
     }
 
 
 def _predictor(run: RunDirectory, said: str) -> dict[str, Any]:
     splits: dict[str, list[list[float]]] = {"train": [], "validation": [], "test": []}
-    for row in run.read_csv("predictions.csv"):
-        splits[row["split"]].append(
-            [float(row["measured_ms"] or "nan"), float(row["predicted_ms"] or "nan")]
-        )
+    for one in read_predictions(run):
+        splits[one.split].append([one.measured_ms, one.predicted_ms])
     points = {split: np.array(rows).reshape(-1, 2) for split, rows in splits.items()}
     return {
         "figure": _figure(plots.predictor(points, said), "predictor"),
-        "metrics": run.read_json("predictor.json"),
+        "metrics": read_quality(run),
     }
 
 
@@ -247,14 +249,12 @@ def _measurements(run: RunDirectory) -> dict[str, Any]:
 
     How many networks, how many failed, and the median spread of the repeats.
     """
-    rows = run.read_csv("measurements.csv")
-    good = [row for row in rows if not row["failure"]]
-    spread = [
-        (float(row["p90_ms"]) - float(row["p10_ms"])) / float(row["latency_ms"]) for row in good
-    ]
-    setups = sorted({setup(row) for row in good})
+    rows = read_measurements(run)
+    good = [row.measurement for row in rows if not row.measurement.failure]
+    spread = [(one.p90_ms - one.p10_ms) / one.latency_ms for one in good]
+    setups = sorted({setup(one.device, one.threads, one.runtime, one.simulated) for one in good})
     return {
-        "networks": len({row["genome"] for row in rows}),
+        "networks": len(by_network(rows)),
         "count": len(rows),
         "failed": len(rows) - len(good),
         "spread": float(np.median(spread)) if spread else math.nan,
@@ -264,7 +264,7 @@ def _measurements(run: RunDirectory) -> dict[str, Any]:
 
 def _training(run: RunDirectory, networks: list[dict[str, Any]]) -> dict[str, Any]:
     """The curves; of a step that was trained twice (after a resume) the last line counts."""
-    lines = [line for line in run.read_jsonl("metrics.jsonl") if "event" not in line]
+    lines = [line for line in read_metrics(run) if "event" not in line]
     steps = {line["step"]: line for line in lines if line["stage"] == "train"}
     curves: dict[str, dict[int, float]] = {network["name"]: {} for network in networks}
     for line in lines:
@@ -293,7 +293,7 @@ def _curve(points: Mapping[int, float]) -> Float[np.ndarray, "n 2"]:
 def _stages(run: RunDirectory) -> dict[str, float]:
     """Seconds that each stage took, all its runs together."""
     seconds: dict[str, float] = {}
-    for line in run.read_jsonl("metrics.jsonl"):
+    for line in read_metrics(run):
         if line.get("event") == "done":
             seconds[line["stage"]] = seconds.get(line["stage"], 0.0) + line["seconds"]
     return seconds

@@ -9,11 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
-from jaxnas.errors import UserError
-from jaxnas.records.archives import read_answers
+from jaxnas.records.chosen import Chosen, read_chosen
+from jaxnas.records.data import read_data
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.verified import Verified, read_answers, read_verified
 from jaxnas.report import plots, words
 from jaxnas.report.answer import MEDIAN_NOISE, Measured
 
@@ -51,35 +50,32 @@ def read_networks(run: RunDirectory, int8: bool, costs: Sequence[str]) -> list[d
 
     `int8`: whether it searched int8 ones. `costs`: its objectives beside the error.
     """
-    verified = {row["name"]: row for row in run.read_csv("verified.csv")}
-    images = run.read_json("data.json")["test"]
-    networks = []
-    for i, chosen in enumerate(run.read_json("chosen.json")):
-        if chosen["name"] not in verified:
-            raise UserError(
-                f"verified.csv in {run.root} lacks {chosen['name']!r}: run `jaxnas verify` first"
-            )
-        row = verified[chosen["name"]]
-        networks.append(_network(plots.letter(i), chosen, row, images, int8, costs))
-    return networks
+    verified = read_verified(run)
+    images = read_data(run).test
+    return [
+        _network(plots.letter(i), chosen, verified[chosen.name], images, int8, costs)
+        for i, chosen in enumerate(read_chosen(run))
+    ]
 
 
 def _network(
     letter: str,
-    chosen: Mapping[str, Any],
-    row: Mapping[str, str],
+    chosen: Chosen,
+    row: Verified,
     images: int,
     int8: bool,
     costs: Sequence[str],
 ) -> dict[str, Any]:
-    numbers = {column: _number(row.get(column, chosen.get(column))) for column in NUMBERS}
+    numbers = {name: _known(row, chosen, name) for name in NUMBERS}
     # Of the file that was measured.
     precision = "int8" if int8 and math.isfinite(numbers["int8_test_accuracy"]) else "float32"
     tested = ("int8_" if precision == "int8" else "") + "test"
     accuracy = numbers[f"{tested}_accuracy"]
     balanced = numbers[f"{tested}_balanced_accuracy"]
     return {
-        **{column: row[column] for column in ("name", "role", "device")},
+        "name": row.name,
+        "role": row.role,
+        "device": row.device,
         **numbers,
         "letter": letter,
         "precision": precision,
@@ -89,14 +85,14 @@ def _network(
         "ms": _first(numbers["median_ms"], numbers["measured_ms"]),
         "int8_slowdown": _ratio(numbers, "int8", "float32"),
         "costs": {
-            name: numbers["predicted_ms"] if name == "latency_ms" else _number(chosen.get(name))
+            name: chosen.predicted_ms if name == "latency_ms" else chosen.costs.get(name, math.nan)
             for name in costs
         },
-        "setup": setup(row),
-        "simulated": simulated(row),
-        "warning": row.get("warning", ""),
-        "words": words.genome_in_words(chosen["network"]),
-        "model": "models/" + quote(PurePosixPath(row["model"]).name),
+        "setup": setup(row.device, row.threads, row.runtime, row.simulated),
+        "simulated": row.simulated,
+        "warning": row.warning,
+        "words": words.genome_in_words(chosen.network),
+        "model": "models/" + quote(PurePosixPath(row.model).name),
     }
 
 
@@ -110,22 +106,17 @@ def measured(run: RunDirectory, networks: list[dict[str, Any]]) -> list[Measured
             one["interval"],
             one["ms"],
             0.0 if one["simulated"] else max(MEDIAN_NOISE, _first(one["noise_floor"], 0.0)),
-            _right(answers, one),
+            None if answers is None else answers.right(one["name"], one["precision"]),
         )
         for one in networks
         if math.isfinite(one["accuracy"]) and math.isfinite(one["ms"])
     ]
 
 
-def _right(answers: Mapping[str, np.ndarray], network: Mapping[str, Any]) -> np.ndarray | None:
-    if "labels" not in answers or network["name"] not in answers["names"].tolist():
-        return None
-    row = answers["names"].tolist().index(network["name"])
-    return answers[network["precision"]][row] == answers["labels"]
-
-
-def _number(value: Any) -> float:
-    return float("nan" if value in (None, "") else value)
+def _known(row: Verified, chosen: Chosen, name: str) -> float:
+    """A figure of the verification, else of the choice; NaN where neither has it."""
+    figures = (getattr(one, name, math.nan) for one in (row, chosen))
+    return _first(*map(float, figures))
 
 
 def _first(*values: float) -> float:
@@ -143,16 +134,8 @@ def _ratio(numbers: Mapping[str, float], one: str, other: str) -> float:
     return numbers[f"{one}_{figure}"] / numbers[f"{other}_{figure}"]
 
 
-def simulated(row: Mapping[str, str]) -> bool:
-    """Whether a model gave this latency."""
-    return row.get("simulated") == "True"  # older runs do not say
-
-
-def setup(row: Mapping[str, str]) -> str:
+def setup(device: str, threads: int, runtime: str, simulated: bool) -> str:
     """What a latency was measured on, or which model gave it."""
-    if simulated(row):
-        return f"{row['device']} ({row['runtime']})"
-    return (
-        f"{row['device']}, {row['threads']} {'thread' if row['threads'] == '1' else 'threads'}, "
-        f"{row['runtime']}"
-    )
+    if simulated:
+        return f"{device} ({runtime})"
+    return f"{device}, {threads} {'thread' if threads == 1 else 'threads'}, {runtime}"

@@ -6,7 +6,6 @@ Then search again with what it says.
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.algorithms.loop import Archive, search
@@ -14,11 +13,11 @@ from jaxnas.config import make_algorithm
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.predictors.ensemble import Ensemble
-from jaxnas.predictors.predictor import Model, Prediction
-from jaxnas.profiling.active_search import Found, active_search
+from jaxnas.predictors.predictor import Model
+from jaxnas.profiling.active_search import active_search
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log, progress
-from jaxnas.records.archives import read_doubt
+from jaxnas.records.found import FOUND, write_found
 from jaxnas.records.measurements import (
     ASKED,
     Asked,
@@ -28,25 +27,13 @@ from jaxnas.records.measurements import (
     read_asked,
     read_measurements,
 )
-from jaxnas.records.reading import reading
 from jaxnas.spaces.genomes import key_of
-from jaxnas.stages.evaluation import Evaluate, error_evaluator, search_split
+from jaxnas.stages.evaluation import Evaluate, error_evaluator, in_batches, search_split
 from jaxnas.stages.job import Job
 from jaxnas.stages.measuring import exporter, open_device
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
-ARRAYS = (
-    "genomes",
-    "error",
-    "mean_ms",
-    "low_ms",
-    "high_ms",
-    "measured_ms",
-    "measured",
-    "rounds",
-    "doubtful",
-)
 
 
 def ask_device(job: Job) -> bool:
@@ -57,7 +44,7 @@ def ask_device(job: Job) -> bool:
     Stopped and run again it takes the same way: measurements come from asked.csv, errors from the
     store.
     """
-    if not job.config.search.look_ups or job.run.exists("doubt.npz"):
+    if not job.config.search.look_ups or job.run.exists(FOUND):
         return False
     start, known = _start(job)
     error, _ = error_evaluator(job, search_split(job))
@@ -73,63 +60,13 @@ def ask_device(job: Job) -> bool:
         len(known) + job.config.search.look_ups,
         BATCH,
     )
-    arrays = (
-        found.genomes,
-        found.error,
-        *found.predicted,
-        found.measured_ms,
-        found.measured,
-        found.rounds,
-        found.undecided,
-    )
-    job.run.write_npz(
-        "doubt.npz", **{name: np.asarray(array) for name, array in zip(ARRAYS, arrays, strict=True)}
-    )
+    write_found(job.run, found)
     asked = int(found.measured.sum()) - len(known)
     log(
         f"search: {asked} networks measured in {found.rounds - 1} rounds; the place of "
         f"{found.undecided} candidates is still open"
     )
     return True
-
-
-def read_found(job: Job) -> Found:
-    """What doubt.npz holds."""
-    arrays = read_doubt(job.run)
-    with reading(job.run, "doubt.npz"):
-        genomes, error, *predicted, measured_ms, measured, rounds, doubtful = (
-            arrays[name] for name in ARRAYS
-        )
-        n = len(genomes)
-        shapes = {array.shape for array in (error, *predicted, measured_ms, measured)}
-        if (
-            genomes.shape != (n, len(job.space.genes))
-            or shapes != {(n,)}
-            or not (genomes < job.space.sizes).all()
-        ):
-            raise ValueError(
-                f"arrays of shapes {genomes.shape} and {shapes}, not candidates of {job.space.name}"
-            )
-        return Found(
-            genomes,
-            error,
-            Prediction(*map(jnp.asarray, predicted)),
-            measured_ms,
-            measured,
-            int(rounds),
-            int(doubtful),
-        )
-
-
-def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
-    """`evaluate` of `size` genomes at a time, for there is one compiled program.
-
-    The last is repeated.
-    """
-    padded = np.pad(genomes, ((0, -len(genomes) % size), (0, 0)), mode="edge")
-    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[
-        : len(genomes)
-    ]
 
 
 def _start(job: Job) -> tuple[np.ndarray, dict[bytes, float]]:

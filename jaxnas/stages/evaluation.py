@@ -8,15 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.algorithms.pareto import rank
-from jaxnas.config import NUMERICS, OBJECTIVES, Config, make_device
+from jaxnas.algorithms.loop import Archive
+from jaxnas.algorithms.pareto import rank, total_violation
+from jaxnas.config import NUMERICS, OBJECTIVES, Config, SearchConfig, make_device
 from jaxnas.data.dataset import Split
 from jaxnas.errors import choose
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
+from jaxnas.predictors import mlp
 from jaxnas.predictors.predictor import Model
 from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.data import read_data
+from jaxnas.records.predictor import read_predictor
 from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
@@ -243,3 +246,33 @@ def stored(
         )
 
     return through
+
+
+def read_models(job: Job) -> dict[str, Model]:
+    """The fitted predictors, by the objective that each predicts; none where none is predicted."""
+    if not job.config.predicts:
+        return {}
+    perceptrons = read_predictor(job.run, job.space)
+    return {"latency_ms": mlp.Fitted(job.space, perceptrons, jnp.float32(np.nan))}
+
+
+def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
+    """`evaluate` of `size` genomes at a time, for there is one compiled program.
+
+    The last is repeated.
+    """
+    padded = np.pad(genomes, ((0, -len(genomes) % size), (0, 0)), mode="edge")
+    return np.concatenate([evaluate(padded[i : i + size]) for i in range(0, len(padded), size)])[
+        : len(genomes)
+    ]
+
+
+def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
+    """Which candidates have no objective beyond its limit; those that failed are not."""
+    violation = total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits)
+    return np.asarray(violation == 0)
+
+
+def is_complete(archive: Archive, settings: SearchConfig) -> bool:
+    """Whether all generations of a search are there."""
+    return len(archive.fitness) == settings.population * settings.generations

@@ -17,7 +17,8 @@ from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.networks.subnet import Subnet
 from jaxnas.progress import progress
-from jaxnas.records import documents
+from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
+from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
@@ -40,8 +41,8 @@ def run_finetune(job: Job) -> bool:
 
     False if they are there.
     """
-    if job.run.exists("chosen.json") and all(
-        job.run.exists(f"checkpoints/{chosen['name']}") for chosen in read_chosen(job)
+    if job.run.exists(CHOSEN) and all(
+        job.run.exists(f"checkpoints/{one.name}") for one in read_chosen(job.run, job.space)
     ):
         return False
     candidates = candidates_to_choose(job)
@@ -50,37 +51,15 @@ def run_finetune(job: Job) -> bool:
         candidates.columns, job.config.finetune.within_points, job.config.latency_limit_ms
     )
     images = on_device(job.data)
-    chosen = []
-    for choice in choices:
-        network = _finetuned(job, params, images, choice, candidates.genomes[choice.row])
-        chosen.append(network | _costs_of(candidates, choice.row))
-    job.run.write_json("chosen.json", chosen)
+    chosen = [_finetuned(job, params, images, candidates, choice) for choice in choices]
+    write_chosen(job.run, chosen)
     return True
 
 
-def _costs_of(candidates: Candidates, row: int) -> dict[str, float]:
-    """What a network costs, as the search has it: latency as `predicted_ms`, the others by name."""
-    columns = candidates.columns
-    costs = {name: float(columns[name][row]) for name in columns.costs if name != "latency_ms"}
-    if candidates.predicted_ms is None:
-        return costs
-    return {"predicted_ms": float(candidates.predicted_ms[row])} | costs
-
-
-def read_chosen(job: Job) -> list[dict[str, Any]]:
-    """The chosen networks in order, as chosen.json has them."""
-    chosen = [
-        {**one, "genome": np.array(one["genome"], np.int32)}
-        for one in documents.read_chosen(job.run, job.config.predicts)
-    ]
-    for one in chosen:
-        job.space.decode(one["genome"])  # refuses what is no genome of this space
-    return chosen
-
-
 def _finetuned(
-    job: Job, params: Params, images: Images, choice: Choice, genome: np.ndarray
-) -> dict[str, object]:
+    job: Job, params: Params, images: Images, candidates: Candidates, choice: Choice
+) -> Chosen:
+    genome = candidates.genomes[choice.row]
     examples = job.examples(search_split(job), job.resolution(genome))
     subnet = job.inherited(_as_searched(job, params, images, genome, examples), genome)
     tuned = _finetune(
@@ -94,21 +73,21 @@ def _finetuned(
     seen = {"search": examples}
     if selection is not None:
         seen["selection"] = job.examples(selection, job.resolution(genome))
-    return {
-        "name": choice.name,
-        "role": choice.role,
-        "genome": genome,
-        "network": job.space.decode(genome),
-        **costs(subnet.ops),
-        **{
-            f"{split}_accuracy": float(accuracy(subnet, some.images, some.labels))
-            for split, some in seen.items()
-        },
-        **{
-            f"finetuned_{split}_accuracy": float(accuracy(tuned, some.images, some.labels))
-            for split, some in seen.items()
-        },
+    accuracies: dict[str, Any] = {
+        f"{prefix}{split}_accuracy": float(accuracy(network, some.images, some.labels))
+        for prefix, network in (("", subnet), ("finetuned_", tuned))
+        for split, some in seen.items()
     }
+    return Chosen(
+        choice.name,
+        choice.role,
+        genome,
+        job.space.decode(genome),
+        **costs(subnet.ops),
+        **accuracies,
+        predicted_ms=candidates.latency_ms(choice.row),
+        costs=candidates.costs(choice.row),
+    )
 
 
 def _as_searched(
@@ -214,9 +193,7 @@ def _record(
         "loss": loss,
         "search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
     }
-    job.run.append_jsonl(
-        "metrics.jsonl", {"stage": "finetune", "name": name, "epoch": epoch, **figures}
-    )
+    append_metrics(job.run, "finetune", name=name, epoch=epoch, **figures)
     return figures
 
 

@@ -7,16 +7,20 @@ from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
 from jaxnas.predictors.ensemble import interval_factor
 from jaxnas.predictors.metrics import coverage, summary
-from jaxnas.predictors.predictor import Model
 from jaxnas.progress import log
+from jaxnas.records.files import made_by
 from jaxnas.records.measurements import Profiled, by_network, read_measurements
-from jaxnas.records.reading import SPLITS, reading
+from jaxnas.records.predictor import (
+    Predicted,
+    write_predictions,
+    write_predictor,
+    write_quality,
+)
+from jaxnas.records.reading import SPLITS
 from jaxnas.spaces.encodings import gene_values
-from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.job import Job
 from jaxnas.stages.plan import unmeasured
 
-FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 # Of the intervals, which the errors on the validation networks set; the test networks say whether
 # it holds.
 COVERAGE = 0.9
@@ -31,7 +35,7 @@ def run_predict(job: Job) -> bool:
     """
     run = job.run
     fit = job.config.predict
-    if all(run.exists(file) for file in FILES):
+    if all(map(run.exists, made_by("predict"))):
         return False
     if unmeasured(job)[0]:
         raise UserError(
@@ -65,16 +69,16 @@ def run_predict(job: Job) -> bool:
             f"predict.learning_rate ({fit.learning_rate:g}) or predict.weight_decay "
             f"({fit.weight_decay:g})"
         )
-    run.write_npz("predictor.npz", **mlp.to_arrays(model))
+    write_predictor(run, model)
     factor = interval_factor(measured["validation"], predicted["validation"], COVERAGE)
     compared = [
         row
         for split in SPLITS
         for row in _compared(split, rows[split], measured[split], predicted[split], factor)
     ]
-    run.write_csv("predictions.csv", compared)
+    write_predictions(run, compared)
     quality = {split: _quality(measured[split], predicted[split], factor) for split in SPLITS}
-    run.write_json("predictor.json", quality)
+    write_quality(run, quality)
     figures = quality["test"]
     log(
         f"predict: Pearson {figures['pearson']:.3f} on test, {figures['within_10_percent']:.0%} of "
@@ -96,23 +100,6 @@ def _weak(figures: dict[str, float], file: object) -> str:
     )
 
 
-def read_predictor(job: Job) -> Model:
-    """The fitted predictor; refuses one of another space."""
-    with reading(job.run, "predictor.npz"):
-        arrays = job.run.read_npz("predictor.npz")
-        model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
-        if [array.shape for array in model] != mlp.shapes(len(job.space.genes)):
-            raise ValueError(f"weights of another space than {job.space.name}")
-        if not all(np.isfinite(array).all() for array in model):
-            raise ValueError("weights that are not finite")
-    return mlp.Fitted(job.space, model, jnp.float32(np.nan))
-
-
-def read_models(job: Job) -> dict[str, Model]:
-    """The fitted predictors, by the objective that each predicts; none where none is predicted."""
-    return {"latency_ms": read_predictor(job)} if job.config.predicts else {}
-
-
 def _quality(measured, predicted, factor: float) -> dict[str, float]:
     return {
         **summary(measured, predicted),
@@ -122,15 +109,8 @@ def _quality(measured, predicted, factor: float) -> dict[str, float]:
 
 def _compared(
     split: str, rows: list[Profiled], measured, predicted, factor: float
-) -> list[dict[str, object]]:
+) -> list[Predicted]:
     return [
-        {
-            "split": split,
-            "genome": to_text(one.genome),
-            "measured_ms": m,
-            "predicted_ms": p,
-            "low_ms": p / factor,
-            "high_ms": p * factor,
-        }
+        Predicted(split, one.genome, float(m), float(p), float(p / factor), float(p * factor))
         for one, m, p in zip(rows, measured, predicted, strict=True)
     ]

@@ -19,15 +19,26 @@ from jaxnas.objectives.columns import Columns
 from jaxnas.predictors.predictor import Model
 from jaxnas.profiling.active_profile import covering_sample
 from jaxnas.progress import log, progress
-from jaxnas.records.archives import read_candidates
-from jaxnas.records.reading import reading
+from jaxnas.records.candidates import (
+    CANDIDATES,
+    RANDOM,
+    Searched,
+    read_searched,
+    write_searched,
+)
 from jaxnas.spaces.genomes import network_numbers
 from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
-from jaxnas.stages.evaluation import evaluator, objectives, search_split
+from jaxnas.stages.evaluation import (
+    evaluator,
+    feasible,
+    is_complete,
+    objectives,
+    read_models,
+    search_split,
+)
 from jaxnas.stages.job import Job
 from jaxnas.stages.limit import note_wide_limit
-from jaxnas.stages.predict import read_models
 from jaxnas.training.metrics import commonest_share
 
 
@@ -44,11 +55,13 @@ def _run_searches(job: Job) -> bool:
     """Generation by generation; False if both are complete."""
     settings = job.config.limited_search
     searches = {
-        "search": ("candidates.npz", settings),
-        "random": ("random.npz", replace(settings, algorithm="random")),
+        "search": (CANDIDATES, settings),
+        "random": (RANDOM, replace(settings, algorithm="random")),
     }
     recorded = {
-        file: read_archive(job, file) if job.run.exists(file) else None
+        file: read_searched(job.run, file, job.space, settings.objectives).archive
+        if job.run.exists(file)
+        else None
         for file, _ in searches.values()
     }
     if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
@@ -62,34 +75,6 @@ def _run_searches(job: Job) -> bool:
     return True
 
 
-def read_archive(job: Job, file: str) -> Archive:
-    """What a search has evaluated so far."""
-    arrays = read_candidates(job.run, file)
-    with reading(job.run, file):
-        archive = Archive(**{name: arrays[name] for name in Archive._fields})
-        n = len(archive.genomes)
-        genes = len(job.space.genes)
-        shapes = [array.shape for array in archive]
-        if (
-            shapes != [(n, genes), (n, len(job.config.search.objectives)), (n,), (n, 2)]
-            or not (archive.genomes < job.space.sizes).all()
-        ):
-            raise ValueError(f"arrays of shapes {shapes}, not candidates of {job.space.name}")
-    return archive
-
-
-def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
-    """Which candidates have no objective beyond its limit; those that failed are not."""
-    return np.asarray(
-        pareto.total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits) == 0
-    )
-
-
-def is_complete(archive: Archive, settings: SearchConfig) -> bool:
-    """Whether all generations are there."""
-    return len(archive.fitness) == settings.population * settings.generations
-
-
 def _search(
     job: Job,
     purpose: str,
@@ -99,29 +84,17 @@ def _search(
     recorded: Archive | None,
 ) -> None:
     algorithm = make_algorithm(settings)
-    named = {
-        "seed": np.int64(job.config.seed),
-        "objectives": np.array(settings.objectives),
-        "labels": np.array([one.label for one in objectives(job.config, job.net).values()]),
-    }
+    labels = {name: one.label for name, one in objectives(job.config, job.net).items()}
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
         def save(_: int, archive: Archive) -> None:
-            whole = (
-                {"network": network_numbers(job.space, archive.genomes)}
-                if is_complete(archive, settings)
-                else {}
-            )
-            job.run.write_npz(
-                file,
-                **archive._asdict(),
-                feasible=feasible(archive.fitness, settings),
-                **named,
-                **whole,
-            )
-            error = Columns(settings.objectives, archive.fitness)["error"]
-            advance(settings.population, best_error=float(np.fmin.reduce(error)))
+            whole = is_complete(archive, settings)
+            network = network_numbers(job.space, archive.genomes) if whole else None
+            kept = feasible(archive.fitness, settings)
+            searched = Searched(archive, labels, kept, network)
+            write_searched(job.run, file, searched, job.config.seed)
+            advance(settings.population, best_error=float(np.fmin.reduce(searched["error"])))
 
         archive = search(
             algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save

@@ -3,6 +3,7 @@
 Of a thousand candidates ranked on a few hundred images the best are partly the luckiest.
 """
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,11 +16,18 @@ from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.progress import log, progress
+from jaxnas.records.candidates import CANDIDATES, read_searched
+from jaxnas.records.found import FOUND, read_found
+from jaxnas.records.selection import Selection, write_selection
 from jaxnas.spaces.genomes import first_rows
-from jaxnas.stages.active_search import in_batches, read_found
-from jaxnas.stages.evaluation import error_evaluator, selection_split
+from jaxnas.stages.evaluation import (
+    error_evaluator,
+    feasible,
+    in_batches,
+    is_complete,
+    selection_split,
+)
 from jaxnas.stages.job import Job
-from jaxnas.stages.search import feasible, is_complete, read_archive
 
 
 class Candidates(NamedTuple):
@@ -37,6 +45,15 @@ class Candidates(NamedTuple):
         predicted_ms = None if self.predicted_ms is None else self.predicted_ms[rows]
         columns = replace(self.columns, fitness=self.columns.fitness[rows])
         return Candidates(self.genomes[rows], columns, predicted_ms)
+
+    def latency_ms(self, row: int) -> float:
+        """As predicted; NaN where latency is not minimised."""
+        return math.nan if self.predicted_ms is None else float(self.predicted_ms[row])
+
+    def costs(self, row: int) -> dict[str, float]:
+        """The objectives of a candidate beside error and latency."""
+        others = [name for name in self.columns.costs if name != "latency_ms"]
+        return {name: float(self.columns[name][row]) for name in others}
 
 
 def candidates_to_choose(job: Job) -> Candidates:
@@ -57,9 +74,7 @@ def candidates_to_choose(job: Job) -> Candidates:
         )
     error = _unseen_error(job, split, front.genomes)
     searched = front.columns["error"]
-    job.run.write_npz(
-        "selection.npz", genomes=front.genomes, search_error=searched, selection_error=error
-    )
+    write_selection(job.run, Selection(front.genomes, searched, error))
     if np.isnan(error).all():
         raise UserError(
             f"no network of the front in {job.run.root} gives finite answers on the images held "
@@ -96,17 +111,16 @@ def _unseen_error(job: Job, split: Split, genomes: np.ndarray) -> Float[np.ndarr
 
 def _found(job: Job) -> Candidates:
     """What the search has found."""
-    archive = read_archive(job, "candidates.npz")
     settings = job.config.search
-    if not is_complete(archive, settings) or (
-        settings.look_ups and not job.run.exists("doubt.npz")
-    ):
+    searched = read_searched(job.run, CANDIDATES, job.space, settings.objectives)
+    asked = not settings.look_ups or job.run.exists(FOUND)
+    if not is_complete(searched.archive, settings) or not asked:
         raise UserError(f"the search in {job.run.root} is not complete: run `jaxnas search` first")
     if not settings.look_ups:
-        columns = Columns(settings.objectives, archive.fitness)
+        columns = searched.columns
         predicted_ms = columns["latency_ms"] if job.config.predicts else None
-        return Candidates(archive.genomes, _within_limits(job, columns), predicted_ms)
-    found = read_found(job)
+        return Candidates(searched.archive.genomes, _within_limits(job, columns), predicted_ms)
+    found = read_found(job.run, job.space)
     columns = joined(settings.objectives, {"error": found.error, "latency_ms": found.latency_ms()})
     return Candidates(
         found.genomes, _within_limits(job, columns), np.asarray(found.predicted.mean_ms)

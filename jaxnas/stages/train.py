@@ -8,6 +8,7 @@ import numpy as np
 from jaxnas.config import make_method
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
+from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.stages.job import Job
 from jaxnas.supernets.supernet import head_of
@@ -46,10 +47,7 @@ def run_train(job: Job) -> bool:
             if step % every == 0 or step == total:
                 figures = _figures(step, losses)
                 speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
-                job.run.append_jsonl(
-                    "metrics.jsonl",
-                    {"stage": "train", "step": step, **figures, "images_per_s": round(speed, 1)},
-                )
+                append_metrics(job.run, "train", step=step, **figures, images_per_s=round(speed, 1))
                 advance(0, **figures)
             due = step % config.train.checkpoint_every == 0 or step == total
             saving.after(due, partial(checkpoints.save, folder, step, state))

@@ -29,9 +29,8 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import write_comparison
 from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
-from jaxnas.stages.evaluation import evaluator
+from jaxnas.stages.evaluation import evaluator, read_models
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
-from jaxnas.stages.predict import read_models
 from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
 from jaxnas.stages.unread import check_read, without_unread
 from jaxnas.studies.statistics import least_seeds

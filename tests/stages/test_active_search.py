@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from jaxnas.records.found import KINDS
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.stages.active_search import ARRAYS, in_batches
+from jaxnas.stages.evaluation import in_batches
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_it_is_done_once_and_stopped_anywhere_takes_the_same_way(cli, asked, tmp
     code, errors = cli("finetune", run)
     assert code == 2 and "is not complete: run `jaxnas search` first" in errors[-1]
     assert cli("search", run)[0] == 0
-    for name in ARRAYS:
+    for name in KINDS:
         np.testing.assert_array_equal(before[name], found_of(run)[name])
     lines = (run / "asked.csv").read_bytes().splitlines(keepends=True)
     (run / "asked.csv").write_bytes(b"".join(lines[:-1]))

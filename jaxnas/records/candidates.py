@@ -1,0 +1,107 @@
+"""candidates.npz and random.npz: what a search has evaluated, generation by generation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxnas.algorithms.loop import Archive
+from jaxnas.objectives import costs, energy, latency
+from jaxnas.objectives.columns import Columns
+from jaxnas.records.arrays import Arrays, check_choices, check_finite, check_kinds
+from jaxnas.records.reading import reading
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.spaces.genomes import check_genomes
+from jaxnas.spaces.space import Space
+
+CANDIDATES = "candidates.npz"
+RANDOM = "random.npz"
+# Kinds of NumPy's.
+KINDS = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}
+YOUNGER = {"network": "iu", "feasible": "b"}  # which older runs lack
+# Of objectives, which older runs do not have in their files.
+LABELS = {latency.NAME: latency.LABEL, "energy_uj": energy.LABEL, **costs.LABELS}
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The candidates of a search, a row each; NaN where an evaluation failed."""
+
+    archive: Archive
+    labels: dict[str, str]  # what each objective is, for people; in the order of the columns
+    feasible: Bool[np.ndarray, "n"] | None = None  # None: an older run
+    network: Int[np.ndarray, "n"] | None = None  # its number; None before the search is complete
+
+    @property
+    def columns(self) -> Columns:
+        """Fitness by name."""
+        return Columns(tuple(self.labels), self.archive.fitness)
+
+    def __getitem__(self, objective: str) -> Float[np.ndarray, "n"]:
+        return self.columns[objective]
+
+
+def read_searched(
+    run: RunDirectory,
+    file: str,
+    space: Space | None = None,
+    objectives: Sequence[str] | None = None,
+) -> Searched:
+    """What a search has evaluated so far.
+
+    It must be of the `space`, and of the `objectives`, where these are given.
+    """
+    arrays = run.read_npz(file)
+    with reading(run, file):
+        _check(arrays)
+        labels = _labels(arrays)
+        if objectives is not None and tuple(labels) != tuple(objectives):
+            raise ValueError(f"objectives {tuple(labels)}, where the settings name {objectives}")
+        if space is not None:
+            check_genomes(space, arrays["genomes"])
+        archive = Archive(**{name: arrays[name] for name in Archive._fields})
+        return Searched(archive, labels, arrays.get("feasible"), arrays.get("network"))
+
+
+def write_searched(run: RunDirectory, file: str, searched: Searched, seed: int) -> None:
+    """Write all of it."""
+    younger = {"feasible": searched.feasible, "network": searched.network}
+    run.write_npz(
+        file,
+        **searched.archive._asdict(),
+        **{name: array for name, array in younger.items() if array is not None},
+        seed=np.int64(seed),
+        objectives=np.array(list(searched.labels)),
+        labels=np.array(list(searched.labels.values())),
+    )
+
+
+def _labels(arrays: Arrays) -> dict[str, str]:
+    names = [str(name) for name in arrays.get("objectives", ("error", "latency_ms"))]
+    columns = arrays["fitness"].shape[1]
+    if len(set(names)) != columns or "error" not in names:
+        raise ValueError(f"{columns} objectives, where the names are {' '.join(names)}")
+    if "labels" in arrays:
+        return dict(zip(names, map(str, arrays["labels"]), strict=True))
+    return {name: LABELS.get(name, name) for name in names}
+
+
+def _check(arrays: Arrays) -> None:
+    check_kinds(arrays, KINDS)
+    n = len(arrays["genomes"])
+    shapes = [arrays[name].shape for name in KINDS]
+    genes, objectives = (arrays[name].shape[-1] for name in ("genomes", "fitness"))
+    if not n or shapes != [(n, genes), (n, objectives), (n,), (n, 2)] or objectives < 2:
+        raise ValueError(f"arrays of shapes {shapes}, not candidates")
+    check_choices(arrays["genomes"])
+    check_finite(arrays["fitness"])
+    turns = np.diff(arrays["generation"], prepend=-1)
+    if turns[0] != 1 or not np.isin(turns[1:], (0, 1)).all():
+        raise ValueError("generations that do not follow each other")
+    if not ((arrays["parents"] >= -1) & (arrays["parents"] < n)).all():
+        raise ValueError("parents that are no candidates")
+    younger = {name: kind for name, kind in YOUNGER.items() if name in arrays}
+    check_kinds(arrays, younger)
+    if any(arrays[name].shape != (n,) for name in younger):
+        raise ValueError(f"{' or '.join(younger)} not of each candidate")

@@ -1,0 +1,37 @@
+"""metrics.jsonl: figures of training and fine-tuning, and events of all stages, a line each."""
+
+from typing import Any
+
+from jaxnas.records.reading import reading
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.values import number, text
+
+METRICS = "metrics.jsonl"
+# What a line without an event must hold, by its stage.
+FIGURES = {"train": ("step", "loss", "loss_largest"), "finetune": ("epoch", "search_accuracy")}
+
+
+def read_metrics(run: RunDirectory) -> list[dict[str, Any]]:
+    """The lines: `stage`, and either an `event` or figures of a training."""
+    lines = run.read_jsonl(METRICS)
+    with reading(run, METRICS):
+        for line in lines:
+            _check(line)
+    return lines
+
+
+def append_metrics(run: RunDirectory, stage: str, **figures: Any) -> None:
+    """Add a line of a stage."""
+    run.append_jsonl(METRICS, {"stage": stage, **figures})
+
+
+def _check(line: dict[str, Any]) -> None:
+    stage = text(line, "stage")
+    event = line.get("event")
+    if event == "done":
+        number(line, "seconds")
+    elif event is None:
+        for name in FIGURES.get(stage, ()):
+            number(line, name)
+        if stage == "finetune":
+            text(line, "name")
