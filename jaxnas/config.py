@@ -43,6 +43,7 @@ from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import costs, energy, error, latency
 from jaxnas.objectives.objective import Context, Objective
+from jaxnas.plugins import Name, find, is_place, named
 from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, sandwich, shrinking
@@ -55,7 +56,7 @@ from jaxnas.training.population import HybridConfig
 class DataConfig:
     """Which images, and how they are split and augmented."""
 
-    source: str = "digits"
+    source: Name = "digits"
     """digits, tfds:NAME or npz:PATH."""
     data_dir: Annotated[str | None, tyro.conf.arg(aliases=("--data-dir",))] = None
     """Where tfds keeps its data sets."""
@@ -76,12 +77,15 @@ class DataConfig:
     borders leave statistics as they are."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def __post_init__(self):
+        object.__setattr__(self, "source", named(self.source))
+
 
 @dataclass(frozen=True)
 class ProfileConfig:
     """Which subnets are measured, and how."""
 
-    device: str = "onnxruntime"
+    device: Name = "onnxruntime"
     """onnxruntime: this machine's processor; openvino: the same through OpenVINO, an optional part
     of jaxnas; ssh:HOST: the processor of a machine that `ssh HOST` reaches without a password,
     through ONNX Runtime of its python3, or of ssh:HOST:PYTHON, an interpreter's path there;
@@ -112,6 +116,9 @@ class ProfileConfig:
     """Time spent on each measurement. One whose two halves differ by more than 10 % is made again,
     and after five times refused."""
 
+    def __post_init__(self):
+        object.__setattr__(self, "device", named(self.device))
+
 
 @dataclass(frozen=True)
 class PredictConfig:
@@ -129,7 +136,7 @@ class PredictConfig:
 class SearchConfig:
     """The multi-objective search and its evaluation."""
 
-    algorithm: str = "nsga2"
+    algorithm: Name = "nsga2"
     """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
     evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's."""
     population: int = 28
@@ -160,6 +167,9 @@ class SearchConfig:
     """Candidates that the search may send to the device: those whose predicted intervals leave open
     whether they are on the front, 15 at a time. After each batch the predictor is fitted again, and
     the search repeated; a network's error is evaluated once."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "algorithm", named(self.algorithm))
 
     @property
     def upper_limits(self) -> tuple[float | None, ...]:
@@ -210,12 +220,15 @@ class Config:
 
     name: str
     """Names the run directory, runs/NAME."""
-    space: str = "tiny"
+    space: Name = "tiny"
     """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions),
     cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
     ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
-    every row; mobilenet_v2:0.5 is one network, scaled uniformly); or the path of a .toml file that
-    describes one (README: Your own space)."""
+    every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
+    below), resnext_cifar (grouped convolutions); the path of a .toml file that describes one
+    (README: Your own space); or your own, file.py:name, a function of the images' size, channels
+    and classes. So any name of these settings may be: of an algorithm, a device, a method of
+    training, a source of data; in an experiment's file the function stands for its name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
@@ -235,6 +248,9 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+
+    def __post_init__(self):
+        object.__setattr__(self, "space", named(self.space))
 
     @property
     def predicts(self) -> bool:
@@ -342,33 +358,42 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 
 
 def make_method(settings: TrainConfig) -> Method:
-    """The method of training that `settings.method` names."""
-    return choose("training method", settings.method, METHODS)(settings)
+    """The method of training that `settings.method` names; a user's own is a function of these."""
+    return find("training method", settings.method, METHODS)(settings)
+
+
+def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
+    """What loads the data of this name, `KIND` or `KIND:ARGUMENT`, and the argument.
+
+    A user's own is a function of an argument, which is empty, and of `data_dir`, `search_images`,
+    `calibration_images` and `seed`.
+    """
+    kind, _, argument = name.partition(":")
+    if is_place(kind):
+        return find("data set", name, {}), ""
+    return find("data set", kind, DATASETS), argument
 
 
 def make_algorithm(settings: SearchConfig) -> Algorithm:
-    """The algorithm that `settings.algorithm` names; a name after a colon is one of evosax's."""
+    """The algorithm that `settings.algorithm` names; a name after a colon is one of evosax's.
+
+    A user's own is a function of these settings.
+    """
     name = "evosax" if settings.algorithm.startswith("evosax:") else settings.algorithm
-    return choose("algorithm", name, ALGORITHMS)(settings)
+    return find("algorithm", name, ALGORITHMS)(settings)
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:
-    """What builds the space of this name, or of a .toml file.
+    """What builds the space of this name, of a .toml file, or of a user's own function.
 
-    It takes a size of images, channels and classes.
-
-    A number after a colon is a width multiplier: `mobilenet_v2:0.5`.
+    It takes a size of images, channels and classes. A number after a colon is a width multiplier:
+    `mobilenet_v2:0.5`.
     """
     if name.endswith(".toml"):
         return partial(toml.load, name)
-    known, colon, multiplier = name.partition(":")
-    if known not in SPACES or (colon and known not in SCALED):
-        raise UserError(
-            f"unknown space {name!r}; known: {', '.join(sorted(SPACES))}, and the path of any "
-            ".toml file that describes one"
-        )
-    if not colon:
-        return SPACES[known]
+    known, _, multiplier = name.partition(":")
+    if known not in SCALED or name == known:
+        return find("space", name, SPACES, "the path of a .toml file that describes one")
     try:
         return partial(SPACES[known], multipliers=mobilenet_v2.uniform(float(multiplier)))
     except ValueError:
@@ -380,18 +405,12 @@ def make_space(name: str) -> Callable[[int, int, int], Space]:
 def make_device(settings: ProfileConfig) -> Device:
     """The device that `settings.device` names, or a .toml file describes.
 
-    What follows `ssh:` is for that device to read.
+    What follows `ssh:` is for that device to read. A user's own is a function of these settings.
     """
     if settings.device.endswith(".toml"):
         return Modelled(load_chip(settings.device))
     name = "ssh" if settings.device.startswith("ssh:") else settings.device
-    if name not in DEVICES:
-        known = ", ".join(sorted(other.replace("ssh", "ssh:HOST") for other in DEVICES))
-        raise UserError(
-            f"unknown device {name!r}; known: {known}, and the path of any .toml file that "
-            "describes one"
-        )
-    return DEVICES[name](settings)
+    return find("device", name, DEVICES, "the path of a .toml file that describes one")(settings)
 
 
 def load_chip(path: str) -> CostModel:

@@ -13,15 +13,30 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from jaxnas.errors import UserError
 
 T = TypeVar("T")
+# A setting's type: a name, or in an experiment's file the user's own function.
+Name = Annotated[
+    Any,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda given: given[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
 
 
-def find(kind: str, name: str, known: Mapping[str, T]) -> T:
+def find(kind: str, name: str, known: Mapping[str, T], others: str = "") -> T:
     """`known[name]`, or the thing that `file.py:name` or `package.module:name` is.
+
+    `others` tells the user what else a name may be.
 
     Raises:
         UserError: it is neither; the message lists the known names.
@@ -31,7 +46,10 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
     place, colon, attribute = name.rpartition(":")
     if not colon or not is_place(place):
         names = ", ".join(sorted(known))
-        raise UserError(f"unknown {kind} {name!r}; known: {names}, and your own as file.py:name")
+        more = f"{others}, " if others else ""
+        raise UserError(
+            f"unknown {kind} {name!r}; known: {names}, {more}and your own as file.py:name"
+        )
     module = _of_file(place) if place.endswith(".py") else _of_package(kind, place)
     if not hasattr(module, attribute):
         raise UserError(f"{place} has no {attribute!r}, which {kind} {name!r} names: mend the name")

@@ -117,7 +117,7 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--space huge",
             [
                 "unknown space 'huge'; known: attentive_nas, ",
-                "tiny, and the path of any .toml file",
+                "tiny, the path of a .toml file that describes one, and your own as file.py:name",
             ],
         ),
         ("--data.source mnist", ["unknown data set 'mnist'; known: digits, npz, tfds"]),

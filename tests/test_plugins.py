@@ -1,5 +1,6 @@
 """Names of a user's own things."""
 
+import json
 import re
 from typing import Any
 
@@ -57,3 +58,82 @@ def test_a_function_is_known_by_its_file(file):
     assert plugins.named("tiny") == "tiny"
     with pytest.raises(UserError, match="at the top of a file"):
         plugins.named(lambda: None)
+
+
+MINE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.config import METHODS, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
+from jaxnas.data.dataset import make_dataset
+from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.memory_chip import RAPTOR
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+from jaxnas.training.finetune import FinetuneConfig
+from jaxnas.training.method import TrainConfig
+
+print("the file runs", file=sys.stderr)
+
+
+def space(size, channels, classes):
+    stage = Stage((8, 16), (1, 2), (3,), (2,), 2)
+    return mobilenet_space("mine", MobileNet((size,), (8,), 2, (stage,), (16,), channels, classes))
+
+
+def images(argument, *, data_dir, search_images, calibration_images, seed):
+    rng = np.random.default_rng(seed)
+    labels = {name: np.arange(n, dtype=np.int32) % 2 for name, n in SIZES.items()}
+    splits = {
+        name: (rng.integers(0, 128, (len(row), 8, 8, 1), np.uint8) + np.uint8(120) * row[:, None,
+        None, None].astype(np.uint8), row) for name, row in labels.items()
+    }
+    return make_dataset("mine", ("dark", "bright"), **splits, calibration_images=16, seed=seed)
+
+
+SIZES = {"train": 64, "search": 32, "test": 16}
+
+
+def device(settings):
+    return Modelled(RAPTOR)
+
+
+def algorithm(settings):
+    return RandomSearch(settings.population)
+
+
+def method(settings):
+    return METHODS["sandwich"](settings)
+
+
+config = Config(
+    "mine",
+    space=space,
+    data=DataConfig(source=images, calibration_images=16),
+    train=TrainConfig(method=method, epochs=1, batch_size=16),
+    profile=ProfileConfig(device=device, train=4, validation=2, test=2, rounds=1),
+    predict=PredictConfig(steps=20),
+    search=SearchConfig(algorithm=algorithm, population=4, generations=2, images=16),
+    finetune=FinetuneConfig(epochs=1, batch_size=16),
+)
+"""
+
+
+def test_things_of_ones_own_go_through_a_run_and_are_found_again(cli, tmp_path, monkeypatch):
+    """A space, data, a method, a device and an algorithm, all of one experiment's file."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    code, lines = cli("run", str(path), "--out", "run")
+    assert code == 0, lines[-3:]
+    assert lines[-1].endswith("report: run/report.html")
+    saved = json.loads((tmp_path / "run/config.json").read_text())
+    own = (saved["space"], saved["data"]["source"], saved["train"]["method"])
+    own += (saved["profile"]["device"], saved["search"]["algorithm"])
+    names = ("space", "images", "method", "device", "algorithm")
+    assert own == tuple(f"{path}:{name}" for name in names)
+    (tmp_path / "run/report.html").unlink()
+    code, lines = cli("report", "run")
+    assert code == 0 and (tmp_path / "run/report.html").is_file(), lines[-3:]

@@ -135,9 +135,18 @@ class Space:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides what the space's networks are: what a run's space.json holds."""
-        if self.structure is not None:
-            return {"name": self.name, **self.structure.settings()}
-        return {"name": self.name, "genes": {gene.name: gene.choices for gene in self.genes}}
+        own = self.structure.settings() if self.structure is not None else self._described()
+        return {"name": self.name, **own}
+
+    def _described(self) -> dict[str, Any]:
+        """Of a family that does not describe itself: genes, and the largest network's trunk."""
+        genes = {gene.name: list(gene.choices) for gene in self.genes}
+        return {"genes": genes, "largest": [repr(op) for op in self.ops(self.largest)[:-1]]}
+
+    def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """What a file says of the space, in today's form, without its name."""
+        saved = {name: value for name, value in saved.items() if name != "name"}
+        return saved if self.structure is None else self.structure.completed(saved)
 
     def size(self) -> int:
         """Number of different networks, exact: genomes that differ in a dead gene count once."""

@@ -102,6 +102,7 @@ def settings_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
     for field in fields(config):
         name = prefix + field.name
         kind: type = kinds[field.name]
+        kind = str if kind is Any else kind  # a name, or a user's own, which has become a name
         value = getattr(config, field.name)
         if not is_dataclass(kind):
             yield name, kind, value

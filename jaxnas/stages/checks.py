@@ -7,13 +7,13 @@ import jax
 
 from jaxnas.algorithms.indicators import CELLS
 from jaxnas.config import (
-    DATASETS,
     NUMERICS,
     OBJECTIVES,
     Config,
     make_algorithm,
     make_device,
     make_method,
+    make_source,
     make_space,
 )
 from jaxnas.data.augment import RESIZINGS
@@ -57,7 +57,7 @@ def check_settings(config: Config) -> None:
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, NUMERICS)
-    choose("data set", config.data.source.partition(":")[0], DATASETS)
+    make_source(config.data.source)
     if config.search.population * config.search.generations > CANDIDATES:
         raise UserError(
             f"search.population x search.generations must be at most {CANDIDATES}, got "

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import DATASETS, Config, DataConfig, make_method, make_space
+from jaxnas.config import Config, DataConfig, make_method, make_source, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import OWN, Preparation, calibration_images
-from jaxnas.errors import UserError, choose
+from jaxnas.errors import UserError
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
 from jaxnas.records.data import DATA, read_data
@@ -78,7 +78,7 @@ class Job:
         return purpose_key(self.config.seed, purpose)
 
     def resolution(self, genome: Int[np.ndarray, "genes"]) -> int:
-        return self.space.decode(genome)["resolution"]
+        return self.space.pixels(np.asarray(genome))
 
     def examples(self, split: Split, resolution: int) -> Examples:
         """A split's images as a network of this resolution sees them.
@@ -213,8 +213,7 @@ def space_settings(space: Space) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def load_data(settings: DataConfig, seed: int) -> Dataset:
     """The data set that `source` names, `KIND` or `KIND:ARGUMENT`."""
-    kind, _, argument = settings.source.partition(":")
-    load = choose("data set", kind, DATASETS)
+    load, argument = make_source(settings.source)
     rest = {
         "search_images": settings.search_images,
         "calibration_images": settings.calibration_images,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxnas.plugins import Name, named
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
@@ -20,7 +21,7 @@ Subnets = Any  # a pytree of arrays: genomes, or probabilities of choices
 class TrainConfig:
     """The supernet's training."""
 
-    method: str = "sandwich"
+    method: Name = "sandwich"
     """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
     best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking."""
     epochs: int = 40
@@ -57,6 +58,9 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     """Longest time between checkpoints, in minutes; of the fine-tuning, too, which also has a
     checkpoint after each epoch."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "method", named(self.method))
 
 
 class TrainState(NamedTuple):

@@ -180,8 +180,7 @@ def _check_header(path: Path, file: TensorFile, place: str, shape: tuple[int, ..
 def _with_defaults(structure: str, net: Supernet) -> Any:
     """What a file says of its space's structure, in today's form; None where it is none."""
     try:
-        known: Any = net.space.structure
-        found = known.completed(json.loads(structure))
+        found = json.loads(json.dumps(net.space.completed(json.loads(structure))))
         return {name: value for name, value in found.items() if name not in _OF_THE_DATA}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -189,8 +188,7 @@ def _with_defaults(structure: str, net: Supernet) -> Any:
 
 def _structure(net: Supernet) -> str:
     """All that decides what the weights mean."""
-    structure: Any = net.space.structure
-    settings = structure.completed(structure.settings())
+    settings = net.space.completed(net.space.settings)
     return json.dumps(
         {name: value for name, value in settings.items() if name not in _OF_THE_DATA},
         sort_keys=True,
