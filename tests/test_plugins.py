@@ -79,7 +79,7 @@ print("the file runs", file=sys.stderr)
 
 
 def space(size, channels, classes):
-    stage = Stage((8, 16), (1, 2), (3,), (2,), 2)
+    stage = Stage((8, 16), (1, 2), (3, 5), (2, 3), 2)
     return mobilenet_space("mine", MobileNet((size,), (8,), 2, (stage,), (16,), channels, classes))
 
 
