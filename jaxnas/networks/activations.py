@@ -24,3 +24,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_swish": jax.nn.hard_swish,
     "hard_sigmoid": jax.nn.hard_sigmoid,
 }
+
+
+def keeps_zero(name: str) -> bool:
+    """Whether a channel of zeros stays one."""
+    with jax.ensure_compile_time_eval():
+        return float(ACTIVATIONS[name](jnp.zeros(()))) == 0

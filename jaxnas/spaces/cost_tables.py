@@ -1,5 +1,6 @@
 """What the networks of a space cost, looked up: tables over the choices of a few genes each."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxnas.errors import UserError
-from jaxnas.networks.costs import LIMITS, Costs, Layers, joined_macs, layer
+from jaxnas.networks.costs import LIMITS, Costs, Layers, joined_macs, layer, peak_activations
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.spaces.parts import COMBINATIONS, IMAGE, Held, Part, holds
 from jaxnas.types import Genome
@@ -29,24 +30,14 @@ class Term(NamedTuple):
     parts: tuple[int, ...]  # positions
 
 
-class Around(NamedTuple):
-    """Results that outlive the part that reads them, or that pass a part by; all by position."""
+class Counted(NamedTuple):
+    """A part under one genome: its operators, what it holds, and the size of each value."""
 
-    kept: tuple[int, ...]  # inputs of the part that later parts read, too
-    passing: tuple[str, ...]  # results of earlier parts that later ones read and this one does not
-
-
-def around(space: "Space") -> tuple[Around, ...]:
-    """What is held beside each part."""
-    sources = inputs_of(space.parts)
-    last = {name: i for i, row in enumerate(sources) for name in row}
-    made = {IMAGE: -1} | {part.name: i for i, part in enumerate(space.parts)}
-    found = []
-    for i, row in enumerate(sources):
-        kept = tuple(k for k, name in enumerate(row) if last[name] > i)
-        passing = [n for n in last if made[n] < i and last[n] > i and n not in row]
-        found.append(Around(kept, tuple(passing)))
-    return tuple(found)
+    ops: tuple[Op, ...]
+    live: Any  # (operators, values)
+    reads: Any
+    output: Any  # (values,)
+    sizes: Any
 
 
 def inputs_of(parts: tuple[Part, ...]) -> list[tuple[str, ...]]:
@@ -55,37 +46,36 @@ def inputs_of(parts: tuple[Part, ...]) -> list[tuple[str, ...]]:
     return [part.inputs or (name,) for part, name in zip(parts, before, strict=False)]
 
 
+def is_chain(space: "Space") -> bool:
+    """Whether each part reads the one before, and nothing else."""
+    before = [IMAGE, *(part.name for part in space.parts)]
+    return all(row == (name,) for row, name in zip(inputs_of(space.parts), before, strict=False))
+
+
 def counted(op: Op) -> bool:
     """Whether this is an operator, not a stand-in."""
     return op.kind not in (INPUT, PICK)
 
 
-def _part_costs(space: "Space", i: int, kept: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """MACs, weights and activations of a part, and those of its result, by its genes' choices."""
-    ops = space.tabled[i]
-    held = holds(ops, kept)
+def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, ...]:
+    """MACs, weights and activations of a part by its genes' choices."""
+    held = holds(ops)
     sizes = np.stack([op.height * op.width * op.c_out for op in ops], axis=-1)
     real = [j for j, op in enumerate(ops) if counted(op)]
     macs = sum((ops[j].repeat * ops[j].macs for j in real), np.int64(0))
     params = sum((ops[j].repeat * ops[j].params for j in real), np.int64(0))
     live = (held.live * sizes[..., None, :]).sum(-1)
     most = np.max([ops[j].repeat * live[..., j] for j in real], axis=0, initial=0)
-    again = held.output[..., list(kept)].any(-1)
-    result = np.where(again, 0, (held.output * sizes).sum(-1))
     shape = ops[0].repeat.shape
-    return tuple(np.broadcast_to(x, shape) for x in (macs, params, most, result))
+    return tuple(np.broadcast_to(x, shape) for x in (macs, params, most))
 
 
 def terms(space: "Space") -> tuple[Term, ...]:
     """Neighbouring parts whose genes are nearly the same stand in one table."""
-    beside = around(space)
     found: list[Term] = []
     for i, part in enumerate(space.parts):
-        kept, passing = beside[i]
-        macs, params, live, _ = _part_costs(space, i, kept)
-        term = Term(part.genes, macs, params, live, (i,))
-        together = found and not passing and _belong(space, found[-1], part)
-        if together:
+        term = Term(part.genes, *_part_costs(space.tabled[i]), (i,))
+        if found and _belong(space, found[-1], part):
             found[-1] = _merged(space, found[-1], term)
         else:
             found.append(term)
@@ -135,9 +125,6 @@ def check(space: "Space") -> None:
 def looked_up(space: "Space", genomes: Int[Array, "*n genes"]) -> Costs:
     """Costs of many networks."""
     high = low = params = peak = jnp.zeros(genomes.shape[:-1], jnp.int32)
-    beside = around(space)
-    results: dict[str, Array] = {}
-    places = {part.name: i for i, part in enumerate(space.parts)}
     for term in space.terms:
         row = _row(space, term.genes, genomes)
 
@@ -147,14 +134,17 @@ def looked_up(space: "Space", genomes: Int[Array, "*n genes"]) -> Costs:
         high = high + of(term.macs >> 16)
         low = low + of(term.macs & 0xFFFF)
         params = params + of(term.params)
-        live = of(term.live)
-        for name in beside[term.parts[0]].passing:
-            if name not in results:
-                results[name] = _result(space, places.get(name), genomes, beside)
-            live = live + results[name]
-        peak = jnp.maximum(peak, live)
+        peak = jnp.maximum(peak, of(term.live))
+    if not is_chain(space):
+        peak = _peak_of_graph(space, genomes)
     most = sum(int(term.macs.max()) for term in space.terms)
     return Costs(joined_macs(high, low, most), params, peak)
+
+
+def _peak_of_graph(space: "Space", genomes: Int[Array, "*n genes"]) -> Int[Array, "*n"]:
+    """What is held beside a part depends on genes of other parts, so that no table has it."""
+    each = jax.vmap(lambda genome: peak_activations(layers(space, genome)))
+    return each(genomes.reshape(-1, len(space.genes))).reshape(genomes.shape[:-1])
 
 
 def _row(space: "Space", genes: tuple[int, ...], genomes: Int[Array, "*n genes"]):
@@ -165,41 +155,72 @@ def _row(space: "Space", genes: tuple[int, ...], genomes: Int[Array, "*n genes"]
     return row
 
 
-def _result(space: "Space", part: int | None, genomes, beside):
-    """Activations of a part's result, or of the image."""
-    if part is None:
-        first = space.tabled[0][0]
-        table = first.height * first.width * first.c_out
-        return jnp.asarray(table.ravel(), jnp.int32)[_row(space, space.parts[0].genes, genomes)]
-    table = _part_costs(space, part, beside[part].kept)[3]
-    return jnp.asarray(table.ravel(), jnp.int32)[_row(space, space.parts[part].genes, genomes)]
-
-
 def layers(space: "Space", genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
     """The cost table of one genome, computed from the parts' operators."""
     host = isinstance(genome, np.ndarray)
     xp: Any = np if host else jnp
     values = list(space.decode(genome).values()) if host else space.values(genome)
-    beside = around(space)
-    names = inputs_of(space.parts)
-    results: dict[str, Any] = {}
-    rows = []
-    for i, part in enumerate(space.parts):
-        ops = part.ops(*(values[g] for g in part.genes))
-        axes, held = space.held[i]
-        live, reads, output = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held)
-        sizes = xp.stack([xp.asarray(op.height * op.width * op.c_out) for op in ops])
-        for k, name in enumerate(names[i]):
-            results.setdefault(name, sizes[k])
-        passing = sum(results[name] for name in beside[i].passing)
-        for j, op in enumerate(ops):
-            if counted(op):
-                reads_here = (reads[j] * sizes).sum()
-                rows.append(layer(op, reads_here, (live[j] * sizes).sum() + passing))
-        again = output[xp.asarray(beside[i].kept, int)].any() if beside[i].kept else False
-        results[part.name] = xp.where(again, 0, (output * sizes).sum())
+    parts = [_counted(space, i, genome, values, xp) for i in range(len(space.parts))]
+    live = [(part.live * part.sizes).sum(-1) for part in parts]
+    if not is_chain(space):
+        live = _live_in_graph(space, parts, xp)
+    rows = [
+        layer(op, (part.reads[j] * part.sizes).sum(), held[j])
+        for part, held in zip(parts, live, strict=True)
+        for j, op in enumerate(part.ops)
+        if counted(op)
+    ]
     columns = zip(*rows, strict=True)
     return Layers(*(jnp.asarray(xp.stack(column), jnp.int32) for column in columns))
+
+
+def _counted(space: "Space", i: int, genome: Any, values: Any, xp: Any) -> Counted:
+    """Part `i` under a genome."""
+    part = space.parts[i]
+    ops = part.ops(*(values[g] for g in part.genes))
+    axes, held = space.held[i]
+    own = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held)
+    sizes = xp.stack([xp.asarray(op.height * op.width * op.c_out) for op in ops])
+    return Counted(ops, *own, sizes)
+
+
+def _live_in_graph(space: "Space", parts: list[Counted], xp: Any) -> list[Any]:
+    """Activations held while each operator runs, of each part: all results that are read later.
+
+    A part that hands on what it reads has no result of its own, and what no operator of this genome
+    reads again is not held.
+    """
+    names = inputs_of(space.parts)
+    maker: dict[str, Any] = {IMAGE: xp.asarray(-1)}  # the part, by position, of each part's result
+    reads = []  # (reading part, maker, whether an operator reads it)
+    for i, (part, row) in enumerate(zip(parts, names, strict=True)):
+        read = part.reads.sum(0) > 0
+        reads += [(i, maker[name], read[k]) for k, name in enumerate(row)]
+        found = xp.asarray(i)
+        for k, name in enumerate(row):
+            found = xp.where(part.output[k], maker[name], found)
+        maker[space.parts[i].name] = found
+    results = [_image(names, parts), *((part.output * part.sizes).sum() for part in parts)]
+    every = np.arange(-1, len(parts))
+    readers = np.array([reader for reader, _, _ in reads])
+    makers = xp.stack([made for _, made, _ in reads])
+    read = xp.stack([there for _, _, there in reads])
+    live = []
+    for i, (part, row) in enumerate(zip(parts, names, strict=True)):
+        later = (makers == every[:, None]) & read & (readers > i)
+        inputs = len(row)
+        here = xp.stack([maker[name] for name in row]) == every[:, None]
+        now = (here & part.live[:, None, :inputs]).any(-1) | later.any(-1)
+        inside = (part.live[:, inputs:] * part.sizes[inputs:]).sum(-1)
+        live.append(inside + (now * (every < i) * xp.stack(results)).sum(-1))
+    return live
+
+
+def _image(names: list[tuple[str, ...]], parts: list[Counted]) -> Any:
+    """Activations of the image."""
+    return next(
+        part.sizes[row.index(IMAGE)] for row, part in zip(names, parts, strict=True) if IMAGE in row
+    )
 
 
 def held_of(space: "Space", i: int) -> tuple[tuple[int, ...], Held]:
@@ -213,7 +234,7 @@ def held_of(space: "Space", i: int) -> tuple[tuple[int, ...], Held]:
     ]
     first = tuple(slice(None) if axis in decisive else 0 for axis in range(len(genes)))
     few = [_cut(op, first) for op in ops]
-    return tuple(genes[axis] for axis in decisive), holds(few, around(space)[i].kept)
+    return tuple(genes[axis] for axis in decisive), holds(few)
 
 
 def _varies(x: np.ndarray, axis: int) -> bool:
@@ -226,9 +247,8 @@ def _cut(op: Op, index: tuple) -> Op:
 
 def part_layers(space: "Space", i: int) -> Layers:
     """The cost table of part `i` alone, (*choices of its genes, operators), int64 of NumPy."""
-    kept = around(space)[i].kept
     ops = space.tabled[i]
-    held = holds(ops, kept)
+    held = holds(ops)
     sizes = np.stack([op.height * op.width * op.c_out for op in ops], axis=-1)
     reads = (held.reads * sizes[..., None, :]).sum(-1)
     live = (held.live * sizes[..., None, :]).sum(-1)

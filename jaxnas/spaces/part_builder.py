@@ -38,13 +38,16 @@ class PartBuilder:
         repeat: Size | None = None,
         **rest: Any,
     ) -> int:
-        """An operator, as wide as its first input without `c_out`; returns its position."""
+        """An operator, as wide as what it reads without `c_out`; returns its position."""
         inputs = inputs or (len(self.ops) - 1,)
         first = self.ops[inputs[0]]
         size = _size(kind, first.height, stride)
-        width = first.c_out if c_out is None else c_out
+        c_in = first.c_out
+        for i in inputs[1:] if kind == "concat" else ():
+            c_in = c_in + self.ops[i].c_out
+        width = c_in if c_out is None else c_out
         repeat = self.repeat if repeat is None else self.repeat * repeat
-        sides = (size, size, first.c_out, width)
+        sides = (size, size, c_in, width)
         self.ops.append(Op(kind, path, inputs, *sides, stride=stride, repeat=repeat, **rest))
         return len(self.ops) - 1
 
@@ -56,8 +59,8 @@ class PartBuilder:
         """The result of one of the inputs, all of one size."""
         first = self.ops[inputs[0]]
         width = first.c_out
-        for i in inputs[1:]:
-            width = width + (self.ops[i].c_out - width) * (choice == inputs.index(i))
+        for at, i in enumerate(inputs):
+            width = width + (self.ops[i].c_out - width) * (choice == at)
         sides = (first.height, first.width, first.c_out, width)
         self.ops.append(Op(PICK, "", inputs, *sides, repeat=0, choice=choice))
         return len(self.ops) - 1

@@ -77,8 +77,8 @@ def at(ops: Sequence[Op], index: tuple) -> tuple[Op, ...]:
     )
 
 
-def holds(ops: Sequence[Op], kept: Sequence[int] = ()) -> Held:
-    """Which values are held when; inputs at positions `kept` are read by later parts, too."""
+def holds(ops: Sequence[Op]) -> Held:
+    """Which values are held when, as far as the part itself needs them."""
     shape = ops[0].repeat.shape
     n = len(ops)
     value = made_by(ops)
@@ -92,7 +92,7 @@ def holds(ops: Sequence[Op], kept: Sequence[int] = ()) -> Held:
             last = np.where(read_here, i, last)
             reads[..., i, :] += read_here
     output = np.arange(n) == value[-1][..., None]
-    last = np.where(output | np.isin(np.arange(n), kept), n, last)
+    last = np.where(output, n, last)
     made = np.array([-1 if op.kind == INPUT else i for i, op in enumerate(ops)])
     order = np.arange(n)[:, None]
     live = ((made < order) & (last[..., None, :] >= order)) | (made == order)

@@ -28,6 +28,7 @@ class Forms(NamedTuple):
     table: np.ndarray  # int: position of a form; behind the last where the part hands on an input
     widths: np.ndarray | None  # channels of the result, where a form may compute more of them
     width: int  # channels of the widest result
+    absent: bool  # whether that occurs
     handed: int  # that input
     wider: tuple[int | None, ...]  # of each form: its first operator with such channels
 
@@ -47,13 +48,25 @@ def _part_forms(space: Space, i: int, sources: tuple[str, ...], pixels: int) -> 
     ]
     rows, table = _different(ops)
     found = [_plain(_at(ops, row), part.name) for row in rows]
-    forms = tuple(dict.fromkeys(form for form, _ in found if form))
+    handed = next((given for form, given in found if not form), None)
+    every = [form or _copied(ops, given, handed) for form, given in found]
+    forms = tuple(dict.fromkeys(form for form in every if form))
     position = {form: i for i, form in enumerate(forms)} | {(): len(forms)}
-    at = np.array([position[form] for form, _ in found])[table]
-    handed = next((given for form, given in found if not form), 0)
+    at = np.array([position[form] for form in every])[table]
     width = int(ops[-1].c_out.max())
     genes = tuple(gene for gene in part.genes if gene != space.static)
-    simple = Forms(part.name, genes, sources, forms, at, None, width, handed, (None,) * len(forms))
+    simple = Forms(
+        name=part.name,
+        genes=genes,
+        inputs=sources,
+        forms=forms,
+        table=at,
+        widths=None,
+        width=width,
+        absent=handed is not None,
+        handed=handed or 0,
+        wider=(None,) * len(forms),
+    )
     return _merged(simple, ops[-1].c_out) if len(forms) > MANY else simple
 
 
@@ -104,6 +117,15 @@ def _plain(ops: Sequence[Op], name: str) -> tuple[Form, int]:
             position.append(len(found) - 1)
     output = position[-1]
     return (needed(found, output), 0) if output >= 0 else ((), -1 - output)
+
+
+def _copied(ops: Sequence[Op], given: int, handed: int | None) -> Form:
+    """Of a part that hands on several inputs, all but the first are forms: an `identity` each."""
+    if given == handed:
+        return ()
+    most = {name: int(getattr(ops[given], name).max()) for name in ("height", "width")}
+    channels = int(ops[given].c_out.max())
+    return (Op("identity", "", (-1 - given,), *most.values(), channels, channels),)
 
 
 def _merged(forms: Forms, widths: np.ndarray) -> Forms:
@@ -163,7 +185,8 @@ def segments_of(space: Space, pixels: int) -> list[Segment]:
             order = [before.forms.forms.index(form) for form in forms.forms]
             table = np.array([*order, len(order)])[forms.table]
             same = forms._replace(forms=before.forms.forms, table=table)
-            found[-1] = Segment(before.forms, (*before.parts, same))
+            shared = before.forms._replace(absent=before.forms.absent or forms.absent)
+            found[-1] = Segment(shared, (*before.parts, same))
         else:
             found.append(Segment(forms, (forms,)))
     return found

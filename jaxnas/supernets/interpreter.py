@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxnas.networks.activations import ACTIVATIONS
+from jaxnas.networks.activations import ACTIVATIONS, keeps_zero
 from jaxnas.networks.norm import batch_norm, norm_act_of_batch
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
@@ -161,6 +161,12 @@ def _operated(op: Op, sizes: Sizes, arrays: dict[str, Any], inputs: list[Array],
     x = operator.compute(own, weights, *inputs)
     if op.bias:
         x = x + masked["bias"].astype(x.dtype)
+    y, stats = _activated(op, x, masked, stats)
+    return y if live is None or keeps_zero(op.act) else y * (live > 0), stats
+
+
+def _activated(op: Op, x: Array, masked: dict[str, Any], stats):
+    """Norm and activation, and the norm's statistics."""
     act = ACTIVATIONS[op.act]
     if not op.norm:
         return act(x), None

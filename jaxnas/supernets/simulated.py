@@ -88,7 +88,7 @@ def _observed(
     numerics: Numerics, turn: Turn, arrays: Arrays, inputs: list[Array]
 ) -> tuple[Array, Array]:
     """The form with folded weights, and the range of each of its tensors: (operators, 3, 2)."""
-    longest = max(map(len, turn.forms.forms))
+    longest = max(map(len, turn.forms.forms), default=0)
     nothing = jnp.zeros(2, jnp.float32)
 
     def branch(i, form):

@@ -36,7 +36,7 @@ def build_switched_training(
 
 def _run(turn: Turn, arrays: Arrays, inputs: list[Array]) -> tuple[Array, Arrays]:
     branches = [partial(_form, form, turn.forms.width) for form in turn.forms.forms]
-    if turn.forms.table.max() == len(branches):
+    if turn.forms.absent:
         branches.append(partial(_absent, turn.forms))
     y: Any = _switch(tuple(branches), turn.form, arrays, tuple(inputs))
     if turn.live is not None:
