@@ -60,7 +60,14 @@ def of_every_choice(part: Part, choices: Sequence[Sequence[int]]) -> tuple[Op, .
         )
     shape = tuple(map(len, choices))
     grid = np.meshgrid(*(np.array(axis, np.int64) for axis in choices), indexing="ij")
-    return tuple(_broadcast(op, shape) for op in part.ops(*grid))
+    try:
+        ops = part.ops(*grid)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"part {part.name}: its function must take arrays of values as it takes ints, with "
+            f"repeat=(depth > 1) * 1 in place of an if: {error}"
+        ) from error
+    return tuple(_broadcast(op, shape) for op in ops)
 
 
 def _broadcast(op: Op, shape: tuple[int, ...]) -> Op:
@@ -119,6 +126,13 @@ def assembled(
 
     Picks are made, and what the result does not depend on is left out.
     """
+    joined, names, output = one_list(parts, ops)
+    network = [replace(op, repeat=1, transforms=()) for op in joined]
+    return needed(network, output), tuple(names[i] for i in kept(network, output))
+
+
+def one_list(parts: Sequence[Part], ops: Sequence[Sequence[Op]]) -> tuple[list[Op], list[str], int]:
+    """All operators of one genome, there or not, their parts, and the position of the result."""
     made: dict[str, int] = {IMAGE: -1}
     network: list[Op] = []
     names: list[str] = []
@@ -132,26 +146,24 @@ def assembled(
             elif op.kind == PICK:
                 position.append(position[op.inputs[op.choice]])
             else:
-                inputs = tuple(position[j] for j in op.inputs)
-                network.append(replace(op, inputs=inputs, repeat=1, transforms=()))
+                network.append(replace(op, inputs=tuple(position[j] for j in op.inputs)))
                 names.append(part.name)
                 position.append(len(network) - 1)
         before = part.name
         made[before] = position[-1]
-    kept = _kept(network, made[before])
-    return needed(network, made[before]), tuple(names[i] for i in kept)
+    return network, names, made[before]
 
 
 def needed(network: Sequence[Op], output: int) -> tuple[Op, ...]:
     """The operators that the output depends on; what they read from outside (below 0) stays."""
-    kept = _kept(network, output)
-    place = {i: position for position, i in enumerate(kept)}
+    left = kept(network, output)
+    place = {i: position for position, i in enumerate(left)}
     return tuple(
-        replace(network[i], inputs=tuple(place.get(j, j) for j in network[i].inputs)) for i in kept
+        replace(network[i], inputs=tuple(place.get(j, j) for j in network[i].inputs)) for i in left
     )
 
 
-def _kept(network: Sequence[Op], output: int) -> list[int]:
+def kept(network: Sequence[Op], output: int) -> list[int]:
     """Positions of the operators that the output depends on."""
     needs = {output}
     for i in range(output, -1, -1):

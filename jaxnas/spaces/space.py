@@ -14,6 +14,7 @@ from jaxnas.errors import UserError
 from jaxnas.networks.costs import Costs, Layers
 from jaxnas.networks.op import Op
 from jaxnas.spaces import cost_tables
+from jaxnas.spaces.checked import check_parts
 from jaxnas.spaces.gene import Gene, needs, networks
 from jaxnas.spaces.mutation import mutated
 from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
@@ -48,6 +49,7 @@ class Space:
     smaller: Callable[[], "Space"] | None = None
 
     def __post_init__(self):
+        check_parts(self)
         cost_tables.check(self)
 
     @cached_property

@@ -1,0 +1,177 @@
+"""What a family's parts must be: found where a space is made, and told by the part's name."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxnas.errors import UserError
+from jaxnas.networks.op import INPUT, PICK, Op
+from jaxnas.networks.operators import OPERATORS
+from jaxnas.spaces.parts import IMAGE, kept, one_list
+from jaxnas.spaces.sizes import strided
+
+if TYPE_CHECKING:
+    from jaxnas.spaces.space import Space
+
+SOME = 6  # random networks that are looked at, beside the smallest and the largest
+Shape = tuple[int, int, int]  # height, width, channels of a result
+
+
+class _Wrong(Exception):
+    """What is wrong with a part, without its name."""
+
+
+def check_parts(space: "Space") -> None:
+    """Refuses parts that do not fit each other, in the names and in some networks.
+
+    Raises:
+        UserError: it names the part.
+    """
+    if not space.parts:
+        return
+    _check_names(space)
+    drawn = np.random.default_rng(0).integers(0, space.sizes, (SOME, len(space.genes)))
+    for genome in np.unique([space.smallest, space.largest, *drawn], axis=0).astype(np.int32):
+        _check_network(space, genome)
+
+
+def _check_names(space: "Space") -> None:
+    known = [IMAGE]
+    for part in space.parts:
+        where = f"part {part.name} of {space.name}"
+        if part.name in known:
+            raise UserError(f"{where}: another part has this name: choose another")
+        wrong = [i for i in part.genes if not 0 <= i < len(space.genes)]
+        if wrong or len({*part.genes}) < len(part.genes):
+            raise UserError(
+                f"{where}: genes must be different positions below {len(space.genes)}, got "
+                f"{part.genes}"
+            )
+        for name in part.inputs:
+            if name not in known:
+                raise UserError(
+                    f"{where} reads {name!r}, which is no part before it; those are "
+                    f"{', '.join(known)}"
+                )
+        known.append(part.name)
+
+
+def _check_network(space: "Space", genome: np.ndarray) -> None:
+    values = list(space.decode(genome).values())
+    rows = space.part_ops(genome)
+    shapes: dict[str, Shape] = {}
+    before = IMAGE
+    for part, ops, every in zip(space.parts, rows, space.tabled, strict=True):
+        try:
+            _check_kinds(ops, every)
+            _check_inputs(ops, part.inputs or (before,), shapes)
+            shapes[part.name] = _result(ops)
+        except _Wrong as wrong:
+            genes = ", ".join(f"{space.genes[g].name} {values[g]}" for g in part.genes)
+            raise UserError(f"part {part.name} of {space.name} ({genes}): {wrong}") from wrong
+        before = part.name
+    _check_readers(space, rows)
+
+
+def _check_kinds(ops: Sequence[Op], every: Sequence[Op]) -> None:
+    if [op.kind for op in ops] != [op.kind for op in every]:
+        raise _Wrong(
+            "its operators must be as many and of the same kinds for all values: give one that is "
+            "not there repeat=0"
+        )
+    for op in every:
+        channels = [every[j].c_out for j in op.inputs]
+        if op.kind == "concat" and any(np.ptp(c) for c in channels[:-1]):
+            raise _Wrong("what a concat reads must have one width each, but for the last")
+        if op.kind == "select" and np.ptp(op.c_out):
+            raise _Wrong("a select must have one width")
+
+
+def _check_inputs(ops: Sequence[Op], names: Sequence[str], shapes: dict[str, Shape]) -> None:
+    """An input for each part that is read, of its result's size."""
+    if [i for i, op in enumerate(ops) if op.kind == INPUT] != list(range(len(names))):
+        raise _Wrong(f"its operators must begin with an input for each of {', '.join(names)}")
+    for op, name in zip(ops, names, strict=False):
+        shape = shapes.setdefault(name, _shape(op))
+        if _shape(op) != shape:
+            raise _Wrong(f"{name} is {_told(shape)}, but its input says {_told(_shape(op))}")
+
+
+def _result(ops: Sequence[Op]) -> Shape:
+    """The shape of the part's result; each operator's must follow from what it reads."""
+    shapes: list[Shape] = []
+    for i, op in enumerate(ops):
+        if op.kind == INPUT:
+            shapes.append(_shape(op))
+            continue
+        if not op.inputs or not all(0 <= j < i for j in op.inputs):
+            raise _Wrong(f"{_name(op)} must read operators before it, got positions {op.inputs}")
+        read = [shapes[j] for j in op.inputs]
+        if op.kind == PICK:
+            shapes.append(_picked(op, read))
+        else:
+            if op.repeat:
+                _check_operator(op, read)
+            shapes.append(_shape(op))
+    return shapes[-1]
+
+
+def _picked(op: Op, read: Sequence[Shape]) -> Shape:
+    if not 0 <= op.choice < len(read):
+        raise _Wrong(f"a pick of {len(read)} results has choice {op.choice}")
+    if len({shape[:2] for shape in read}) > 1:
+        raise _Wrong(f"a pick needs results of one size, got {', '.join(map(_told, read))}")
+    if _shape(op) != read[op.choice]:
+        raise _Wrong(f"a pick of {_told(read[op.choice])} says {_told(_shape(op))}")
+    return read[op.choice]
+
+
+def _check_operator(op: Op, read: Sequence[Shape]) -> None:
+    if op.kind not in OPERATORS:
+        raise _Wrong(f"unknown kind of operator {op.kind!r}; known: {', '.join(OPERATORS)}")
+    channels = [shape[2] for shape in read]
+    c_in = sum(channels) if op.kind == "concat" else channels[0]
+    if op.c_in != c_in:
+        raise _Wrong(f"{_name(op)} reads {c_in} channels, but says c_in {op.c_in}")
+    if op.kind in ("add", "concat") and len({shape[:2] for shape in read}) > 1:
+        raise _Wrong(f"{_name(op)} needs maps of one size, got {', '.join(map(_told, read))}")
+    if op.kind in ("add", "mul") and len({*channels, op.c_out}) > 1:
+        raise _Wrong(f"{_name(op)} needs one width, got {channels} and c_out {op.c_out}")
+    if op.kind == "linear" and read[0][:2] != (1, 1):
+        raise _Wrong(f"{_name(op)} reads one pixel, got {_told(read[0])}: append a pool before it")
+    if op.kind == "conv":
+        height, width = (strided(side, op.stride) for side in read[0][:2])
+        if op.kernel % 2 == 0:
+            raise _Wrong(f"{_name(op)} must have an odd kernel, got {op.kernel}")
+        if (op.height, op.width) != (height, width):
+            raise _Wrong(f"{_name(op)} makes {height} x {width}, says {op.height} x {op.width}")
+
+
+def _check_readers(space: "Space", rows: Sequence[Sequence[Op]]) -> None:
+    """What is there reads what is there, and the network's result depends on it."""
+    ops, owners, output = one_list(space.parts, rows)
+    used = {*kept(ops, output)}
+    for i, (op, owner) in enumerate(zip(ops, owners, strict=True)):
+        if op.repeat and i not in used:
+            raise UserError(
+                f"part {owner} of {space.name}: nothing reads {_name(op)} in some networks: give "
+                "it repeat=0 in those, or leave it out"
+            )
+        if not op.repeat and i in used:
+            raise UserError(
+                f"part {owner} of {space.name}: {_name(op)} has repeat 0 in networks that read it: "
+                "pick another result there"
+            )
+
+
+def _shape(op: Op) -> Shape:
+    return (op.height, op.width, op.c_out)
+
+
+def _told(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _name(op: Op) -> str:
+    return f"{op.kind} {op.path}" if op.path else op.kind

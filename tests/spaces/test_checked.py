@@ -1,0 +1,127 @@
+"""A mistake in a family's parts is one line that names the part, before anything is computed."""
+
+import pytest
+
+from jaxnas.errors import UserError
+from jaxnas.networks.op import Op
+from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.part_builder import PartBuilder
+from jaxnas.spaces.parts import Part
+from jaxnas.spaces.space import Space
+
+GENES = (Gene("width", (8, 16), "width"), Gene("there", (0, 1), "operation"))
+
+
+def stem(width):
+    ops = PartBuilder(5, 3)
+    ops.conv("stem", width)
+    return ops.done()
+
+
+def space(change, inputs=(), genes=(0, 1), name="mistaken"):
+    """The stem and a part of its width, which `change` writes."""
+
+    def mistaken(width, *there):
+        ops = PartBuilder(5, width)
+        change(ops, width, *there)
+        return ops.done()
+
+    return Space("own", GENES, (Part("stem", (0,), stem), Part(name, genes, mistaken, inputs)))
+
+
+def even_kernel(ops, width, there):
+    ops.conv("mistaken/even", width, kernel=2)
+
+
+def wrong_channels(ops, width, there):
+    ops.ops.append(Op("conv", "mistaken/narrow", (0,), 5, 5, width // 2, width))
+
+
+def wrong_input(ops, width, there):
+    ops.ops[0] = Op("input", "", (), 5, 5, 24, 24)
+    ops.conv("mistaken/conv", width)
+
+
+def two_widths(ops, width, there):
+    ops.conv("mistaken/wide", 2 * width)
+    ops.append("add", inputs=(1, 0))
+
+
+def two_sizes(ops, width, there):
+    ops.conv("mistaken/small", width, stride=2)
+    ops.pick((0, 1), there)
+
+
+def not_there(ops, width, there):
+    ops.conv("mistaken/conv", width, repeat=there)
+
+
+def unread(ops, width, there):
+    ops.conv("mistaken/conv", width)
+    ops.pick((0, 1), there)
+
+
+def linear_of_a_map(ops, width, there):
+    ops.append("linear", 4, "mistaken/linear")
+
+
+def unknown_kind(ops, width, there):
+    ops.append("deconv", width)
+
+
+def elastic_concat(ops, width, there):
+    ops.append("concat", inputs=(0, 0))
+
+
+def asked_of_arrays(ops, width, there):
+    if there:
+        ops.conv("mistaken/conv", width)
+
+
+def more_of_some(ops, width, there):
+    if isinstance(there, int) and there:
+        ops.conv("mistaken/conv", width)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (even_kernel, "odd kernel, got 2"),
+        (wrong_channels, "reads 8 channels, but says c_in 4"),
+        (wrong_input, "stem is 5 x 5 x 8, but its input says 5 x 5 x 24"),
+        (two_widths, r"needs one width, got \[16, 8\]"),
+        (two_sizes, "one size, got 5 x 5 x 8, 3 x 3 x 8"),
+        (not_there, "conv mistaken/conv has repeat 0 in networks that read it"),
+        (unread, "nothing reads conv mistaken/conv in some networks"),
+        (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
+        (unknown_kind, "unknown kind of operator 'deconv'; known: conv"),
+        (elastic_concat, "must have one width each"),
+        (asked_of_arrays, "must take arrays of values as it takes ints"),
+        (more_of_some, "as many and of the same kinds"),
+    ],
+)
+def test_an_operator_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(UserError, match=f"^part mistaken.*{message}"):
+        space(change)
+
+
+def fits(ops, width, *there):
+    ops.conv("mistaken/conv", width)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inputs": ("steam",)}, "reads 'steam', which is no part before it; those are image, ste"),
+        ({"inputs": ("mistaken",)}, "reads 'mistaken', which is no part before it"),
+        ({"inputs": ("stem", "image")}, "must begin with an input for each of stem, image"),
+        ({"genes": (0, 7)}, r"different positions below 2, got \(0, 7\)"),
+        ({"genes": (0, 0)}, r"different positions below 2, got \(0, 0\)"),
+        ({"name": "stem"}, "another part has this name"),
+    ],
+)
+def test_what_a_part_names_must_be_there(given, message):
+    right = space(fits)
+    assert right.ops(right.smallest)[-1].path == "mistaken/conv"
+    with pytest.raises(UserError, match=message):
+        space(fits, **given)
