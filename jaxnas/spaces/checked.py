@@ -8,7 +8,7 @@ import numpy as np
 from jaxnas.errors import UserError
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
-from jaxnas.spaces.parts import IMAGE, kept, one_list
+from jaxnas.spaces.parts import IMAGE, Part, kept, one_list
 from jaxnas.spaces.sizes import strided
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def check_parts(space: "Space") -> None:
     if not space.parts:
         return
     _check_names(space)
+    for part, every in zip(space.parts, space.tabled, strict=True):
+        _check_sizes(space, part, every)
     drawn = np.random.default_rng(0).integers(0, space.sizes, (SOME, len(space.genes)))
     for genome in np.unique([space.smallest, space.largest, *drawn], axis=0).astype(np.int32):
         _check_network(space, genome)
@@ -57,11 +59,29 @@ def _check_names(space: "Space") -> None:
         known.append(part.name)
 
 
+def _check_sizes(space: "Space", part: Part, every: Sequence[Op]) -> None:
+    """Of maps: all programs but those of a static gene have them in common."""
+    for axis, gene in enumerate(part.genes):
+        varies = any(
+            np.diff(side, axis=axis).any() for op in every for side in (op.height, op.width)
+        )
+        if varies and gene != space.static:
+            raise UserError(
+                f"part {part.name} of {space.name}: the size of its maps changes with gene "
+                f"{space.genes[gene].name}, which is not static: pick among results of one size"
+            )
+
+
 def _check_network(space: "Space", genome: np.ndarray) -> None:
     values = list(space.decode(genome).values())
     rows = space.part_ops(genome)
     shapes: dict[str, Shape] = {}
     before = IMAGE
+    if space.static is not None and rows[0][0].height != space.pixels(genome):
+        raise UserError(
+            f"part {space.parts[0].name} of {space.name} reads images of {rows[0][0].height} "
+            f"pixels, got the resolution {space.pixels(genome)}: the static gene is the resolution"
+        )
     for part, ops, every in zip(space.parts, rows, space.tabled, strict=True):
         try:
             _check_kinds(ops, every)

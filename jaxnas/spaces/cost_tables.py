@@ -57,7 +57,7 @@ def counted(op: Op) -> bool:
     return op.kind not in (INPUT, PICK)
 
 
-def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, ...]:
+def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """MACs, weights and activations of a part by its genes' choices."""
     held = holds(ops)
     sizes = np.stack([op.height * op.width * op.c_out for op in ops], axis=-1)
@@ -67,7 +67,8 @@ def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, ...]:
     live = (held.live * sizes[..., None, :]).sum(-1)
     most = np.max([ops[j].repeat * live[..., j] for j in real], axis=0, initial=0)
     shape = ops[0].repeat.shape
-    return tuple(np.broadcast_to(x, shape) for x in (macs, params, most))
+    macs, params, most = (np.broadcast_to(x, shape) for x in (macs, params, most))
+    return macs, params, most
 
 
 def terms(space: "Space") -> tuple[Term, ...]:
@@ -179,9 +180,9 @@ def _counted(space: "Space", i: int, genome: Any, values: Any, xp: Any) -> Count
     part = space.parts[i]
     ops = part.ops(*(values[g] for g in part.genes))
     axes, held = space.held[i]
-    own = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held)
+    live, reads, output = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held)
     sizes = xp.stack([xp.asarray(op.height * op.width * op.c_out) for op in ops])
-    return Counted(ops, *own, sizes)
+    return Counted(ops, live, reads, output, sizes)
 
 
 def _live_in_graph(space: "Space", parts: list[Counted], xp: Any) -> list[Any]:

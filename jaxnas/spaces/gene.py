@@ -33,11 +33,35 @@ class Gene:
                 f"gene {self.name} has {len(self.choices)} choices, more than {CHOICES}: give it "
                 "fewer"
             )
+        if not self.choices or len({*self.choices}) < len(self.choices):
+            raise UserError(
+                f"gene {self.name} must have one choice or more, all different, got {self.choices}"
+            )
 
     @property
     def ordered(self) -> bool:
         """Whether choices are alike where they are near each other (widths, kernels)."""
         return self.kind != "operation"
+
+
+def check_genes(space: str, genes: Sequence[Gene]) -> None:
+    """Refuses genes of one name, and needs of what there is not."""
+    names = [gene.name for gene in genes]
+    choices = {gene.name: gene.choices for gene in genes}
+    for gene in genes:
+        if names.count(gene.name) > 1:
+            raise UserError(f"{space}: two genes are named {gene.name}: rename one")
+        if gene.needs is None:
+            continue
+        other, values = gene.needs
+        if other not in choices or not {*values} & {*choices[other]}:
+            raise UserError(
+                f"{space}: gene {gene.name} needs {other} to be one of {values}, and no gene has "
+                f"that name and such a choice; genes are {', '.join(names)}"
+            )
+    if sum(gene.static for gene in genes) > 1:
+        raise UserError(f"{space}: one gene alone may be static, the images' resolution")
+    needs(space, genes)
 
 
 def networks(genes: Sequence[Gene]) -> int:

@@ -15,7 +15,7 @@ from jaxnas.networks.costs import Costs, Layers
 from jaxnas.networks.op import Op
 from jaxnas.spaces import cost_tables
 from jaxnas.spaces.checked import check_parts
-from jaxnas.spaces.gene import Gene, needs, networks
+from jaxnas.spaces.gene import Gene, check_genes, needs, networks
 from jaxnas.spaces.mutation import mutated
 from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
 from jaxnas.types import Genome, Genomes, PRNGKey
@@ -49,6 +49,7 @@ class Space:
     smaller: Callable[[], "Space"] | None = None
 
     def __post_init__(self):
+        check_genes(self.name, self.genes)
         check_parts(self)
         cost_tables.check(self)
 

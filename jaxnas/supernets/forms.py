@@ -123,9 +123,9 @@ def _copied(ops: Sequence[Op], given: int, handed: int | None) -> Form:
     """Of a part that hands on several inputs, all but the first are forms: an `identity` each."""
     if given == handed:
         return ()
-    most = {name: int(getattr(ops[given], name).max()) for name in ("height", "width")}
-    channels = int(ops[given].c_out.max())
-    return (Op("identity", "", (-1 - given,), *most.values(), channels, channels),)
+    one = ops[given]
+    height, width, channels = (int(size.max()) for size in (one.height, one.width, one.c_out))
+    return (Op("identity", "", (-1 - given,), height, width, channels, channels),)
 
 
 def _merged(forms: Forms, widths: np.ndarray) -> Forms:

@@ -83,6 +83,10 @@ def more_of_some(ops, width, there):
         ops.conv("mistaken/conv", width)
 
 
+def elastic_map(ops, width, there):
+    ops.ops[0] = Op("input", "", (), 5 + there, 5, width, width)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -97,6 +101,7 @@ def more_of_some(ops, width, there):
         (unknown_kind, "unknown kind of operator 'deconv'; known: conv"),
         (elastic_concat, "must have one width each"),
         (asked_of_arrays, "must take arrays of values as it takes ints"),
+        (elastic_map, "its maps changes with gene there, which is not static"),
         (more_of_some, "as many and of the same kinds"),
     ],
 )
@@ -125,3 +130,24 @@ def test_what_a_part_names_must_be_there(given, message):
     assert right.ops(right.smallest)[-1].path == "mistaken/conv"
     with pytest.raises(UserError, match=message):
         space(fits, **given)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([Gene("width", (1,))], "two genes are named width"),
+        ([Gene("odd", (1,), needs=("depth", (1,)))], r"gene odd needs depth to be one of \(1,\)"),
+        ([Gene("odd", (1,), needs=("width", (9,)))], r"gene odd needs width to be one of \(9,\)"),
+        ([Gene("a", (1,), static=True), Gene("b", (1,), static=True)], "one gene alone may be st"),
+        ([Gene("pixels", (4, 6), static=True)], "reads images of 5 pixels, got the resolution 4"),
+    ],
+)
+def test_genes_that_do_not_fit_are_refused(more, message):
+    with pytest.raises(UserError, match=message):
+        Space("own", (GENES[0], *more), (Part("stem", (0,), stem),))
+
+
+@pytest.mark.parametrize("choices", [(), (1, 1)])
+def test_choices_are_some_and_different(choices):
+    with pytest.raises(UserError, match="gene width must have one choice or more, all different"):
+        Gene("width", choices)

@@ -104,7 +104,7 @@ def two_or_three() -> Space:
 
 
 def every_genome(space: Space) -> np.ndarray:
-    return np.indices(space.sizes).reshape(len(space.genes), -1).T.astype(np.int32)
+    return np.indices(space.sizes.tolist()).reshape(len(space.genes), -1).T.astype(np.int32)
 
 
 @pytest.mark.parametrize("make", [graph, two_or_three])
