@@ -8,13 +8,14 @@ import numpy as np
 from jaxnas.errors import UserError
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
+from jaxnas.networks.operators.operator import no_weights
 from jaxnas.spaces.parts import IMAGE, Part, kept, one_list
 from jaxnas.spaces.sizes import strided
 
 if TYPE_CHECKING:
     from jaxnas.spaces.space import Space
 
-SOME = 6  # random networks that are looked at, beside the smallest and the largest
+SOME = 4  # random networks that are looked at, beside the smallest and the largest
 Shape = tuple[int, int, int]  # height, width, channels of a result
 
 
@@ -33,9 +34,11 @@ def check_parts(space: "Space") -> None:
     _check_names(space)
     for part, every in zip(space.parts, space.tabled, strict=True):
         _check_sizes(space, part, every)
+    _check_paths(space)
     drawn = np.random.default_rng(0).integers(0, space.sizes, (SOME, len(space.genes)))
     for genome in np.unique([space.smallest, space.largest, *drawn], axis=0).astype(np.int32):
         _check_network(space, genome)
+        _check_needs(space, genome)
 
 
 def _check_names(space: "Space") -> None:
@@ -70,6 +73,39 @@ def _check_sizes(space: "Space", part: Part, every: Sequence[Op]) -> None:
                 f"part {part.name} of {space.name}: the size of its maps changes with gene "
                 f"{space.genes[gene].name}, which is not static: pick among results of one size"
             )
+
+
+def _check_paths(space: "Space") -> None:
+    """Each operator with weights has a path of its own, at which they lie."""
+    owners: dict[str, str] = {}
+    for part, every in zip(space.parts, space.tabled, strict=True):
+        for op in every:
+            known = OPERATORS.get(op.kind)
+            weights = op.norm or op.bias or (known is not None and known.fresh is not no_weights)
+            if weights and not op.path:
+                raise UserError(f"part {part.name} of {space.name}: {op.kind} needs a path")
+            if op.path in owners:
+                raise UserError(
+                    f"part {part.name} of {space.name}: {_name(op)} has the path of an operator of "
+                    f"part {owners[op.path]}: give it one of its own"
+                )
+            if op.path:
+                owners[op.path] = part.name
+
+
+def _check_needs(space: "Space", genome: np.ndarray) -> None:
+    """Genes that do not matter change nothing."""
+    parents, allowed, nesting = space.needs
+    own = allowed[np.arange(len(genome)), genome[parents]]
+    alive = own
+    for _ in range(nesting):
+        alive = own & alive[parents]
+    if not alive.all() and space.ops(genome) != space.ops(np.where(alive, genome, 0)):
+        dead = ", ".join(space.genes[i].name for i in np.flatnonzero(~alive))
+        raise UserError(
+            f"{space.name}: genes that do not matter by their needs change a network, one of "
+            f"{dead}: mend their needs"
+        )
 
 
 def _check_network(space: "Space", genome: np.ndarray) -> None:

@@ -83,6 +83,15 @@ def more_of_some(ops, width, there):
         ops.conv("mistaken/conv", width)
 
 
+def no_path(ops, width, there):
+    ops.conv("", width)
+
+
+def one_path_twice(ops, width, there):
+    ops.conv("mistaken/conv", width)
+    ops.conv("mistaken/conv", width)
+
+
 def elastic_map(ops, width, there):
     ops.ops[0] = Op("input", "", (), 5 + there, 5, width, width)
 
@@ -101,6 +110,8 @@ def elastic_map(ops, width, there):
         (unknown_kind, "unknown kind of operator 'deconv'; known: conv"),
         (elastic_concat, "must have one width each"),
         (asked_of_arrays, "must take arrays of values as it takes ints"),
+        (no_path, "conv needs a path"),
+        (one_path_twice, "conv mistaken/conv has the path of an operator of part mistaken"),
         (elastic_map, "its maps changes with gene there, which is not static"),
         (more_of_some, "as many and of the same kinds"),
     ],
@@ -151,3 +162,9 @@ def test_genes_that_do_not_fit_are_refused(more, message):
 def test_choices_are_some_and_different(choices):
     with pytest.raises(UserError, match="gene width must have one choice or more, all different"):
         Gene("width", choices)
+
+
+def test_needs_that_the_parts_do_not_heed_are_refused():
+    genes = (Gene("there", (0, 1)), Gene("width", (8, 16), needs=("there", (0,))))
+    with pytest.raises(UserError, match=r"do not matter by their needs change a network.*width"):
+        Space("own", genes, (Part("stem", (1,), stem),))
