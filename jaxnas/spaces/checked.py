@@ -31,6 +31,8 @@ def check_parts(space: "Space") -> None:
     """
     if not space.parts:
         return
+    if sum(gene.static for gene in space.genes) > 1:
+        raise UserError(f"{space.name}: one gene alone may be static, the images' resolution")
     _check_names(space)
     for part, every in zip(space.parts, space.tabled, strict=True):
         _check_sizes(space, part, every)

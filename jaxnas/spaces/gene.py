@@ -59,8 +59,6 @@ def check_genes(space: str, genes: Sequence[Gene]) -> None:
                 f"{space}: gene {gene.name} needs {other} to be one of {values}, and no gene has "
                 f"that name and such a choice; genes are {', '.join(names)}"
             )
-    if sum(gene.static for gene in genes) > 1:
-        raise UserError(f"{space}: one gene alone may be static, the images' resolution")
     needs(space, genes)
 
 
@@ -84,7 +82,8 @@ def needs(space: str, genes: Sequence[Gene]) -> tuple[np.ndarray, np.ndarray, in
     """
     names = [gene.name for gene in genes]
     parents = np.arange(len(names), dtype=np.int32)
-    allowed = np.ones((len(names), max(len(gene.choices) for gene in genes)), bool)
+    most = max((len(gene.choices) for gene in genes), default=0)
+    allowed = np.ones((len(names), most), bool)
     for i, gene in enumerate(genes):
         if gene.needs is not None:
             parents[i] = names.index(gene.needs[0])

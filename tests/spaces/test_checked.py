@@ -149,7 +149,7 @@ def test_what_a_part_names_must_be_there(given, message):
         ([Gene("width", (1,))], "two genes are named width"),
         ([Gene("odd", (1,), needs=("depth", (1,)))], r"gene odd needs depth to be one of \(1,\)"),
         ([Gene("odd", (1,), needs=("width", (9,)))], r"gene odd needs width to be one of \(9,\)"),
-        ([Gene("a", (1,), static=True), Gene("b", (1,), static=True)], "one gene alone may be st"),
+        ([Gene("a", (5,), static=True), Gene("b", (1,), static=True)], "one gene alone may be st"),
         ([Gene("pixels", (4, 6), static=True)], "reads images of 5 pixels, got the resolution 4"),
     ],
 )

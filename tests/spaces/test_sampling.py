@@ -300,7 +300,7 @@ def test_draws_that_nearly_always_miss_are_given_up(monkeypatch):
     """With one bin, 2^20 genomes of the lowest bin stand for the one within the limit."""
     monkeypatch.setattr(sampling, "BINS", 1)
     monkeypatch.setattr(sampling, "TRIES", 10)
-    space = Space("wide", (Gene("g", (0, 1)),) * 20)
+    space = Space("wide", tuple(Gene(f"g{i}", (0, 1)) for i in range(20)))
     cost = tuple(Term((i,), np.array([0.0, 1.0])) for i in range(20))
     with pytest.raises(
         UserError,

@@ -36,7 +36,7 @@ def test_size_smallest_and_largest(space):
     assert space.sizes.tolist() == list(SIZES)
     assert space.smallest.tolist() == [0, 0, 0, 0]
     assert space.largest.tolist() == [0, 1, 4, 2]
-    huge = Space("huge", (Gene("g", tuple(range(10))),) * 40)
+    huge = Space("huge", tuple(Gene(f"g{i}", tuple(range(10))) for i in range(40)))
     assert huge.size() == 10**40
 
 

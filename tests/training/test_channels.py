@@ -120,7 +120,7 @@ def edge(name: str, **rest):
     """Two convolutions, or nothing, between maps of 8 channels; `middle` channels are inside."""
 
     def ops(choice, middle):
-        built = PartBuilder(6, 8)
+        built = PartBuilder(6, 8, repeat=choice)
         inner = built.conv(f"{name}/first", middle, act="relu", **rest)
         through = built.append("identity", path=f"{name}/norm", norm=True, act="relu")
         last = built.conv(f"{name}/second", 8, inputs=(through,), kernel=3)
