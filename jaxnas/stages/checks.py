@@ -23,6 +23,7 @@ from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.cost_model import cost_model
+from jaxnas.plugins import find
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import objectives
@@ -87,7 +88,7 @@ def _check_objectives(config: Config) -> None:
     search = config.search
     names = search.objectives
     for name in names:
-        choose("objective", name, OBJECTIVES)
+        find("objective", name, OBJECTIVES)
     if "error" not in names or not LEAST <= len(names) <= MOST or len(set(names)) < len(names):
         raise UserError(
             "search.objectives must be error and one to three others, each once, got "

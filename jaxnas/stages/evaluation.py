@@ -12,9 +12,9 @@ from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.pareto import rank, total_violation
 from jaxnas.config import NUMERICS, OBJECTIVES, Config, SearchConfig, make_device
 from jaxnas.data.dataset import Split
-from jaxnas.errors import choose
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
+from jaxnas.plugins import find
 from jaxnas.predictors import mlp
 from jaxnas.predictors.predictor import Model
 from jaxnas.records.cache import Store, digest, source_digest
@@ -39,9 +39,7 @@ def objectives(config: Config, net: Supernet) -> dict[str, Objective]:
     """All that the settings name, for the networks of this supernet; by name, in order."""
     numerics = NUMERICS[config.export.precision]
     context = Context(net, make_device(config.profile), numerics)
-    return {
-        name: choose("objective", name, OBJECTIVES)(context) for name in config.search.objectives
-    }
+    return {name: find("objective", name, OBJECTIVES)(context) for name in config.search.objectives}
 
 
 def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
