@@ -10,10 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnas.baselines import mobilenet_v2, repvgg, resnet, shufflenet_v2, vgg
-from jaxnas.networks.initial import kaiming
-from jaxnas.networks.norm import Leaf
 from jaxnas.networks.op import Op
-from jaxnas.networks.subnet import Arrays, Subnet
+from jaxnas.networks.subnet import Arrays, Subnet, fresh
 from jaxnas.types import PRNGKey
 
 BASELINES: dict[str, Callable[[int], tuple[Op, ...]]] = {
@@ -40,32 +38,10 @@ def init(key: PRNGKey, ops: tuple[Op, ...]) -> Subnet:
     """
     with_path = [op for op in ops if op.path]
     keys = jax.random.split(key, len(with_path))
-    weights: Arrays = {op.path: _fresh(key, op) for key, op in zip(keys, with_path, strict=True)}
+    weights: Arrays = {op.path: fresh(key, op) for key, op in zip(keys, with_path, strict=True)}
     stats: Arrays = {
         op.path: {"mean": jnp.zeros(op.c_out, jnp.float32), "var": jnp.ones(op.c_out, jnp.float32)}
         for op in ops
         if op.norm
     }
     return Subnet(ops, weights, stats)
-
-
-def _fresh(key: PRNGKey, op: Op) -> dict[str, Leaf]:
-    arrays: dict[str, Leaf] = {}
-    if op.kind == "linear":
-        arrays["kernel"] = (
-            kaiming(key, (1, 1, op.c_in, op.c_out))[0, 0]
-            if op.act
-            else 0.01 * jax.random.normal(key, (op.c_in, op.c_out), jnp.float32)
-        )
-    elif op.kind == "conv":
-        arrays["kernel"] = kaiming(
-            key, (op.kernel, op.kernel, op.c_in // op.groups, op.c_out), op.groups
-        )
-    if op.bias:
-        arrays["bias"] = jnp.zeros(op.c_out, jnp.float32)
-    if op.norm:
-        arrays |= {
-            "scale": jnp.ones(op.c_out, jnp.float32),
-            "shift": jnp.zeros(op.c_out, jnp.float32),
-        }
-    return arrays

@@ -5,8 +5,8 @@ The first two of its five strides are 1.
 
 from jaxnas.networks.builder import append, append_classifier, append_conv, append_depthwise
 from jaxnas.networks.op import Op
+from jaxnas.networks.sizes import make_divisible
 from jaxnas.spaces.mobilenet_v2 import FIRST, LAST, ROWS
-from jaxnas.spaces.sizes import make_divisible
 
 STAGES = tuple((*row[:3], stride) for row, stride in zip(ROWS, (1, 1, 2, 2, 1, 2, 1), strict=True))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from jaxnas.errors import UserError
 from jaxnas.networks.op import Op
-from jaxnas.spaces.sizes import strided
+from jaxnas.networks.sizes import strided
 
 # Of CIFAR's images.
 SIZE = 32

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.networks.activations import ACTIVATIONS
 from jaxnas.networks.norm import EPSILON, Leaf, batch_norm, norm_act_of_batch
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators import OPERATORS
+from jaxnas.types import PRNGKey
 
 Arrays = dict[str, dict[str, Leaf]]  # {path: {name: array}}
 
@@ -119,3 +121,14 @@ def without_norms(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 def _without_norm(op: Op) -> Op:
     alone = {"kind": "conv", "groups": op.c_out} if op.kind == "identity" else {}
     return replace(op, norm=False, bias=True, **alone)
+
+
+def fresh(key: PRNGKey, op: Op, scale: float = 1.0) -> dict[str, Any]:
+    """Weights of an operator, its bias and its norm among them."""
+    arrays = dict(OPERATORS[op.kind].fresh(key, op))
+    if op.bias:
+        arrays["bias"] = jnp.zeros(op.c_out, jnp.float32)
+    if op.norm:
+        arrays["scale"] = jnp.full(op.c_out, scale, jnp.float32)
+        arrays["shift"] = jnp.zeros(op.c_out, jnp.float32)
+    return arrays

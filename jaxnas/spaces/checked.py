@@ -9,8 +9,8 @@ from jaxnas.errors import UserError
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.operators.operator import no_weights
+from jaxnas.networks.sizes import strided
 from jaxnas.spaces.parts import IMAGE, Part, kept, one_list
-from jaxnas.spaces.sizes import strided
 
 if TYPE_CHECKING:
     from jaxnas.spaces.space import Space

@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 
 from jaxnas.networks.op import Op
+from jaxnas.networks.sizes import make_divisible, squeezed, strided
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage, head_width
 from jaxnas.spaces.part_builder import PartBuilder, squeeze_excite
 from jaxnas.spaces.parts import Part
-from jaxnas.spaces.sizes import make_divisible, squeezed, strided
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
 

@@ -10,9 +10,9 @@ dear; their table 2 is `RAPTOR_WIDTHS`.
 from collections.abc import Sequence
 
 from jaxnas.errors import UserError
+from jaxnas.networks.sizes import make_divisible
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
-from jaxnas.spaces.sizes import make_divisible
 from jaxnas.spaces.space import Space
 
 FIRST = 32

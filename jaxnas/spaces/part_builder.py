@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxnas.networks.op import INPUT, PICK, Op
-from jaxnas.spaces.sizes import strided
+from jaxnas.networks.sizes import strided
 from jaxnas.types import Size
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from functools import partial
 
 from jaxnas.networks.op import Op
+from jaxnas.networks.sizes import strided
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.part_builder import PartBuilder
 from jaxnas.spaces.parts import Part
 from jaxnas.spaces.residual_structure import Residual, ResidualStage
-from jaxnas.spaces.sizes import strided
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
 

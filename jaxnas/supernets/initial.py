@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxnas.networks.op import Op
-from jaxnas.networks.operators import OPERATORS
+from jaxnas.networks.subnet import fresh
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.interpreter import planned, put
 
@@ -32,17 +31,6 @@ def build_init(space: Space) -> Callable[[Any], PyTree]:
         return params
 
     return init
-
-
-def fresh(key, op: Op, scale: float = 1.0) -> dict[str, Any]:
-    """Weights of an operator, its bias and its norm among them."""
-    arrays = dict(OPERATORS[op.kind].fresh(key, op))
-    if op.bias:
-        arrays["bias"] = jnp.zeros(op.c_out, jnp.float32)
-    if op.norm:
-        arrays["scale"] = jnp.full(op.c_out, scale, jnp.float32)
-        arrays["shift"] = jnp.zeros(op.c_out, jnp.float32)
-    return arrays
 
 
 def _branches(ops: Sequence[Op]) -> set[str]:

@@ -27,6 +27,7 @@ from jaxnas.spaces.cost_tables import inputs_of
 from jaxnas.spaces.parts import IMAGE, SIZES, made_by
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.elastic import Row, Sizes
+from jaxnas.supernets.supernet import at
 from jaxnas.types import Genome, SoftGenome
 
 
@@ -197,13 +198,6 @@ def fitted(x: Any, channels: int) -> Array:
     if x.shape[-1] >= channels:
         return x[..., :channels]
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, channels - x.shape[-1])])
-
-
-def at(tree: PyTree, path: str) -> dict[str, Any]:
-    """The arrays at a path of a nested tree, {} where there are none."""
-    for name in path.split("/") if path else ():
-        tree = tree.get(name, {})
-    return {name: leaf for name, leaf in tree.items() if not isinstance(leaf, dict)} if path else {}
 
 
 def put(tree: dict[str, Any], path: str, arrays: dict[str, Any]) -> None:

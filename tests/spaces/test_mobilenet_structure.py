@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.networks.sizes import make_divisible
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
-from jaxnas.spaces.sizes import make_divisible
 
 STAGE = Stage((16, 24), (1, 2), (3, 5), (2, 3), 2)
 NET = MobileNet((32,), (8, 16), 2, (STAGE,), (60, 100), 3, 10)
