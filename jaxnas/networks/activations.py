@@ -25,8 +25,5 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_sigmoid": jax.nn.hard_sigmoid,
 }
 
-
-def keeps_zero(name: str) -> bool:
-    """Whether a channel of zeros stays one."""
-    with jax.ensure_compile_time_eval():
-        return float(ACTIVATIONS[name](jnp.zeros(()))) == 0
+KEEP_ZERO = ("", "relu", "relu6", "swish", "hard_swish")
+"""Of which a channel of zeros stays one. Of others, a supernet masks the results too."""

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxnas.networks.activations import ACTIVATIONS, keeps_zero
+from jaxnas.networks.activations import ACTIVATIONS, KEEP_ZERO
 from jaxnas.networks.norm import batch_norm, norm_act_of_batch
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
@@ -163,7 +163,7 @@ def _operated(op: Op, sizes: Sizes, arrays: dict[str, Any], inputs: list[Array],
     if op.bias:
         x = x + masked["bias"].astype(x.dtype)
     y, stats = _activated(op, x, masked, stats)
-    return y if live is None or keeps_zero(op.act) else y * (live > 0), stats
+    return y if live is None or op.act in KEEP_ZERO else y * (live > 0), stats
 
 
 def _activated(op: Op, x: Array, masked: dict[str, Any], stats):

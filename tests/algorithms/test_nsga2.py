@@ -76,7 +76,7 @@ def test_children_duplicate_nobody_if_the_space_has_room(space):
 def test_what_means_the_same_network_is_a_duplicate(space):
     half_silent = Space(
         "half silent",
-        (*space.genes[:14], *(replace(gene, needs=("g0", (1,))) for gene in space.genes[14:])),
+        (*space.genes[:14], *(replace(gene, needs=("g3", (4,))) for gene in space.genes[14:])),
     )
     algorithm = NSGA2(28, Discrete(0.0, 0.0))
     networks = {}
