@@ -28,6 +28,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import objectives
 from jaxnas.supernets.build import build
+from jaxnas.supernets.heads import check_linear
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
@@ -134,6 +135,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             f"search.hybrid.share and .halvings leave, got {hybrid.batch_size}: choose a smaller "
             "one"
         )
+    if hybrid.trains:
+        check_linear(space)
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
         check_training(space, make_method(config.train), config.train)

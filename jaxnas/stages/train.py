@@ -11,7 +11,7 @@ from jaxnas.progress import log, progress
 from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.stages.job import Job
-from jaxnas.supernets.supernet import head_of
+from jaxnas.supernets.heads import path_of_head
 from jaxnas.training.loop import init_state, total_steps, train
 from jaxnas.training.method import Losses, Method, TrainState
 from jaxnas.weights import checkpoints, initial, trained
@@ -80,7 +80,9 @@ def _initial(job: Job, method: Method, total: int) -> TrainState:
     for line in initial.look(name, job.net, job.data.class_names).lines:
         log(f"train: {line}")
     return state._replace(
-        params=initial.load(name, job.net, job.data.class_names, state.params[head_of(job.space)])
+        params=initial.load(
+            name, job.net, job.data.class_names, state.params[path_of_head(job.space)]
+        )
     )
 
 

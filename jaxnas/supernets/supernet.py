@@ -60,11 +60,6 @@ class Supernet(NamedTuple):
         return Subnet(ops, take(params, ops), take(stats, ops))
 
 
-def head_of(space: Space) -> str:
-    """The head's place at the top of the parameters: the path of the last operator."""
-    return space.ops(space.largest)[-1].path
-
-
 def path_of(keys: tuple[Any, ...]) -> str:
     """The path of an array of a nested tree, from the keys that JAX has for it.
 

@@ -22,7 +22,8 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
 from jaxnas.networks.chunks import in_batches_of
-from jaxnas.supernets.supernet import Params, Supernet, head_of
+from jaxnas.supernets.heads import classify, path_of_head, without_head
+from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
 from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trains_by_switches
 from jaxnas.training.finetune import training_batch
@@ -154,11 +155,11 @@ def tuned(
     )
     describe = _features(net, params, genome, examples.calibration)
     plain = describe(_plain(chosen, resolution, augmentation)) if settings.head_epochs else None
-    name = head_of(net.space)
+    name = path_of_head(net.space)
     head = params[name]
     if plain is not None:
         head = _train_head(head, plain, chosen.labels, later, settings)
-    correct = hits(_classify(head, describe(examples.images)), examples.labels)
+    correct = hits(classify(head, describe(examples.images)), examples.labels)
     return Tuned({**params, name: head}, correct / len(examples.labels))
 
 
@@ -217,7 +218,7 @@ def _train_head(
     settings: HybridConfig,
 ) -> Params:
     def loss(head, rows):
-        return hard_loss(_classify(head, features[rows]), labels[rows], settings.label_smoothing)
+        return hard_loss(classify(head, features[rows]), labels[rows], settings.label_smoothing)
 
     return _descend(loss, head, order, settings)
 
@@ -249,25 +250,11 @@ def _features(
     """The function from images to what the classifier sees, (n, c).
 
     With statistics of the weights as they are now.
-
-    It is the network itself with the identity as its classifier.
     """
-    head = head_of(net.space)
-    width = len(params[head]["kernel"])
-    params = {
-        **params,
-        head: {
-            "kernel": jnp.eye(width, dtype=jnp.float32),
-            "bias": jnp.zeros(width, jnp.float32),
-        },
-    }
+    params = without_head(params, net.space)
     if net.switched is not None and takes_switches(net):
         weights = by_batches(partial(net.switched.calibrate, params, genome), calibration)
         return partial(net.switched.logits, weights, genome)
     stats = statistics(net, params, genome, calibration)
     size = batch(image_bytes(largest_ops(net, calibration.shape[1]), calibration.shape[1]))
     return partial(in_batches_of, size, lambda part: net.apply(params, part, genome, stats)[0])
-
-
-def _classify(head: Params, features: Float[Array, "n c"]) -> Float[Array, "n classes"]:
-    return features @ head["kernel"] + head["bias"]

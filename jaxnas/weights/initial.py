@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from jaxnas.data.preparation import PUBLISHED, Preparation
 from jaxnas.errors import UserError
-from jaxnas.supernets.supernet import Params, Supernet, head_of
+from jaxnas.supernets.heads import path_of_head
+from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.weights import published_mobilenet, trained
 from jaxnas.weights.tensor_files import SUFFIXES
 
@@ -46,7 +47,7 @@ def load(
     if not _is_trained(name):
         return published_mobilenet.load(name, net, classifier if fresh else None).params
     params = trained.load(name, net).params
-    return {**params, head_of(net.space): classifier} if fresh else params
+    return {**params, path_of_head(net.space): classifier} if fresh else params
 
 
 def _is_trained(name: str) -> bool:

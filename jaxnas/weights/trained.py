@@ -19,7 +19,8 @@ import numpy as np
 
 from jaxnas.data.preparation import BEFORE, OWN, Preparation
 from jaxnas.errors import UserError
-from jaxnas.supernets.supernet import Params, Supernet, head_of, path_of
+from jaxnas.supernets.heads import path_of_head
+from jaxnas.supernets.supernet import Params, Supernet, path_of
 from jaxnas.weights import tensor_files
 from jaxnas.weights.tensor_files import SUFFIXES, TensorFile, opened
 
@@ -141,13 +142,13 @@ def _described(path: Path, file: TensorFile, net: Supernet) -> tuple[About, Para
             "trained in"
         )
     target = jax.eval_shape(net.init, jax.random.key(0))
-    head = head_of(net.space)
+    head = path_of_head(net.space)
     for place, leaf in _paths(target).items():
         of_head = place.startswith(f"{head}/")
         _check_header(
             path, file, place, (*leaf.shape[:-1], len(class_names)) if of_head else leaf.shape
         )
-    other = len(class_names) != target[head]["bias"].shape[0]
+    other = len(class_names) != target[head]["kernel"].shape[-1]
     return About(tuple(class_names), _prepared(file)), {
         name: part for name, part in target.items() if not (other and name == head)
     }

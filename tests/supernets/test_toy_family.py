@@ -17,7 +17,8 @@ from jaxnas.networks.subnet import forward
 from jaxnas.numerics.int8 import Int8
 from jaxnas.studies.inspection import account
 from jaxnas.supernets.build import build
-from jaxnas.supernets.supernet import head_of, take
+from jaxnas.supernets.heads import path_of_head
+from jaxnas.supernets.supernet import take
 from jaxnas.training.channels import Group, channel_groups, sort_channels
 from jaxnas.training.dropout import drop_rates
 from jaxnas.training.evaluate import Examples, accuracies
@@ -163,4 +164,6 @@ def test_it_shrinks_phase_after_phase(net, data):
 
 
 def test_its_head_lies_where_its_last_operator_says(net, trained):
-    assert set(trained[0][head_of(net.space)]) == {"kernel", "bias"} == set(trained[0]["verdict"])
+    assert (
+        set(trained[0][path_of_head(net.space)]) == {"kernel", "bias"} == set(trained[0]["verdict"])
+    )
