@@ -32,7 +32,7 @@ def _emit_smooth(asked: Asked) -> Emitted:
     return Emitted([helper.make_node("AveragePool", asked.inputs, [asked.name], **window)])
 
 
-OPERATOR = Operator(_smooth)
+OPERATOR = Operator(_smooth, channelwise=True)
 EMITTER = _emit_smooth
 
 

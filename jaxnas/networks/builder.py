@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from jaxnas.errors import UserError
 from jaxnas.networks.op import Op
-from jaxnas.networks.sizes import strided
+from jaxnas.networks.operators import OPERATORS
 
 # Of CIFAR's images.
 SIZE = 32
@@ -35,14 +35,9 @@ def append(
     size, c_in = sources[0]
     if kind == "concat":
         c_in = sum(channels for _, channels in sources)
-    size = _size(kind, size, stride)
+    size = OPERATORS[kind].side(size, stride)
     ops.append(Op(kind, path, inputs, size, size, c_in, c_out or c_in, stride=stride, **rest))
     return len(ops) - 1
-
-
-def _size(kind: str, before: int, stride: int) -> int:
-    """Height and width of an operator's output."""
-    return {"pool": 1, "maxpool2": before // 2}.get(kind, int(strided(before, stride)))
 
 
 def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
@@ -55,12 +50,12 @@ def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
     sized: list[Op] = []
     for op in ops:
         before = sized[op.inputs[0]].height if op.inputs[0] >= 0 else pixels
-        size = _size(op.kind, before, op.stride)
-        if op.kind == "linear" and size > 1:
+        if op.kind == "linear" and before > 1:
             raise UserError(
-                f"{op.path} reads one pixel, got {size} x {size} from images of {pixels}: a "
+                f"{op.path} reads one pixel, got {before} x {before} from images of {pixels}: a "
                 "network that ends in a pool takes them"
             )
+        size = OPERATORS[op.kind].side(before, op.stride)
         sized.append(replace(op, height=size, width=size))
     return tuple(sized)
 

@@ -21,6 +21,15 @@ def strided(size, stride: int):
     return -(-size // stride)
 
 
+def to_one(size, stride: int = 1):
+    """The side of what averages or reads all pixels at once.
+
+    >>> to_one(7)
+    1
+    """
+    return size * 0 + 1
+
+
 def squeezed(middle):
     """Width of squeeze-excite's bottleneck, for a middle width of the block."""
     return make_divisible(middle // 4)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxnas.networks.op import INPUT, PICK, Op
-from jaxnas.networks.sizes import strided
+from jaxnas.networks.operators import OPERATORS
 from jaxnas.types import Size
 
 
@@ -41,7 +41,7 @@ class PartBuilder:
         """An operator, as wide as what it reads without `c_out`; returns its position."""
         inputs = inputs or (len(self.ops) - 1,)
         first = self.ops[inputs[0]]
-        size = _size(kind, first.height, stride)
+        size = OPERATORS[kind].side(first.height, stride)
         c_in = first.c_out
         for i in inputs[1:] if kind == "concat" else ():
             c_in = c_in + self.ops[i].c_out
@@ -68,17 +68,6 @@ class PartBuilder:
     def done(self) -> tuple[Op, ...]:
         """All of them."""
         return tuple(self.ops)
-
-
-def _size(kind: str, before: Size, stride: int) -> Size:
-    match kind:
-        case "pool" | "linear":
-            return before * 0 + 1
-        case "maxpool2":
-            return before // 2
-        case "avgpool2":
-            return strided(before, 2)
-    return strided(before, stride)
 
 
 def squeeze_excite(ops: PartBuilder, path: str, squeezed: Size) -> int:

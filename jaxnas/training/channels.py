@@ -15,11 +15,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from jaxnas.networks.op import PICK, Op
+from jaxnas.networks.operators import OPERATORS
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, at, path_of
 
-# Kinds whose results have the channels of their inputs, in the same places.
-TIED = ("pool", "avgpool2", "maxpool2", "mul", "add", "identity", PICK)
 AVERAGE = "pool"  # what leads to a gate
 
 
@@ -100,7 +99,7 @@ def _edges(name: str, ops: Sequence[Op]) -> Iterator[tuple[int, int]]:
     first: dict[str, int] = {}
     for i, op in enumerate(ops):
         own = not op.path or op.path == name or op.path.startswith(f"{name}/")
-        if own and (op.kind in TIED or _is_depthwise(op)):
+        if own and _keeps_places(op):
             yield from ((i, j) for j in op.inputs)
         elif not (own and _mixes(op)):
             yield from ((j, len(ops)) for j in (i, *op.inputs))
@@ -114,6 +113,12 @@ def _edges(name: str, ops: Sequence[Op]) -> Iterator[tuple[int, int]]:
 def _mixes(op: Op) -> bool:
     """Whether every channel of the result is made of all channels of the input."""
     return op.kind == "linear" or (op.kind == "conv" and bool((op.groups == 1).all()))
+
+
+def _keeps_places(op: Op) -> bool:
+    """Whether a result has the channels of its inputs, in the same places."""
+    known = OPERATORS.get(op.kind)  # an input of the part is none
+    return op.kind == PICK or (known is not None and known.channelwise) or _is_depthwise(op)
 
 
 def _is_depthwise(op: Op) -> bool:

@@ -118,4 +118,4 @@ def _between_groups(op: Op, kernel: Array, c_in: int, c_out: int, groups: int) -
     return taken * jnp.asarray(inside, jnp.float32)
 
 
-CONV = Operator(_compute, _macs, _params, _fresh, _share, _elastic)
+CONV = Operator(_compute, macs=_macs, params=_params, fresh=_fresh, share=_share, elastic=_elastic)

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from jaxnas.networks.initial import kaiming
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators.operator import Elastic, Operator, Weights
+from jaxnas.networks.sizes import to_one
 from jaxnas.types import PRNGKey, Size
 
 
@@ -34,4 +35,12 @@ def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
     return op, arrays if live is None else {"kernel": arrays["kernel"] * live}
 
 
-LINEAR = Operator(_compute, _weights, _weights, _fresh, _share, _elastic)
+LINEAR = Operator(
+    _compute,
+    side=to_one,
+    macs=_weights,
+    params=_weights,
+    fresh=_fresh,
+    share=_share,
+    elastic=_elastic,
+)

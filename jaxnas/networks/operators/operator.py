@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array, Float
 
 from jaxnas.networks.op import Op
+from jaxnas.networks.sizes import strided
 from jaxnas.types import PRNGKey, Size
 
 Weights = dict[str, Any]  # arrays of one operator by name, JAX's or NumPy's
@@ -53,12 +54,16 @@ def unmasked(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
 class Operator:
     """A kind of operator. Sizes of `op` are ints, or arrays in `macs` and `params`.
 
-    A new kind is an instance of this in `OPERATORS` and a function in `export.onnx.EMITTERS`.
+    A new kind is an instance of this in `OPERATORS` and a function in `export.emitters.EMITTERS`.
     Bias, norm and activation are no business of it.
     """
 
     compute: Callable[..., Array]
     """(op, arrays, *inputs) -> result; NHWC."""
+    side: Callable[[Size, int], Size] = strided
+    """(pixels of the first input's side, stride) -> those of the result's."""
+    channelwise: bool = False
+    """Whether each channel of the result is made of the same channel of the inputs."""
     macs: Callable[[Op], Size] = nothing
     """Multiply-adds, counted once; what has none by the papers' custom counts 0."""
     params: Callable[[Op], Size] = nothing

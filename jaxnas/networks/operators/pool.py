@@ -4,10 +4,21 @@ import jax.numpy as jnp
 
 from jaxnas.networks import convolution
 from jaxnas.networks.operators.operator import Operator
+from jaxnas.networks.sizes import strided, to_one
 
-POOL = Operator(lambda op, arrays, x: jnp.mean(x, (1, 2), keepdims=True))
+POOL = Operator(
+    lambda op, arrays, x: jnp.mean(x, (1, 2), keepdims=True), side=to_one, channelwise=True
+)
 """N, H, W, C -> N, 1, 1, C."""
-AVGPOOL2 = Operator(lambda op, arrays, x: convolution.average_pool2(x))
+AVGPOOL2 = Operator(
+    lambda op, arrays, x: convolution.average_pool2(x),
+    side=lambda size, stride: strided(size, 2),
+    channelwise=True,
+)
 """An odd size is padded by zeros on every side, and rounds up."""
-MAXPOOL2 = Operator(lambda op, arrays, x: convolution.max_pool2(x))
+MAXPOOL2 = Operator(
+    lambda op, arrays, x: convolution.max_pool2(x),
+    side=lambda size, stride: size // 2,
+    channelwise=True,
+)
 """The last row of an odd size is dropped."""
