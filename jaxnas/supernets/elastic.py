@@ -16,9 +16,10 @@ Row = Float[Array, "_"]  # the weights of a gene's choices
 class Sizes:
     """The sizes of one operator under a genome: `networks.operators.operator.Elastic`."""
 
-    def __init__(self, op: Op, genes: Sequence[Int[Array, ""] | Row]):
+    def __init__(self, op: Op, genes: Sequence[Int[Array, ""] | Row], read: Sequence[Op] = ()):
         self.op = op
         self.genes = genes
+        self.read = read  # the operators of its inputs
 
     def live(self, name: str, largest: int) -> Float[Array, "largest"] | None:
         """Weight of each channel; None where the size is always the largest."""
@@ -48,9 +49,17 @@ class Sizes:
     def weights(self, *names: str) -> tuple[list[tuple[int, ...]], Float[Array, "variants"]]:
         """The different sizes that occur together, and the weight of each."""
         found, at = self._found(*names)
-        if self._hard:
-            at = (np.arange(len(found)) == at).astype(jnp.float32)
-        return [tuple(map(int, row)) for row in found], at
+        return [tuple(map(int, row)) for row in found], self._weights(found, at)
+
+    def places(self) -> list[tuple[list[int], Float[Array, "variants"]]]:
+        """Of each input the different sums of the widths before it, and the weight of each."""
+        before = np.zeros_like(self.op.repeat)
+        places = []
+        for op in self.read:
+            found, at = self._different(before[..., None])
+            places.append((found[:, 0].tolist(), self._weights(found, at)))
+            before = before + op.c_out
+        return places
 
     def chosen(self, name: str) -> tuple[np.ndarray, Any]:
         """Different values of a size, and which of them it is: an index, or weights."""
@@ -63,10 +72,17 @@ class Sizes:
 
     def _found(self, *names: str) -> tuple[np.ndarray, Any]:
         """Different rows of the sizes `names`, int (variants, names), and an index or weights."""
-        table = np.stack([getattr(self.op, name) for name in names], axis=-1)
+        return self._different(np.stack([getattr(self.op, name) for name in names], axis=-1))
+
+    def _weights(self, found: np.ndarray, at: Any) -> Float[Array, "variants"]:
+        """The weight of each row found, of a hard genome 0 or 1."""
+        return (np.arange(len(found)) == at).astype(jnp.float32) if self._hard else at
+
+    def _different(self, table: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Different rows of a table by the genes' choices, and an index or weights."""
         axes = [a for a in range(table.ndim - 1) if (np.diff(table, axis=a) != 0).any()]
         few = table[tuple(slice(None) if a in axes else 0 for a in range(table.ndim - 1))]
-        found, of = np.unique(few.reshape(-1, len(names)), axis=0, return_inverse=True)
+        found, of = np.unique(few.reshape(-1, table.shape[-1]), axis=0, return_inverse=True)
         if len(found) == 1:
             return found, jnp.int32(0) if self._hard else jnp.ones(1, jnp.float32)
         of = of.reshape(few.shape[:-1])

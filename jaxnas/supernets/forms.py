@@ -113,10 +113,22 @@ def _plain(ops: Sequence[Op], name: str) -> tuple[Form, int]:
             if path == name or path.startswith(f"{name}/"):
                 path = OWN + path.removeprefix(name)
             inputs = tuple(position[j] for j in op.inputs)
+            if op.kind == "concat":
+                inputs = tuple(
+                    _cut(found, i, ops[j]) for i, j in zip(inputs, op.inputs, strict=True)
+                )
             found.append(replace(op, path=path, inputs=inputs, repeat=1, transforms=()))
             position.append(len(found) - 1)
     output = position[-1]
     return (needed(found, output), 0) if output >= 0 else ((), -1 - output)
+
+
+def _cut(found: list[Op], position: int, op: Op) -> int:
+    """Where a result stands in its own width: what a part reads from outside may be wider."""
+    if position >= 0:
+        return position
+    found.append(Op("select", "", (position,), op.height, op.width, op.c_out, op.c_out))
+    return len(found) - 1
 
 
 def _copied(ops: Sequence[Op], given: int, handed: int | None) -> Form:

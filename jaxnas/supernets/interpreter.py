@@ -129,7 +129,7 @@ def _computed(plan: Plan, params: PyTree, stats: PyTree | None, inputs: list[Arr
     values: list[Array] = []
     used = {}
     for op, most in zip(plan.ops, plan.largest, strict=True):
-        sizes = Sizes(op, genes)
+        sizes = Sizes(op, genes, [plan.ops[j] for j in op.inputs])
         if op.kind == INPUT:
             values.append(fitted(inputs[len(values)], most.c_out))
         elif op.kind == PICK:

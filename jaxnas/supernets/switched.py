@@ -188,12 +188,9 @@ def handed(forms: Forms, inputs: Sequence[Array]) -> Array:
 
 
 def cropped(form: Form, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """The channels of the inputs that a form reads; what it joins, it joins as it is."""
-    widths = {j: op.c_in for op in form if op.kind != "concat" for j in op.inputs if j < 0}
-    joined = {j for op in form if op.kind == "concat" for j in op.inputs if j < 0}
-    return tuple(
-        x if -1 - k in joined else fitted(x, widths.get(-1 - k, 1)) for k, x in enumerate(inputs)
-    )
+    """The channels of the inputs that a form reads."""
+    widths = {j: op.c_in for op in form for j in op.inputs if j < 0}
+    return tuple(fitted(x, widths.get(-1 - k, 1)) for k, x in enumerate(inputs))
 
 
 def _jointly(ops: Form, weights: Arrays, inputs: tuple[Array, ...]) -> tuple[Array, Arrays]:

@@ -69,10 +69,6 @@ def unknown_kind(ops, width, there):
     ops.append("deconv", width)
 
 
-def elastic_concat(ops, width, there):
-    ops.append("concat", inputs=(0, 0))
-
-
 def asked_of_arrays(ops, width, there):
     if there:
         ops.conv("mistaken/conv", width)
@@ -108,7 +104,6 @@ def elastic_map(ops, width, there):
         (unread, "nothing reads conv mistaken/conv in some networks"),
         (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
         (unknown_kind, "unknown kind of operator 'deconv'; known: conv"),
-        (elastic_concat, "must have one width each"),
         (asked_of_arrays, "must take arrays of values as it takes ints"),
         (no_path, "conv needs a path"),
         (one_path_twice, "conv mistaken/conv has the path of an operator of part mistaken"),

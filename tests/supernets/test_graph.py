@@ -96,6 +96,46 @@ def _classifier(width):
     return ops.done()
 
 
+def joined_widths() -> Space:
+    """Elastic widths side by side, first inside of a part, then of two parts that are read."""
+    genes = (Gene("one", (8, 16), "width"), Gene("two", (8, 16, 24), "width"))
+    parts = (
+        Part("first", (0,), partial(_one_conv, "first", 3), ("image",)),
+        Part("second", (0, 1), _sided, ("first",)),
+        Part("third", (0, 1), _both, ("second", "first")),
+        Part("last", (0, 1), _last),
+    )
+    return Space("joined widths", genes, parts)
+
+
+def _one_conv(name, channels, width):
+    ops = PartBuilder(PIXELS, channels)
+    ops.conv(f"{name}/conv", width, act="relu")
+    return ops.done()
+
+
+def _sided(one, two):
+    ops = PartBuilder(PIXELS, one)
+    left = ops.conv("second/left", two, act="relu")
+    right = ops.conv("second/right", one, act="relu", inputs=(0,))
+    ops.append("concat", inputs=(left, right))
+    ops.conv("second/mixed", two)
+    return ops.done()
+
+
+def _both(one, two):
+    ops = PartBuilder(PIXELS, two)
+    ops.append("concat", inputs=(0, ops.input(PIXELS, one)))
+    return ops.done()
+
+
+def _last(one, two):
+    ops = PartBuilder(PIXELS, one + two)
+    ops.append("pool")
+    ops.append("linear", 4, "last", bias=True)
+    return ops.done()
+
+
 def two_or_three() -> Space:
     """Of two later blocks alike, one is always there: they share their forms all the same."""
     stage = ResidualStage((8,), (2, 3), (3,), block="single")
@@ -107,7 +147,7 @@ def every_genome(space: Space) -> np.ndarray:
     return np.indices(space.sizes.tolist()).reshape(len(space.genes), -1).T.astype(np.int32)
 
 
-@pytest.mark.parametrize("make", [graph, two_or_three])
+@pytest.mark.parametrize("make", [graph, two_or_three, joined_widths])
 def test_masked_switched_simulated_and_sliced_are_equal(make, randomised):
     net = build(make())
     params = randomised(net)

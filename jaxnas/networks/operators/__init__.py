@@ -1,6 +1,7 @@
 """Kinds of operators by name. A kind of one's own is one more entry, and one in EMITTERS."""
 
-from jaxnas.networks.operators.channels import CONCAT, SELECT
+from jaxnas.networks.operators.channels import SELECT
+from jaxnas.networks.operators.concat import CONCAT
 from jaxnas.networks.operators.conv import CONV
 from jaxnas.networks.operators.elementwise import ADD, IDENTITY, MUL
 from jaxnas.networks.operators.linear import LINEAR

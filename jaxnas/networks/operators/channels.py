@@ -1,4 +1,4 @@
-"""What chooses among channels and joins them."""
+"""What chooses among channels."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -17,5 +17,3 @@ def _select(op: Op, arrays: Weights, x: Float[Array, "n h w c"]) -> Float[Array,
 
 SELECT = Operator(_select)
 """Every `stride`-th pixel of the channels from `start` on, zeros where the input has none."""
-CONCAT = Operator(lambda op, arrays, *inputs: jnp.concatenate(inputs, -1))
-"""Its inputs' channels one after the other."""

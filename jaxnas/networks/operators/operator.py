@@ -29,6 +29,10 @@ class Elastic(Protocol):
         """The different sizes that occur together, and the weight of each."""
         ...
 
+    def places(self) -> list[tuple[list[int], Float[Array, "variants"]]]:
+        """Of each input the different sums of the widths before it, and the weight of each."""
+        ...
+
 
 def no_weights(key: PRNGKey, op: Op) -> Weights:
     """Of an operator without any."""
