@@ -1,5 +1,7 @@
 """What the choices of a structure may be."""
 
+from typing import Any
+
 from jaxnas.errors import UserError
 
 LARGEST = {  # of each choice: what a network can be built and computed with
@@ -12,6 +14,19 @@ LARGEST = {  # of each choice: what a network can be built and computed with
     "last_widths": 2**16,
 }
 ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
+
+
+def check_around_stages(net: Any) -> None:
+    """Refuses a structure whose stem, last layers or images can be none, or that has no stage."""
+    for name in ("resolutions", "first_widths", *(["last_widths"] * bool(net.last_widths))):
+        check_choices(name, getattr(net, name), 8 if name == "first_widths" else 1)
+    check_stride("first_stride", net.first_stride)
+    for name in ("channels", "classes"):
+        if getattr(net, name) < 1:
+            raise UserError(f"{name} must be at least 1, got {getattr(net, name)}")
+    among("activation", net.activation, ACTIVATIONS)
+    if not net.stages:
+        raise UserError("a network needs at least one stage, got none")
 
 
 def among(what: str, found: str, known: tuple[str, ...]) -> None:

@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jaxnas.errors import UserError
-from jaxnas.spaces.choices import ACTIVATIONS, among, check_choices, check_stride
+from jaxnas.spaces.choices import (
+    ACTIVATIONS,
+    among,
+    check_around_stages,
+    check_choices,
+    check_stride,
+)
 from jaxnas.spaces.saved import completed, stages_by_name
 
 HEAD_EXPAND = 6  # MobileNetV3's head: its first 1x1 convolution widens the last stage by this much
@@ -94,17 +100,10 @@ class MobileNet:
         return completed(MobileNet, Stage, saved)
 
     def __post_init__(self):
-        for name in ("resolutions", "first_widths", "last_widths"):
-            check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
-        check_stride("first_stride", self.first_stride)
-        for name in ("channels", "classes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.stages:
-            raise UserError("a network needs at least one stage, got none")
+        check_around_stages(self)
+        check_choices("last_widths", self.last_widths, 1)
         among("shortcut", self.shortcut, ("always", "identity"))
         among("head", self.head, ("v3", "v2"))
-        among("activation", self.activation, ACTIVATIONS)
 
 
 def head_width(net: MobileNet, width, last):

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jaxnas.errors import UserError
-from jaxnas.spaces.choices import ACTIVATIONS, among, check_choices, check_stride
+from jaxnas.spaces.choices import among, check_around_stages, check_choices, check_stride
 from jaxnas.spaces.saved import completed, stages_by_name
 
 BLOCKS = ("single", "basic", "bottleneck", "fused")
@@ -71,13 +71,8 @@ class Residual:
     prefix: str = "stage"
 
     def __post_init__(self):
-        for name in ("resolutions", "first_widths", *(["last_widths"] * bool(self.last_widths))):
-            check_choices(name, getattr(self, name), 8 if name == "first_widths" else 1)
-        check_stride("first_stride", self.first_stride)
+        check_around_stages(self)
         among("shortcut", self.shortcut, ("pool", "projection"))
-        among("activation", self.activation, ACTIVATIONS)
-        if not self.stages:
-            raise UserError("a network needs at least one stage, got none")
 
     def settings(self) -> dict[str, Any]:
         """As it is saved, stages by name."""
