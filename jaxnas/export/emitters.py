@@ -53,9 +53,11 @@ def _conv(asked: Asked) -> Emitted:
     window: dict[str, Any] = {
         "kernel_shape": [op.kernel] * 2,
         "strides": [op.stride] * 2,
-        "pads": [op.kernel // 2] * 4,
+        "pads": [op.kernel // 2 * op.dilation] * 4,
         "group": op.groups,
     }
+    if op.dilation > 1:
+        window["dilations"] = [op.dilation] * 2
     return Emitted([_node("Conv", asked.inputs + asked.weights, asked.name, **window)])
 
 
@@ -86,6 +88,30 @@ def _select(asked: Asked) -> Emitted:
     return Emitted([node], {f"{name}/kernel": kernel})
 
 
+def _windowed(kind: str) -> Callable[[Asked], Emitted]:
+    """Pooling, of which ONNX by itself leaves the padding out."""
+
+    def emit(asked: Asked) -> Emitted:
+        op = asked.op
+        pads = [op.kernel // 2] * 4
+        window = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2, "pads": pads}
+        return _plain(kind, **window)(asked)
+
+    return emit
+
+
+def _zero(asked: Asked) -> Emitted:
+    """No node: what is computed from it alone is a constant, too (see `onnx.emit`)."""
+    op = asked.op
+    return Emitted([], {asked.name: np.zeros((1, op.c_out, op.height, op.width), np.float32)})
+
+
+def _shift(asked: Asked) -> Emitted:
+    bounds = {"shift/start": [1, 1], "shift/stop": [2**31 - 1] * 2, "shift/axes": [2, 3]}
+    constants = {bound: np.array(values, np.int64) for bound, values in bounds.items()}
+    return Emitted([_node("Slice", [*asked.inputs, *bounds], asked.name)], constants)
+
+
 HALVES: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 EMITTERS: dict[str, Callable[[Asked], Emitted]] = {
     "conv": _conv,
@@ -98,6 +124,10 @@ EMITTERS: dict[str, Callable[[Asked], Emitted]] = {
     "select": _select,
     "concat": _plain("Concat", axis=1),
     "identity": _plain("Identity"),
+    "zero": _zero,
+    "avgpool": _windowed("AveragePool"),
+    "maxpool": _windowed("MaxPool"),
+    "shift": _shift,
 }
 
 

@@ -4,14 +4,16 @@ NCHW, batch norm folded, static shapes, standard operators, no Transpose. Export
 leave transposes and unfolded norms that no clean-up tool removes, and edge compilers want neither.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from jaxnas.errors import UserError, choose
 from jaxnas.export.emitters import ACTIVATION_EMITTERS, EMITTERS, Asked, Emitted
 from jaxnas.networks.op import Op
-from jaxnas.networks.subnet import Subnet, fold
+from jaxnas.networks.subnet import Subnet, fold, norm_act, operate
 
 IR_VERSION = 8  # of opset 17's time, so that older runtimes and compilers read the file
 
@@ -38,20 +40,17 @@ def emit(
         )
     subnet = fold(subnet)
     names = [op.path or f"{op.kind}_{i}" for i, op in enumerate(subnet.ops[:-1])] + ["logits"]
-    values = [_value(name, op) for name, op in zip(names, subnet.ops, strict=True)]
-    nodes = []
-    constants: dict[str, np.ndarray] = {}
-    for op, name in zip(subnet.ops, names, strict=True):
-        before = op.inputs[0]
-        image = Op("image", "", (), height, width, 0, channels)
-        source = subnet.ops[before] if before >= 0 else image
-        inputs = ["image" if i == -1 else names[i] for i in op.inputs]
-        emitted = _emitted(Asked(op, inputs, name, source))
-        nodes += emitted.nodes
-        constants |= emitted.constants
+    whole = _whole(subnet, names, Op("image", "", (), height, width, 0, channels))
+    nodes, read = _needed(whole.nodes)
     shape = (1, channels, height, width)
     given = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
-    tensors = [*_weights(subnet), *(numpy_helper.from_array(x, n) for n, x in constants.items())]
+    values = [
+        _value(name, op)
+        for name, op in zip(names, subnet.ops, strict=True)
+        if name in read and name not in whole.constants
+    ]
+    fixed = [numpy_helper.from_array(x, name) for name, x in whole.constants.items()]
+    tensors = [one for one in (*_weights(subnet), *fixed) if one.name in read]
     graph = helper.make_graph(
         nodes, "subnet", [given], values[-1:], tensors, value_info=values[:-1]
     )
@@ -62,6 +61,41 @@ def emit(
     helper.set_model_props(model, dict(sorted((properties or {}).items())))
     _check(model, f"{channels} x {height} x {width}")
     return model.SerializeToString(deterministic=True)
+
+
+def _whole(subnet: Subnet, names: list[str], image: Op) -> Emitted:
+    """All operators; one that no image changes, a zero's reader, is no node but a constant."""
+    nodes: list[NodeProto] = []
+    constants: dict[str, np.ndarray] = {}
+    for op, name in zip(subnet.ops, names, strict=True):
+        source = subnet.ops[op.inputs[0]] if op.inputs[0] >= 0 else image
+        inputs = ["image" if i == -1 else names[i] for i in op.inputs]
+        if name != names[-1] and constants.keys() >= {*inputs}:
+            constants[name] = _computed(op, subnet, [constants[before] for before in inputs])
+        else:
+            emitted = _emitted(Asked(op, inputs, name, source))
+            nodes += emitted.nodes
+            constants |= emitted.constants
+    return Emitted(nodes, constants)
+
+
+def _computed(op: Op, subnet: Subnet, inputs: list[np.ndarray]) -> np.ndarray:
+    """The result of an operator of constants; all are NCHW."""
+    maps = [jnp.asarray(np.moveaxis(x, 1, -1)) for x in inputs]
+    with jax.default_matmul_precision("highest"):
+        x = norm_act(op, subnet.weights, operate(op, subnet.weights, maps), {})
+    return np.moveaxis(np.asarray(x), -1, 1)
+
+
+def _needed(nodes: list[NodeProto]) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that the logits depend on, and the names of what they give and read."""
+    read = {"logits"}
+    left: list[NodeProto] = []
+    for node in reversed(nodes):
+        if read & {*node.output}:
+            left.insert(0, node)
+            read |= {*node.input}
+    return left, read
 
 
 def _value(name: str, op: Op) -> ValueInfoProto:
@@ -79,6 +113,8 @@ def _emitted(asked: Asked) -> Emitted:
     emit = choose("operator to export", op.kind, EMITTERS)
     if not op.act:
         return emit(asked)
+    if op.kind == "identity":
+        return ACTIVATION_EMITTERS[op.act](asked)
     act = choose("activation to export", op.act, ACTIVATION_EMITTERS)
     before = f"{asked.name}/before_{op.act}"
     first = emit(asked._replace(name=before))

@@ -14,9 +14,10 @@ class Op:
     """One operator, in order of execution; convolution, norm and activation are one.
 
     `kind` is a key of `networks.operators.OPERATORS`. Sizes are those of the output. Convolutions
-    pad by kernel // 2 on every side. Of one network all sizes are ints. Where a part of a space is
-    described (`spaces.space.Part`), sizes may be arrays, an entry for each network, and two more
-    kinds occur: `input` stands for what the part reads, and `pick` is its input number `choice`.
+    pad by kernel // 2 on every side, times their dilation. Of one network all sizes are ints. Where
+    a part of a space is described (`spaces.space.Part`), sizes may be arrays, an entry for each
+    network, and two more kinds occur: `input` stands for what the part reads, and `pick` is its
+    input number `choice`.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Op:
     repeat: Size = 1  # 0 where the network does not have the operator
     choice: Size = 0  # of pick: the position of an input
     transforms: tuple[int, ...] = ()  # smaller kernels that a learned matrix makes of the larger
+    dilation: int = 1  # pixels from one tap of a convolution to the next
 
     def __post_init__(self):
         if not all(isinstance(size, int) for size in (self.groups, self.c_in, self.c_out)):

@@ -144,7 +144,9 @@ class Space:
     def _described(self) -> dict[str, Any]:
         """Of a family that does not describe itself: genes, and the largest network's trunk."""
         genes = {gene.name: list(gene.choices) for gene in self.genes}
-        return {"genes": genes, "largest": [repr(op) for op in self.ops(self.largest)[:-1]]}
+        # Without what files from before there was a dilation do not say.
+        largest = [repr(op).replace(", dilation=1)", ")") for op in self.ops(self.largest)[:-1]]
+        return {"genes": genes, "largest": largest}
 
     def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
         """What a file says of the space, in today's form, without its name."""

@@ -13,6 +13,8 @@ import pytest
 from jax2onnx import to_onnx
 
 from jaxnas.errors import UserError
+from jaxnas.export.int8 import quantise
+from jaxnas.export.lint import lint
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits, prove, require
 from jaxnas.networks.activations import ACTIVATIONS
@@ -158,6 +160,10 @@ NEW = {
     "select every second": Op("select", "", (0,), 4, 3, 3, 2, stride=2, start=1),
     "concat": Op("concat", "", (0, 0), 7, 6, 6, 6),
     "identity": Op("identity", "a", (0,), 7, 6, 3, 3, norm=True),
+    "an activation by itself": Op("identity", "", (0,), 7, 6, 3, 3, act="relu"),
+    "avgpool": Op("avgpool", "", (0,), 4, 3, 3, 3, kernel=3, stride=2),
+    "maxpool": Op("maxpool", "", (0,), 7, 6, 3, 3, kernel=3),
+    "shift": Op("shift", "", (0,), 6, 5, 3, 3),
 }
 
 
@@ -190,6 +196,65 @@ def test_operators_of_hand_designed_networks(op, make_images):
             ).largest_difference
             > 0.1
         )
+
+
+DILATED = {
+    "depthwise": Op("conv", "dilated", (-1,), 7, 6, 3, 3, kernel=5, groups=3, dilation=2),
+    "ordinary, stride 2": Op("conv", "dilated", (-1,), 4, 3, 3, 3, 3, 2, dilation=2),
+}
+
+
+@pytest.mark.parametrize("op", DILATED.values(), ids=DILATED)
+def test_dilated_convolutions(op, make_images):
+    kernel = np.random.default_rng(0).normal(size=(op.kernel, op.kernel, 3 // op.groups, 3))
+    weights: Arrays = {
+        "dilated": {"kernel": jnp.asarray(kernel, jnp.float32)},
+        "linear": {"kernel": jnp.eye(3)},
+    }
+    pool = Op("pool", "", (0,), 1, 1, 3, 3)
+    net = Subnet((op, pool, replace(linear(3), inputs=(1,))), weights, {})
+    proof = prove(emit(net, 7, 6, 3), net, make_images(2, 7, 6, 3))
+    assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
+
+
+def dead_cell(fed: tuple[int, ...]) -> Subnet:
+    """A zero, a convolution of it, a norm that shifts it, and what is added to that, if any."""
+    ops = (
+        Op("conv", "unread", (-1,), 7, 6, 3, 3),
+        Op("zero", "", (0,), 7, 6, 3, 3),
+        Op("conv", "of nothing", (1,), 7, 6, 3, 3, kernel=3, norm=True, act="relu"),
+        Op("conv", "of a constant", (2,), 7, 6, 3, 3, kernel=3),
+        Op("add", "", (3, *fed), 7, 6, 3, 3) if fed else Op("identity", "", (3,), 7, 6, 3, 3),
+        Op("pool", "", (4,), 1, 1, 3, 3),
+        replace(linear(3), inputs=(5,)),
+    )
+    r = np.random.default_rng(0)
+    weights: Arrays = {
+        path: {"kernel": jnp.asarray(r.normal(size=(size, size, 3, 3)), jnp.float32)}
+        for path, size in (("unread", 1), ("of nothing", 3), ("of a constant", 3))
+    }
+    weights["of nothing"] |= {"scale": jnp.ones(3), "shift": jnp.array([1.0, -1, 2])}
+    weights["linear"] = {"kernel": jnp.eye(3)}
+    stats: Arrays = {"of nothing": {"mean": jnp.zeros(3), "var": jnp.zeros(3)}}
+    return Subnet(ops, weights, stats)
+
+
+@pytest.mark.parametrize(
+    ("fed", "expected"),
+    [((-1,), ["Add", "GlobalAveragePool", "Flatten", "Gemm"]), ((), ["Flatten", "Gemm"])],
+    ids=["added to the image", "the whole network"],
+)
+def test_what_no_image_changes_is_a_constant(fed, expected, make_images):
+    net = dead_cell(fed)
+    images = make_images(2, 7, 6, 3)
+    model = emit(net, 7, 6, 3)
+    proof = prove(model, net, images)
+    assert proof.largest_difference < 1e-5 < 0.1 < proof.largest_logit
+    graph = onnx.load_model_from_string(model).graph
+    assert [node.op_type for node in graph.node] == expected
+    assert {one.name for one in graph.initializer} <= {n for node in graph.node for n in node.input}
+    assert not [one for one in lint(model, "onnxruntime") if one.refused]
+    assert np.isfinite(onnx_logits(quantise(model, images), images)).all()
 
 
 def linear(channels):

@@ -25,9 +25,9 @@ ACTIVATIONS = {
 forward_jit = jax.jit(forward, static_argnums=0)
 
 
-def windows(x, size, stride, pad_h, pad_w):
+def windows(x, size, stride, pad_h, pad_w, fill=0.0):
     """(row, column, window) of every output position."""
-    x = np.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
+    x = np.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)), constant_values=fill)
     for i in range((x.shape[1] - size) // stride + 1):
         for j in range((x.shape[2] - size) // stride + 1):
             yield i, j, x[:, i * stride : i * stride + size, j * stride : j * stride + size]
@@ -36,7 +36,10 @@ def windows(x, size, stride, pad_h, pad_w):
 def conv(op, kernel, x):
     y = np.zeros((len(x), op.height, op.width, op.c_out))
     share = op.c_in // op.groups
-    for i, j, window in windows(x, op.kernel, op.stride, op.kernel // 2, op.kernel // 2):
+    d = op.dilation
+    pad = op.kernel // 2 * d
+    for i, j, whole in windows(x, d * (op.kernel - 1) + 1, op.stride, pad, pad):
+        window = whole[:, ::d, ::d]
         for o in range(op.c_out):
             first = o // (op.c_out // op.groups) * share
             y[:, i, j, o] = (window[..., first : first + share] * kernel[..., o]).sum((1, 2, 3))
@@ -54,6 +57,16 @@ def max_pool2(op, x):
     y = np.zeros((len(x), op.height, op.width, op.c_out))
     for i, j, window in windows(x, 2, 2, 0, 0):
         y[:, i, j] = window.max((1, 2))
+    return y
+
+
+def window_pool(op, x):
+    """Of the pixels inside the map: those outside are no numbers."""
+    statistic = np.nanmean if op.kind == "avgpool" else np.nanmax
+    y = np.zeros((len(x), op.height, op.width, op.c_out))
+    pad = op.kernel // 2
+    for i, j, window in windows(x, op.kernel, op.stride, pad, pad, fill=np.nan):
+        y[:, i, j] = statistic(window, (1, 2))
     return y
 
 
@@ -82,6 +95,12 @@ def reference(subnet, images, batch_statistics=False):
             x = average_pool2(op, x)
         elif op.kind == "maxpool2":
             x = max_pool2(op, x)
+        elif op.kind in ("avgpool", "maxpool"):
+            x = window_pool(op, x)
+        elif op.kind == "zero":
+            x = np.zeros((len(x), op.height, op.width, op.c_out))
+        elif op.kind == "shift":
+            x = np.delete(np.delete(x, 0, 1), 0, 2)
         elif op.kind == "select":
             x = select(op, x)
         elif op.kind == "concat":
@@ -163,6 +182,16 @@ SINGLE = {
     "select, strided, zeros on both sides": Op("select", "", (-1,), 4, 3, 3, 8, stride=2, start=-2),
     "concat": Op("concat", "", (-1, -1), 7, 6, 6, 6),
     "identity": Op("identity", "a", (-1,), 7, 6, 3, 3, norm=True, act="relu"),
+    "dilated": Op("conv", "a", (-1,), 7, 6, 3, 4, kernel=3, dilation=2, norm=True),
+    "dilated depthwise 5": Op("conv", "a", (-1,), 7, 6, 3, 3, kernel=5, groups=3, dilation=2),
+    "dilated, stride 2": Op("conv", "a", (-1,), 4, 3, 3, 3, 5, 2, groups=3, dilation=2),
+    "dilated by 3, stride 2": Op("conv", "a", (-1,), 4, 3, 3, 2, 3, 2, dilation=3),
+    "avgpool": Op("avgpool", "", (-1,), 7, 6, 3, 3, kernel=3),
+    "avgpool 5, stride 2": Op("avgpool", "", (-1,), 4, 3, 3, 3, kernel=5, stride=2),
+    "maxpool": Op("maxpool", "", (-1,), 7, 6, 3, 3, kernel=3),
+    "maxpool, stride 2": Op("maxpool", "", (-1,), 4, 3, 3, 3, kernel=3, stride=2),
+    "zero, stride 2": Op("zero", "", (-1,), 4, 3, 3, 3, stride=2),
+    "shift": Op("shift", "", (-1,), 6, 5, 3, 3),
 }
 
 NET = (

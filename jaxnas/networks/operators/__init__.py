@@ -7,6 +7,9 @@ from jaxnas.networks.operators.elementwise import ADD, IDENTITY, MUL
 from jaxnas.networks.operators.linear import LINEAR
 from jaxnas.networks.operators.operator import Operator
 from jaxnas.networks.operators.pool import AVGPOOL2, MAXPOOL2, POOL
+from jaxnas.networks.operators.shift import SHIFT
+from jaxnas.networks.operators.window import AVGPOOL, MAXPOOL
+from jaxnas.networks.operators.zero import ZERO
 
 OPERATORS: dict[str, Operator] = {
     "conv": CONV,
@@ -19,4 +22,8 @@ OPERATORS: dict[str, Operator] = {
     "select": SELECT,
     "concat": CONCAT,
     "identity": IDENTITY,
+    "zero": ZERO,
+    "avgpool": AVGPOOL,
+    "maxpool": MAXPOOL,
+    "shift": SHIFT,
 }

@@ -1,6 +1,10 @@
-"""Convolutions: ordinary, depthwise, in groups; square kernels, "same" padding of kernel // 2."""
+"""Convolutions: ordinary, depthwise, in groups, dilated.
+
+Square kernels, "same" padding of kernel // 2 times the dilation.
+"""
 
 from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxnas.networks import convolution
 from jaxnas.networks.depthwise import depthwise
+from jaxnas.networks.dilated import dilated
 from jaxnas.networks.initial import kaiming
 from jaxnas.networks.norm import Leaf
 from jaxnas.networks.op import Op
@@ -25,11 +30,19 @@ def _macs(op: Op) -> Size:
 
 def _compute(op: Op, arrays: Weights, x: Float[Array, "n h w c_in"]) -> Float[Array, "..."]:
     kernel = arrays["kernel"]
+    if op.dilation > 1:
+        return dilated(partial(_convolved, op), x, kernel, op.stride, op.dilation)
+    return _convolved(op, x, kernel, op.stride)
+
+
+def _convolved(
+    op: Op, x: Float[Array, "n h w c_in"], kernel: Array, stride: int
+) -> Float[Array, "..."]:
     if op.groups == 1:
-        return convolution.convolution(x, kernel, op.stride)
+        return convolution.convolution(x, kernel, stride)
     if op.groups == op.c_in == op.c_out:
-        return depthwise(x, kernel[:, :, 0], op.stride)
-    return convolution.grouped(x, kernel, op.stride, op.groups)
+        return depthwise(x, kernel[:, :, 0], stride)
+    return convolution.grouped(x, kernel, stride, op.groups)
 
 
 def _fresh(key: PRNGKey, op: Op) -> Weights:
