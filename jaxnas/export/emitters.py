@@ -53,12 +53,16 @@ def _conv(asked: Asked) -> Emitted:
     window: dict[str, Any] = {
         "kernel_shape": [op.kernel] * 2,
         "strides": [op.stride] * 2,
-        "pads": [op.kernel // 2 * op.dilation] * 4,
+        "pads": _pads(op),
         "group": op.groups,
     }
     if op.dilation > 1:
         window["dilations"] = [op.dilation] * 2
     return Emitted([_node("Conv", asked.inputs + asked.weights, asked.name, **window)])
+
+
+def _pads(op: Op) -> list[int]:
+    return [op.reach // 2 if op.padding == "same" else 0] * 4
 
 
 def _linear(asked: Asked) -> Emitted:
@@ -93,8 +97,13 @@ def _windowed(kind: str) -> Callable[[Asked], Emitted]:
 
     def emit(asked: Asked) -> Emitted:
         op = asked.op
-        pads = [op.kernel // 2] * 4
-        window = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2, "pads": pads}
+        window: dict[str, Any] = {
+            "kernel_shape": [op.kernel] * 2,
+            "strides": [op.stride] * 2,
+            "pads": _pads(op),
+        }
+        if op.padding == "ceil":
+            window["ceil_mode"] = 1
         return _plain(kind, **window)(asked)
 
     return emit
@@ -128,6 +137,7 @@ EMITTERS: dict[str, Callable[[Asked], Emitted]] = {
     "avgpool": _windowed("AveragePool"),
     "maxpool": _windowed("MaxPool"),
     "shift": _shift,
+    "flatten": _plain("Flatten"),
 }
 
 

@@ -103,7 +103,8 @@ def _value(name: str, op: Op) -> ValueInfoProto:
 
     Stating its shape makes the checker compare the list of operators with the graph.
     """
-    shape = (1, op.c_out) if op.kind == "linear" else (1, op.c_out, op.height, op.width)
+    flat = op.kind in ("linear", "flatten")
+    shape = (1, op.c_out) if flat else (1, op.c_out, op.height, op.width)
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
 from jaxnas.hardware.timing import Summary
-from jaxnas.networks.costs import IDENTITY, Layers, cost_table
+from jaxnas.networks.costs import KINDS, Layers, cost_table
 from jaxnas.networks.op import Op
 
 Numbers = Float[Array | np.ndarray, "*n"]
@@ -93,8 +93,8 @@ class LayeredModel(CostModel, Protocol):
 
 
 def unknown(layers: Layers) -> Bool[Array, "*n layers"]:
-    """Which operators run, and are of a kind that was added after the chips of this folder."""
-    return jnp.asarray((layers.repeat > 0) & (layers.kind > IDENTITY))
+    """Which operators run, and are of a kind that no chip of this folder knows: a user's own."""
+    return jnp.asarray((layers.repeat > 0) & (layers.kind >= len(KINDS)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from jaxtyping import Array, Bool
 
 from jaxnas.errors import UserError, choose
 from jaxnas.hardware.cost_model import Estimate, Numbers, unknown
-from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MAXPOOL2, MUL, Layers
+from jaxnas.networks.costs import (
+    ADD,
+    AVGPOOL,
+    AVGPOOL2,
+    CONV,
+    LINEAR,
+    MAXPOOL,
+    MAXPOOL2,
+    MUL,
+    Layers,
+)
 
 # Settings that a chip divides by.
 POSITIVE = ("macs_per_ms", "clock_mhz", "params_capacity", "lines_capacity")
@@ -40,8 +50,9 @@ def workload(layers: Layers) -> Workload:
     addition.
     """
     runs = layers.repeat.astype(jnp.float32)
-    pooled = (layers.kind == AVGPOOL2) | (layers.kind == MAXPOOL2)
-    halves = pooled & (layers.kernel == 1)  # as spaces write it, without a window
+    halving = (layers.kind == AVGPOOL2) | (layers.kind == MAXPOOL2)
+    pooled = halving | (layers.kind == MAXPOOL) | (layers.kind == AVGPOOL)
+    halves = halving & (layers.kernel == 1)  # as spaces write it, without a window
     kernel = jnp.where(halves, 2, layers.kernel)
     stride = jnp.where(halves, 2, layers.stride)
     strange = unknown(layers)

@@ -35,8 +35,9 @@ def append(
     size, c_in = sources[0]
     if kind == "concat":
         c_in = sum(channels for _, channels in sources)
-    size = OPERATORS[kind].side(size, stride)
-    ops.append(Op(kind, path, inputs, size, size, c_in, c_out or c_in, stride=stride, **rest))
+    op = Op(kind, path, inputs, size, size, c_in, c_out or c_in, stride=stride, **rest)
+    side = OPERATORS[kind].side(size, op)
+    ops.append(replace(op, height=side, width=side))
     return len(ops) - 1
 
 
@@ -55,7 +56,7 @@ def at_size(ops: Sequence[Op], pixels: int) -> tuple[Op, ...]:
                 f"{op.path} reads one pixel, got {before} x {before} from images of {pixels}: a "
                 "network that ends in a pool takes them"
             )
-        size = OPERATORS[op.kind].side(before, op.stride)
+        size = OPERATORS[op.kind].side(before, op)
         sized.append(replace(op, height=size, width=size))
     return tuple(sized)
 

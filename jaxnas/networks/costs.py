@@ -12,6 +12,8 @@ from jaxnas.networks.operators import OPERATORS
 
 KINDS = tuple(OPERATORS)
 CONV, LINEAR, POOL, AVGPOOL2, MUL, ADD, MAXPOOL2, SELECT, CONCAT, IDENTITY = range(10)  # in KINDS
+MAXPOOL = KINDS.index("maxpool")
+AVGPOOL = KINDS.index("avgpool")
 LIMITS = (2**47, 2**29, 2**29)  # multiply-adds, weights and activations of a network
 
 

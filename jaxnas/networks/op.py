@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxnas.errors import UserError
+from jaxnas.networks.sizes import PADDINGS
 from jaxnas.types import Size
 
 INPUT = "input"  # what a part reads: the result of an earlier part, or the image
@@ -13,11 +14,11 @@ PICK = "pick"  # one of several results, by a gene's choice
 class Op:
     """One operator, in order of execution; convolution, norm and activation are one.
 
-    `kind` is a key of `networks.operators.OPERATORS`. Sizes are those of the output. Convolutions
-    pad by kernel // 2 on every side, times their dilation. Of one network all sizes are ints. Where
-    a part of a space is described (`spaces.space.Part`), sizes may be arrays, an entry for each
-    network, and two more kinds occur: `input` stands for what the part reads, and `pick` is its
-    input number `choice`.
+    `kind` is a key of `networks.operators.OPERATORS`. Sizes are those of the output. `padding` is
+    "same", reach // 2 pixels on every side; "valid", none; of poolings also "ceil", none but what
+    the last window lacks. Of one network all sizes are ints. Where a part of a space is described
+    (`spaces.space.Part`), sizes may be arrays, an entry for each network, and two more kinds occur:
+    `input` stands for what the part reads, and `pick` is its input number `choice`.
     """
 
     kind: str
@@ -38,8 +39,14 @@ class Op:
     choice: Size = 0  # of pick: the position of an input
     transforms: tuple[int, ...] = ()  # smaller kernels that a learned matrix makes of the larger
     dilation: int = 1  # pixels from one tap of a convolution to the next
+    padding: str = "same"  # one of networks.sizes.PADDINGS
 
     def __post_init__(self):
+        if self.padding not in PADDINGS:
+            raise UserError(
+                f"{self.path or self.kind}: padding must be one of {', '.join(PADDINGS)}, got "
+                f"{self.padding!r}"
+            )
         if not all(isinstance(size, int) for size in (self.groups, self.c_in, self.c_out)):
             return
         if self.groups < 1 or self.c_in % self.groups or self.c_out % self.groups:
@@ -48,6 +55,11 @@ class Op:
                 f"{self.groups} groups of {self.c_in} channels in and {self.c_out} out: choose a "
                 "divisor of both"
             )
+
+    @property
+    def reach(self) -> Size:
+        """Pixels from a window's first to its last."""
+        return (self.kernel - 1) * self.dilation + 1
 
     @property
     def macs(self) -> Size:

@@ -1,5 +1,7 @@
 """Sizes of maps and widths; for ints, arrays and traced integers alike."""
 
+PADDINGS = ("same", "valid", "ceil")
+
 
 def make_divisible(value, divisor: int = 8):
     """The nearest multiple of `divisor`, never below 90 % of the value.
@@ -21,13 +23,18 @@ def strided(size, stride: int):
     return -(-size // stride)
 
 
-def to_one(size, stride: int = 1):
-    """The side of what averages or reads all pixels at once.
+def windowed(size, kernel, stride: int, padding: str):
+    """Pixels of a map's side after windows of `kernel` pixels; for paddings see `networks.op.Op`.
 
-    >>> to_one(7)
-    1
+    >>> [windowed(14, 3, 2, padding) for padding in PADDINGS]
+    [7, 6, 7]
     """
-    return size * 0 + 1
+    match padding:
+        case "valid":
+            return (size - kernel) // stride + 1
+        case "ceil":
+            return strided(size - kernel, stride) + 1
+    return strided(size, stride)
 
 
 def squeezed(middle):

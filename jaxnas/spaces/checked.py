@@ -9,7 +9,6 @@ from jaxnas.errors import UserError
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
 from jaxnas.networks.operators.operator import no_weights
-from jaxnas.networks.sizes import strided
 from jaxnas.spaces.parts import IMAGE, Part, kept, one_list
 
 if TYPE_CHECKING:
@@ -193,14 +192,17 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
         raise _Wrong(f"{_name(op)} needs maps of one size, got {', '.join(map(_told, read))}")
     if op.kind in ("add", "mul") and len({*channels, op.c_out}) > 1:
         raise _Wrong(f"{_name(op)} needs one width, got {channels} and c_out {op.c_out}")
-    if op.kind == "linear" and read[0][:2] != (1, 1):
+    if op.kind in ("linear", "flatten") and read[0][:2] != (1, 1):
         raise _Wrong(f"{_name(op)} reads one pixel, got {_told(read[0])}: append a pool before it")
-    if op.kind == "conv":
-        height, width = (strided(side, op.stride) for side in read[0][:2])
-        if op.kernel % 2 == 0:
-            raise _Wrong(f"{_name(op)} must have an odd kernel, got {op.kernel}")
-        if (op.height, op.width) != (height, width):
-            raise _Wrong(f"{_name(op)} makes {height} x {width}, says {op.height} x {op.width}")
+    if op.kind == "conv" and op.kernel % 2 == 0:
+        raise _Wrong(f"{_name(op)} must have an odd kernel, got {op.kernel}")
+    if op.kind == "conv" and op.padding == "ceil":
+        raise _Wrong(f'{_name(op)} must have "same" or "valid" padding, got "ceil"')
+    height, width = (OPERATORS[op.kind].side(side, op) for side in read[0][:2])
+    if (op.height, op.width) != (height, width):
+        raise _Wrong(f"{_name(op)} makes {height} x {width}, says {op.height} x {op.width}")
+    if min(height, width) < 1:
+        raise _Wrong(f"{_name(op)} reads {_told(read[0])}, too few pixels: give larger images")
 
 
 def _check_readers(space: "Space", rows: Sequence[Sequence[Op]]) -> None:

@@ -1,5 +1,6 @@
 """The operators of a part written one after the other: sizes follow from what an operator reads."""
 
+from dataclasses import replace
 from typing import Any
 
 from jaxnas.networks.op import INPUT, PICK, Op
@@ -41,14 +42,18 @@ class PartBuilder:
         """An operator, as wide as what it reads without `c_out`; returns its position."""
         inputs = inputs or (len(self.ops) - 1,)
         first = self.ops[inputs[0]]
-        size = OPERATORS[kind].side(first.height, stride)
         c_in = first.c_out
         for i in inputs[1:] if kind == "concat" else ():
             c_in = c_in + self.ops[i].c_out
         width = c_in if c_out is None else c_out
         repeat = self.repeat if repeat is None else self.repeat * repeat
-        sides = (size, size, c_in, width)
-        self.ops.append(Op(kind, path, inputs, *sides, stride=stride, repeat=repeat, **rest))
+        sides = (first.height, first.width, c_in, width)
+        op = Op(kind, path, inputs, *sides, stride=stride, repeat=repeat, **rest)
+        known = OPERATORS.get(kind)  # spaces.checked refuses another
+        if known is not None:
+            height, width = (known.side(side, op) for side in (op.height, op.width))
+            op = replace(op, height=height, width=width)
+        self.ops.append(op)
         return len(self.ops) - 1
 
     def conv(self, path: str, c_out: Size, act: str = "", **rest: Any) -> int:

@@ -144,9 +144,7 @@ class Space:
     def _described(self) -> dict[str, Any]:
         """Of a family that does not describe itself: genes, and the largest network's trunk."""
         genes = {gene.name: list(gene.choices) for gene in self.genes}
-        # Without what files from before there was a dilation do not say.
-        largest = [repr(op).replace(", dilation=1)", ")") for op in self.ops(self.largest)[:-1]]
-        return {"genes": genes, "largest": largest}
+        return {"genes": genes, "largest": [_told(op) for op in self.ops(self.largest)[:-1]]}
 
     def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
         """What a file says of the space, in today's form, without its name."""
@@ -256,3 +254,8 @@ class Space:
                 f"{self.sizes.tolist()}, got {genome.tolist()}"
             )
         return {gene.name: gene.choices[int(i)] for gene, i in zip(self.genes, genome, strict=True)}
+
+
+def _told(op: Op) -> str:
+    """As files have it that are older than dilation and padding."""
+    return repr(op).replace(", padding='same'", "").replace(", dilation=1)", ")")

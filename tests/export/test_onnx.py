@@ -155,6 +155,10 @@ def test_every_activation(act):
 
 NEW = {
     "maxpool2": Op("maxpool2", "", (0,), 3, 3, 3, 3),
+    "maxpool, all pixels": Op(
+        "maxpool", "", (0,), 3, 3, 3, 3, kernel=3, stride=2, padding="ceil", act="relu"
+    ),
+    "no padding": Op("conv", "a", (0,), 3, 2, 3, 3, kernel=5, groups=3, padding="valid"),
     "select a run": Op("select", "", (0,), 7, 6, 3, 2, start=1, act="relu6"),
     "select with zeros": Op("select", "", (0,), 7, 6, 3, 7, start=-2),
     "select every second": Op("select", "", (0,), 4, 3, 3, 2, stride=2, start=1),
@@ -178,6 +182,9 @@ def test_operators_of_hand_designed_networks(op, make_images):
     stats: Arrays = (
         {"a": {"mean": jnp.array([1.0, -1, 0]), "var": jnp.array([0.5, 2, 1])}} if op.norm else {}
     )
+
+    if op.kind == "conv":
+        weights = {"a": {"kernel": jnp.linspace(-1, 2, 75).reshape(5, 5, 1, 3)}}
 
     def net(op):
         head = (

@@ -8,12 +8,14 @@ import pytest
 
 from jaxnas.networks.costs import (
     ADD,
+    AVGPOOL,
     AVGPOOL2,
     CONCAT,
     CONV,
     IDENTITY,
     KINDS,
     LINEAR,
+    MAXPOOL,
     MAXPOOL2,
     MUL,
     POOL,
@@ -101,3 +103,4 @@ def test_kinds_are_numbered_in_order():
         "concat",
         "identity",
     ]
+    assert [KINDS[i] for i in (AVGPOOL, MAXPOOL)] == ["avgpool", "maxpool"]

@@ -11,6 +11,7 @@ from jaxnas.errors import UserError
 from jaxnas.networks import subnet as subnet_module
 from jaxnas.networks.norm import EPSILON
 from jaxnas.networks.op import Op
+from jaxnas.networks.sizes import windowed
 from jaxnas.networks.subnet import Subnet, fold, forward
 
 ACTIVATIONS = {
@@ -37,7 +38,7 @@ def conv(op, kernel, x):
     y = np.zeros((len(x), op.height, op.width, op.c_out))
     share = op.c_in // op.groups
     d = op.dilation
-    pad = op.kernel // 2 * d
+    pad = op.kernel // 2 * d if op.padding == "same" else 0
     for i, j, whole in windows(x, d * (op.kernel - 1) + 1, op.stride, pad, pad):
         window = whole[:, ::d, ::d]
         for o in range(op.c_out):
@@ -64,9 +65,11 @@ def window_pool(op, x):
     """Of the pixels inside the map: those outside are no numbers."""
     statistic = np.nanmean if op.kind == "avgpool" else np.nanmax
     y = np.zeros((len(x), op.height, op.width, op.c_out))
-    pad = op.kernel // 2
-    for i, j, window in windows(x, op.kernel, op.stride, pad, pad, fill=np.nan):
-        y[:, i, j] = statistic(window, (1, 2))
+    pad = op.kernel // 2 if op.padding == "same" else 0
+    x = np.pad(x, ((0, 0), (pad, op.kernel), (pad, op.kernel), (0, 0)), constant_values=np.nan)
+    for i, j in np.ndindex(op.height, op.width):
+        rows, columns = (slice(op.stride * at, op.stride * at + op.kernel) for at in (i, j))
+        y[:, i, j] = statistic(x[:, rows, columns], (1, 2))
     return y
 
 
@@ -101,6 +104,8 @@ def reference(subnet, images, batch_statistics=False):
             x = np.zeros((len(x), op.height, op.width, op.c_out))
         elif op.kind == "shift":
             x = np.delete(np.delete(x, 0, 1), 0, 2)
+        elif op.kind == "flatten":
+            x = x.reshape(len(x), -1)
         elif op.kind == "select":
             x = select(op, x)
         elif op.kind == "concat":
@@ -173,11 +178,23 @@ SINGLE = {
     "depthwise 5, stride 2": Op(
         "conv", "a", (-1,), 4, 3, 3, 3, kernel=5, stride=2, groups=3, bias=True
     ),
+    "no padding, stride 2": Op(
+        "conv", "a", (-1,), 3, 2, 3, 4, kernel=3, stride=2, padding="valid", bias=True
+    ),
+    "depthwise 5 without padding": Op(
+        "conv", "a", (-1,), 3, 2, 3, 3, kernel=5, groups=3, padding="valid", norm=True
+    ),
     "avgpool2, odd height": Op("avgpool2", "", (-1,), 4, 3, 3, 3),
     "pool": Op("pool", "", (-1,), 1, 1, 3, 3),
     "mul": Op("mul", "", (-1, -1), 7, 6, 3, 3),
     "add": Op("add", "", (-1, -1), 7, 6, 3, 3, act="relu"),
     "maxpool2, odd height": Op("maxpool2", "", (-1,), 3, 3, 3, 3),
+    "maxpool, whole windows": Op(
+        "maxpool", "", (-1,), 3, 2, 3, 3, kernel=3, stride=2, padding="valid"
+    ),
+    "maxpool, all pixels": Op(
+        "maxpool", "", (-1,), 3, 3, 3, 3, kernel=3, stride=2, padding="ceil", act="relu"
+    ),
     "select": Op("select", "", (-1,), 7, 6, 3, 2, start=1),
     "select, strided, zeros on both sides": Op("select", "", (-1,), 4, 3, 3, 8, stride=2, start=-2),
     "concat": Op("concat", "", (-1, -1), 7, 6, 6, 6),
@@ -372,6 +389,29 @@ def test_convolutions_in_groups_are_those_of_lax(groups, c_out, stride):
     )
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", "ceil"])
+def test_a_maximum_has_the_gradient_of_its_pixel(padding):
+    """Without ties, against finite differences of the sum of squares."""
+    op = Op("maxpool", "", (-1,), 3, 3, 2, 2, kernel=3, stride=2, padding=padding)
+    images = np.random.default_rng(0).permutation(72).reshape(1, 6, 6, 2).astype(np.float32)
+    images -= 80  # zeros of a padding would be larger
+
+    def squares(images):
+        return jnp.sum(jnp.square(forward((op,), {}, images)[0]))
+
+    gradient = np.asarray(jax.grad(squares)(jnp.asarray(images)))
+    side = windowed(6, 3, 2, padding)
+    pooled = window_pool(replace(op, height=side, width=side), images)
+    times = np.array([(pooled == value).sum() for value in images.ravel()])
+    np.testing.assert_array_equal(gradient.ravel(), 2 * times * images.ravel())
+    assert times.sum() == pooled.size
+
+
+def test_an_unknown_padding_is_refused():
+    with pytest.raises(UserError, match="a: padding must be one of same, valid, ceil, got 'full'"):
+        Op("conv", "a", (-1,), 5, 5, 6, 6, padding="full")
 
 
 def test_groups_must_divide_the_channels():

@@ -1,5 +1,7 @@
 """A mistake in a family's parts is one line that names the part, before anything is computed."""
 
+from dataclasses import replace
+
 import pytest
 
 from jaxnas.errors import UserError
@@ -69,6 +71,19 @@ def unknown_kind(ops, width, there):
     ops.append("deconv", width)
 
 
+def too_few_pixels(ops, width, there):
+    ops.append("maxpool", kernel=7, padding="valid")
+
+
+def wrong_side(ops, width, there):
+    ops.append("maxpool", kernel=3, stride=2, padding="ceil")
+    ops.ops[-1] = replace(ops.ops[-1], height=3)
+
+
+def ceil_convolution(ops, width, there):
+    ops.conv("mistaken/conv", width, kernel=3, padding="ceil")
+
+
 def asked_of_arrays(ops, width, there):
     if there:
         ops.conv("mistaken/conv", width)
@@ -103,6 +118,9 @@ def elastic_map(ops, width, there):
         (not_there, "conv mistaken/conv has repeat 0 in networks that read it"),
         (unread, "nothing reads conv mistaken/conv in some networks"),
         (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
+        (too_few_pixels, "maxpool reads 5 x 5 x 8, too few pixels"),
+        (wrong_side, "maxpool makes 2 x 2, says 3 x 2"),
+        (ceil_convolution, 'must have "same" or "valid" padding, got "ceil"'),
         (unknown_kind, "unknown kind of operator 'deconv'; known: conv"),
         (asked_of_arrays, "must take arrays of values as it takes ints"),
         (no_path, "conv needs a path"),

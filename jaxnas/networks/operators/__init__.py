@@ -4,7 +4,7 @@ from jaxnas.networks.operators.channels import SELECT
 from jaxnas.networks.operators.concat import CONCAT
 from jaxnas.networks.operators.conv import CONV
 from jaxnas.networks.operators.elementwise import ADD, IDENTITY, MUL
-from jaxnas.networks.operators.linear import LINEAR
+from jaxnas.networks.operators.linear import FLATTEN, LINEAR
 from jaxnas.networks.operators.operator import Operator
 from jaxnas.networks.operators.pool import AVGPOOL2, MAXPOOL2, POOL
 from jaxnas.networks.operators.shift import SHIFT
@@ -26,4 +26,5 @@ OPERATORS: dict[str, Operator] = {
     "avgpool": AVGPOOL,
     "maxpool": MAXPOOL,
     "shift": SHIFT,
+    "flatten": FLATTEN,
 }

@@ -1,7 +1,4 @@
-"""Convolutions: ordinary, depthwise, in groups, dilated.
-
-Square kernels, "same" padding of kernel // 2 times the dilation.
-"""
+"""Convolutions: ordinary, depthwise, in groups, dilated; square kernels."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,6 +14,7 @@ from jaxnas.networks.initial import kaiming
 from jaxnas.networks.norm import Leaf
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators.operator import Elastic, Operator, Weights
+from jaxnas.networks.sizes import strided, windowed
 from jaxnas.types import PRNGKey, Size
 
 
@@ -29,6 +27,8 @@ def _macs(op: Op) -> Size:
 
 
 def _compute(op: Op, arrays: Weights, x: Float[Array, "n h w c_in"]) -> Float[Array, "..."]:
+    if op.padding == "valid":
+        return _without_padding(op, arrays, x)
     kernel = arrays["kernel"]
     if op.dilation > 1:
         return dilated(partial(_convolved, op), x, kernel, op.stride, op.dilation)
@@ -43,6 +43,17 @@ def _convolved(
     if op.groups == op.c_in == op.c_out:
         return depthwise(x, kernel[:, :, 0], stride)
     return convolution.grouped(x, kernel, stride, op.groups)
+
+
+def _without_padding(op: Op, arrays: Weights, x: Float[Array, "n h w c_in"]) -> Array:
+    """The padded convolution of a shifted image, without the results that see padding."""
+    border = op.reach // 2
+    first = strided(border, op.stride)
+    shift = first * op.stride - border
+    height, width = (windowed(side, op.reach, op.stride, "valid") for side in x.shape[1:3])
+    shifted = jnp.pad(x, ((0, 0), (shift, 0), (shift, 0), (0, 0)))
+    y = _compute(replace(op, padding="same"), arrays, shifted)
+    return y[:, first : first + height, first : first + width]
 
 
 def _fresh(key: PRNGKey, op: Op) -> Weights:

@@ -1,4 +1,4 @@
-"""A linear layer: N, 1, 1, C or N, C -> N, C."""
+"""A linear layer: N, 1, 1, C or N, C -> N, C; and `flatten`, the same without weights."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxnas.networks.initial import kaiming
 from jaxnas.networks.op import Op
-from jaxnas.networks.operators.operator import Elastic, Operator, Weights
-from jaxnas.networks.sizes import to_one
+from jaxnas.networks.operators.operator import Elastic, Operator, Weights, one_pixel
 from jaxnas.types import PRNGKey, Size
 
 
@@ -37,10 +36,13 @@ def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
 
 LINEAR = Operator(
     _compute,
-    side=to_one,
+    side=one_pixel,
     macs=_weights,
     params=_weights,
     fresh=_fresh,
     share=_share,
     elastic=_elastic,
+)
+FLATTEN = Operator(
+    lambda op, arrays, x: x.reshape(x.shape[0], -1), side=one_pixel, channelwise=True
 )

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array, Float
 
 from jaxnas.networks.op import Op
-from jaxnas.networks.sizes import strided
+from jaxnas.networks.sizes import windowed
 from jaxnas.types import PRNGKey, Size
 
 Weights = dict[str, Any]  # arrays of one operator by name, JAX's or NumPy's
@@ -32,6 +32,16 @@ class Elastic(Protocol):
     def places(self) -> list[tuple[list[int], Float[Array, "variants"]]]:
         """Of each input the different sums of the widths before it, and the weight of each."""
         ...
+
+
+def one_pixel(size: Size, op: Op) -> Size:
+    """Of what reads all pixels at once."""
+    return size * 0 + 1
+
+
+def windowed_side(size: Size, op: Op) -> Size:
+    """Of what reads windows of pixels."""
+    return windowed(size, op.reach, op.stride, op.padding)
 
 
 def no_weights(key: PRNGKey, op: Op) -> Weights:
@@ -64,8 +74,8 @@ class Operator:
 
     compute: Callable[..., Array]
     """(op, arrays, *inputs) -> result; NHWC."""
-    side: Callable[[Size, int], Size] = strided
-    """(pixels of the first input's side, stride) -> those of the result's."""
+    side: Callable[[Size, Op], Size] = windowed_side
+    """(pixels of the first input's side, op) -> those of the result's."""
     channelwise: bool = False
     """Whether each channel of the result is made of the same channel of the inputs."""
     macs: Callable[[Op], Size] = nothing
