@@ -46,7 +46,7 @@ from jaxnas.objectives.objective import Context, Objective
 from jaxnas.plugins import Name, find, is_place, named
 from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
-from jaxnas.training import attentive, sandwich, shrinking
+from jaxnas.training import attentive, fair, sandwich, shrinking, single_path
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.method import MakeMethod, Method, TrainConfig
 from jaxnas.training.population import HybridConfig
@@ -341,6 +341,8 @@ METHODS: dict[str, MakeMethod] = {
     "best_up": attentive.best_up,
     "worst_up": attentive.worst_up,
     "ofa": shrinking.ofa,
+    "spos": single_path.spos,
+    "fairnas": fair.fairnas,
 }
 OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "error": error.error,

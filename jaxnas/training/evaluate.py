@@ -16,7 +16,7 @@ from jaxnas.numerics.numerics import Numerics
 from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
-from jaxnas.types import Genomes
+from jaxnas.types import Genome, Genomes
 
 # MACs of the largest network from which a switched program's compilation (a minute) repays itself.
 FLOAT32 = Float32()
@@ -51,20 +51,20 @@ def accuracies(
 ) -> Float[Array, "n"]:
     """Top-1 accuracy of each genome with its own recalibrated statistics.
 
-    NaN where `live` is false.
+    NaN where `live` is false: such rows (padding, genomes of another resolution) cost nothing where
+    genomes take turns. Genomes are traced: under `jit`, populations of one size and one resolution
+    share a program.
 
-    Traced over genomes: call it inside one `jit` and every population of the same size is the same
-    program, for each static resolution one. Rows that are not live (genomes of another resolution,
-    padding) cost nothing where genomes take turns.
+    `together` is the most genomes that `vmap` evaluates side by side: by default 1 on a CPU, else
+    16, or fewer where their activations would take more than `memory_gib`, by default half of the
+    device's memory. `memory_gib` bounds the batches of images, too.
 
-    At most `together` genomes are computed side by side (`vmap`): by default 1 on a CPU, elsewhere
-    16, or as many as have room for their activations in `memory_gib`, by default half of the
-    device's memory. It bounds the images of a batch too. `switched` computes extracted forms behind
-    switches rather than masks: by default on a CPU, in spaces whose largest network has 10 MMACs or
-    more. `numerics` other than float32 give the accuracy of the networks that run in those numbers,
-    calibrated on the same images, always behind switches. Over the devices of a `mesh` of one axis,
-    which may be those of several processes, the genomes are spread, as many in a row on each:
-    `parallel.dealt` gives an order in which all have equal work.
+    `switched` evaluates each network by itself, behind switches, not by masks: by default on a CPU,
+    in spaces whose largest network has 10 MMACs or more. `numerics` other than float32 are those of
+    networks that run in them, calibrated on the same images, always behind switches.
+
+    With a `mesh` of one axis, equal consecutive blocks of genomes go to its devices, which may
+    belong to several processes. Order the genomes with `parallel.dealt` to balance the work.
     """
     if switched is None:
         switched = takes_switches(net)
@@ -93,6 +93,15 @@ def trains_by_switches(net: Supernet) -> bool:
     images/s in `cifar`).
     """
     return takes_switches(net) and all(op.groups == 1 for op in net.ops(net.space.largest))
+
+
+def trained_logits(
+    net: Supernet, params: Params, genome: Genome, images: Array
+) -> Float[Array, "n classes"]:
+    """Logits of a traced genome in its own training, with batch statistics; differentiable."""
+    if trains_by_switches(net):
+        return net.switched_training(params, genome, images)
+    return net.apply(params, images, genome)[0]
 
 
 def of_each(
@@ -156,9 +165,8 @@ def _in_crowds(
 def _spread(some: Callable, mesh: Mesh) -> Callable:
     """`some` with a block of its rows on each device of the mesh.
 
-    Who has done its own need not wait for the others.
-
-    But where the devices are those of several processes, which are then given each other's results.
+    Devices do not wait for one another. With several processes, results are gathered, so that each
+    process has all of them.
     """
     (axis,) = mesh.axis_names
     several = jax.process_count() > 1

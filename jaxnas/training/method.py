@@ -23,14 +23,16 @@ class TrainConfig:
 
     method: Name = "sandwich"
     """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
-    best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking."""
+    best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking.
+    Where choices have no order: spos: random subnets, each on labels; fairnas: so many of them that
+    each operation is trained as often."""
     epochs: int = 40
     """Of all phases together with ofa."""
     batch_size: int = 64
     """Images per step; the remainder of an epoch that fills no batch is dropped."""
     random_subnets: int = 2
     """Random subnets per step, besides the largest and the smallest; not read with ofa, whose
-    phases set their own number."""
+    phases set their own number, and fairnas. spos is published with 1, and has no others."""
     candidates: int = 3
     """best_up, worst_up: subnets drawn for each random one that is trained."""
     learning_rate: float = 0.1

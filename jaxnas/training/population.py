@@ -25,7 +25,7 @@ from jaxnas.networks.chunks import in_batches_of
 from jaxnas.supernets.heads import classify, path_of_head, without_head
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
-from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trains_by_switches
+from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trained_logits
 from jaxnas.training.finetune import training_batch
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
@@ -169,9 +169,9 @@ def _plain(images: Images, resolution: int, augmentation: Augmentation) -> Pixel
 
 
 def orders(key: PRNGKey, images: int, settings: HybridConfig) -> Orders:
-    """The share's rows of so many training images.
+    """Indices: the training subset, and into it the batches of both parts' epochs.
 
-    And of its rows, those of every step of the whole network and of its classifier.
+    The first part trains the whole network, the second its classifier.
     """
     share_key, whole_key, head_key = jax.random.split(key, 3)
     rows = jax.random.permutation(share_key, jnp.arange(images, dtype=jnp.int32))[
@@ -198,16 +198,12 @@ def _train_whole(
         batch, labels = training_batch(
             jax.random.wrap_key_data(key), images, rows, augmentation, resolution
         )
-        return hard_loss(_logits(net, params, genome, batch), labels, settings.label_smoothing)
+        return hard_loss(
+            trained_logits(net, params, genome, batch), labels, settings.label_smoothing
+        )
 
     keys = jax.random.key_data(jax.random.split(key, len(order)))
     return _descend(loss, params, (order, keys), settings)
-
-
-def _logits(net: Supernet, params: Params, genome: Genome, images) -> Float[Array, "n classes"]:
-    if net.switched_training is not None and trains_by_switches(net):
-        return net.switched_training(params, genome, images)
-    return net.apply(params, images, genome)[0]
 
 
 def _train_head(

@@ -1,0 +1,47 @@
+"""Strict fairness (FairNAS; Chu et al., ICCV 2021): a step trains every operation equally often."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxnas.spaces.space import Space
+from jaxnas.supernets.supernet import Supernet
+from jaxnas.training.method import Batch, TrainConfig, TrainState
+from jaxnas.training.single_path import SinglePath
+from jaxnas.types import Genomes, PRNGKey
+
+
+@dataclass(frozen=True)
+class Fair(SinglePath):
+    """As many subnets a step as the longest gene has choices, with each of its choices once.
+
+    Their gradients are summed, and the weights change once.
+    """
+
+    def draw(
+        self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey
+    ) -> Genomes:
+        return fair_genomes(key, net.space)
+
+
+def fairnas(settings: TrainConfig) -> Fair:
+    """FairNAS as published."""
+    return Fair(smoothing=settings.label_smoothing)
+
+
+def fair_genomes(key: PRNGKey, space: Space) -> Genomes:
+    """As many genomes as the longest gene has choices, in which it has each choice once.
+
+    A shorter gene has its choices equally often, or, where that cannot be, some of them once more;
+    which ones is drawn. Every gene is ordered by itself.
+    """
+    most = max(space.sizes.tolist())
+
+    def gene(key: PRNGKey, size):
+        order_key, first_key = jax.random.split(key)
+        first = jax.random.randint(first_key, (), 0, size)
+        return (first + jax.random.permutation(order_key, most)) % size
+
+    keys = jax.random.split(key, len(space.genes))
+    return jax.vmap(gene)(keys, jnp.asarray(space.sizes)).T.astype(jnp.int32)
