@@ -13,7 +13,8 @@ Command: jaxnas compare experiments/nb201_search.py --algorithms
          nsga2,moead,evolution,local --seeds 20   (raspi4)
 Command: python experiments/nb201_search.py   (regret and recall on the three devices)
 
-Both read the tables from the file that NB201_TABLES names.
+Both read the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it
+from public files.
 Time: 20 seconds of processor time, nearly all of it compiling.
 Result: a third to a twelfth of random search's regret. Means over the seeds, 10 % to 90 % quantile
 of the regrets:

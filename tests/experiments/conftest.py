@@ -1,4 +1,4 @@
-"""The scripts of experiments/bench, imported as they import one another."""
+"""The scripts of experiments, imported as they import one another."""
 
 import importlib
 import sys
@@ -15,6 +15,14 @@ def bench_module():
     sys.path.insert(0, str(BENCH))
     yield importlib.import_module
     sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="session")
+def experiment():
+    """Imports one of the experiments by name."""
+    sys.path.insert(0, str(BENCH.parent))
+    yield importlib.import_module
+    sys.path.remove(str(BENCH.parent))
 
 
 @pytest.fixture(scope="session")
