@@ -33,7 +33,7 @@ from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
-from jaxnas.weights import initial
+from jaxnas.weights import pretrained
 
 LEAST, MOST = 2, 4  # objectives
 # Candidates of a search for four objectives: what their hypervolume takes.
@@ -175,7 +175,7 @@ def check_weights(config: Config, data: Dataset, space: Space) -> None:
     """
     if config.weights is None:
         return
-    found = initial.look(config.weights, build(space), data.class_names)
+    found = pretrained.look(config.weights, build(space), data.class_names)
     if found.fresh and config.train.epochs == 0 and not config.search.hybrid.trains:
         raise UserError(
             f"train.epochs 0 would search with a classifier of random numbers ({found.lines[-1]}): "

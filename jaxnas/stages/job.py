@@ -31,7 +31,7 @@ from jaxnas.training.loop import init_state, total_steps
 from jaxnas.training.method import TrainState
 from jaxnas.training.recalibrate import recalibrated, statistics
 from jaxnas.types import PRNGKey
-from jaxnas.weights import checkpoints, initial
+from jaxnas.weights import checkpoints, pretrained
 
 # Beginnings of names in older checkpoints, and what they are now.
 RENAMED = {"teacher/": "extra/"}
@@ -190,7 +190,9 @@ def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -
     """
     if run.exists(DATA):
         return read_data(run).prepared
-    found = initial.look(config.weights, net, data.class_names).prepared if config.weights else OWN
+    found = (
+        pretrained.look(config.weights, net, data.class_names).prepared if config.weights else OWN
+    )
     if config.train.epochs:
         found = replace(found, recalibration=OWN.recalibration)
     asked = {

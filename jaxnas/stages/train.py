@@ -14,7 +14,7 @@ from jaxnas.stages.job import Job
 from jaxnas.supernets.heads import path_of_head
 from jaxnas.training.loop import init_state, total_steps, train
 from jaxnas.training.method import Losses, Method, TrainState
-from jaxnas.weights import checkpoints, initial, trained
+from jaxnas.weights import checkpoints, pretrained, trained
 
 LOGGED = 200  # lines in metrics.jsonl, about
 
@@ -77,10 +77,10 @@ def _initial(job: Job, method: Method, total: int) -> TrainState:
                 "searched are a matter of chance"
             )
         return state
-    for line in initial.look(name, job.net, job.data.class_names).lines:
+    for line in pretrained.look(name, job.net, job.data.class_names).lines:
         log(f"train: {line}")
     return state._replace(
-        params=initial.load(
+        params=pretrained.load(
             name, job.net, job.data.class_names, state.params[path_of_head(job.space)]
         )
     )

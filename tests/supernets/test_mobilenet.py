@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.networks.initial import kaiming
+from jaxnas.networks.initializers import kaiming
 from jaxnas.networks.subnet import forward
 from jaxnas.spaces import published as spaces
 from jaxnas.supernets import elastic

@@ -17,7 +17,7 @@ from jaxnas.config import make_method
 from jaxnas.data.augment import Augmentation, augment
 from jaxnas.data.batches import epoch_order
 from jaxnas.data.pixels import Pixels
-from jaxnas.networks.initial import kaiming
+from jaxnas.networks.initializers import kaiming
 from jaxnas.networks.op import Op
 from jaxnas.numerics.int8 import Int8
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxnas.networks import convolution
 from jaxnas.networks.depthwise import depthwise
 from jaxnas.networks.dilated import dilated
-from jaxnas.networks.initial import kaiming
+from jaxnas.networks.initializers import kaiming
 from jaxnas.networks.norm import Leaf
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators.operator import Elastic, Operator, Weights

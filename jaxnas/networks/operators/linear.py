@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnas.networks.initial import kaiming
+from jaxnas.networks.initializers import kaiming
 from jaxnas.networks.op import Op
 from jaxnas.networks.operators.operator import Elastic, Operator, Weights, one_pixel
 from jaxnas.types import PRNGKey, Size

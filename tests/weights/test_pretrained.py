@@ -10,7 +10,7 @@ from jaxnas.errors import UserError
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.supernets.build import build
-from jaxnas.weights import initial, published_mobilenet
+from jaxnas.weights import pretrained, published_mobilenet
 from jaxnas.weights.trained import to_bytes
 
 STAGES = (Stage((8,), (1,), (3,), (1,), 1),)
@@ -62,19 +62,19 @@ def loaded_classifier(name, class_names) -> bool:
         lambda leaf: jnp.full(leaf.shape, 7.0),
         jax.eval_shape(net.init, jax.random.key(0))["classifier"],
     )
-    params = initial.load(name, net, class_names, given)
+    params = pretrained.load(name, net, class_names, given)
     return not np.array_equal(params["classifier"]["bias"], given["bias"])
 
 
 def test_a_published_classifier_is_kept_where_its_size_is_that_of_the_data(published):
     path = published(5)
-    kept = initial.look(path, network(5), FIVE)
+    kept = pretrained.look(path, network(5), FIVE)
     assert not kept.fresh and loaded_classifier(path, FIVE)
     assert kept.lines == (
         "weights of Once-for-All; published under this licence: MIT",
         "classifier of the checkpoint kept: 5 classes, their order cannot be checked",
     )
-    other = initial.look(path, network(6), SIX)
+    other = pretrained.look(path, network(6), SIX)
     assert other.fresh and not loaded_classifier(path, SIX)
     assert (
         other.lines[-1] == "fresh classifier: the checkpoint tells apart 5 classes, the data have 6"
@@ -85,19 +85,19 @@ def test_a_thousand_classes_are_nothing_special(published):
     path = published(1000)
     names = tuple(f"class {i}" for i in range(1000))
     kept = "classifier of the checkpoint kept: 1000 classes, their order cannot be checked"
-    assert initial.look(path, network(1000), names).lines[-1] == kept
-    assert initial.look(path, network(5), FIVE).fresh
+    assert pretrained.look(path, network(1000), names).lines[-1] == kept
+    assert pretrained.look(path, network(5), FIVE).fresh
 
 
 def test_the_classifier_of_another_run_is_kept_where_its_names_are_those_of_the_data(trained):
     path = trained(FIVE)
-    assert initial.look(path, network(5), FIVE) == (
+    assert pretrained.look(path, network(5), FIVE) == (
         False,
         (f"classifier of {path} kept: 5 classes, the same ones",),
         OWN,
     )
     assert loaded_classifier(path, FIVE)
-    other = initial.look(path, network(5), OTHER_FIVE)
+    other = pretrained.look(path, network(5), OTHER_FIVE)
     assert other == (
         True,
         (f"fresh classifier: {path} tells apart 5 classes (a, b, c, ...), not the 5 of the data",),
@@ -108,7 +108,7 @@ def test_the_classifier_of_another_run_is_kept_where_its_names_are_those_of_the_
 
 def test_names_that_are_numbers_say_nothing(trained):
     numbers = tuple("01234")
-    (line,) = initial.look(trained(numbers), network(5), numbers).lines
+    (line,) = pretrained.look(trained(numbers), network(5), numbers).lines
     assert line.endswith(
         "which have numbers for names, so whether they are the same cannot be checked"
     )
@@ -122,4 +122,4 @@ def test_an_unknown_name_lists_the_known_ones():
             r"tiny_cifar100, the path"
         ),
     ):
-        initial.look("tiny_cifar10", network(5), FIVE)
+        pretrained.look("tiny_cifar10", network(5), FIVE)
