@@ -86,7 +86,7 @@ def main(accuracy_file: str, latency_folder: str, table: str) -> int:
         else:
             columns[f"latency_ms_{path.stem}"] = found
     packed = io.BytesIO()
-    np.savez_compressed(packed, **columns)
+    np.savez_compressed(packed, allow_pickle=False, **columns)
     write_whole(Path(table), packed.getvalue())
     log(f"{table}: {CELLS} cells, {', '.join(columns)}")
     return 0
