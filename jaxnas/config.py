@@ -44,6 +44,12 @@ from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import costs, energy, error, latency
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.plugins import Name, find, is_place, named
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.lookup import Lookup
+from jaxnas.predictors.mlp import MLP, EarlyStoppedMLP
+from jaxnas.predictors.predictor import Predictor
+from jaxnas.predictors.single import Single
+from jaxnas.predictors.trees import Trees
 from jaxnas.spaces import mobilenet_v2, published, raptor, toml
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, fair, sandwich, shrinking, single_path
@@ -98,7 +104,8 @@ class ProfileConfig:
     train: int = 200
     """Subnets measured to train the predictor, drawn to cover the space."""
     validation: int = 50
-    """Drawn uniformly; chooses when the predictor's training stops."""
+    """Drawn uniformly; chooses when the predictor's training stops, and how wide its intervals are.
+    An ensemble learns from them too."""
     test: int = 50
     """Drawn uniformly; only ever reported."""
     rounds: int = 3
@@ -122,14 +129,23 @@ class ProfileConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The latency predictor, the mean of eight 31-32-16-1 perceptrons."""
+    """The latency predictor and its training."""
 
+    method: Name = "mlp"
+    """mlp (the mean of eight perceptrons), ensemble (25 perceptrons; each leaves a fifth of the
+    networks out, and its errors there set the intervals), lookup (a table for each part of the
+    network), trees (gradient-boosted), or your own, file.py:name: a function of these settings that
+    returns a `Predictor` (predictors/predictor.py)."""
     steps: int = 2000
-    """Of training, at most: those after which the validation networks are predicted best count."""
+    """Of training, at most: those after which the validation networks are predicted best count. A
+    member of the ensemble takes 500."""
     learning_rate: float = 0.01
     """Of the optimizer, AdamW."""
     weight_decay: float = 2.0
     """Of the optimizer, AdamW."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "method", named(self.method))
 
 
 @dataclass(frozen=True)
@@ -227,8 +243,9 @@ class Config:
     every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
     below), resnext_cifar (grouped convolutions); the path of a .toml file that describes one
     (README: Your own space); or your own, file.py:name, a function of the images' size, channels
-    and classes. So any name of these settings may be: of an algorithm, a device, a method of
-    training, a source of data; in an experiment's file the function stands for its name."""
+    and classes. So any name of these settings may be: of an algorithm, a device, a predictor, a
+    method of training, a source of data; in an experiment's file the function stands for its
+    name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
@@ -344,6 +361,16 @@ METHODS: dict[str, MakeMethod] = {
     "spos": single_path.spos,
     "fairnas": fair.fairnas,
 }
+PREDICTORS: dict[str, Callable[[PredictConfig], Predictor]] = {
+    "mlp": lambda settings: EarlyStoppedMLP(
+        settings.steps, settings.learning_rate, settings.weight_decay
+    ),
+    "ensemble": lambda settings: Ensemble(
+        MLP(learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+    ),
+    "lookup": lambda settings: Single(Lookup()),
+    "trees": lambda settings: Single(Trees()),
+}
 OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "error": error.error,
     "latency_ms": latency.latency,
@@ -362,6 +389,17 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 def make_method(settings: TrainConfig) -> Method:
     """The method of training that `settings.method` names; a user's own is a function of these."""
     return find("training method", settings.method, METHODS)(settings)
+
+
+def make_predictor(settings: PredictConfig) -> Predictor:
+    """The predictor that `settings.method` names; a user's own is a function of these settings."""
+    predictor = find("predictor", settings.method, PREDICTORS)(settings)
+    if not isinstance(predictor, Predictor):
+        raise UserError(
+            f"predict.method {settings.method} must return a predictor with fit and from_arrays, "
+            f"got {predictor!r:.80}: see predictors/predictor.py"
+        )
+    return predictor
 
 
 def make_source(name: str) -> tuple[Callable[..., Dataset], str]:

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jaxnas import plugins
@@ -63,7 +64,10 @@ def test_a_function_is_known_by_its_file(file):
 MINE = """
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.algorithms.random_search import RandomSearch
@@ -108,13 +112,36 @@ def method(settings):
     return METHODS["sandwich"](settings)
 
 
+class Line(NamedTuple):
+    slope: jax.Array
+
+    def __call__(self, genomes):
+        return 1 + jnp.exp(genomes @ self.slope)
+
+    def arrays(self):
+        return {"slope": self.slope}
+
+
+class Lines:
+    def fit(self, key, space, genomes, latency_ms, validation=None):
+        x = genomes[~validation]
+        return Line(jnp.asarray(np.linalg.lstsq(x, latency_ms[~validation])[0], jnp.float32))
+
+    def from_arrays(self, space, arrays):
+        return Line(jnp.asarray(arrays["slope"]))
+
+
+def predictor(settings):
+    return Lines()
+
+
 config = Config(
     "mine",
     space=space,
     data=DataConfig(source=images, calibration_images=16),
     train=TrainConfig(method=method, epochs=1, batch_size=16),
     profile=ProfileConfig(device=device, train=4, validation=2, test=2, rounds=1),
-    predict=PredictConfig(steps=20),
+    predict=PredictConfig(predictor),
     search=SearchConfig(algorithm=algorithm, population=4, generations=2, images=16),
     finetune=FinetuneConfig(epochs=1, batch_size=16),
 )
@@ -122,7 +149,7 @@ config = Config(
 
 
 def test_things_of_ones_own_go_through_a_run_and_are_found_again(cli, tmp_path, monkeypatch):
-    """A space, data, a method, a device and an algorithm, all of one experiment's file."""
+    """A space, data, a method, a device, a predictor and an algorithm of one experiment's file."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.py"
     path.write_text(MINE)
@@ -131,9 +158,11 @@ def test_things_of_ones_own_go_through_a_run_and_are_found_again(cli, tmp_path, 
     assert lines[-1].endswith("report: run/report.html")
     saved = json.loads((tmp_path / "run/config.json").read_text())
     own = (saved["space"], saved["data"]["source"], saved["train"]["method"])
-    own += (saved["profile"]["device"], saved["search"]["algorithm"])
-    names = ("space", "images", "method", "device", "algorithm")
+    own += (saved["profile"]["device"], saved["predict"]["method"], saved["search"]["algorithm"])
+    names = ("space", "images", "method", "device", "predictor", "algorithm")
     assert own == tuple(f"{path}:{name}" for name in names)
+    with np.load(tmp_path / "run/predictor.npz") as arrays:
+        assert list(arrays) == ["slope"]
     (tmp_path / "run/report.html").unlink()
     code, lines = cli("report", "run")
     assert code == 0 and (tmp_path / "run/report.html").is_file(), lines[-3:]

@@ -14,12 +14,15 @@ from jaxtyping import Array, Float, Int
 from jaxnas.errors import UserError
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.predictor import (
+    Arrays,
     Choices,
     Latencies,
+    Marks,
     Members,
     Method,
     Prediction,
     check_latencies,
+    checked,
 )
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
@@ -27,6 +30,7 @@ from jaxnas.types import PRNGKey
 # Measured networks are padded to more than their number: growing sets share a few compiled
 # programs.
 PAD = 256
+PREFIX = "members."  # of the names of the members' arrays
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,17 @@ class Ensemble:
             )
 
     def fit(
-        self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        validation: Marks | None = None,
     ) -> "Calibrated":
-        """Raises a `UserError` for fewer than two networks.
+        """Learns from the networks marked for validation too: each fold validates its members.
 
-        Also for latencies that are not finite and above 0.
+        Raises a `UserError` for fewer than two networks, and for latencies that are not finite and
+        above 0.
         """
         check_latencies("training", latency_ms)
         n = len(latency_ms)
@@ -75,17 +85,40 @@ class Ensemble:
         deal_key, fit_key = jax.random.split(key)
         unseen = self._unseen(deal_key, n)
         members = self.method.fit(fit_key, space, genomes, latency_ms, unseen.T == 0)
-        padding = PAD - n % PAD  # one at least: the infinite residual that few networks need
         # Of few shapes, for few compiled programs.
-        every = np.pad(np.asarray(genomes), ((0, padding), (0, 0)))
+        every = np.pad(np.asarray(genomes), ((0, _padding(n)), (0, 0)))
         strangers = (unseen * np.log(np.asarray(members.predict(every)))[:, :n].T).sum(axis=1)
-        residual = np.pad(
-            strangers - np.log(np.asarray(latency_ms)), (0, padding), constant_values=np.inf
+        return self._calibrated(members, unseen, strangers - np.log(np.asarray(latency_ms)))
+
+    def from_arrays(self, space: Space, arrays: Arrays) -> "Calibrated":
+        n = len(arrays.get("residual", ()))
+        count = min(self.folds, n) * self.deals
+        theirs = {name for name in arrays if name.startswith(PREFIX)}
+        own = checked(
+            space,
+            {name: arrays[name] for name in arrays.keys() - theirs},
+            {"residual": (n,), "unseen": (n, count)},
         )
-        weights = np.pad(unseen, ((0, padding), (0, 0)))
-        place = math.ceil(self.coverage * (n + 1) - 1e-9) - 1
-        arrays = jnp.asarray(weights, jnp.float32), jnp.asarray(residual, jnp.float32)
-        return Calibrated(members, *arrays, jnp.int32(n), jnp.int32(place))
+        members = self.method.from_arrays(
+            space, {name.removeprefix(PREFIX): arrays[name] for name in theirs}, count
+        )
+        return self._calibrated(members, np.asarray(own["unseen"]), np.asarray(own["residual"]))
+
+    def _calibrated(
+        self,
+        members: Members,
+        unseen: Float[np.ndarray, "n members"],
+        residual: Float[np.ndarray, "n"],
+    ) -> "Calibrated":
+        n = len(residual)
+        rows = (0, _padding(n))
+        return Calibrated(
+            members,
+            jnp.asarray(np.pad(unseen, (rows, (0, 0))), jnp.float32),
+            jnp.asarray(np.pad(residual, rows, constant_values=np.inf), jnp.float32),
+            jnp.int32(n),
+            jnp.int32(math.ceil(self.coverage * (n + 1) - 1e-9) - 1),
+        )
 
     def _unseen(self, key: PRNGKey, n: int) -> Float[np.ndarray, "n members"]:
         """What each member counts for each network.
@@ -133,6 +166,11 @@ class Calibrated:
             jnp.exp(mean), jnp.exp(jnp.minimum(low, mean)), jnp.exp(jnp.maximum(high, mean))
         )
 
+    def arrays(self) -> dict[str, Array]:
+        measured = slice(int(self.count))
+        theirs = {f"{PREFIX}{name}": array for name, array in self.members.arrays().items()}
+        return {"unseen": self.unseen[measured], "residual": self.residual[measured]} | theirs
+
     def disagreement(self, genomes: Choices) -> Float[Array, "n"]:
         """Standard deviation of the members' log latencies.
 
@@ -148,21 +186,6 @@ class Calibrated:
         return np.abs(np.expm1(np.asarray(self.residual)[: int(self.count)]))
 
 
-def interval_factor(
-    measured_ms: Latencies, predicted_ms: Latencies, coverage: float = 0.9
-) -> float:
-    """Split conformal: a fresh measurement is between the prediction over this factor and times it.
-
-    With probability `coverage`.
-
-    From networks that the predictor has not learnt from; infinite if they are fewer than the
-    coverage needs (9 for 0.9).
-
-    >>> round(interval_factor(np.array([1.0, 2.0, 3.0]), np.array([1.1, 2.0, 3.0]), 0.75), 6)
-    1.1
-    """
-    ratios = np.sort(
-        np.abs(np.log(np.asarray(predicted_ms, np.float64) / np.asarray(measured_ms, np.float64)))
-    )
-    place = math.ceil(coverage * (len(ratios) + 1) - 1e-9) - 1
-    return float(np.exp(ratios[place])) if place < len(ratios) else math.inf
+def _padding(n: int) -> int:
+    """Rows added to `n`: one at least, for the infinite residual that few networks need."""
+    return PAD - n % PAD

@@ -5,6 +5,7 @@ A network takes as long as its blocks together, and every block has a table of i
 The tables are fitted to the latencies of whole networks.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
@@ -12,7 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.predictors.predictor import (
+    Arrays,
+    Choices,
+    Latencies,
+    check_latencies,
+    checked,
+)
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
@@ -54,6 +61,10 @@ class Tables:
             total = total + table[:, _rows(self.space, block, genomes)]
         return jnp.maximum(total, self.floor[:, None])
 
+    def arrays(self) -> dict[str, Array]:
+        tables = {f"table{i}": table for i, table in enumerate(self.tables)}
+        return tables | {"constant": self.constant, "floor": self.floor}
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -93,6 +104,14 @@ class Lookup:
             tuple(tables),
             jnp.asarray(constant, jnp.float32),
             jnp.asarray(floor, jnp.float32),
+        )
+
+    def from_arrays(self, space: Space, arrays: Arrays, count: int) -> Tables:
+        entries = [math.prod(int(space.sizes[i]) for i in block) for block in blocks(space)]
+        tables = {f"table{i}": (count, size) for i, size in enumerate(entries)}
+        found = checked(space, arrays, tables | {"constant": (count,), "floor": (count,)})
+        return Tables(
+            space, tuple(found[name] for name in tables), found["constant"], found["floor"]
         )
 
 

@@ -3,8 +3,10 @@
 It learns a device's latency from measurements, and says how far off it may be.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -14,6 +16,8 @@ from jaxnas.types import PRNGKey
 
 Choices = Int[Array | np.ndarray, "n genes"]
 Latencies = Float[Array | np.ndarray, "n"]
+Marks = Bool[np.ndarray, "n"]
+Arrays = Mapping[str, Array | np.ndarray]  # of a model, by name
 
 
 class Prediction(NamedTuple):
@@ -22,31 +26,59 @@ class Prediction(NamedTuple):
     And the interval that a fresh measurement of each network is to fall into.
     """
 
-    mean_ms: Float[Array, "n"]
-    low_ms: Float[Array, "n"]
-    high_ms: Float[Array, "n"]
+    mean_ms: Latencies
+    low_ms: Latencies
+    high_ms: Latencies
 
 
 @runtime_checkable
 class Model(Protocol):
-    """What a predictor has learnt.
+    """What a predictor has learnt: a pytree of arrays, an argument of a compiled search."""
 
-    Called, it gives `mean_ms` alone, as a table of measured latencies gives its figures.
-    """
+    def __call__(self, genomes: Choices) -> Float[Array, "n"]:
+        """Latencies in ms, always positive; traceable."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Finite numbers, of which `Predictor.from_arrays` makes the model again."""
+        ...
+
+
+@runtime_checkable
+class IntervalModel(Model, Protocol):
+    """A model that has calibrated intervals of its own."""
 
     def predict(self, genomes: Choices) -> Prediction: ...
-
-    def __call__(self, genomes: Choices) -> Float[Array, "n"]: ...
 
 
 @runtime_checkable
 class Predictor(Protocol):
     """Learns from measured networks; a frozen dataclass is its own configuration.
 
-    `ensemble.Ensemble` is one, of any method.
+    `mlp.EarlyStoppedMLP`, `ensemble.Ensemble` and `single.Single` of any method.
     """
 
-    def fit(self, key: PRNGKey, space: Space, genomes: Choices, latency_ms: Latencies) -> Model: ...
+    def fit(
+        self,
+        key: PRNGKey,
+        space: Space,
+        genomes: Choices,
+        latency_ms: Latencies,
+        validation: Marks | None = None,
+    ) -> Model:
+        """Learn from all networks but those marked for validation.
+
+        The marked ones may choose when training stops. A predictor that needs none of them may
+        learn from them too. Raises a `UserError` where it cannot learn from these.
+        """
+        ...
+
+    def from_arrays(self, space: Space, arrays: Arrays) -> Model:
+        """The model that was saved as `Model.arrays`.
+
+        Raises a `ValueError` where arrays are missing or do not fit (`checked`).
+        """
+        ...
 
 
 @runtime_checkable
@@ -55,6 +87,10 @@ class Members(Protocol):
 
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         """What each says in ms, always positive."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """As `Model.arrays`."""
         ...
 
 
@@ -78,6 +114,42 @@ class Method(Protocol):
         Of the others it learns nothing.
         """
         ...
+
+    def from_arrays(self, space: Space, arrays: Arrays, count: int) -> Members:
+        """The members that were saved as `Members.arrays`, of which there are `count`.
+
+        Errors as of `Predictor.from_arrays`.
+        """
+        ...
+
+
+def trained_on(latency_ms: Latencies, validation: Marks | None) -> Marks:
+    """The networks that are not marked for validation."""
+    return np.ones(len(latency_ms), bool) if validation is None else ~validation
+
+
+def checked(
+    space: Space, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """The arrays of these names and shapes, as float32.
+
+    Raises:
+        ValueError: one is missing, has another shape, or holds a number that is not finite; or
+            there are others.
+    """
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise ValueError(f"no array {name}: of another predict.method")
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} has shape {arrays[name].shape}, not {shape}: of another space than "
+                f"{space.name}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    if others := sorted(arrays.keys() - shapes.keys()):
+        raise ValueError(f"array {others[0]} besides: of another space than {space.name}")
+    return {name: jnp.asarray(arrays[name], jnp.float32) for name in shapes}
 
 
 def check_latencies(split: str, latency_ms: Latencies) -> None:

@@ -14,7 +14,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
+from jaxnas.predictors.predictor import (
+    Arrays,
+    Choices,
+    Latencies,
+    check_latencies,
+    checked,
+)
 from jaxnas.spaces.encodings import FeatureFunction, Features, one_hot
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
@@ -127,6 +133,12 @@ class Transfer:
         )
         return Adapted(self.basis, weights, offsets)
 
+    def from_arrays(self, space: Space, arrays: Arrays, count: int) -> "Adapted":
+        """Of the same basis, which is no part of the arrays."""
+        columns = len(self.basis.mean) + 1
+        found = checked(space, arrays, {"weights": (count, columns), "offsets": (count,)})
+        return Adapted(self.basis, found["weights"], found["offsets"])
+
     def hypotheses(self) -> list[Hypothesis]:
         """All combinations, with weights chosen on devices that were measured to choose them.
 
@@ -177,6 +189,9 @@ class Adapted:
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         columns = _columns_of_prior(self.basis(genomes), len(self.basis.devices))
         return jnp.exp(self.weights @ columns.T + self.offsets[:, None])
+
+    def arrays(self) -> dict[str, Array]:
+        return {"weights": self.weights, "offsets": self.offsets}
 
 
 def _columns_of_prior(basis: Float[Array, "n columns"], devices: int) -> Float[Array, "n more"]:

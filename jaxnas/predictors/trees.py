@@ -1,20 +1,35 @@
-"""Gradient-boosted regression trees (scikit-learn's): strong on tables, but no JAX.
+"""Gradient-boosted regression trees: fitted by scikit-learn, then arrays that JAX computes with."""
 
-They cannot be traced, so they serve the search loop, not `search.compiled`.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
-from sklearn.ensemble import GradientBoostingRegressor
+from jaxtyping import Array, Bool, Float, Int
 
-from jaxnas.predictors.predictor import Choices, Latencies, check_latencies
-from jaxnas.spaces.encodings import FeatureFunction, gene_values
+from jaxnas.predictors.predictor import (
+    Arrays,
+    Choices,
+    Latencies,
+    check_latencies,
+    checked,
+)
+from jaxnas.spaces.encodings import FeatureFunction, Features, columns, gene_values
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
+
+
+class Splits(NamedTuple):
+    """Complete binary trees of one depth; a branch that ends early is repeated to that depth.
+
+    Nodes are in order of depth, from left to right.
+    """
+
+    feature: Int[Array, "k trees nodes"]  # that a node asks for
+    threshold: Float[Array, "k trees nodes"]  # a feature above it leads to the right
+    value: Float[Array, "k trees leaves"]  # added to log latency
+    offset: Float[Array, "k"]  # log latency before the first tree
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,9 @@ class Trees:
         latency_ms: Latencies,
         used: Bool[np.ndarray, "k n"],
     ) -> "Forests":
+        # Takes a second, which who wants no trees is spared.
+        from sklearn.ensemble import GradientBoostingRegressor
+
         check_latencies("training", latency_ms)
         features = np.asarray(self.features(space, genomes))
         target = np.log(np.asarray(latency_ms, np.float64))
@@ -50,19 +68,86 @@ class Trees:
             GradientBoostingRegressor(**settings, random_state=seed).fit(features[row], target[row])
             for row in used
         ]
-        return Forests(space, self.features, tuple(forests))
+        parts = zip(*map(_splits, forests), strict=True)
+        return Forests(space, self.features, Splits(*map(jnp.stack, parts)))
+
+    def from_arrays(self, space: Space, arrays: Arrays, count: int) -> "Forests":
+        sides = (count, self.trees)
+        nodes = 2**self.depth - 1
+        shapes = {"feature": (*sides, nodes), "threshold": (*sides, nodes)}
+        shapes |= {"value": (*sides, nodes + 1), "offset": (count,)}
+        found = checked(space, arrays, shapes)
+        feature = found.pop("feature").astype(jnp.int32)
+        if feature.min() < 0 or feature.max() >= columns(space, self.features):
+            raise ValueError(f"feature names columns that no genome of {space.name} has")
+        return Forests(space, self.features, Splits(feature, **found))
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Forests:
-    """Fitted trees of several models; host side."""
+    """Fitted trees of several models.
 
-    space: Space
-    features: FeatureFunction
-    forests: tuple[GradientBoostingRegressor, ...]
+    A pytree, to be passed to a compiled search as an argument.
+    """
 
+    space: Space = field(metadata={"static": True})
+    features: FeatureFunction = field(metadata={"static": True})
+    splits: Splits
+
+    @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
-        features = np.asarray(self.features(self.space, genomes))
-        return jnp.asarray(
-            np.exp([forest.predict(features) for forest in self.forests]), jnp.float32
-        )
+        features = self.features(self.space, genomes)
+        trees = jax.vmap(jax.vmap(_tree, (None, 0, 0, 0)), (None, 0, 0, 0))
+        *nodes, offset = self.splits
+        return jnp.exp(trees(features, *nodes).sum(axis=1) + offset[:, None])
+
+    def arrays(self) -> dict[str, Array]:
+        return self.splits._asdict()
+
+
+def _tree(
+    features: Features,
+    feature: Int[Array, "nodes"],
+    threshold: Float[Array, "nodes"],
+    value: Float[Array, "leaves"],
+) -> Float[Array, "n"]:
+    """The leaf that each genome comes to."""
+    place = jnp.zeros(len(features), jnp.int32)
+    for level in range((len(value) - 1).bit_length()):
+        node = 2**level - 1 + place
+        asked = jnp.take_along_axis(features, feature[node][:, None], axis=1)[:, 0]
+        place = 2 * place + (asked > threshold[node])
+    return value[place]
+
+
+def _splits(forest: Any) -> Splits:
+    """Of one forest of scikit-learn's, without the first axis."""
+    trees = [_complete(tree.tree_, forest.max_depth) for tree in forest.estimators_[:, 0]]
+    feature, threshold, value = map(np.stack, zip(*trees, strict=True))
+    return Splits(
+        jnp.asarray(feature, jnp.int32),
+        jnp.asarray(_below(threshold)),
+        jnp.asarray(forest.learning_rate * value, jnp.float32),
+        jnp.asarray(forest.init_.constant_.item(), jnp.float32),
+    )
+
+
+def _complete(tree: Any, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The features and thresholds of the nodes of one tree, and the values of its leaves."""
+    nodes = np.zeros(1, int)
+    features = []
+    thresholds = []
+    for _ in range(depth):
+        inner = tree.children_left[nodes] >= 0  # a leaf has -1
+        features.append(np.where(inner, tree.feature[nodes], 0))
+        thresholds.append(np.where(inner, tree.threshold[nodes], 0.0))
+        sides = (tree.children_left, tree.children_right)
+        nodes = np.stack([np.where(inner, side[nodes], nodes) for side in sides], axis=1).ravel()
+    return np.concatenate(features), np.concatenate(thresholds), tree.value[nodes, 0, 0]
+
+
+def _below(threshold: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """The float32 next below: it parts float32 features exactly as the float64 does."""
+    rounded = threshold.astype(np.float32)
+    return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, Int32
 
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
-from jaxnas.predictors.predictor import Model, Prediction, Predictor
+from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.predictor import IntervalModel, Model, Prediction
 from jaxnas.spaces.genomes import distinct
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
@@ -53,7 +54,7 @@ class Found(NamedTuple):
 def active_search(
     key: PRNGKey,
     space: Space,
-    predictor: Predictor,
+    predictor: Ensemble,
     start: Int[Array | np.ndarray, "m genes"],
     search: Callable[[PRNGKey, Model], Int[Array | np.ndarray, "n genes"]],
     evaluate: Callable[[Rows], Values],
@@ -163,7 +164,7 @@ def _joined(
     latency: Values,
     candidates: Int32[np.ndarray, "m genes"],
     evaluate: Callable,
-    model: Model,
+    model: IntervalModel,
     rounds: int,
 ) -> Found:
     """All measured networks, then the candidates that are not."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from jaxnas.predictors import mlp
+from jaxnas.predictors.predictor import Model, Predictor
 from jaxnas.records.line_files import corrupt
 from jaxnas.records.reading import SPLITS, reading
 from jaxnas.records.run_directory import RunDirectory
@@ -34,21 +34,15 @@ class Predicted:
     high_ms: float = math.nan
 
 
-def read_predictor(run: RunDirectory, space: Space) -> mlp.LatencyMLP:
-    """The fitted predictor; one of another space is refused."""
+def read_predictor(run: RunDirectory, space: Space, predictor: Predictor) -> Model:
+    """The model that this predictor has fitted; one of another space or predictor is refused."""
     with reading(run, PREDICTOR):
-        arrays = run.read_npz(PREDICTOR)
-        model = mlp.from_arrays({name: arrays[name] for name in mlp.LatencyMLP._fields})
-        if [array.shape for array in model] != mlp.shapes(len(space.genes)):
-            raise ValueError(f"weights of another space than {space.name}")
-        if not all(np.isfinite(array).all() for array in model):
-            raise ValueError("weights that are not finite")
-    return model
+        return predictor.from_arrays(space, run.read_npz(PREDICTOR))
 
 
-def write_predictor(run: RunDirectory, model: mlp.LatencyMLP) -> None:
-    """Write the fitted predictor."""
-    run.write_npz(PREDICTOR, **mlp.to_arrays(model))
+def write_predictor(run: RunDirectory, model: Model) -> None:
+    """Write the fitted model."""
+    run.write_npz(PREDICTOR, **{name: np.asarray(part) for name, part in model.arrays().items()})
 
 
 def read_predictions(run: RunDirectory) -> list[Predicted]:

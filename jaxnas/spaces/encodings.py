@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -88,3 +89,9 @@ def standardisation(
     """
     deviation = features.std(axis=0)
     return features.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0)
+
+
+def columns(space: Space, features: FeatureFunction) -> int:
+    """How many features there are of a genome."""
+    genome = jax.ShapeDtypeStruct((1, len(space.genes)), jnp.int32)
+    return jax.eval_shape(lambda genomes: features(space, genomes), genome).shape[1]

@@ -13,6 +13,7 @@ from jaxnas.config import (
     make_algorithm,
     make_device,
     make_method,
+    make_predictor,
     make_source,
     make_space,
 )
@@ -56,6 +57,7 @@ def check_settings(config: Config) -> None:
     choose("resizing", config.data.augmentation.resizing or OWN.resizing, RESIZINGS)
     choose("recalibration", config.data.recalibration or OWN.recalibration, RECALIBRATIONS)
     make_method(config.train)
+    make_predictor(config.predict)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, NUMERICS)

@@ -10,12 +10,18 @@ import numpy as np
 
 from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.pareto import rank, total_violation
-from jaxnas.config import NUMERICS, OBJECTIVES, Config, SearchConfig, make_device
+from jaxnas.config import (
+    NUMERICS,
+    OBJECTIVES,
+    Config,
+    SearchConfig,
+    make_device,
+    make_predictor,
+)
 from jaxnas.data.dataset import Split
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
 from jaxnas.plugins import find
-from jaxnas.predictors import mlp
 from jaxnas.predictors.predictor import Model
 from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.data import read_data
@@ -250,8 +256,8 @@ def read_models(job: Job) -> dict[str, Model]:
     """The fitted predictors, by the objective that each predicts; none where none is predicted."""
     if not job.config.predicts:
         return {}
-    perceptrons = read_predictor(job.run, job.space)
-    return {"latency_ms": mlp.Fitted(job.space, perceptrons, jnp.float32(np.nan))}
+    predictor = make_predictor(job.config.predict)
+    return {"latency_ms": read_predictor(job.run, job.space, predictor)}
 
 
 def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:

@@ -1,12 +1,16 @@
 """Fit the latency predictor to the measurements."""
 
-import jax.numpy as jnp
-import numpy as np
+from typing import NamedTuple
 
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxnas.config import PredictConfig, make_predictor
 from jaxnas.errors import UserError
-from jaxnas.predictors import mlp
-from jaxnas.predictors.ensemble import interval_factor
+from jaxnas.predictors.intervals import with_intervals
 from jaxnas.predictors.metrics import coverage, summary
+from jaxnas.predictors.predictor import Model, Prediction
 from jaxnas.progress import log
 from jaxnas.records.files import made_by
 from jaxnas.records.measurements import Profiled, by_network, read_measurements
@@ -17,15 +21,21 @@ from jaxnas.records.predictor import (
     write_quality,
 )
 from jaxnas.records.reading import SPLITS
-from jaxnas.spaces.encodings import gene_values
 from jaxnas.stages.job import Job
 from jaxnas.stages.plan import unmeasured
 
-# Of the intervals, which the errors on the validation networks set; the test networks say whether
-# it holds.
+# Of the intervals, which the errors on the validation networks set unless the predictor has its
+# own; the test networks say whether it holds.
 COVERAGE = 0.9
 # On test: below it the predictor explains less than a quarter of the variance (0.5 squared).
 LEAST_PEARSON = 0.5
+
+
+class Networks(NamedTuple):
+    """The networks of a split that could be measured."""
+
+    genomes: Int[np.ndarray, "n genes"]
+    latency_ms: Float[np.ndarray, "n"]
 
 
 def run_predict(job: Job) -> bool:
@@ -34,9 +44,26 @@ def run_predict(job: Job) -> bool:
     False if they are there.
     """
     run = job.run
-    fit = job.config.predict
     if all(map(run.exists, made_by("predict"))):
         return False
+    networks = _measured(job)
+    model = _fit(job, networks)
+    predict = with_intervals(model, *networks["validation"], COVERAGE)
+    predictions = {split: predict(networks[split].genomes) for split in SPLITS}
+    quality = {split: _quality(networks[split].latency_ms, predictions[split]) for split in SPLITS}
+    write_predictor(run, model)
+    write_predictions(
+        run,
+        [row for split in SPLITS for row in _compared(split, networks[split], predictions[split])],
+    )
+    write_quality(run, quality)
+    _report(job, quality["test"])
+    return True
+
+
+def _measured(job: Job) -> dict[str, Networks]:
+    """By split; a `UserError` where the profile is not complete, or too much of it failed."""
+    run = job.run
     if unmeasured(job)[0]:
         raise UserError(
             f"measurements.csv in {run.root} is not complete: run `jaxnas profile` first"
@@ -51,42 +78,59 @@ def run_predict(job: Job) -> bool:
             f"measurements.csv in {run.root} needs 2 networks per split that were measured: "
             f"{advice}"
         )
-    features = {
-        split: gene_values(job.space, jnp.asarray(np.array([one.genome for one in rows[split]])))
-        for split in SPLITS
-    }
-    measured = {
-        split: np.array([one.latency_ms for one in rows[split]], np.float32) for split in SPLITS
-    }
-    train, validation = ((features[split], measured[split]) for split in ("train", "validation"))
-    model = mlp.fit(
-        job.key("predict"), *train, *validation, fit.steps, fit.learning_rate, fit.weight_decay
+    return {split: _networks(some) for split, some in rows.items()}
+
+
+def _networks(rows: list[Profiled]) -> Networks:
+    return Networks(
+        np.array([one.genome for one in rows]),
+        np.array([one.latency_ms for one in rows], np.float32),
     )
-    predicted = {split: np.asarray(mlp.predict(model, features[split])) for split in SPLITS}
-    if not all(np.isfinite(one).all() for one in [*predicted.values(), *model]):
+
+
+def _fit(job: Job, networks: dict[str, Networks]) -> Model:
+    """The model of the train and validation networks."""
+    settings = job.config.predict
+    used = [networks["train"], networks["validation"]]
+    genomes, latency_ms = map(np.concatenate, zip(*used, strict=True))
+    validation = np.arange(len(genomes)) >= len(networks["train"].genomes)
+    predictor = make_predictor(settings)
+    model = predictor.fit(job.key("predict"), job.space, genomes, latency_ms, validation)
+    _check_traceable(settings, model, genomes)
+    said = [np.asarray(model(networks[split].genomes)) for split in SPLITS]
+    if not all(np.isfinite(one).all() for one in [*said, *model.arrays().values()]):
         raise UserError(
             "the predictor's training diverged, its latencies are not finite: lower "
-            f"predict.learning_rate ({fit.learning_rate:g}) or predict.weight_decay "
-            f"({fit.weight_decay:g})"
+            f"predict.learning_rate ({settings.learning_rate:g}) or predict.weight_decay "
+            f"({settings.weight_decay:g}), or choose another predict.method"
         )
-    write_predictor(run, model)
-    factor = interval_factor(measured["validation"], predicted["validation"], COVERAGE)
-    compared = [
-        row
-        for split in SPLITS
-        for row in _compared(split, rows[split], measured[split], predicted[split], factor)
-    ]
-    write_predictions(run, compared)
-    quality = {split: _quality(measured[split], predicted[split], factor) for split in SPLITS}
-    write_quality(run, quality)
-    figures = quality["test"]
+    return model
+
+
+def _check_traceable(settings: PredictConfig, model: Model, genomes: np.ndarray) -> None:
+    """Refuses a user's own model that no compiled search could call, before it is searched with."""
+    try:
+        said = jax.eval_shape(lambda model, genomes: model(genomes), model, genomes)
+    except (TypeError, jax.errors.JAXTypeError) as error:
+        raise UserError(
+            f"predict.method {settings.method} must fit a pytree of arrays that computes with "
+            f"jax.numpy, got {type(model).__name__} ({str(error).splitlines()[0]}): see "
+            "predictors/predictor.py"
+        ) from error
+    if not isinstance(model, Model) or said.shape != genomes.shape[:1]:
+        raise UserError(
+            f"predict.method {settings.method} must fit a model with arrays() that gives a latency "
+            f"of each genome, got {type(model).__name__}: see predictors/predictor.py"
+        )
+
+
+def _report(job: Job, figures: dict[str, float]) -> None:
     log(
         f"predict: Pearson {figures['pearson']:.3f} on test, {figures['within_10_percent']:.0%} of "
         "it within 10 % of the measurement"
     )
     if figures["pearson"] < LEAST_PEARSON:
-        log(_weak(figures, run.path("measurements.csv")))
-    return True
+        log(_weak(figures, job.run.path("measurements.csv")))
 
 
 def _weak(figures: dict[str, float], file: object) -> str:
@@ -100,17 +144,15 @@ def _weak(figures: dict[str, float], file: object) -> str:
     )
 
 
-def _quality(measured, predicted, factor: float) -> dict[str, float]:
+def _quality(measured: Float[np.ndarray, "n"], predicted: Prediction) -> dict[str, float]:
     return {
-        **summary(measured, predicted),
-        "within_interval": coverage(measured, predicted / factor, predicted * factor),
+        **summary(measured, predicted.mean_ms),
+        "within_interval": coverage(measured, predicted.low_ms, predicted.high_ms),
     }
 
 
-def _compared(
-    split: str, rows: list[Profiled], measured, predicted, factor: float
-) -> list[Predicted]:
+def _compared(split: str, networks: Networks, predicted: Prediction) -> list[Predicted]:
     return [
-        Predicted(split, one.genome, float(m), float(p), float(p / factor), float(p * factor))
-        for one, m, p in zip(rows, measured, predicted, strict=True)
+        Predicted(split, genome, *map(float, figures))
+        for genome, *figures in zip(*networks, *predicted, strict=True)
     ]

@@ -90,6 +90,18 @@ READERS = (
         ),
     ),
     Reader(
+        ("predict.steps",),
+        "predict.method",
+        "mlp",
+        lambda config: config.predict.method not in ("ensemble", "lookup", "trees"),
+    ),
+    Reader(
+        _all("predict", "learning_rate", "weight_decay"),
+        "predict.method",
+        "mlp or ensemble",
+        lambda config: config.predict.method not in ("lookup", "trees"),
+    ),
+    Reader(
         ("search.crossover",),
         "search.algorithm",
         "nsga2, nsga3, moead, islands or elitist",

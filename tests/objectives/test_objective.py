@@ -60,7 +60,7 @@ def inputs(net, randomised):
         target_mean=jnp.float32(0),
         target_deviation=jnp.float32(1),
     )
-    models: dict[str, Model] = {"latency_ms": Fitted(net.space, predictor, jnp.float32(1))}
+    models: dict[str, Model] = {"latency_ms": Fitted(net.space, predictor)}
     images = jax.random.normal(jax.random.key(0), (COUNT + 20, 12, 12, 1))
     ops = net.ops(net.space.largest)
     labels = jnp.argmax(SLICED(ops, take(params, ops), images[:COUNT])[0], -1).astype(jnp.int32)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
-from jaxnas.predictors.ensemble import Calibrated, Ensemble, interval_factor
+from jaxnas.predictors.ensemble import Calibrated, Ensemble
+from jaxnas.predictors.intervals import interval_factor
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import coverage
 from jaxnas.predictors.mlp import MLP

@@ -6,6 +6,7 @@ import pytest
 from jaxnas.errors import UserError
 from jaxnas.predictors import mlp
 from jaxnas.predictors.metrics import pearson, within
+from jaxnas.predictors.mlp import EarlyStoppedMLP, Fitted
 from jaxnas.profiling.active_profile import covering_sample, uniform_sample
 from jaxnas.spaces.encodings import gene_values
 
@@ -94,17 +95,26 @@ def test_prediction_vmaps(data, model):
     )
 
 
-def test_a_model_survives_its_file(data, model, tmp_path):
-    np.savez(tmp_path / "predictor.npz", allow_pickle=False, **mlp.to_arrays(model))
-    with np.load(tmp_path / "predictor.npz") as arrays:
-        again = mlp.from_arrays(arrays)
-    assert jax.tree.all(jax.tree.map(np.array_equal, model, again))
-    assert {str(array.dtype) for array in mlp.to_arrays(model).values()} == {"float32"}
+def test_the_file_is_that_of_older_runs(space, model):
+    """Float32 arrays of these names, with nothing beside them."""
+    arrays = Fitted(space, model).arrays()
+    layers = {f"{kind}{layer}" for kind in "wb" for layer in range(3)}
+    scales = {f"{side}_{kind}" for side in ("input", "target") for kind in ("mean", "deviation")}
+    assert arrays.keys() == layers | scales
+    assert {str(array.dtype) for array in arrays.values()} == {"float32"}
 
 
-def test_a_file_of_something_else():
-    with pytest.raises(UserError, match="w0"):
-        mlp.from_arrays({"genomes": np.zeros(3)})
+def test_validation_networks_choose_the_step(space, latency_ms, data, model):
+    """As a predictor it does what `fit` does."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    train = np.asarray(covering_sample(keys[0], space, 200))
+    genomes = np.concatenate([train, np.asarray(uniform_sample(keys[1], space, 50, train))])
+    measured = np.concatenate(data[1][:2])
+    marks = np.arange(250) >= 200
+    fitted = EarlyStoppedMLP().fit(jax.random.key(0), space, genomes, measured, marks)
+    assert jax.tree.all(jax.tree.map(np.array_equal, fitted.perceptrons, model))
+    with pytest.raises(UserError, match="validation measurements, got none"):
+        EarlyStoppedMLP().fit(jax.random.key(0), space, genomes, measured)
 
 
 def test_equal_latencies_are_no_reason_to_fail(data):

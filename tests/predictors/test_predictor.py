@@ -94,6 +94,14 @@ def test_latency_has_no_unit_of_its_own(method, model, space, data):
         np.testing.assert_allclose(1000 * one, other, rtol=0.05)
 
 
+def test_members_are_read_as_they_were_saved(method, model, space, data):
+    count = len(model.unseen[0])
+    again = method.from_arrays(space, model.members.arrays(), count)
+    np.testing.assert_array_equal(again.predict(data[2]), model.members.predict(data[2]))
+    with pytest.raises(ValueError, match=rf"has shape \({count}, .* not \({count + 1}, "):
+        method.from_arrays(space, model.members.arrays(), count + 1)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
 def test_latencies_that_are_none(method, space, data, bad):
     latency = data[1].copy()

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig
+from jaxnas.config import Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
 from jaxnas.errors import UserError
 from jaxnas.stages.bounds import settings_of
 from jaxnas.stages.unread import DEFAULTS, READERS, check_read, only_read, setting, without_unread
@@ -18,6 +18,7 @@ UNREAD = {
     "train.epochs": 0,
     "train.method": "ofa",
     "profile.device": "raptor",
+    "predict.method": "lookup",
     "search.algorithm": "evosax:PSO",
     "search.hybrid.epochs": 0,
     "finetune.epochs": 0,
@@ -91,6 +92,14 @@ def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
 def test_every_name_of_the_table_is_a_setting():
     known = {name for name, _, _ in settings_of(DEFAULTS)}
     assert {name for reader in READERS for name in (*reader.settings, reader.choice)} <= known
+
+
+def test_a_predictor_of_ones_own_may_read_them_all():
+    method = f"{__file__}:read"
+    check_read(Config("x", predict=PredictConfig(method, 5, 0.1, 0.1)))
+    with pytest.raises(UserError, match=r"predict\.steps 5 is not read"):
+        check_read(Config("x", predict=PredictConfig("ensemble", 5)))
+    check_read(Config("x", predict=PredictConfig("ensemble", weight_decay=0.1)))
 
 
 @pytest.mark.parametrize("algorithm", ["evolution", "elitist"])
