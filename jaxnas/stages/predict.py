@@ -97,13 +97,7 @@ def _fit(job: Job, networks: dict[str, Networks]) -> Model:
     predictor = make_predictor(settings)
     model = predictor.fit(job.key("predict"), job.space, genomes, latency_ms, validation)
     _check_traceable(settings, model, genomes)
-    said = [np.asarray(model(networks[split].genomes)) for split in SPLITS]
-    if not all(np.isfinite(one).all() for one in [*said, *model.arrays().values()]):
-        raise UserError(
-            "the predictor's training diverged, its latencies are not finite: lower "
-            f"predict.learning_rate ({settings.learning_rate:g}) or predict.weight_decay "
-            f"({settings.weight_decay:g}), or choose another predict.method"
-        )
+    _check_finite(settings, model, networks)
     return model
 
 
@@ -121,6 +115,18 @@ def _check_traceable(settings: PredictConfig, model: Model, genomes: np.ndarray)
         raise UserError(
             f"predict.method {settings.method} must fit a model with arrays() that gives a latency "
             f"of each genome, got {type(model).__name__}: see predictors/predictor.py"
+        )
+
+
+def _check_finite(settings: PredictConfig, model: Model, networks: dict[str, Networks]) -> None:
+    """Refuses a model that was not learnt: no search could go by it, and no report show it."""
+    said = [np.asarray(model(networks[split].genomes)) for split in SPLITS]
+    whole = all(np.isfinite(array).all() for array in [*said, *model.arrays().values()])
+    if not whole or min(one.min() for one in said) <= 0:
+        raise UserError(
+            "the predictor's training diverged, its latencies are not finite and above 0 ms: lower "
+            f"predict.learning_rate ({settings.learning_rate:g}) or predict.weight_decay "
+            f"({settings.weight_decay:g}), or choose another predict.method"
         )
 
 
