@@ -71,6 +71,22 @@ class LayerCosts(NamedTuple):
 
 
 @runtime_checkable
+class SummedModel(CostModel, Protocol):
+    """A cost model whose figures follow from sums over a network's layers.
+
+    Those of a network's parts add up to those of the network.
+    """
+
+    def sums(self, layers: Layers, first: bool = True) -> Any:
+        """A NamedTuple of numbers; `first` says whether the network begins with these layers."""
+        ...
+
+    def estimate(self, sums: Any, /) -> Estimate:
+        """Of networks with these sums: all figures that follow from them."""
+        ...
+
+
+@runtime_checkable
 class LayeredModel(CostModel, Protocol):
     """A cost model of a chip that runs a network layer by layer, and accounts for each layer."""
 

@@ -43,8 +43,8 @@ class Workload(NamedTuple):
     unknown: Numbers  # operators of kinds that the model does not know, a number
 
 
-def workload(layers: Layers) -> Workload:
-    """Sums over the layers of each network.
+def workload(layers: Layers, first: bool = True) -> Workload:
+    """Sums over the layers of each network; the image counts where it begins with these layers.
 
     A multiplication by one number a channel is a squeeze-excite; any other is elementwise, as an
     addition.
@@ -69,7 +69,7 @@ def workload(layers: Layers) -> Workload:
         return values.sum(axis=-1) / 1e6
 
     return Workload(
-        pixels=(pixels * layers.stride**2)[..., 0].astype(jnp.float32) / 1e6,
+        pixels=first * (pixels * layers.stride**2)[..., 0].astype(jnp.float32) / 1e6,
         dense=millions(jnp.where(depthwise, 0, macs)),
         depthwise=millions(jnp.where(depthwise, macs, 0)),
         elementwise=millions(jnp.where(weighted | ~spatial, 0, outputs)),
@@ -135,7 +135,10 @@ class DataflowChip:
             choose("quantity in fitted", name, dict.fromkeys(Workload._fields))
 
     def __call__(self, layers: Layers) -> Estimate:
-        return self.estimate(workload(layers))
+        return self.estimate(self.sums(layers))
+
+    def sums(self, layers: Layers, first: bool = True) -> Workload:
+        return workload(layers, first)
 
     def estimate(self, work: Workload) -> Estimate:
         """`latency_ms` from a network's first byte on the chip to its last off it, and more.

@@ -8,6 +8,7 @@ embedded accelerator"): experiments/raptor_table1.py.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -17,6 +18,17 @@ from jaxnas.hardware.cost_model import Estimate, LayerCosts, Numbers, unknown
 from jaxnas.networks.costs import CONV, LINEAR, Layers
 
 MAX_SETTING = 1e9  # which int32 and float32 take
+
+
+class Sums(NamedTuple):
+    """Over the layers of each network, float32: see `LayerCosts`."""
+
+    macs: Float[Array, "*n"]
+    weight_bytes: Float[Array, "*n"]
+    activation_bytes: Float[Array, "*n"]
+    npu_cycles: Float[Array, "*n"]
+    system_cycles: Float[Array, "*n"]
+    unknown: Float[Array, "*n"]  # operators of kinds that the model does not know, a number
 
 
 @dataclass(frozen=True)
@@ -68,22 +80,35 @@ class MemoryBoundChip:
         the inputs, output and weights of the layer that has the most.
         """
         each = self.layer_by_layer(layers)
-        npu_cycles = each.npu_cycles.sum(-1)
-        system_cycles = each.system_cycles.sum(-1)
-        macs = each.macs.sum(-1)
-        moved = each.activation_bytes.sum(-1)
-        latency_ms = self.latency_ms(npu_cycles, system_cycles)
-        bytes_pj = self.pj_per_byte * (moved + each.weight_bytes.sum(-1))
+        estimate = self.estimate(self.sums(layers))
+        peak_bytes = (each.weight_bytes + each.activation_bytes).max(-1)
+        return estimate._replace(figures=estimate.figures | {"peak_bytes": peak_bytes})
+
+    def sums(self, layers: Layers, first: bool = True) -> Sums:
+        each = self.layer_by_layer(layers)
+        return Sums(
+            each.macs.sum(-1),
+            each.weight_bytes.sum(-1),
+            each.activation_bytes.sum(-1),
+            each.npu_cycles.sum(-1),
+            each.system_cycles.sum(-1),
+            unknown(layers).sum(-1).astype(jnp.float32),
+        )
+
+    def estimate(self, sums: Sums) -> Estimate:
+        """All figures but `peak_bytes`, which are those of a single layer."""
+        latency_ms = self.latency_ms(sums.npu_cycles, sums.system_cycles)
+        bytes_pj = self.pj_per_byte * (sums.activation_bytes + sums.weight_bytes)
+        beyond_uj = (self.pj_per_mac * sums.macs + bytes_pj) / 1e6
         figures = {
             "latency_ms": latency_ms,
-            "energy_uj": self.power_mw * latency_ms + (self.pj_per_mac * macs + bytes_pj) / 1e6,
-            "npu_cycles": npu_cycles,
-            "system_cycles": system_cycles,
-            "mu": npu_cycles / system_cycles,
-            "operations": jnp.asarray(self.operations(macs, moved)),
-            "peak_bytes": (each.weight_bytes + each.activation_bytes).max(-1),
+            "energy_uj": self.power_mw * latency_ms + beyond_uj,
+            "npu_cycles": sums.npu_cycles,
+            "system_cycles": sums.system_cycles,
+            "mu": sums.npu_cycles / sums.system_cycles,
+            "operations": jnp.asarray(self.operations(sums.macs, sums.activation_bytes)),
         }
-        return Estimate(figures, {"extrapolated": unknown(layers).any(-1)})
+        return Estimate(figures, {"extrapolated": sums.unknown > 0})
 
     def latency_ms(self, npu_cycles: Numbers, system_cycles: Numbers) -> Float[Array, "*n"]:
         """Of networks of so many cycles: accelerator and system work side by side."""

@@ -23,9 +23,10 @@ from jaxnas.predictors.predictor import (
     Prediction,
     check_latencies,
     checked,
+    soft_members,
 )
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import PRNGKey, SoftGenome
 
 # Measured networks are padded to more than their number: growing sets share a few compiled
 # programs.
@@ -154,6 +155,9 @@ class Calibrated:
 
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
         return jnp.exp(jnp.log(self.members.predict(genomes)).mean(axis=0))
+
+    def expected(self, genome: SoftGenome) -> Float[Array, ""]:
+        return jnp.exp(jnp.log(soft_members(self.members).expected(genome)).mean())
 
     def predict(self, genomes: Choices) -> Prediction:
         each = jnp.log(self.members.predict(genomes))

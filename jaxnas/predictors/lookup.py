@@ -20,8 +20,9 @@ from jaxnas.predictors.predictor import (
     check_latencies,
     checked,
 )
+from jaxnas.spaces.soft import expected_canonical
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import PRNGKey, SoftGenome
 
 RIDGES = 10.0 ** np.arange(-5, 2)
 CONSTANT = 100.0  # prior variance of what every network takes, in that of one table entry
@@ -60,6 +61,13 @@ class Tables:
         for block, table in zip(blocks(self.space), self.tables, strict=True):
             total = total + table[:, _rows(self.space, block, genomes)]
         return jnp.maximum(total, self.floor[:, None])
+
+    def expected(self, genome: SoftGenome) -> Float[Array, "k"]:
+        total = self.constant
+        for block, table in zip(blocks(self.space), self.tables, strict=True):
+            by_choices = table.T.reshape(*(self.space.sizes[i] for i in block), -1)
+            total = total + expected_canonical(self.space, genome, block, by_choices)
+        return jnp.maximum(total, self.floor)
 
     def arrays(self) -> dict[str, Array]:
         tables = {f"table{i}": table for i, table in enumerate(self.tables)}

@@ -31,8 +31,9 @@ from jaxnas.spaces.encodings import (
     gene_values,
     standardisation,
 )
+from jaxnas.spaces.soft import expected_features
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import PRNGKey, SoftGenome
 
 # Perceptrons that `fit` trains: the luck of one's initial weights moves Kendall's tau by 0.01.
 MEMBERS = 8
@@ -132,6 +133,11 @@ class Fitted:
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
         return predict(self.perceptrons, gene_values(self.space, jnp.asarray(genomes)))
 
+    def expected(self, genome: SoftGenome) -> Float[Array, ""]:
+        return predict(self.perceptrons, expected_features(gene_values, self.space, genome)[None])[
+            0
+        ]
+
     def arrays(self) -> dict[str, Array]:
         return self.perceptrons._asdict()
 
@@ -194,6 +200,10 @@ class Perceptrons:
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
+
+    def expected(self, genome: SoftGenome) -> Float[Array, "k"]:
+        features = expected_features(self.features, self.space, genome)
+        return jax.vmap(predict, (0, None))(self.stacked, features[None])[:, 0]
 
     def arrays(self) -> dict[str, Array]:
         return self.stacked._asdict()

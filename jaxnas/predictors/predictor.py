@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import PRNGKey, SoftGenome
 
 Choices = Int[Array | np.ndarray, "n genes"]
 Latencies = Float[Array | np.ndarray, "n"]
@@ -49,6 +49,19 @@ class IntervalModel(Model, Protocol):
     """A model that has calibrated intervals of its own."""
 
     def predict(self, genomes: Choices) -> Prediction: ...
+
+
+@runtime_checkable
+class SoftModel(Model, Protocol):
+    """A model that predicts soft genomes, with a gradient in them."""
+
+    def expected(self, genome: SoftGenome) -> Float[Array, ""]:
+        """Latency in ms at the mean of what the model sees (`spaces.soft`); traceable.
+
+        Of a one-hot genome that of its genome. Raises a `UserError` where the model sees of a
+        genome what has no such mean.
+        """
+        ...
 
 
 @runtime_checkable
@@ -92,6 +105,25 @@ class Members(Protocol):
     def arrays(self) -> dict[str, Array]:
         """As `Model.arrays`."""
         ...
+
+
+@runtime_checkable
+class SoftMembers(Members, Protocol):
+    """Models of one method that predict soft genomes."""
+
+    def expected(self, genome: SoftGenome) -> Float[Array, "k"]:
+        """As `SoftModel.expected`, of each."""
+        ...
+
+
+def soft_members(members: Members) -> SoftMembers:
+    """The members; a `UserError` where their method has no gradient."""
+    if isinstance(members, SoftMembers):
+        return members
+    raise UserError(
+        f"a predictor of {type(members).__name__} has no gradient by which a soft genome could be "
+        "searched: fit one that has, with predict.method mlp, ensemble or lookup"
+    )
 
 
 @runtime_checkable

@@ -12,10 +12,11 @@ from jaxnas.predictors.predictor import (
     Marks,
     Members,
     Method,
+    soft_members,
     trained_on,
 )
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import PRNGKey, SoftGenome
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class One:
 
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
         return self.member.predict(genomes)[0]
+
+    def expected(self, genome: SoftGenome) -> Float[Array, ""]:
+        return soft_members(self.member).expected(genome)[0]
 
     def arrays(self) -> dict[str, Array]:
         return self.member.arrays()

@@ -93,7 +93,8 @@ def expected_canonical(
     sizes = [len(space.genes[i].choices) for i in every]
     genomes = np.zeros((*sizes, len(space.genes)), np.int32)
     genomes[..., every] = np.moveaxis(np.indices(sizes), 0, -1)
-    canonical = np.asarray(space.canonical(genomes))
+    with jax.ensure_compile_time_eval():
+        canonical = np.asarray(space.canonical(genomes))
     return expected(space, genome, every, table[tuple(canonical[..., i] for i in genes)])
 
 
