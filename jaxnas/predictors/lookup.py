@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.predictors.predictor import (
     Arrays,
@@ -28,6 +28,10 @@ RIDGES = 10.0 ** np.arange(-5, 2)
 CONSTANT = 100.0  # prior variance of what every network takes, in that of one table entry
 # A sum of fitted entries may be negative: it counts as this share of the fastest network seen.
 FLOOR = 0.1
+
+# Networks from which on the entries are solved for, where they are fewer: it takes the square of
+# their number in memory, not of the networks'.
+MANY = 1000
 
 Blocks = tuple[tuple[int, ...], ...]
 
@@ -94,11 +98,7 @@ class Lookup:
         check_latencies("training", latency_ms)
         genomes = np.asarray(space.canonical(genomes))
         latency_ms = np.asarray(latency_ms, np.float64)
-        similar = [
-            _similarity(genomes[:, block], genomes[:, block]) for block in map(list, blocks(space))
-        ]
-        gram = CONSTANT + np.sum(similar, axis=0)
-        duals = np.stack([_solve(gram, latency_ms, row) for row in used])  # (k, n)
+        duals = np.stack(_duals(space, genomes, latency_ms, used))
         tables = []
         for block in blocks(space):
             entries = np.indices([space.sizes[i] for i in block]).reshape(len(block), -1).T
@@ -138,6 +138,60 @@ def _similarity(one: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "n m"]:
     """
     same = one[:, None] == other[None]
     return same.sum(axis=-1) + same.all(axis=-1).astype(np.float64)
+
+
+def _duals(
+    space: Space,
+    genomes: Int[np.ndarray, "n genes"],
+    latency_ms: Float[np.ndarray, "n"],
+    used: Bool[np.ndarray, "k n"],
+) -> list[Float[np.ndarray, "n"]]:
+    """What each network adds to the entries like its own, for each row of `used`."""
+    entries = [[int(space.sizes[i]) for i in block] for block in blocks(space)]
+    if MANY < len(genomes) > sum(sum(sizes) + math.prod(sizes) for sizes in entries):
+        columns = _columns(space, genomes)
+        return [_solve_by_entries(columns, latency_ms, row) for row in used]
+    similar = [_similarity(genomes[:, b], genomes[:, b]) for b in map(list, blocks(space))]
+    gram = CONSTANT + np.sum(similar, axis=0)
+    return [_solve(gram, latency_ms, row) for row in used]
+
+
+def _columns(space: Space, genomes: Int[np.ndarray, "n genes"]) -> Float[np.ndarray, "n columns"]:
+    """One for each choice of a block's genes, one for each of its entries, and the constant.
+
+    The products of two rows are what `_similarity` sums up to.
+    """
+    found = [np.full((len(genomes), 1), np.sqrt(CONSTANT))]
+    for block in blocks(space):
+        sizes = [int(space.sizes[i]) for i in block]
+        found += [np.eye(size)[genomes[:, i]] for i, size in zip(block, sizes, strict=True)]
+        entry = np.ravel_multi_index(tuple(genomes[:, i] for i in block), sizes)
+        found.append(np.eye(math.prod(sizes))[entry])
+    return np.concatenate(found, axis=1)
+
+
+def _solve_by_entries(
+    columns: Float[np.ndarray, "n columns"],
+    latency: Float[np.ndarray, "n"],
+    used: Bool[np.ndarray, "n"],
+) -> Float[np.ndarray, "n"]:
+    """As `_solve`, of more networks than there are columns."""
+    unit = np.exp(np.log(latency[used]).mean())
+    scale = unit / latency[used]  # relative errors
+    rows = columns[used] * scale[:, None]
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    turned = rows @ vectors
+    projected = turned.sum(axis=0)
+
+    def solution(ridge: float) -> tuple[float, np.ndarray]:
+        damped = 1 / (np.maximum(values, 0) + ridge)
+        off = 1 - turned @ (damped * projected)
+        return float(np.mean((off / (1 - turned**2 @ damped)) ** 2)), off / ridge
+
+    _, best = min((solution(ridge) for ridge in RIDGES), key=lambda found: found[0])
+    duals = np.zeros(len(latency))
+    duals[used] = unit * scale * best
+    return duals
 
 
 def _solve(

@@ -95,6 +95,24 @@ def test_the_ridge_chosen_is_that_of_the_least_leave_one_out_error(monkeypatch):
     )
 
 
+def test_many_networks_have_the_tables_of_few(monkeypatch):
+    """Solved for entries or for networks; latencies are a sum but for 10 %."""
+    genomes = np.asarray(TOY.sample(jax.random.key(0), 40))
+    draw = np.random.default_rng(0)
+    sums = np.array([1.0, 2.0])[genomes[:, 0]] + np.array([1.0, 3.0, 9.0])[genomes[:, 1]]
+    latency_ms = sums * draw.uniform(0.9, 1.1, 40)
+    used = np.stack([np.arange(40) % 4 > 0, np.arange(40) < 36])
+    found = []
+    for many, unused in ((40, "_solve_by_entries"), (20, "_solve")):
+        with monkeypatch.context() as patch:
+            patch.setattr(lookup, "MANY", many)
+            patch.delattr(lookup, unused)
+            fitted = Lookup().fit(jax.random.key(0), TOY, genomes, latency_ms, used)
+            found.append(fitted.arrays())
+    for name, array in found[0].items():
+        np.testing.assert_allclose(found[1][name], array, rtol=1e-6)
+
+
 def test_predictions_stay_positive():
     genomes = np.array([[0, 0], [0, 1], [1, 1]], np.int32)
     model = Lookup().fit(
