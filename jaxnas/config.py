@@ -50,7 +50,7 @@ from jaxnas.predictors.mlp import MLP, EarlyStoppedMLP
 from jaxnas.predictors.predictor import Predictor
 from jaxnas.predictors.single import Single
 from jaxnas.predictors.trees import Trees
-from jaxnas.spaces import mobilenet_v2, published, raptor, toml
+from jaxnas.spaces import mnasnet, mobilenet_v2, published, raptor, squeezenet, toml
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, fair, sandwich, shrinking, single_path
 from jaxnas.training.finetune import FinetuneConfig
@@ -241,7 +241,8 @@ class Config:
     cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
     ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
     every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
-    below), resnext_cifar (grouped convolutions); the path of a .toml file that describes one
+    below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
+    operator); squeezenet and fire_cifar (fire modules); the path of a .toml file that describes one
     (README: Your own space); or your own, file.py:name, a function of the images' size, channels
     and classes. So any name of these settings may be: of an algorithm, a device, a predictor, a
     method of training, a source of data; in an experiment's file the function stands for its
@@ -304,6 +305,10 @@ SPACES: dict[str, Callable[..., Space]] = {
     "mobilenet_v2_cifar": mobilenet_v2.mobilenet_v2_cifar,
     "raptor": lambda size, channels, classes: raptor.raptor(channels, classes),
     "raptor_cifar": raptor.raptor_cifar,
+    "mnasnet": lambda size, channels, classes: mnasnet.mnasnet(channels, classes),
+    "mnasnet_cifar": mnasnet.mnasnet_cifar,
+    "squeezenet": lambda size, channels, classes: squeezenet.squeezenet(channels, classes),
+    "fire_cifar": squeezenet.fire_cifar,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
 ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {

@@ -13,6 +13,7 @@ EXPECTED = {
     bool: "true or false",
     str: "a string",
     tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of strings",
     tuple[float, float]: "a list of two numbers",
     tuple[tuple[str, float, float], ...]: "a list of lists of a string and two numbers",
 }

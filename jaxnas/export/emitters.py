@@ -157,5 +157,6 @@ ACTIVATION_EMITTERS: dict[str, Callable[[Asked], Emitted]] = {
     "relu6": _relu6,
     "swish": _swish,
     "hard_swish": _plain("HardSwish"),
+    "sigmoid": _plain("Sigmoid"),
     "hard_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
 }

@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu6": jax.nn.relu6,
     "swish": swish,
     "hard_swish": jax.nn.hard_swish,
+    "sigmoid": jax.nn.sigmoid,
     "hard_sigmoid": jax.nn.hard_sigmoid,
 }
 

@@ -24,7 +24,7 @@ class Chosen:
     name: str
     role: str  # why it was chosen
     genome: Int32[np.ndarray, "genes"]
-    network: dict[str, int]  # values by the names of genes
+    network: dict[str, int | str]  # values or labels by the names of genes
     macs: int
     params: int
     search_accuracy: float  # with the weights that the search gave it

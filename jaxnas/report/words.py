@@ -47,7 +47,7 @@ def quantity(value: float) -> str:
     return f"{value:.0f}" if math.isfinite(value) else "–"
 
 
-def genome_in_words(network: Mapping[str, int]) -> str:
+def genome_in_words(network: Mapping[str, int | str]) -> str:
     """Values of all genes, grouped by the last part of their names.
 
     >>> genome_in_words({"resolution": 16, "mb1_width": 8, "mb2_width": 16, "mb1_kernel": 3})

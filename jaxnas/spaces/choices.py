@@ -9,6 +9,9 @@ LARGEST = {  # of each choice: what a network can be built and computed with
     "depths": 100,
     "kernels": 31,
     "expands": 64,
+    "squeezes": 2**16,
+    "expands_1x1": 2**16,
+    "expands_3x3": 2**16,
     "resolutions": 2**13,
     "first_widths": 2**16,
     "last_widths": 2**16,
@@ -18,7 +21,8 @@ ACTIVATIONS = ("relu", "relu6", "swish", "hard_swish")
 
 def check_around_stages(net: Any) -> None:
     """Refuses a structure whose stem, last layers or images can be none, or that has no stage."""
-    for name in ("resolutions", "first_widths", *(["last_widths"] * bool(net.last_widths))):
+    last = ["last_widths"] * bool(getattr(net, "last_widths", ()))
+    for name in ("resolutions", "first_widths", *last):
         check_choices(name, getattr(net, name), 8 if name == "first_widths" else 1)
     check_stride("first_stride", net.first_stride)
     for name in ("channels", "classes"):
@@ -46,6 +50,12 @@ def check_choices(what: str, choices: tuple[int, ...], divisor: int) -> None:
         raise UserError(f"{what} must be at most {most}, got {choices[-1]}")
     if any(choice % divisor for choice in choices):
         raise UserError(f"{what} must be multiples of {divisor}, got {choices}")
+
+
+def check_switch(what: str, choices: tuple[int, ...]) -> None:
+    """Refuses choices other than without (0), with (1), and both."""
+    if choices not in ((0,), (1,), (0, 1)):
+        raise UserError(f"{what} must be (0,), without, (1,), with, or (0, 1), got {choices}")
 
 
 def check_stride(what: str, stride: int) -> None:

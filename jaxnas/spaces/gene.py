@@ -18,7 +18,8 @@ class Gene:
     Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, and `operation`, whose
     choices have no order. A `static` gene changes array shapes: each choice is a program. A gene
     that `needs` (name, values) matters only where the gene of that name matters and has one of the
-    values: the kernel of a stage's fourth block needs a depth of 4 or more.
+    values: the kernel of a stage's fourth block needs a depth of 4 or more. `labels` say in words
+    what choices are whose numbers say nothing.
     """
 
     name: str
@@ -26,8 +27,14 @@ class Gene:
     kind: str = ""
     static: bool = False
     needs: tuple[str, tuple[int, ...]] | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if self.labels and len(self.labels) != len(self.choices):
+            raise UserError(
+                f"gene {self.name} must have a label for each of its {len(self.choices)} choices, "
+                f"or none, got {len(self.labels)}"
+            )
         if len(self.choices) > CHOICES:
             raise UserError(
                 f"gene {self.name} has {len(self.choices)} choices, more than {CHOICES}: give it "

@@ -33,6 +33,15 @@ def from_text(text: str) -> Int32[np.ndarray, "genes"]:
     return np.array(choices, np.int32)
 
 
+def described(space: Space, genome: Row) -> dict[str, int | str]:
+    """Values by the names of genes, for people: labels where a gene has them."""
+    values = space.decode(genome)
+    return {
+        gene.name: gene.labels[int(i)] if gene.labels else values[gene.name]
+        for gene, i in zip(space.genes, genome, strict=True)
+    }
+
+
 def key_of(genome: Row) -> bytes:
     """What two genomes share if and only if they are the same, to be looked up by."""
     return np.asarray(genome, np.int32).tobytes()

@@ -1,5 +1,7 @@
 """The operators of a part written one after the other: sizes follow from what an operator reads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -70,16 +72,24 @@ class PartBuilder:
         self.ops.append(Op(PICK, "", inputs, *sides, repeat=0, choice=choice))
         return len(self.ops) - 1
 
+    @contextmanager
+    def only_where(self, there: Size) -> Iterator[None]:
+        """What is appended within is there where `there` is 1, besides."""
+        before = self.repeat
+        self.repeat = before * there
+        yield
+        self.repeat = before
+
     def done(self) -> tuple[Op, ...]:
         """All of them."""
         return tuple(self.ops)
 
 
-def squeeze_excite(ops: PartBuilder, path: str, squeezed: Size) -> int:
+def squeeze_excite(ops: PartBuilder, path: str, squeezed: Size, gate: str = "hard_sigmoid") -> int:
     """Gates of all channels from their global averages (Hu et al., CVPR 2018)."""
     x = len(ops.ops) - 1
     channels = ops.channels
     ops.append("pool")
     ops.append("conv", squeezed, f"{path}/squeeze", bias=True, act="relu")
-    gate = ops.append("conv", channels, f"{path}/excite", bias=True, act="hard_sigmoid")
-    return ops.append("mul", inputs=(x, gate))
+    gates = ops.append("conv", channels, f"{path}/excite", bias=True, act=gate)
+    return ops.append("mul", inputs=(x, gates))

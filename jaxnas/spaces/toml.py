@@ -1,8 +1,8 @@
 """A user's own space, from a TOML file.
 
-The file sets the fields of `MobileNet`, or with family = "residual" those of `Residual`, but for
-channels and classes, which the images decide; `resolutions` are the images' own size unless given,
-in pixels. `stages` is an array of tables that set the fields of a stage.
+The file sets the fields of `MobileNet`, or with family = "residual" those of `Residual`, and so on,
+but for channels and classes, which the images decide; `resolutions` are the images' own size unless
+given, in pixels. `stages` is an array of tables that set the fields of a stage.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,10 @@ from pathlib import Path
 
 from jaxnas import toml_files
 from jaxnas.errors import UserError, choose
+from jaxnas.spaces.fire import fire_space
+from jaxnas.spaces.fire_structure import Fire, FireStage
+from jaxnas.spaces.hierarchical import hierarchical_space
+from jaxnas.spaces.hierarchical_structure import Hierarchical, HierarchicalStage
 from jaxnas.spaces.mobilenet import mobilenet_space
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.residual import residual_space
@@ -19,6 +23,8 @@ from jaxnas.spaces.space import Space
 FAMILIES: dict[str, tuple[type, type, Callable[..., Space]]] = {
     "mobilenet": (MobileNet, Stage, mobilenet_space),
     "residual": (Residual, ResidualStage, residual_space),
+    "hierarchical": (Hierarchical, HierarchicalStage, hierarchical_space),
+    "fire": (Fire, FireStage, fire_space),
 }
 
 

@@ -20,6 +20,7 @@ from jaxnas.progress import progress
 from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
 from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
+from jaxnas.spaces.genomes import described
 from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
@@ -82,7 +83,7 @@ def _finetuned(
         choice.name,
         choice.role,
         genome,
-        job.space.decode(genome),
+        described(job.space, genome),
         **costs(subnet.ops),
         **accuracies,
         predicted_ms=candidates.latency_ms(choice.row),

@@ -173,7 +173,7 @@ def _first_wider(form: Form, wide: Form) -> int | None:
         a, b = form[i], wide[i]
         channels = {"c_out": b.c_out, "c_in": b.c_in if a.kind == "add" else a.c_in}
         readers = [j for j, op in enumerate(form) if i in op.inputs]
-        if replace(a, **channels) != b or a.groups > 1:
+        if a.groups > 1 or replace(a, **channels) != b:
             return None
         if any(form[j].kind != "add" or j not in differ for j in readers):
             return None

@@ -20,6 +20,7 @@ ACTIVATIONS = {
     "relu6": lambda x: np.clip(x, 0, 6),
     "swish": lambda x: x / (1 + np.exp(-x)),
     "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
 }
 

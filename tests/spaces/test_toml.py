@@ -1,10 +1,15 @@
 """A user's own space from a file: the space it describes, and one line for every mistake."""
 
+import json
+
 import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.spaces import toml
+from jaxnas.spaces.fire_structure import Fire, FireStage
+from jaxnas.spaces.hierarchical_structure import Hierarchical, HierarchicalStage
 from jaxnas.spaces.mobilenet import MobileNet, Stage
+from jaxnas.spaces.residual_structure import Residual, ResidualStage
 
 SMALL = """
 first_widths = [8, 16]
@@ -53,6 +58,44 @@ def test_every_other_setting(load):
     assert load(more + SMALL).structure == MobileNet(
         (12, 24), (8, 16), 2, STAGES, (32,), 1, 5, "hard_swish", "identity", True, True
     )
+
+
+OTHERS = {
+    "residual": (
+        """last_widths = [16]
+        stages = [{widths = [16], depths = [1, 2], kernels = [3], block = "single"}]""",
+        Residual(
+            (16,), (8,), 2, (ResidualStage((16,), (1, 2), (3,), block="single"),), (16,), 1, 5
+        ),
+    ),
+    "hierarchical": (
+        """last_widths = [16]
+        stages = [{widths = [8], depths = [1], operators = ["mbconv", "conv"], squeezes = [0]}]""",
+        Hierarchical(
+            (16,),
+            (8,),
+            2,
+            (HierarchicalStage((8,), (1,), operators=("mbconv", "conv"), squeezes=(0,)),),
+            (16,),
+            1,
+            5,
+        ),
+    ),
+    "fire": (
+        """norm = false
+        stages = [{squeezes = [8], expands_1x1 = [8], expands_3x3 = [8, 16], depths = [1]}]""",
+        Fire((16,), (8,), 2, (FireStage((8,), (8,), (8, 16), (1,)),), 1, 5, norm=False),
+    ),
+}
+
+
+def test_other_families(load):
+    assert {"mobilenet", *OTHERS} == {*toml.FAMILIES}
+    for family, (text, structure) in OTHERS.items():
+        head = f'family = "{family}"\nfirst_widths = [8]\nfirst_stride = 2\n'
+        space = load(head + text)
+        assert space.structure == structure
+        assert space.completed(json.loads(json.dumps(space.settings))).keys() >= {"stages"}
 
 
 def test_stages_as_tables(load):
