@@ -10,8 +10,9 @@ EITHER = (0, 1)  # without and with a shortcut
 def squeezenet(channels: int = 3, classes: int = 1000) -> Space:
     """SqueezeNet 1.1 (1,235,496 parameters, 0.35 G multiply-adds at 224 pixels) and its neighbours.
 
-    Half of its widths, these, and half as many again (of 1x1 expands and the stem not); a module
-    fewer or more in each stage; the simple bypass. As published without batch norm.
+    Squeezes and 3x3 expands of half, once and one and a half times its own, 1x1 expands and a stem
+    of half and once; a module fewer or more in each stage; the simple bypass or none. There is no
+    batch norm, as published.
     """
     stages = (
         FireStage((8, 16, 24), (32, 64), (32, 64, 96), (1, 2, 3), True, EITHER),

@@ -13,7 +13,9 @@ from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, warning
 from jaxnas.hardware.dataflow_chip import HAILO_8L, Workload, workload
 from jaxnas.hardware.device import Device, ExportedModel
 from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
+from jaxnas.spaces.mnasnet import mnasnet_cifar
 from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
+from jaxnas.spaces.squeezenet import squeezenet
 from jaxnas.supernets.build import build
 
 ROOT = Path(__file__).parents[2]
@@ -26,14 +28,15 @@ def counted(ops):
     work["pixels"] = ops[0].height * ops[0].width * ops[0].stride ** 2 / 1e6
     for op in ops:
         depthwise = op.kind == "conv" and op.groups == op.c_in and op.groups > 1
+        pool = op.kind in ("avgpool2", "maxpool")
         kernel, stride = (2, 2) if op.kind == "avgpool2" else (op.kernel, op.stride)
         work["depthwise" if depthwise else "dense"] += op.macs / 1e6
         work["params"] += op.params / 1e6
-        if op.kind in ("add", "mul", "avgpool2"):
+        if pool or op.kind in ("add", "mul"):
             work["elementwise"] += op.height * op.width * op.c_out / 1e6
-        if op.kind in ("conv", "add", "mul", "avgpool2"):
+        if pool or op.kind in ("conv", "add", "mul"):
             work["lines"] += kernel * stride * op.width * op.c_in / 1e6
-        if op.kind == "avgpool2" or (op.kind == "conv" and op.height > 1):
+        if pool or (op.kind == "conv" and op.height > 1):
             work["fill"] += kernel / op.height
         if op.kind == "mul":
             work["gates"] += 1
@@ -42,7 +45,9 @@ def counted(ops):
 
 
 @pytest.mark.parametrize(
-    "space", [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3()], ids=lambda space: space.name
+    "space",
+    [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3(), squeezenet(), mnasnet_cifar()],
+    ids=lambda space: space.name,
 )
 def test_the_workload_is_that_of_the_operators(space):
     genomes = np.stack(

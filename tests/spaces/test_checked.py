@@ -177,6 +177,11 @@ def test_choices_are_some_and_different(choices):
         Gene("width", choices)
 
 
+def test_labels_are_one_for_each_choice():
+    with pytest.raises(UserError, match="gene edge must have a label for each of its 2 choices"):
+        Gene("edge", (0, 1), "operation", labels=("skip",))
+
+
 def test_needs_that_the_parts_do_not_heed_are_refused():
     genes = (Gene("there", (0, 1)), Gene("width", (8, 16), needs=("there", (0,))))
     with pytest.raises(UserError, match=r"do not matter by their needs change a network.*width"):
