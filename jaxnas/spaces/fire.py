@@ -44,7 +44,8 @@ def _shortcut(stage: str, own: FireStage) -> Gene:
     """Of the modules behind the first, where there are any."""
     deep = tuple(depth for depth in own.depths if depth > 1)
     needs = (f"{stage}_depth", deep) if 0 < len(deep) < len(own.depths) else None
-    return Gene(f"{stage}_shortcut", own.shortcuts, "operation", needs=needs)
+    choices = own.shortcuts if deep else own.shortcuts[:1]
+    return Gene(f"{stage}_shortcut", choices, "operation", needs=needs)
 
 
 def smallest(name: str, net: Fire) -> Space:

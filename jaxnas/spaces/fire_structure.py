@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jaxnas.errors import UserError
 from jaxnas.networks.sizes import PADDINGS
 from jaxnas.spaces.choices import among, check_around_stages, check_choices, check_switch
 from jaxnas.spaces.saved import completed, stages_by_name
@@ -31,11 +30,6 @@ class FireStage:
             check_choices(f"a stage's {name}", getattr(self, name), 8)
         check_choices("a stage's depths", self.depths, 1)
         check_switch("a stage's shortcuts", self.shortcuts)
-        if self.depths[-1] == 1 and self.shortcuts != (0,):
-            raise UserError(
-                f"a stage of one module has shortcuts (0,), for its first has none, got "
-                f"{self.shortcuts}"
-            )
 
 
 @dataclass(frozen=True)

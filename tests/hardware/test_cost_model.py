@@ -13,7 +13,6 @@ from jaxnas.hardware.cost_model import DOUBTS, CostModel, Modelled, warning
 from jaxnas.hardware.dataflow_chip import HAILO_8L, Workload, workload
 from jaxnas.hardware.device import Device, ExportedModel
 from jaxnas.networks.costs import ADD, AVGPOOL2, CONV, LINEAR, MUL, POOL, Layers
-from jaxnas.spaces.mnasnet import mnasnet_cifar
 from jaxnas.spaces.published import attentive_nas, cifar_hailo, ofa_mobilenet_v3, tiny
 from jaxnas.spaces.squeezenet import squeezenet
 from jaxnas.supernets.build import build
@@ -46,7 +45,7 @@ def counted(ops):
 
 @pytest.mark.parametrize(
     "space",
-    [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3(), squeezenet(), mnasnet_cifar()],
+    [tiny(32, 3, 10), attentive_nas(), ofa_mobilenet_v3(), squeezenet()],
     ids=lambda space: space.name,
 )
 def test_the_workload_is_that_of_the_operators(space):

@@ -72,7 +72,6 @@ STAGE = FireStage((8, 16), (16,), (16, 32), (1, 2), shortcuts=(0, 1))
             {"shortcuts": (1, 0)},
             r"shortcuts must be \(0,\), without, \(1,\), with, or \(0, 1\), got",
         ),
-        ({"depths": (1,)}, "a stage of one module has shortcuts"),
     ],
 )
 def test_what_is_no_stage_is_refused(change, message):
