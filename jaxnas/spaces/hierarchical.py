@@ -75,9 +75,9 @@ def _shortcut(stage: str, own: HierarchicalStage) -> Gene:
 
 
 def smallest(name: str, net: Hierarchical) -> Space:
-    """All operators in a stage of one layer, two of them in a deeper one; narrow, small images."""
-    wide = HierarchicalStage((8, 16), (1,), (3, 5), (2,), (0, 25))
-    deep = HierarchicalStage((8,), (1, 2), (3,), (2, 3), (0,), 2, ("mbconv", "conv"))
+    """All operators in a stage of one layer, one of them in a deeper one; narrow, small images."""
+    wide = HierarchicalStage((8, 16), (1,), (3,), (2,), (0, 25))
+    deep = HierarchicalStage((8,), (1, 2), (3, 5), (2,), (0,), 2, ("mbconv",))
     small = replace(net, resolutions=(12,), first_widths=(8,), first_stride=1, stages=(wide, deep))
     return hierarchical_space(name, replace(small, last_widths=(16, 24), classes=4))
 
