@@ -8,7 +8,8 @@ from jaxnas.records.values import number, text
 
 METRICS = "metrics.jsonl"
 # What a line without an event must hold, by its stage.
-FIGURES = {"train": ("step", "loss", "loss_largest"), "finetune": ("epoch", "search_accuracy")}
+FIGURES = {"train": ("step", "loss"), "finetune": ("epoch", "search_accuracy")}
+OPTIONAL = ("loss_largest",)  # which methods without a largest network do not have
 
 
 def read_metrics(run: RunDirectory) -> list[dict[str, Any]]:
@@ -31,7 +32,7 @@ def _check(line: dict[str, Any]) -> None:
     if event == "done":
         number(line, "seconds")
     elif event is None:
-        for name in FIGURES.get(stage, ()):
+        for name in (*FIGURES.get(stage, ()), *(name for name in OPTIONAL if name in line)):
             number(line, name)
         if stage == "finetune":
             text(line, "name")

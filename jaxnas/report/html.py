@@ -275,7 +275,7 @@ def _training(run: RunDirectory, networks: list[dict[str, Any]]) -> dict[str, An
         for network in networks
     }
     loss = [
-        np.array([steps[step][column] for step in sorted(steps)], float)
+        np.array([steps[step].get(column, math.nan) for step in sorted(steps)], float)
         for column in ("loss", "loss_largest")
     ]
     return {

@@ -317,10 +317,11 @@ def predictor(splits: Mapping[str, Float[np.ndarray, "_ 2"]], said: str = "measu
 def training(
     step: Int[np.ndarray, "n"], loss: Float[np.ndarray, "n"], loss_largest: Float[np.ndarray, "n"]
 ) -> Figure:
-    """Training loss of the supernet over the steps."""
+    """Training loss of the supernet over the steps; the largest's is NaN where none is trained."""
     figure, axes = axes_of("training step", "loss", (8.0, 3.6))
     axes.plot(step, loss, color=BLUE, lw=1.3, label="all subnets of a step")
-    axes.plot(step, loss_largest, "--", color=VERMILLION, lw=1.3, label="largest subnet")
+    if np.isfinite(loss_largest).any():
+        axes.plot(step, loss_largest, "--", color=VERMILLION, lw=1.3, label="largest subnet")
     axes.legend(loc="upper right")
     return figure
 

@@ -148,6 +148,12 @@ def test_svg_is_one_plain_element_and_stable(name):
     assert not any(word in text for word in ("http", "<!--", "<metadata><", "<text", "<script"))
 
 
+def test_a_loss_of_the_largest_network_is_drawn_where_there_is_one():
+    steps = np.arange(3)
+    alone, both = (plots.training(steps, np.ones(3), np.full(3, loss)) for loss in (np.nan, 0.5))
+    assert [len(figure.axes[0].lines) for figure in (alone, both)] == [1, 2]
+
+
 def test_hostile_names_leave_no_trace_in_the_svg():
     text = plots.svg(
         pareto(("--><script>alert(1)</script>", '$\\frac{$ id="x" href="#y"')), "pareto"
