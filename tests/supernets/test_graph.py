@@ -98,7 +98,7 @@ def _classifier(width):
 
 def joined_widths() -> Space:
     """Elastic widths side by side, first inside of a part, then of two parts that are read."""
-    genes = (Gene("one", (8, 16), "width"), Gene("two", (8, 16, 24), "width"))
+    genes = (Gene("one", (8, 16), "width"), Gene("two", (8, 24), "width"))
     parts = (
         Part("first", (0,), partial(_one_conv, "first", 3), ("image",)),
         Part("second", (0, 1), _sided, ("first",)),
