@@ -78,13 +78,13 @@ def test_the_best_step_is_kept(data):
     assert loss(fit(data, learning_rate=0.02, weight_decay=0.0)) < 0.9 * loss(blind)
 
 
-def test_latency_has_no_unit_of_its_own(data, model):
+def test_latency_has_no_unit_of_its_own(data):
     """Log latency is standardised: microseconds in, microseconds out."""
-    (train, validation, test), (train_ms, validation_ms, _) = data
-    thousandfold = mlp.fit(
-        jax.random.key(0), train, 1000 * train_ms, validation, 1000 * validation_ms
-    )
-    np.testing.assert_allclose(predict(thousandfold, test), 1000 * predict(model, test), rtol=0.02)
+    features, measured = data
+    model = fit(data, steps=200)
+    thousandfold = fit((features, [1000 * ms for ms in measured]), steps=200)
+    expected = 1000 * predict(model, features[2])
+    np.testing.assert_allclose(predict(thousandfold, features[2]), expected, rtol=0.02)
 
 
 def test_prediction_vmaps(data, model):
@@ -104,23 +104,24 @@ def test_the_file_is_that_of_older_runs(space, model):
     assert {str(array.dtype) for array in arrays.values()} == {"float32"}
 
 
-def test_validation_networks_choose_the_step(space, latency_ms, data, model):
+def test_validation_networks_choose_the_step(space, data):
     """As a predictor it does what `fit` does."""
     keys = jax.random.split(jax.random.key(0), 3)
     train = np.asarray(covering_sample(keys[0], space, 200))
     genomes = np.concatenate([train, np.asarray(uniform_sample(keys[1], space, 50, train))])
     measured = np.concatenate(data[1][:2])
     marks = np.arange(250) >= 200
-    fitted = EarlyStoppedMLP().fit(jax.random.key(0), space, genomes, measured, marks)
-    assert jax.tree.all(jax.tree.map(np.array_equal, fitted.perceptrons, model))
+    predictor = EarlyStoppedMLP(steps=200)
+    fitted = predictor.fit(jax.random.key(0), space, genomes, measured, marks)
+    expected = fit(data, steps=200)
+    assert jax.tree.all(jax.tree.map(np.array_equal, fitted.perceptrons, expected))
     with pytest.raises(UserError, match="validation measurements, got none"):
-        EarlyStoppedMLP().fit(jax.random.key(0), space, genomes, measured)
+        predictor.fit(jax.random.key(0), space, genomes, measured)
 
 
 def test_equal_latencies_are_no_reason_to_fail(data):
-    (train, validation, test), _ = data
-    model = mlp.fit(jax.random.key(0), train, np.full(200, 3.0), validation, np.full(50, 3.0))
-    np.testing.assert_allclose(predict(model, test), 3.0, rtol=0.1)
+    equal = np.full(200, 3.0), np.full(50, 3.0), None
+    np.testing.assert_allclose(predict(fit((data[0], equal), steps=200), data[0][2]), 3.0, rtol=0.1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
