@@ -28,7 +28,7 @@ from jaxnas.spaces.encodings import (
     FeatureFunction,
     Features,
     columns,
-    gene_values,
+    gene_features,
     standardisation,
 )
 from jaxnas.spaces.soft import expected_features
@@ -107,9 +107,9 @@ class EarlyStoppedMLP:
         train = trained_on(latency_ms, validation)
         perceptrons = fit(
             key,
-            gene_values(space, jnp.asarray(genomes[train])),
+            gene_features(space, jnp.asarray(genomes[train])),
             latency_ms[train],
-            gene_values(space, jnp.asarray(genomes[~train])),
+            gene_features(space, jnp.asarray(genomes[~train])),
             latency_ms[~train],
             self.steps,
             self.learning_rate,
@@ -118,7 +118,7 @@ class EarlyStoppedMLP:
         return Fitted(space, perceptrons)
 
     def from_arrays(self, space: Space, arrays: Arrays) -> "Fitted":
-        expected = shapes(len(space.genes), MEMBERS)
+        expected = shapes(columns(space, gene_features), MEMBERS)
         return Fitted(space, LatencyMLP(**checked(space, arrays, expected)))
 
 
@@ -131,12 +131,12 @@ class Fitted:
     perceptrons: LatencyMLP
 
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
-        return predict(self.perceptrons, gene_values(self.space, jnp.asarray(genomes)))
+        return predict(self.perceptrons, gene_features(self.space, jnp.asarray(genomes)))
 
     def expected(self, genome: SoftGenome) -> Float[Array, ""]:
-        return predict(self.perceptrons, expected_features(gene_values, self.space, genome)[None])[
-            0
-        ]
+        return predict(
+            self.perceptrons, expected_features(gene_features, self.space, genome)[None]
+        )[0]
 
     def arrays(self) -> dict[str, Array]:
         return self.perceptrons._asdict()
@@ -152,7 +152,7 @@ class MLP:
     members agree more.
     """
 
-    features: FeatureFunction = gene_values
+    features: FeatureFunction = gene_features
     steps: int = 500
     learning_rate: float = 0.01
     weight_decay: float = 2.0

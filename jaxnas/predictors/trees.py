@@ -15,7 +15,7 @@ from jaxnas.predictors.predictor import (
     check_latencies,
     checked,
 )
-from jaxnas.spaces.encodings import FeatureFunction, Features, columns, gene_values
+from jaxnas.spaces.encodings import FeatureFunction, Features, columns, gene_features
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
@@ -36,7 +36,7 @@ class Splits(NamedTuple):
 class Trees:
     """Boosted trees on log latency (`predictor.Method`)."""
 
-    features: FeatureFunction = gene_values
+    features: FeatureFunction = gene_features
     trees: int = 300
     depth: int = 4
     learning_rate: float = 0.05

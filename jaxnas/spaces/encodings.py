@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxnas.spaces.nasbench201 import EDGES, NONE, OPERATIONS
 from jaxnas.spaces.space import Space
@@ -37,6 +37,26 @@ def one_hot(
     gene = np.repeat(np.arange(len(space.genes)), space.sizes)
     choice = np.concatenate([np.arange(size) for size in space.sizes])
     return (chosen[..., gene] == choice).astype(jnp.float32)
+
+
+def gene_features(
+    space: Space, genomes: Int[Array | np.ndarray, "*n genes"]
+) -> Float[Array, "*n features"]:
+    """Values of genes whose choices have an order, and a column for each choice of the others.
+
+    Of a space whose genes all have one: `gene_values`. Traceable.
+    """
+    values = gene_values(space, genomes)
+    apart = without_order(space)
+    if not apart.any():
+        return values
+    chosen = one_hot(space, genomes)[..., np.repeat(apart, space.sizes)]
+    return jnp.concatenate([values[..., ~apart], chosen], axis=-1)
+
+
+def without_order(space: Space) -> Bool[np.ndarray, "genes"]:
+    """Genes of more than two choices that have no order: of two, a number tells them apart."""
+    return np.array([not gene.ordered and len(gene.choices) > 2 for gene in space.genes])
 
 
 def cell_operations(

@@ -13,7 +13,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
-from jaxnas.spaces.encodings import FeatureFunction, gene_values, one_hot
+from jaxnas.spaces.encodings import (
+    FeatureFunction,
+    gene_features,
+    gene_values,
+    one_hot,
+    without_order,
+)
 from jaxnas.spaces.space import Space
 from jaxnas.types import SoftGenome
 
@@ -65,9 +71,17 @@ def expected_one_hot(space: Space, genome: SoftGenome) -> Float[Array, "columns"
     return jnp.concatenate([row[:size] for row, size in zip(rows, space.sizes, strict=True)])
 
 
+def expected_gene_features(space: Space, genome: SoftGenome) -> Float[Array, "features"]:
+    """The mean of `encodings.gene_features`."""
+    apart = without_order(space)
+    chosen = expected_one_hot(space, genome)[np.repeat(apart, space.sizes)]
+    return jnp.concatenate([expected_values(space, genome)[~apart], chosen])
+
+
 EXPECTED_FEATURES: dict[FeatureFunction, Any] = {
     gene_values: expected_values,
     one_hot: expected_one_hot,
+    gene_features: expected_gene_features,
 }
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from jaxnas.spaces.encodings import (
     cell_counts,
     cell_operations,
+    gene_features,
     gene_values,
     one_hot,
     standardisation,
@@ -31,6 +32,21 @@ def test_genes_that_do_not_matter_are_0():
     )
     values = gene_values(Space("toy", genes), jnp.array([[0, 1, 1], [1, 1, 1], [1, 0, 0]]))
     assert values.tolist() == [[1, 5, 0], [2, 5, 5], [2, 3, 3]]
+
+
+def test_choices_without_an_order_have_columns_of_their_own():
+    genes = (
+        Gene("edge", (0, 1, 2), "operation"),
+        Gene("skip", (0, 1), "operation"),
+        Gene("kernel", (3, 5), "kernel", needs=("edge", (1,))),
+    )
+    features = gene_features(Space("toy", genes), jnp.array([[2, 1, 1], [1, 0, 1]]))
+    assert features.tolist() == [[1, 0, 0, 0, 1], [0, 5, 0, 1, 0]]
+
+
+def test_of_genes_in_order_the_features_are_the_values(space):
+    genomes = space.sample(jax.random.key(0), 20)
+    np.testing.assert_array_equal(gene_features(space, genomes), gene_values(space, genomes))
 
 
 def test_standardised_genes_have_mean_0_and_deviation_1(space):

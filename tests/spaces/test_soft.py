@@ -10,7 +10,12 @@ import pytest
 
 from jaxnas.errors import UserError
 from jaxnas.spaces import soft
-from jaxnas.spaces.encodings import cell_operations, gene_values, one_hot
+from jaxnas.spaces.encodings import (
+    cell_operations,
+    gene_features,
+    gene_values,
+    one_hot,
+)
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 
@@ -21,7 +26,7 @@ SPACE = Space(
         Gene("innermost", (1, 4), needs=("inner", (5,))),
         Gene("outer", (1, 2, 3), "depth"),
         Gene("inner", (3, 5), "kernel", needs=("outer", (2, 3))),
-        Gene("alone", (7, 8, 9)),
+        Gene("alone", (7, 8, 9), "operation"),
     ),
 )
 GENOMES = np.array(list(itertools.product(*map(range, SPACE.sizes))), np.int32)
@@ -45,7 +50,7 @@ def mean(genome):
 def test_means_over_all_genomes(genome, mean):
     close = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7)
     close(soft.alive(SPACE, genome), mean(SPACE.alive(GENOMES)))
-    for features in (gene_values, one_hot):
+    for features in (gene_values, one_hot, gene_features):
         found = soft.expected_features(features, SPACE, genome)
         close(found, mean(features(SPACE, GENOMES)))
     table = np.random.default_rng(0).normal(size=(2, 3, 2))
