@@ -4,7 +4,12 @@ A frozen dataclass of settings with init / ask / tell, all pure and jittable.
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
@@ -29,9 +34,9 @@ class Asked(NamedTuple):
 class Algorithm(Protocol):
     """`population` candidates are asked for, evaluated and told, generation after generation.
 
-    The settings are the dataclass itself, so equal settings share one compiled program. Nothing in
-    here sees a network: fitness is an array, smaller is better, NaN means that the evaluation
-    failed.
+    The settings are the dataclass itself, so equal settings share one compiled program; a user sets
+    its fields after its name (settings.py). Nothing in here sees a network: fitness is an array,
+    smaller is better, NaN means that the evaluation failed.
     """
 
     @property
@@ -42,6 +47,39 @@ class Algorithm(Protocol):
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked: ...
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State: ...
+
+
+def unevaluated(
+    key: PRNGKey, space: AnySpace, n: int, objectives: int
+) -> tuple[Genomes, Fitness, Int[Array, "n"]]:
+    """Members to begin with: uniform over the space, without a fitness or a row of the archive."""
+    return (
+        space.sample(key, n),
+        jnp.full((n, objectives), jnp.nan, jnp.float32),
+        jnp.full(n, -1, jnp.int32),
+    )
+
+
+def initial_or_children(state: Any, children: Asked) -> Asked:
+    """The members that a state began with, which have no parents; after that the children."""
+    initial = Asked(state.genomes, jnp.full_like(children.parents, -1))
+    return jax.tree.map(partial(jnp.where, state.generation == 0), initial, children)
+
+
+def with_members(
+    state: Any, asked: Asked, fitness: Float[Array, "candidates objectives"]
+) -> tuple[Genomes, Fitness, Int[Array, "n"]]:
+    """Candidates and the members that they compete with, and their rows of the archive.
+
+    The newer come first and win ties, so that the initial population takes the place of its
+    unevaluated self.
+    """
+    rows = state.evaluated + jnp.arange(len(fitness), dtype=jnp.int32)
+    return (
+        jnp.concatenate([asked.genomes, state.genomes]),
+        jnp.concatenate([fitness.astype(jnp.float32), state.fitness]),
+        jnp.concatenate([rows, state.rows]),
+    )
 
 
 def check_sizes(population: int, objectives: int = 1) -> None:

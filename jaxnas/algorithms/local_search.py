@@ -12,7 +12,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, UInt
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
+from jaxnas.algorithms.algorithm import (
+    AnySpace,
+    Asked,
+    check_fitness,
+    check_limits,
+    check_sizes,
+    unevaluated,
+    with_members,
+)
 from jaxnas.algorithms.variation import (
     Discrete,
     hashes,
@@ -69,9 +77,7 @@ class LocalSearch:
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         n = self.population
         return State(
-            genomes=space.sample(key, n),
-            fitness=jnp.full((n, self.objectives), jnp.nan, jnp.float32),
-            rows=jnp.full(n, -1, jnp.int32),
+            *unevaluated(key, space, n, self.objectives),
             untried=jnp.zeros((n, len(moves(sizes(space)))), bool),
             evaluated=jnp.int32(0),
             seen=nothing_seen(n),
@@ -97,11 +103,7 @@ class LocalSearch:
         check_fitness(self, fitness)
         evaluated = state.evaluated + self.population
         seen = remember(state.seen, space, asked.genomes)
-        genomes = jnp.concatenate([asked.genomes, state.genomes])
-        fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
-        rows = jnp.concatenate(
-            [state.evaluated + jnp.arange(self.population, dtype=jnp.int32), state.rows]
-        )
+        genomes, fitness, rows = with_members(state, asked, fitness)
         rank = pareto.rank_within(fitness, self.limits)
         kept = pareto.survivors(rank, pareto.crowding(fitness, rank), self.population)
         genomes, fitness, rows, rank = (array[kept] for array in (genomes, fitness, rows, rank))

@@ -13,7 +13,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
+from jaxnas.algorithms.algorithm import (
+    AnySpace,
+    Asked,
+    check_fitness,
+    check_limits,
+    check_sizes,
+    initial_or_children,
+    unevaluated,
+)
 from jaxnas.algorithms.scalarization import (
     SCALARS,
     das_dennis,
@@ -83,7 +91,7 @@ class MOEAD:
     scalar: str = "tchebycheff"
     """tchebycheff, augmented_tchebycheff or weighted_sum."""
     neighbours: int = 20
-    """Subproblems with the nearest weights, itself among them; at most all."""
+    """Subproblems with the nearest weights, itself among them; all where there are fewer."""
     locality: float = 0.9
     """Probability that a child is bred from, and offered to, the neighbours only (Li &
     Zhang 2009)."""
@@ -129,9 +137,7 @@ class MOEAD:
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         sample_key, key = jax.random.split(key)
         return State(
-            genomes=space.sample(sample_key, self.population),
-            fitness=jnp.full((self.population, self.objectives), jnp.nan, jnp.float32),
-            rows=jnp.full(self.population, -1, jnp.int32),
+            *unevaluated(sample_key, space, self.population, self.objectives),
             extremes=nothing_extreme(self.objectives),
             key=key,
             evaluated=jnp.int32(0),
@@ -151,10 +157,7 @@ class MOEAD:
                 duplicates_key, space, self.variation, children, state.seen
             )
         parents = jnp.stack([state.rows[first], jnp.where(crossed, state.rows[second], -1)], axis=1)
-        initial = Asked(state.genomes, jnp.full_like(parents, -1))
-        return jax.tree.map(
-            partial(jnp.where, state.generation == 0), initial, Asked(children, parents)
-        )
+        return initial_or_children(state, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)

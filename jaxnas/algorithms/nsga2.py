@@ -1,7 +1,6 @@
 """NSGA-II (Deb et al., 2002): ranks first, then room on the front."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
+from jaxnas.algorithms.algorithm import (
+    AnySpace,
+    Asked,
+    check_fitness,
+    check_limits,
+    check_sizes,
+    initial_or_children,
+    unevaluated,
+    with_members,
+)
 from jaxnas.algorithms.variation import (
     WORD,
     Discrete,
@@ -68,14 +76,12 @@ class NSGA2:
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         n = self.population
         return State(
-            genomes=space.sample(key, n),
-            fitness=jnp.full((n, self.objectives), jnp.nan, jnp.float32),
-            rows=jnp.full(n, -1, jnp.int32),
+            *unevaluated(key, space, n, self.objectives),
             rank=jnp.zeros(n, jnp.int32),
             crowding=jnp.zeros(n, jnp.float32),
             evaluated=jnp.int32(0),
             generation=jnp.int32(0),
-            seen=nothing_seen(self.population),
+            seen=nothing_seen(n),
         )
 
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
@@ -93,20 +99,11 @@ class NSGA2:
             children = without_duplicates(
                 duplicates_key, space, self.variation, children, state.seen
             )
-        initial = Asked(state.genomes, jnp.full_like(parents, -1))
-        return jax.tree.map(
-            partial(jnp.where, state.generation == 0), initial, Asked(children, parents)
-        )
+        return initial_or_children(state, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)
-        # The newer come first and win ties, so that the initial population takes the place of its
-        # unevaluated self.
-        genomes = jnp.concatenate([asked.genomes, state.genomes])
-        fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
-        rows = jnp.concatenate(
-            [state.evaluated + jnp.arange(self.population, dtype=jnp.int32), state.rows]
-        )
+        genomes, fitness, rows = with_members(state, asked, fitness)
         rank, crowding, kept = self.selected(fitness)
         members = (array[kept] for array in (genomes, fitness, rows, rank, crowding))
         evaluated = state.evaluated + self.population

@@ -3,8 +3,9 @@
 Ranks first, then a fair share of the front for each reference direction.
 """
 
+import math
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
+from jaxnas.algorithms.algorithm import (
+    AnySpace,
+    Asked,
+    check_fitness,
+    check_limits,
+    check_sizes,
+    initial_or_children,
+    unevaluated,
+    with_members,
+)
 from jaxnas.algorithms.scalarization import LARGEST, das_dennis, two_layers
 from jaxnas.algorithms.variation import (
     Discrete,
@@ -25,6 +35,8 @@ from jaxnas.algorithms.variation import (
 )
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness, Genomes, PRNGKey
+
+DIRECTIONS = 10**5  # at most
 
 
 class Scale(NamedTuple):
@@ -94,6 +106,12 @@ class NSGA3:
             raise UserError(
                 f"divisions must be at least 1, got {self.divisions}; set a larger number, or None"
             )
+        m = self.objectives
+        if self.divisions and (count := math.comb(self.divisions + m - 1, m - 1)) > DIRECTIONS:
+            raise UserError(
+                f"divisions must give at most {DIRECTIONS} reference directions, but "
+                f"{self.divisions} give {count} of {m} objectives; set a smaller number, or None"
+            )
 
     @cached_property
     def directions(self) -> Float[np.ndarray, "directions objectives"]:
@@ -108,9 +126,7 @@ class NSGA3:
         sample_key, key = jax.random.split(key)
         m = self.objectives
         return State(
-            genomes=space.sample(sample_key, self.population),
-            fitness=jnp.full((self.population, m), jnp.nan, jnp.float32),
-            rows=jnp.full(self.population, -1, jnp.int32),
+            *unevaluated(sample_key, space, self.population, m),
             scale=Scale(
                 *(
                     jnp.full(shape, value, jnp.float32)
@@ -138,20 +154,11 @@ class NSGA3:
             children = without_duplicates(
                 duplicates_key, space, self.variation, children, state.seen
             )
-        initial = Asked(state.genomes, jnp.full_like(parents, -1))
-        return jax.tree.map(
-            partial(jnp.where, state.generation == 0), initial, Asked(children, parents)
-        )
+        return initial_or_children(state, Asked(children, parents))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)
-        # The newer come first: of failed ones they stay, so that the initial population takes the
-        # place of its unevaluated self.
-        genomes = jnp.concatenate([asked.genomes, state.genomes])
-        fitness = jnp.concatenate([fitness.astype(jnp.float32), state.fitness])
-        rows = jnp.concatenate(
-            [state.evaluated + jnp.arange(self.population, dtype=jnp.int32), state.rows]
-        )
+        genomes, fitness, rows = with_members(state, asked, fitness)
         rank = pareto.rank_within(fitness, self.limits)
         scale, nadir = rescaled(state.scale, pareto.within(fitness, self.limits), rank == 0)
         niche, distance = associated(fitness, scale.ideal, nadir, jnp.asarray(self.directions))
