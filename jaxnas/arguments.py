@@ -85,6 +85,15 @@ def _milliseconds(text: str) -> float:
     return limit_ms
 
 
+def _algorithms(text: str) -> list[str]:
+    """Names with commas between; one before a number belongs to a list of numbers.
+
+    >>> _algorithms("nsga2,evosax:PSO:weights=2,1,moead")
+    ['nsga2', 'evosax:PSO:weights=2,1', 'moead']
+    """
+    return re.split(r",(?![-+.]?[0-9])", text)
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in one line, as everything else does."""
 
@@ -131,7 +140,9 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             command.add_argument(
                 "--algorithms",
                 metavar="A,B,...",
-                help="beside random search (default: the experiment's own)",
+                type=_algorithms,
+                help="beside random search (default: the experiment's own), each with settings "
+                "of its own as it likes: nsga2:mutation=0.2,nsga2:mutation=0.5",
             )
             command.add_argument(
                 "--seeds",

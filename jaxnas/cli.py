@@ -114,9 +114,7 @@ def _main(arguments: list[str]) -> int:
     if command == "compare":
         from jaxnas.studies.compare import run_compare
 
-        names = (
-            [config.search.algorithm] if known.algorithms is None else known.algorithms.split(",")
-        )
+        names = known.algorithms or [config.search.algorithm]
         run_compare(config, out, names, known.seeds, load_problem(experiment))
     else:
         from jaxnas.pipeline import STAGES, run_stages
@@ -251,9 +249,10 @@ def _experiment(path: Path) -> ModuleType:
             "an experiment is a Python file that defines `config`, or the directory of a run, got "
             f"{str(path)!r}: no such file"
         )
-    spec = importlib.util.spec_from_file_location("experiment", path)
+    spec = importlib.util.spec_from_file_location("jaxnas_experiment", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where classes are known by
     try:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:

@@ -4,12 +4,11 @@ Settings that one layer reads lie beside its code (`TrainConfig` in training/met
 composes them.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -24,7 +23,7 @@ from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
 from jaxnas.algorithms.random_search import RandomSearch
-from jaxnas.algorithms.variation import Discrete
+from jaxnas.algorithms.settings import MakeAlgorithm, build, find_algorithm
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
@@ -42,6 +41,7 @@ from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import costs, energy, error, latency
+from jaxnas.objectives.limits import upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.plugins import Name, find, is_place, named
 from jaxnas.predictors.ensemble import Ensemble
@@ -154,15 +154,16 @@ class SearchConfig:
 
     algorithm: Name = "nsga2"
     """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
-    evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's."""
+    evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's. Settings of
+    its own follow the name: moead:neighbours=10:locality=0.8; an unknown one gets the list."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
     """The initial population is the first."""
     crossover: float = 0.9
-    """Probability, per pair of parents, that the two exchange genes."""
+    """Probability, per pair of parents, that the two exchange genes, whatever the algorithm."""
     mutation: float = 0.35
-    """Probability, per child, that at least one of its genes changes."""
+    """Probability, per child, that at least one of its genes changes, whatever the algorithm."""
     images: int = 2000
     """Images of the search split that each candidate is evaluated on, at most."""
     memory_gib: float | None = None
@@ -190,24 +191,7 @@ class SearchConfig:
     @property
     def upper_limits(self) -> tuple[float | None, ...]:
         """The limit of each objective, None where it has none; nothing at all where none has."""
-        found: dict[str, float] = {}
-        for text in self.limits:
-            name, _, value = text.partition("=")
-            choose("objective to limit", name, dict.fromkeys(self.objectives))
-            if name in found:
-                raise UserError(
-                    f"search.limits and latency_limit_ms set two limits of {name}: leave one out"
-                )
-            try:
-                found[name] = float(value)
-            except ValueError:
-                found[name] = math.nan
-            if not 0 < found[name] < math.inf:
-                raise UserError(
-                    f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write "
-                    f"{name}=20"
-                )
-        return tuple(map(found.get, self.objectives)) if found else ()
+        return upper_limits(self.limits, self.objectives)
 
 
 @dataclass(frozen=True)
@@ -311,38 +295,16 @@ SPACES: dict[str, Callable[..., Space]] = {
     "fire_cifar": squeezenet.fire_cifar,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
-ALGORITHMS: dict[str, Callable[[SearchConfig], Algorithm]] = {
-    "nsga2": lambda settings: NSGA2(
-        settings.population, _variation(settings), **_objectives(settings)
-    ),
-    "islands": lambda settings: Islands(
-        NSGA2(_island(settings.population), _variation(settings), **_objectives(settings))
-    ),
-    "nsga3": lambda settings: NSGA3(
-        settings.population, _variation(settings), **_objectives(settings)
-    ),
-    "moead": lambda settings: MOEAD(
-        settings.population,
-        _variation(settings),
-        neighbours=min(20, settings.population),
-        **_objectives(settings),
-    ),
-    "evolution": lambda settings: RegularizedEvolution(
-        settings.population,
-        _variation(settings),
-        members=max(100, settings.population),
-        **_objectives(settings),
-    ),
-    "elitist": lambda settings: Elitist(
-        settings.population, _variation(settings), **_objectives(settings)
-    ),
-    "local": lambda settings: LocalSearch(settings.population, **_objectives(settings)),
-    "evosax": lambda settings: Evosax(
-        settings.algorithm.partition(":")[2] or Evosax.name,
-        settings.population,
-        **_objectives(settings),
-    ),
-    "random": lambda settings: RandomSearch(settings.population),  # knows no limits
+ALGORITHMS: dict[str, MakeAlgorithm] = {
+    "nsga2": NSGA2,
+    "islands": Islands,
+    "nsga3": NSGA3,
+    "moead": MOEAD,
+    "evolution": RegularizedEvolution,
+    "elitist": Elitist,
+    "local": LocalSearch,
+    "evosax": Evosax,
+    "random": RandomSearch,
 }
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
@@ -420,12 +382,22 @@ def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
 
 
 def make_algorithm(settings: SearchConfig) -> Algorithm:
-    """The algorithm that `settings.algorithm` names; a name after a colon is one of evosax's.
+    """The algorithm that `settings.algorithm` names, with the settings that follow its name.
 
-    A user's own is a function of these settings.
+    Those of its own come before `crossover` and `mutation`. A user's own is a dataclass, or a
+    function of all these settings.
     """
-    name = "evosax" if settings.algorithm.startswith("evosax:") else settings.algorithm
-    return find("algorithm", name, ALGORITHMS)(settings)
+    make, own = find_algorithm(settings.algorithm, ALGORITHMS)
+    if not is_dataclass(make):
+        return make(settings)
+    shared = {
+        "population": settings.population,
+        "objectives": len(settings.objectives),
+        "limits": settings.upper_limits,
+        "crossover": settings.crossover,
+        "mutation": settings.mutation,
+    }
+    return build(make, shared | own)
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:
@@ -482,28 +454,3 @@ def _place(device: str) -> tuple[str, str]:
     """
     _, host, python = [*device.split(":", 2), "", ""][:3]
     return host, python or "python3"
-
-
-def _objectives(settings: SearchConfig) -> dict[str, Any]:
-    return {"objectives": len(settings.objectives), "limits": settings.upper_limits}
-
-
-def _island(population: int) -> int:
-    """A quarter of the population.
-
-    A `UserError` where there is none, or where it holds no more than the migrants.
-    """
-    step = Islands.count
-    least = Islands.count * (Islands.migrants + 1)
-    below = max(population // step * step, least)
-    if population != below:
-        nearest = f"{below} and {below + step}" if below < population else f"{below}"
-        raise UserError(
-            f"search.population must be a multiple of {step} from {least} on for the islands, got "
-            f"{population}: the nearest are {nearest}"
-        )
-    return population // step
-
-
-def _variation(settings: SearchConfig) -> Discrete:
-    return Discrete(settings.crossover, settings.mutation)

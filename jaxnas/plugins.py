@@ -9,7 +9,7 @@ that a run's config.json says where it came from, and a resumed run finds it aga
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -85,13 +85,29 @@ def named(thing: Any) -> str:
     return f"{path}:{name}"
 
 
+def leaves_unread(*settings: str) -> Callable[[T], T]:
+    """Marks what a name stands for with the settings that it does not read."""
+
+    def marked(thing: T) -> T:
+        setattr(thing, "unread", settings)  # noqa: B010, for types know no attributes of functions
+        return thing
+
+    return marked
+
+
+def unread(thing: Any) -> tuple[str, ...]:
+    """The settings that a function or class leaves unread, as far as it says so."""
+    return getattr(thing, "unread", ())
+
+
 @lru_cache(maxsize=64)
 def _of_file(path: str) -> ModuleType:
     if not Path(path).is_file():
         raise UserError(f"there is no file {path}: write the path of a .py file, a colon, a name")
-    spec = importlib.util.spec_from_file_location(f"jaxnas_plugin_{Path(path).stem}", path)
+    spec = importlib.util.spec_from_file_location(f"jaxnas_plugin:{path}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their types
     try:
         spec.loader.exec_module(module)
     except Exception as error:

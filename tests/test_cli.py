@@ -138,6 +138,14 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--search.limits mmacs=5",
             ["unknown objective to limit 'mmacs'; known: error, latency_ms"],
         ),
+        (
+            "--search.algorithm nsga2:neighbours=3",
+            ["unknown setting 'neighbours' of nsga2; known: crossover, mutation, avoid_dup"],
+        ),
+        (
+            "--search.algorithm nsga2:mutation=0.1 --search.mutation 0.2",
+            ["search.mutation 0.2 is not read with search.algorithm 'nsga2:mutation=0.1'"],
+        ),
         ("--search.algorithm nsga2:PSO", ["unknown algorithm 'nsga2:PSO'; known: elitist"]),
         (
             "--search.limits latency_ms=fast",

@@ -63,6 +63,7 @@ def test_a_function_is_known_by_its_file(file):
 
 MINE = """
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,8 +105,9 @@ def device(settings):
     return Modelled(RAPTOR)
 
 
-def algorithm(settings):
-    return RandomSearch(settings.population)
+@dataclass(frozen=True)
+class Drawn(RandomSearch):
+    start: float = 1.0
 
 
 def method(settings):
@@ -142,7 +144,7 @@ config = Config(
     train=TrainConfig(method=method, epochs=1, batch_size=16),
     profile=ProfileConfig(device=device, train=4, validation=2, test=2, rounds=1),
     predict=PredictConfig(predictor),
-    search=SearchConfig(algorithm=algorithm, population=4, generations=2, images=16),
+    search=SearchConfig(algorithm=Drawn, population=4, generations=2, images=16),
     finetune=FinetuneConfig(epochs=1, batch_size=16),
 )
 """
@@ -159,7 +161,7 @@ def test_things_of_ones_own_go_through_a_run_and_are_found_again(cli, tmp_path, 
     saved = json.loads((tmp_path / "run/config.json").read_text())
     own = (saved["space"], saved["data"]["source"], saved["train"]["method"])
     own += (saved["profile"]["device"], saved["predict"]["method"], saved["search"]["algorithm"])
-    names = ("space", "images", "method", "device", "predictor", "algorithm")
+    names = ("space", "images", "method", "device", "predictor", "Drawn")
     assert own == tuple(f"{path}:{name}" for name in names)
     with np.load(tmp_path / "run/predictor.npz") as arrays:
         assert list(arrays) == ["slope"]

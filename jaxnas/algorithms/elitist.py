@@ -4,18 +4,19 @@ The best stay, half of the children are mutated, half are crossed.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from jaxnas.algorithms.algorithm import AnySpace, Asked
+from jaxnas.algorithms.algorithm import AnySpace, Asked, initial_or_children
 from jaxnas.algorithms.nsga2 import NSGA2, State
 from jaxnas.algorithms.variation import without_duplicates
 from jaxnas.errors import UserError
+from jaxnas.plugins import leaves_unread
 from jaxnas.types import PRNGKey
 
 
+@leaves_unread("mutation")  # half of the children are mutated for certain, the others never
 @dataclass(frozen=True)
 class Elitist(NSGA2):
     """Survival as in NSGA-II, of one objective simply the best.
@@ -57,7 +58,4 @@ class Elitist(NSGA2):
             children = without_duplicates(
                 duplicates_key, space, self.variation, children, state.seen
             )
-        initial = Asked(state.genomes, jnp.full_like(parents, -1))
-        return jax.tree.map(
-            partial(jnp.where, state.generation == 0), initial, Asked(children, parents)
-        )
+        return initial_or_children(state, Asked(children, parents))

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
+from jaxnas.algorithms.algorithm import (
+    AnySpace,
+    Asked,
+    check_fitness,
+    check_limits,
+    check_sizes,
+    unevaluated,
+)
 from jaxnas.algorithms.variation import (
     Discrete,
     Variation,
@@ -18,6 +25,7 @@ from jaxnas.algorithms.variation import (
     without_duplicates,
 )
 from jaxnas.errors import UserError
+from jaxnas.plugins import leaves_unread
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 
@@ -32,6 +40,7 @@ class State(NamedTuple):
     seen: UInt[Array, "slots"]  # networks evaluated before (variation.remember)
 
 
+@leaves_unread("crossover", "mutation")  # every child is mutated for certain, and none is crossed
 @dataclass(frozen=True)
 class RegularizedEvolution:
     """An aging population.
@@ -54,8 +63,9 @@ class RegularizedEvolution:
     """Its mutation: `Discrete` of choices, `Real` of a `Box`; there is no crossover."""
     objectives: int = 2
     """Columns of the fitness."""
-    members: int = 100
-    """The living; at least as many as children."""
+    members: int | None = None
+    """The living, at least as many as children; None: 100, or as many as children if those are
+    more."""
     sample: int = 25
     """Members that compete to be a parent."""
     limits: tuple[float | None, ...] = ()
@@ -65,7 +75,7 @@ class RegularizedEvolution:
     def __post_init__(self):
         check_sizes(self.population, self.objectives)
         check_limits(self.limits, self.objectives)
-        if self.members < self.population:
+        if self.living < self.population:
             raise UserError(
                 f"members must be at least the {self.population} children of a generation, got "
                 f"{self.members}; set more"
@@ -73,12 +83,15 @@ class RegularizedEvolution:
         if self.sample < 1:
             raise UserError(f"sample must be at least 1, got {self.sample}; set a larger number")
 
+    @property
+    def living(self) -> int:
+        """How many members live."""
+        return max(100, self.population) if self.members is None else self.members
+
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         return State(
-            genomes=space.sample(key, self.members),
-            fitness=jnp.full((self.members, self.objectives), jnp.nan, jnp.float32),
-            rows=jnp.full(self.members, -1, jnp.int32),
-            place=jnp.arange(self.members, dtype=jnp.int32),
+            *unevaluated(key, space, self.living, self.objectives),
+            place=jnp.arange(self.living, dtype=jnp.int32),
             evaluated=jnp.int32(0),
             seen=nothing_seen(self.population),
         )
@@ -91,7 +104,7 @@ class RegularizedEvolution:
         )
         parents = jnp.stack([state.rows[winners], jnp.full(self.population, -1, jnp.int32)], axis=1)
         initial = Asked(space.sample(sample_key, self.population), jnp.full_like(parents, -1))
-        filling = state.evaluated < self.members
+        filling = state.evaluated < self.living
         genomes, parents = jax.tree.map(partial(jnp.where, filling), initial, Asked(bred, parents))
         if self.avoid_duplicates:
             genomes = without_duplicates(duplicates_key, space, self.variation, genomes, state.seen)
@@ -100,10 +113,10 @@ class RegularizedEvolution:
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)
         rows = state.evaluated + jnp.arange(self.population, dtype=jnp.int32)
-        oldest = rows % self.members
+        oldest = rows % self.living
         living = state.fitness.at[oldest].set(fitness.astype(jnp.float32))
         rank = pareto.rank_within(living, self.limits)
-        order = pareto.survivors(rank, pareto.crowding(living, rank), self.members)
+        order = pareto.survivors(rank, pareto.crowding(living, rank), self.living)
         evaluated = state.evaluated + self.population
         return State(
             genomes=state.genomes.at[oldest].set(asked.genomes),
@@ -111,7 +124,7 @@ class RegularizedEvolution:
             rows=state.rows.at[oldest].set(rows),
             place=jnp.zeros_like(state.place)
             .at[order]
-            .set(jnp.arange(self.members, dtype=jnp.int32)),
+            .set(jnp.arange(self.living, dtype=jnp.int32)),
             evaluated=evaluated,
             seen=remember(state.seen, space, asked.genomes)
             if self.avoid_duplicates
@@ -120,5 +133,5 @@ class RegularizedEvolution:
 
     def _tournaments(self, key: PRNGKey, state: State) -> Int[Array, "n"]:
         """The winner of a tournament for each child."""
-        drawn = jax.random.randint(key, (self.population, self.sample), 0, self.members, jnp.int32)
+        drawn = jax.random.randint(key, (self.population, self.sample), 0, self.living, jnp.int32)
         return drawn[jnp.arange(self.population), state.place[drawn].argmin(axis=1)]

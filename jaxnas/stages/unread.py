@@ -3,13 +3,15 @@
 Who names pictures must not be given digits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 from typing import Any, NamedTuple
 
-from jaxnas.config import Config
+from jaxnas.algorithms.settings import find_algorithm, reads
+from jaxnas.config import ALGORITHMS, METHODS, Config
 from jaxnas.errors import UserError
+from jaxnas.plugins import find, unread
 from jaxnas.stages.bounds import settings_of
 
 
@@ -34,6 +36,28 @@ def _all_but(part: str, *names: str) -> tuple[str, ...]:
     """The settings of a part without these."""
     left_out = _all(part, *names)
     return tuple(name for name in KNOWN if name.startswith(f"{part}.") and name not in left_out)
+
+
+def _method_reads(name: str, setting: str) -> bool:
+    return setting not in unread(find("training method", name, METHODS))
+
+
+def _algorithm_reads(text: str, setting: str) -> bool:
+    make, own = find_algorithm(text, ALGORITHMS)
+    return reads(make, setting) and setting not in own
+
+
+def _by_name(
+    part: str, name: str, choice: str, known: Iterable[str], read_by: Callable[[str, str], bool]
+) -> Reader:
+    """Of a setting that is read by some of what the names of a choice stand for."""
+    *most, last = filter(lambda one: read_by(one, name), known)
+    return Reader(
+        (f"{part}.{name}",),
+        f"{part}.{choice}",
+        f"{', '.join(most)} or {last}" if most else last,
+        lambda config: read_by(setting(config, f"{part}.{choice}"), name),
+    )
 
 
 READERS = (
@@ -61,17 +85,9 @@ READERS = (
         "1 and more",
         lambda config: config.train.epochs > 0,
     ),
-    Reader(
-        _all("train", "random_subnets", "warmup_epochs"),
-        "train.method",
-        "sandwich, alphanet, best_up or worst_up",
-        lambda config: config.train.method != "ofa",
-    ),
-    Reader(
-        ("train.candidates",),
-        "train.method",
-        "best_up or worst_up",
-        lambda config: config.train.method in ("best_up", "worst_up"),
+    *(
+        _by_name("train", name, "method", METHODS, _method_reads)
+        for name in sorted({name for method in METHODS.values() for name in unread(method)})
     ),
     Reader(
         ("profile.threads",),
@@ -101,18 +117,8 @@ READERS = (
         "mlp or ensemble",
         lambda config: config.predict.method not in ("lookup", "trees"),
     ),
-    Reader(
-        ("search.crossover",),
-        "search.algorithm",
-        "nsga2, nsga3, moead, islands or elitist",
-        lambda config: config.search.algorithm in ("nsga2", "nsga3", "moead", "islands", "elitist"),
-    ),
-    Reader(
-        ("search.mutation",),
-        "search.algorithm",
-        "nsga2, nsga3, moead or islands",
-        lambda config: config.search.algorithm in ("nsga2", "nsga3", "moead", "islands"),
-    ),
+    _by_name("search", "crossover", "algorithm", ALGORITHMS, _algorithm_reads),
+    _by_name("search", "mutation", "algorithm", ALGORITHMS, _algorithm_reads),
     Reader(
         _all_but("search.hybrid", "epochs", "head_epochs"),
         "search.hybrid.epochs",

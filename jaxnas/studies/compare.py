@@ -7,6 +7,7 @@ digest of all that decides it: it is not run again, and other settings, weights 
 alone.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,7 +18,6 @@ import numpy as np
 
 from jaxnas.algorithms.algorithm import Algorithm
 from jaxnas.algorithms.compiled import search_many
-from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
@@ -81,10 +81,9 @@ def run_compare(
             f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual"
         )
     searched = None if problem is None else problem()
-    search = replace(config.search, limits=())
-    algorithms = choose_algorithms(
-        names, search, None if searched is None else len(searched.objectives)
-    )
+    objectives = config.search.objectives if searched is None else searched.objectives
+    search = replace(config.search, objectives=objectives, limits=())
+    algorithms = choose_algorithms(names, search)
     if config.limited_search.limits:
         log("compare: the searches have no limits here, for the hypervolume counts the whole front")
     if searched is None:
@@ -197,14 +196,10 @@ def _check_columns(problem: Problem, fitness: Any, rows: int) -> None:
         )
 
 
-def choose_algorithms(
-    names: Sequence[str], settings: SearchConfig, objectives: int | None = None
-) -> dict[str, Algorithm]:
+def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str, Algorithm]:
     """The algorithms of these names, and random search as the last one.
 
     Each evaluates as many candidates in all.
-
-    They minimise `objectives` columns, or those of the settings.
     """
     names = list(dict.fromkeys([*(name for name in names if name != "random"), "random"]))
     if len(names) < 2:
@@ -212,11 +207,7 @@ def choose_algorithms(
             "--algorithms must name one other than random, which is always beside; known: "
             + ", ".join(sorted(ALGORITHMS))
         )
-    columns = len(settings.objectives) if objectives is None else objectives
-    algorithms = {
-        name: _minimising(columns, make_algorithm(replace(settings, algorithm=name)))
-        for name in names
-    }
+    algorithms = {name: make_algorithm(replace(settings, algorithm=name)) for name in names}
     budget = settings.population * settings.generations
     for name, algorithm in algorithms.items():
         if budget % algorithm.population:
@@ -225,18 +216,6 @@ def choose_algorithms(
                 f"divide the {budget} of search.population x search.generations: change one of them"
             )
     return algorithms
-
-
-def _minimising(objectives: int, algorithm: Any) -> Algorithm:
-    """The algorithm for so many columns of fitness.
-
-    Those that read none, as random search, have no such setting.
-    """
-    if isinstance(algorithm, Islands):
-        return replace(algorithm, algorithm=_minimising(objectives, algorithm.algorithm))
-    if getattr(algorithm, "objectives", objectives) == objectives:
-        return algorithm
-    return replace(algorithm, objectives=objectives)
 
 
 def compare_searches(
@@ -354,7 +333,8 @@ def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str
         asdict(replace(settings, algorithm=name)),
         source_digest("algorithms", "config.py"),
     ]
-    return f"compare/searches/{name.replace(':', '-')}-{seed}-{digest(facts)[:16]}.npz"
+    plain = re.sub(r"[^\w.=-]", "-", name)[:100]
+    return f"compare/searches/{plain}-{seed}-{digest(facts)[:16]}.npz"
 
 
 def _read(run: RunDirectory, file: str) -> Archive:

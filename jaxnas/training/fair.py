@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.method import Batch, TrainConfig, TrainState
@@ -25,6 +26,7 @@ class Fair(SinglePath):
         return fair_genomes(key, net.space)
 
 
+@leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")
 def fairnas(settings: TrainConfig) -> Fair:
     """FairNAS as published."""
     return Fair(smoothing=settings.label_smoothing)

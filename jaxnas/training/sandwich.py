@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnas.networks.subnet import forward
+from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.dropout import Drop
@@ -77,11 +78,13 @@ class Sandwich:
         return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
 
 
+@leaves_unread("candidates")
 def sandwich(settings: TrainConfig) -> Sandwich:
     """The sandwich rule as published."""
     return Sandwich(Uniform(settings.random_subnets), settings.label_smoothing)
 
 
+@leaves_unread("candidates")
 def alphanet(settings: TrainConfig) -> Sandwich:
     """AlphaNet (Wang et al. 2021): the sandwich rule with another loss of the taught networks."""
     return Sandwich(Uniform(settings.random_subnets), settings.label_smoothing, alpha_loss)

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxnas.networks.subnet import forward
+from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet, take
@@ -110,6 +111,7 @@ class Shrinking:
         return shrinking_schedule(settings.learning_rate, steps)
 
 
+@leaves_unread("random_subnets", "warmup_epochs", "candidates")  # phases have their own
 def ofa(settings: TrainConfig) -> Shrinking:
     """Once-for-All."""
     return Shrinking(settings.label_smoothing)

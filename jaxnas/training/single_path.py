@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
@@ -59,6 +60,7 @@ class SinglePath:
         return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
 
 
+@leaves_unread("candidates", "dropout", "drop_connect")  # no largest network is regularised
 def spos(settings: TrainConfig) -> SinglePath:
     """SPOS as published, with `random_subnets` paths a step; it has one."""
     return SinglePath(settings.random_subnets, settings.label_smoothing)

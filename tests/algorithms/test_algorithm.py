@@ -1,9 +1,9 @@
-"""The contract of every search algorithm, through the loop that drives it."""
+"""The contract of every search algorithm that has a name, through the loop that drives it."""
 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,7 @@ import pytest
 
 from jaxnas.algorithms.algorithm import Algorithm
 from jaxnas.algorithms.compiled import search_many
-from jaxnas.algorithms.elitist import Elitist
 from jaxnas.algorithms.evolution import RegularizedEvolution
-from jaxnas.algorithms.evosax import Evosax
-from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.local_search import LocalSearch
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.algorithms.moead import MOEAD
@@ -24,22 +21,19 @@ from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.variation import Real
+from jaxnas.config import ALGORITHMS, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.spaces.box import Box
 
-CMA_ES = Evosax("CMA_ES", 9)
-ALGORITHMS = [
-    RandomSearch(9),
-    NSGA2(9),
-    Islands(NSGA2(3), count=3, every=2, migrants=1),
-    NSGA3(9),
-    MOEAD(9, neighbours=3),
-    RegularizedEvolution(9, members=18, sample=5),
-    Elitist(9, objectives=2),
-    LocalSearch(9),
-    CMA_ES,
-    Evosax("PSO", 9),
-]
+# So that a population of 9 has all that there is to it; other names stand as they are.
+SETTINGS = {
+    "islands": "count=3:every=2:migrants=1",
+    "moead": "neighbours=3",
+    "evolution": "members=18:sample=5",
+    "evosax": "name=CMA_ES",
+}
+NAMES = [f"{name}:{SETTINGS[name]}" if name in SETTINGS else name for name in ALGORITHMS]
+CMA_ES = "evosax:name=CMA_ES"
 GENERATIONS = 5
 
 
@@ -67,11 +61,18 @@ class Traced:
         return self.algorithm.tell(space, state, asked, fitness)
 
 
-@pytest.fixture(
-    params=ALGORITHMS, ids=lambda algorithm: getattr(algorithm, "name", type(algorithm).__name__)
-)
-def algorithm(request):
+def named(name, limits=(), population=9):
+    return make_algorithm(SearchConfig(name, population, limits=limits))
+
+
+@pytest.fixture(params=[*NAMES, "evosax:PSO"])
+def name(request):
     return request.param
+
+
+@pytest.fixture
+def algorithm(name):
+    return named(name)
 
 
 def assert_identical(one, other):
@@ -149,8 +150,8 @@ def conflict(genomes, data=None):
     return jnp.where((cost % 6 == 0)[:, None], jnp.nan, fitness)
 
 
-def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space):
-    if algorithm == CMA_ES and os.environ["XLA_FLAGS"]:
+def test_many_searches_in_one_program_are_the_loops_bit_for_bit(name, algorithm, space):
+    if name == CMA_ES and os.environ["XLA_FLAGS"]:
         pytest.skip(
             "as tests are compiled, matrices times one vector add up otherwise than times four"
         )
@@ -166,17 +167,11 @@ def test_many_searches_in_one_program_are_the_loops_bit_for_bit(algorithm, space
 LIMIT = 80.0  # of the first objective of `conflict`: of random candidates one in twelve is below
 
 
-def limited(algorithm):
-    if isinstance(algorithm, Islands):
-        return replace(algorithm, algorithm=limited(algorithm.algorithm))
-    return replace(algorithm, limits=(LIMIT, None))
-
-
-def test_limits_guide_the_search(algorithm, space):
-    if isinstance(algorithm, RandomSearch):
+def test_limits_guide_the_search(name, algorithm, space):
+    if name == "random":
         pytest.skip("random search knows no limits")
     shares = []
-    for one in (algorithm, limited(algorithm)):
+    for one in (algorithm, named(name, (f"error={LIMIT}",))):
         archives = search_many(one, space, jax.random.split(jax.random.key(0), 4), conflict, 12)
         shares.append(float((archives.fitness[:, 54:, 0] <= LIMIT).mean()))
     assert shares[1] > 1.2 * shares[0] and shares[1] > 0.25, shares
@@ -231,12 +226,17 @@ def test_many_searches_by_cma_es_are_the_loops_bit_for_bit():
     subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": ""})
 
 
-@pytest.mark.parametrize(
-    "kind", [type(algorithm) for algorithm in ALGORITHMS if not isinstance(algorithm, Islands)]
-)
-def test_a_population_of_one_is_refused(kind):
+def test_a_population_of_one_is_refused(name):
     with pytest.raises(UserError, match="population must be at least 2, got 1"):
-        kind(population=1)
+        named(name, population=1)
+
+
+@pytest.mark.parametrize("limits", [(), ("error=80",)])
+def test_equal_settings_are_one_algorithm(name, algorithm, limits):
+    """So that they share one compiled program."""
+    assert named(name, limits) == named(name, limits)
+    assert hash(named(name, limits)) == hash(named(name, limits))
+    assert (named(name, limits) == algorithm) == (limits == () or name == "random")
 
 
 @pytest.mark.parametrize(

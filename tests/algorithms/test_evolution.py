@@ -76,7 +76,10 @@ def test_crowding_decides_within_a_rank_and_failed_come_last(space):
     [
         ({"population": 1}, "population must be at least 2, got 1"),
         ({"objectives": 0}, "objectives must be at least 1, got 0"),
-        ({"population": 101}, "members must be at least the 101 children of a generation, got 100"),
+        (
+            {"population": 101, "members": 100},
+            "members must be at least the 101 children of a generation, got 100",
+        ),
         ({"sample": 0}, "sample must be at least 1, got 0"),
     ],
 )

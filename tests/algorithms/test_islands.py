@@ -1,5 +1,3 @@
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +6,6 @@ import pytest
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.loop import _ask, _init, _tell, search
-from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.variation import Discrete
 from jaxnas.errors import UserError
 
@@ -18,13 +15,13 @@ def conflict(genomes, data):
 
 
 def test_the_best_take_the_places_of_the_neighbours_worst(space):
-    algorithm = Islands(NSGA2(6), count=3, every=2, migrants=2)
+    algorithm = Islands(18, count=3, every=2, migrants=2)
     state = _init(algorithm, jax.random.key(0), space)
     for generation in range(2):
         asked = _ask(algorithm, jax.random.key(generation + 1), space, state)
         before = state
         state = _tell(algorithm, space, state, asked, conflict(asked.genomes, None))
-        apart = jax.vmap(lambda s, a, f: algorithm.algorithm.tell(space, s, a, f))(
+        apart = jax.vmap(lambda s, a, f: algorithm.island.tell(space, s, a, f))(
             before,
             jax.tree.map(lambda array: array.reshape(3, 6, -1), asked),
             conflict(asked.genomes, None).reshape(3, 6, 2),
@@ -46,7 +43,7 @@ def test_the_best_take_the_places_of_the_neighbours_worst(space):
 
 def test_parents_are_rows_of_the_whole_archive(space):
     algorithm = Islands(
-        NSGA2(6, Discrete(0.0, 0.0), avoid_duplicates=False), count=3, every=2, migrants=2
+        18, Discrete(0.0, 0.0), avoid_duplicates=False, count=3, every=2, migrants=2
     )
     archive = search(
         algorithm, space, jax.random.key(0), lambda genomes: np.asarray(conflict(genomes, None)), 8
@@ -58,7 +55,7 @@ def test_parents_are_rows_of_the_whole_archive(space):
 
 
 def test_compiled_equals_driven_from_python(space):
-    algorithm = Islands(NSGA2(6), count=3, every=2, migrants=2)
+    algorithm = Islands(18, count=3, every=2, migrants=2)
     keys = jax.random.split(jax.random.key(0), 2)
     many = search_many(algorithm, space, keys, conflict, 6)
     for i, key in enumerate(keys):
@@ -68,7 +65,17 @@ def test_compiled_equals_driven_from_python(space):
         np.testing.assert_array_equal(many.genomes[i], alone.genomes)
 
 
-@pytest.mark.parametrize("settings", [{"count": 1}, {"every": 0}, {"migrants": 28}])
-def test_impossible_settings_are_refused(settings):
-    with pytest.raises(UserError, match=re.escape("islands need count of at least 2")):
-        Islands(NSGA2(28), **settings)
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"count": 1}, "islands need count of at least 2"),
+        ({"every": 0}, "every of at least 1"),
+        ({"migrants": 0}, "migrants of at least 1"),
+        ({"population": 30}, "a multiple of 4 from 12 on for the islands, got 30: .* 28 and 32"),
+        ({"migrants": 28}, "a multiple of 4 from 116 on for the islands, got 28: .* are 116"),
+        ({"limits": (1.0,)}, "limits must be a finite number or None for each of 2 objectives"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Islands(**settings)

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from jaxnas.config import Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
+from jaxnas.config import METHODS, Config, DataConfig, PredictConfig, ProfileConfig, SearchConfig
 from jaxnas.errors import UserError
+from jaxnas.plugins import unread
 from jaxnas.stages.bounds import settings_of
 from jaxnas.stages.unread import DEFAULTS, READERS, check_read, only_read, setting, without_unread
 from jaxnas.stages.unread import _changed as changed
@@ -16,7 +17,6 @@ from jaxnas.training.population import HybridConfig
 UNREAD = {
     "data.source": "npz:images.npz",
     "train.epochs": 0,
-    "train.method": "ofa",
     "profile.device": "raptor",
     "predict.method": "lookup",
     "search.algorithm": "evosax:PSO",
@@ -59,6 +59,14 @@ def read(name):
     )
 
 
+def leaving_unread(reader, name):
+    """The choice under which the reader does not read this setting."""
+    if reader.choice != "train.method":
+        return UNREAD[reader.choice]
+    last = name.rpartition(".")[2]
+    return next(method for method, make in METHODS.items() if last in unread(make))
+
+
 @pytest.mark.parametrize("reader, name", CASES)
 def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_choice_it_is_not(
     reader, name
@@ -66,25 +74,26 @@ def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_cho
     check_read(read(name))
     if name == "train.candidates" and reader.choice == "train.epochs":
         return  # the method that reads it is itself not read then
-    unread = changed(read(name), reader.choice, UNREAD[reader.choice])
+    left = changed(read(name), reader.choice, leaving_unread(reader, name))
     with pytest.raises(
         UserError,
         match=rf"{name} .* is not read with {reader.choice} .*, but with .*: leave it away",
     ):
-        check_read(unread)
-    check_read(changed(unread, name, setting(DEFAULTS, name)))
-    assert without_unread(unread) == without_unread(changed(unread, name, setting(DEFAULTS, name)))
+        check_read(left)
+    check_read(changed(left, name, setting(DEFAULTS, name)))
+    assert without_unread(left) == without_unread(changed(left, name, setting(DEFAULTS, name)))
 
 
 @pytest.mark.parametrize("reader, name", CASES)
 def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
     before = read(name)
-    switched = only_read(changed(before, reader.choice, UNREAD[reader.choice]), before)
+    switched = only_read(changed(before, reader.choice, leaving_unread(reader, name)), before)
     assert setting(switched, name) == setting(DEFAULTS, name)
     check_read(switched)
     if type(other(name)) is bool:
         return  # it has no third value
-    given = changed(switched, name, {int: 7, float: 0.456}.get(type(other(name)), "another"))
+    third = {int: 7, float: 0.456}.get(type(other(name)), "worst_up")
+    given = changed(switched, name, third)
     with pytest.raises(UserError, match=name):
         check_read(only_read(given, before))
 
@@ -111,6 +120,45 @@ def test_mutations_that_are_certain_have_no_probability(algorithm):
         check_read(settings)
     crossed = replace(settings, search=SearchConfig(algorithm, crossover=0.1))
     assert (without_unread(crossed) == crossed) == (algorithm == "elitist")
+
+
+def test_a_setting_of_an_algorithms_own_leaves_the_searchs_unread():
+    own = Config("x", search=SearchConfig("nsga2:mutation=0.2", mutation=0.9))
+    with pytest.raises(
+        UserError, match=r"search\.mutation 0\.9 is not read with .* but with nsga2, "
+    ):
+        check_read(own)
+    check_read(replace(own, search=SearchConfig("nsga2:mutation=0.2", crossover=0.5)))
+
+
+OWN = """
+from dataclasses import dataclass
+from jaxnas.plugins import leaves_unread
+
+def open_method(settings): ...
+
+@leaves_unread("candidates")
+def quiet_method(settings): ...
+
+def open_algorithm(settings): ...
+
+@dataclass(frozen=True)
+class QuietAlgorithm:
+    population: int
+"""
+
+
+def test_what_is_a_users_own_may_read_all_unless_it_says_otherwise(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    for method, algorithm in (
+        ("open_method", "open_algorithm"),
+        ("quiet_method", "QuietAlgorithm"),
+    ):
+        trained = Config("x", train=TrainConfig(f"{path}:{method}", candidates=7))
+        searched = Config("x", search=SearchConfig(f"{path}:{algorithm}", crossover=0.1))
+        for config in (trained, searched):
+            assert (without_unread(config) == config) == method.startswith("open")
 
 
 def test_settings_that_are_read_stay():

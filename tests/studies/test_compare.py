@@ -5,6 +5,7 @@ And what its files say.
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from PIL import Image
 
 from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.pareto import front
+from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.cli import load_config
 from jaxnas.config import ALGORITHMS, Config, SearchConfig
 from jaxnas.errors import UserError
@@ -143,6 +145,9 @@ def test_only_what_is_missing_is_searched(table, tmp_path, monkeypatch):
         again(["nsga2"], SETTINGS, range(3)) == []
         and run.read_bytes("compare/compare.npz") == before
     )
+    two = ["nsga2:mutation=0.2", "nsga2:mutation=0.5"]
+    assert again(two, SETTINGS, range(2)) == [("NSGA2", 2), ("NSGA2", 2)]
+    assert run.read_npz("compare/compare.npz")["algorithms"].tolist() == [*two, "random"]
     for file in (tmp_path / "compare/searches").glob("nsga2-1-*"):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"corrupt: .*nsga2-1-.*delete the file"):
@@ -157,10 +162,14 @@ def test_random_search_is_always_there_and_unknown_names_are_refused():
         choose_algorithms(["random"], SETTINGS)
 
 
+def test_each_algorithm_has_settings_of_its_own():
+    names = ["nsga2:mutation=0.2", "nsga2", "moead:mutation=1:neighbours=3"]
+    found: dict[str, Any] = choose_algorithms(names, replace(SETTINGS, mutation=0.5))
+    assert [found[name].variation.mutation for name in names] == [0.2, 0.5, 1.0]
+
+
 def test_a_budget_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setitem(
-        ALGORITHMS, "odd", lambda settings: ALGORITHMS["random"](replace(settings, population=7))
-    )
+    monkeypatch.setitem(ALGORITHMS, "odd", lambda settings: RandomSearch(7))
     with pytest.raises(
         UserError, match="odd evaluates 7 candidates at a time, which does not divide the 80"
     ):
@@ -169,9 +178,7 @@ def test_a_budget_that_does_not_fit_is_refused(monkeypatch):
 
 
 def test_algorithms_with_other_populations_have_the_same_budget(table, tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        ALGORITHMS, "steady", lambda settings: ALGORITHMS["random"](replace(settings, population=2))
-    )
+    monkeypatch.setitem(ALGORITHMS, "steady", lambda settings: RandomSearch(2))
     run = RunDirectory(tmp_path)
     compare_searches(
         run, board(table, True), choose_algorithms(["steady"], SETTINGS), SETTINGS, range(2)
@@ -394,12 +401,9 @@ def test_every_algorithm_takes_the_problems_own_number_of_objectives(objectives)
     names = ["nsga2", "nsga3", "islands", "evolution", "elitist", "local", "evosax"] + ["moead"] * (
         objectives == 3
     )
-    settings = replace(SETTINGS, population=28)
-    found = choose_algorithms(names, settings, objectives)
-    columns = {
-        name: getattr(getattr(one, "algorithm", one), "objectives", objectives)
-        for name, one in found.items()
-    }
+    settings = replace(SETTINGS, population=28, objectives=tuple("abcde"[:objectives]))
+    found = choose_algorithms(names, settings)
+    columns = {name: getattr(one, "objectives", objectives) for name, one in found.items()}
     assert set(columns.values()) == {objectives} and len(columns) == len(names) + 1
 
 
@@ -466,6 +470,11 @@ def test_a_run_that_lacks_something_is_told_what(cli, micro, run_copy, tmp_path)
         ("--seeds 1", ["--seeds must be at least 2, got 1"]),
         ("--seeds many", ["--seeds", "many"]),
         ("--data-dir pictures", ["data.data_dir 'pictures' is not read with data.source 'digits'"]),
+        ("--algorithms nsga2:neighbours=3", ["unknown setting 'neighbours' of nsga2"]),
+        (
+            "--algorithms nsga2:mutation=1,local --search.mutation 0.9 --search.algorithm local",
+            ["search.mutation 0.9 is not read"],
+        ),
         (
             "--algorithms elitist,local --search.mutation 0.9 --search.algorithm local",
             ["search.mutation 0.9 is not read"],

@@ -1,0 +1,34 @@
+"""Limits of objectives, as they are written: `mmacs=20`."""
+
+import math
+from collections.abc import Sequence
+
+from jaxnas.errors import UserError, choose
+
+
+def upper_limits(limits: Sequence[str], objectives: Sequence[str]) -> tuple[float | None, ...]:
+    """The limit of each objective, None where it has none; nothing at all where none has.
+
+    >>> upper_limits(["mmacs=20"], ["error", "mmacs"]), upper_limits([], ["error"])
+    ((None, 20.0), ())
+
+    Raises:
+        UserError: a limit is of no objective, the second of one, or no number above 0.
+    """
+    found: dict[str, float] = {}
+    for text in limits:
+        name, _, value = text.partition("=")
+        choose("objective to limit", name, dict.fromkeys(objectives))
+        if name in found:
+            raise UserError(
+                f"search.limits and latency_limit_ms set two limits of {name}: leave one out"
+            )
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 < found[name] < math.inf:
+            raise UserError(
+                f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20"
+            )
+    return tuple(map(found.get, objectives)) if found else ()
