@@ -206,11 +206,14 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
 
 
 def _check_readers(space: "Space", rows: Sequence[Sequence[Op]]) -> None:
-    """What is there reads what is there, and the network's result depends on it."""
+    """What is there reads what is there, and the network's result depends on it.
+
+    The latter not in a space that counts what is unread.
+    """
     ops, owners, output = one_list(space.parts, rows)
     used = {*kept(ops, output)}
     for i, (op, owner) in enumerate(zip(ops, owners, strict=True)):
-        if op.repeat and i not in used:
+        if op.repeat and i not in used and not space.counts_unread:
             raise UserError(
                 f"part {owner} of {space.name}: nothing reads {_name(op)} in some networks: give "
                 "it repeat=0 in those, or leave it out"

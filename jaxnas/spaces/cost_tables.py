@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxnas.errors import UserError
-from jaxnas.networks.costs import LIMITS, Costs, Layers, joined_macs, layer, peak_activations
+from jaxnas.networks.costs import LIMITS, Costs, Layers, joined_macs, layer
 from jaxnas.networks.op import INPUT, PICK, Op
-from jaxnas.spaces.parts import COMBINATIONS, IMAGE, Held, Part, holds
+from jaxnas.spaces.graph_memory import live_in_graph
+from jaxnas.spaces.parts import COMBINATIONS, IMAGE, Held, Part, different, holds, inputs_of
 from jaxnas.types import Genome
 
 if TYPE_CHECKING:
@@ -31,19 +32,11 @@ class Term(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A part under one genome: its operators, what it holds, and the size of each value."""
+    """A part under one genome: its operators, and activations for each."""
 
     ops: tuple[Op, ...]
-    live: Any  # (operators, values)
-    reads: Any
-    output: Any  # (values,)
-    sizes: Any
-
-
-def inputs_of(parts: tuple[Part, ...]) -> list[tuple[str, ...]]:
-    """Names of what each part reads."""
-    before = [IMAGE, *(part.name for part in parts)]
-    return [part.inputs or (name,) for part, name in zip(parts, before, strict=False)]
+    live: Any  # held while it runs
+    reads: Any  # of its inputs
 
 
 def is_chain(space: "Space") -> bool:
@@ -57,8 +50,9 @@ def counted(op: Op) -> bool:
     return op.kind not in (INPUT, PICK)
 
 
-def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _part_costs(every: Sequence[Op]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """MACs, weights and activations of a part by its genes' choices."""
+    ops, position = different(every)
     held = holds(ops)
     sizes = np.stack([op.height * op.width * op.c_out for op in ops], axis=-1)
     real = [j for j, op in enumerate(ops) if counted(op)]
@@ -67,7 +61,8 @@ def _part_costs(ops: Sequence[Op]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     live = (held.live * sizes[..., None, :]).sum(-1)
     most = np.max([ops[j].repeat * live[..., j] for j in real], axis=0, initial=0)
     shape = ops[0].repeat.shape
-    macs, params, most = (np.broadcast_to(x, shape) for x in (macs, params, most))
+    rows = (np.broadcast_to(x, shape) for x in (macs, params, most))
+    macs, params, most = (np.asarray(row[position]) for row in rows)
     return macs, params, most
 
 
@@ -96,15 +91,15 @@ def _belong(space: "Space", term: Term, part: Part) -> bool:
 def _merged(space: "Space", one: Term, other: Term) -> Term:
     genes = tuple(sorted({*one.genes, *other.genes}))
     a, b = (_spread(term, genes) for term in (one, other))
-    parts = (*one.parts, *other.parts)
-    return Term(genes, a[0] + b[0], a[1] + b[1], np.maximum(a[2], b[2]), parts)
+    macs, params, live = map(np.asarray, (a[0] + b[0], a[1] + b[1], np.maximum(a[2], b[2])))
+    return Term(genes, macs, params, live, (*one.parts, *other.parts))
 
 
 def _spread(term: Term, genes: tuple[int, ...]) -> list[np.ndarray]:
     """The tables with axes for all of `genes`, in this order."""
     order = np.argsort(term.genes)
     shape = [slice(None) if gene in term.genes else None for gene in genes]
-    return [np.transpose(x, order)[tuple(shape)] for x in (term.macs, term.params, term.live)]
+    return [np.transpose(x, order)[(*shape, ...)] for x in (term.macs, term.params, term.live)]
 
 
 def check(space: "Space") -> None:
@@ -144,8 +139,13 @@ def looked_up(space: "Space", genomes: Int[Array, "*n genes"]) -> Costs:
 
 def _peak_of_graph(space: "Space", genomes: Int[Array, "*n genes"]) -> Int[Array, "*n"]:
     """What is held beside a part depends on genes of other parts, so that no table has it."""
-    each = jax.vmap(lambda genome: peak_activations(layers(space, genome)))
+    each = jax.vmap(partial(_peak, space))
     return each(genomes.reshape(-1, len(space.genes))).reshape(genomes.shape[:-1])
+
+
+def _peak(space: "Space", genome: Genome) -> Int[Array, ""]:
+    live = [jnp.max(live * runs) for _, live, runs in live_in_graph(space.memory, genome)]
+    return jnp.max(jnp.stack(live)).astype(jnp.int32)
 
 
 def _row(space: "Space", genes: tuple[int, ...], genomes: Int[Array, "*n genes"]):
@@ -158,16 +158,10 @@ def _row(space: "Space", genes: tuple[int, ...], genomes: Int[Array, "*n genes"]
 
 def layers(space: "Space", genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
     """The cost table of one genome, computed from the parts' operators."""
-    host = isinstance(genome, np.ndarray)
-    xp: Any = np if host else jnp
-    values = list(space.decode(genome).values()) if host else space.values(genome)
-    parts = [_counted(space, i, genome, values, xp) for i in range(len(space.parts))]
-    live = [(part.live * part.sizes).sum(-1) for part in parts]
-    if not is_chain(space):
-        live = _live_in_graph(space, parts, xp)
+    xp: Any = np if isinstance(genome, np.ndarray) else jnp
     rows = [
-        layer(op, (part.reads[j] * part.sizes).sum(), held[j])
-        for part, held in zip(parts, live, strict=True)
+        layer(op, part.reads[j], part.live[j])
+        for part in _counted(space, genome)
         for j, op in enumerate(part.ops)
         if counted(op)
     ]
@@ -175,53 +169,28 @@ def layers(space: "Space", genome: Genome | Int[np.ndarray, "genes"]) -> Layers:
     return Layers(*(jnp.asarray(xp.stack(column), jnp.int32) for column in columns))
 
 
-def _counted(space: "Space", i: int, genome: Any, values: Any, xp: Any) -> Counted:
-    """Part `i` under a genome."""
-    part = space.parts[i]
-    ops = part.ops(*(values[g] for g in part.genes))
-    axes, held = space.held[i]
-    live, reads, output = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held)
-    sizes = xp.stack([xp.asarray(op.height * op.width * op.c_out) for op in ops])
-    return Counted(ops, live, reads, output, sizes)
+def _counted(space: "Space", genome: Genome | Int[np.ndarray, "genes"]) -> list[Counted]:
+    """All parts under a genome; of one of NumPy's in its numbers."""
+    host = isinstance(genome, np.ndarray)
+    xp: Any = np if host else jnp
+    values: Any = list(space.decode(genome).values()) if host else space.values(genome)
+    parts = []
+    for i, part in enumerate(space.parts):
+        ops = part.ops(*(values[g] for g in part.genes))
+        axes, held = space.held[i]
+        live, reads = (xp.asarray(x)[tuple(genome[g] for g in axes)] for x in held[:2])
+        sizes = xp.stack([xp.asarray(op.height * op.width * op.c_out) for op in ops])
+        parts.append(Counted(ops, (live * sizes).sum(-1), (reads * sizes).sum(-1)))
+    return parts if is_chain(space) else _in_graph(space, genome, parts)
 
 
-def _live_in_graph(space: "Space", parts: list[Counted], xp: Any) -> list[Any]:
-    """Activations held while each operator runs, of each part: all results that are read later.
-
-    A part that hands on what it reads has no result of its own, and what no operator of this genome
-    reads again is not held.
-    """
-    names = inputs_of(space.parts)
-    maker: dict[str, Any] = {IMAGE: xp.asarray(-1)}  # the part, by position, of each part's result
-    reads = []  # (reading part, maker, whether an operator reads it)
-    for i, (part, row) in enumerate(zip(parts, names, strict=True)):
-        read = part.reads.sum(0) > 0
-        reads += [(i, maker[name], read[k]) for k, name in enumerate(row)]
-        found = xp.asarray(i)
-        for k, name in enumerate(row):
-            found = xp.where(part.output[k], maker[name], found)
-        maker[space.parts[i].name] = found
-    results = [_image(names, parts), *((part.output * part.sizes).sum() for part in parts)]
-    every = np.arange(-1, len(parts))
-    readers = np.array([reader for reader, _, _ in reads])
-    makers = xp.stack([made for _, made, _ in reads])
-    read = xp.stack([there for _, _, there in reads])
-    live = []
-    for i, (part, row) in enumerate(zip(parts, names, strict=True)):
-        later = (makers == every[:, None]) & read & (readers > i)
-        inputs = len(row)
-        here = xp.stack([maker[name] for name in row]) == every[:, None]
-        now = (here & part.live[:, None, :inputs]).any(-1) | later.any(-1)
-        inside = (part.live[:, inputs:] * part.sizes[inputs:]).sum(-1)
-        live.append(inside + (now * (every < i) * xp.stack(results)).sum(-1))
-    return live
-
-
-def _image(names: list[tuple[str, ...]], parts: list[Counted]) -> Any:
-    """Activations of the image."""
-    return next(
-        part.sizes[row.index(IMAGE)] for row, part in zip(names, parts, strict=True) if IMAGE in row
-    )
+def _in_graph(space: "Space", genome: Any, parts: list[Counted]) -> list[Counted]:
+    """With what is held beside each part, too."""
+    found = list(parts)
+    for positions, live, _ in live_in_graph(space.memory, genome):
+        for i, own in zip(positions, live, strict=True):
+            found[i] = found[i]._replace(live=own)
+    return found
 
 
 def held_of(space: "Space", i: int) -> tuple[tuple[int, ...], Held]:
@@ -233,7 +202,7 @@ def held_of(space: "Space", i: int) -> tuple[tuple[int, ...], Held]:
         for axis in range(len(genes))
         if any(_varies(x, axis) for op in ops for x in (op.repeat, op.choice))
     ]
-    first = tuple(slice(None) if axis in decisive else 0 for axis in range(len(genes)))
+    first = *(slice(None) if axis in decisive else 0 for axis in range(len(genes))), ...
     few = [_cut(op, first) for op in ops]
     return tuple(genes[axis] for axis in decisive), holds(few)
 

@@ -53,7 +53,8 @@ class PartBuilder:
         op = Op(kind, path, inputs, *sides, stride=stride, repeat=repeat, **rest)
         known = OPERATORS.get(kind)  # spaces.checked refuses another
         if known is not None:
-            height, width = (known.side(side, op) for side in (op.height, op.width))
+            height = known.side(op.height, op)
+            width = height if op.width is op.height else known.side(op.width, op)
             op = replace(op, height=height, width=width)
         self.ops.append(op)
         return len(self.ops) - 1

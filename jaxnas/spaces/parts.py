@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnas.errors import UserError
+from jaxnas.networks.activations import KEEP_ZERO
 from jaxnas.networks.op import INPUT, PICK, Op
+from jaxnas.networks.operators import OPERATORS
+from jaxnas.networks.operators.operator import unmasked
 
 IMAGE = "image"  # what the first part reads
 COMBINATIONS = 1 << 14  # of the choices of a part's genes, all of which stand in tables
@@ -45,6 +48,12 @@ class Held(NamedTuple):
     output: np.ndarray  # bool: it is the part's result
 
 
+def inputs_of(parts: tuple[Part, ...]) -> list[tuple[str, ...]]:
+    """Names of what each part reads."""
+    before = [IMAGE, *(part.name for part in parts)]
+    return [part.inputs or (name,) for part, name in zip(parts, before, strict=False)]
+
+
 def reading(size: Any, channels: Any) -> Op:
     """The `input` that stands for a result of this size."""
     return Op(INPUT, "", (), size, size, channels, channels)
@@ -75,6 +84,23 @@ def _broadcast(op: Op, shape: tuple[int, ...]) -> Op:
         name: np.broadcast_to(np.asarray(getattr(op, name), np.int64), shape) for name in SIZES
     }
     return replace(op, **sizes)
+
+
+def different(ops: Sequence[Op]) -> tuple[tuple[Op, ...], np.ndarray]:
+    """The operators with one axis, an entry for each combination of sizes that occurs.
+
+    And its position for each combination of the genes' choices.
+    """
+    shape = ops[0].repeat.shape
+    every = [[getattr(op, name).reshape(-1) for name in SIZES] for op in ops]
+    varying = [size for row in every for size in row if any(size.strides)]
+    table = np.stack(varying or [np.zeros(math.prod(shape), np.int64)], axis=-1)
+    _, first, position = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    found = (
+        replace(op, **{name: size[first] for name, size in zip(SIZES, row, strict=True)})
+        for op, row in zip(ops, every, strict=True)
+    )
+    return tuple(found), position.reshape(shape)
 
 
 def at(ops: Sequence[Op], index: tuple) -> tuple[Op, ...]:
@@ -124,10 +150,11 @@ def assembled(
 ) -> tuple[tuple[Op, ...], tuple[str, ...]]:
     """The plain network of one genome, from the operators of each part, in ints; and their parts.
 
-    Picks are made, and what the result does not depend on is left out.
+    Picks are made, and what the result does not depend on is left out, zeros that are added too.
     """
     joined, names, output = one_list(parts, ops)
-    network = [replace(op, repeat=1, transforms=()) for op in joined]
+    network, output = without_zeros(joined, output)
+    network = [replace(op, repeat=1, transforms=()) for op in network]
     return needed(network, output), tuple(names[i] for i in kept(network, output))
 
 
@@ -152,6 +179,28 @@ def one_list(parts: Sequence[Part], ops: Sequence[Sequence[Op]]) -> tuple[list[O
         before = part.name
         made[before] = position[-1]
     return network, names, made[before]
+
+
+def without_zeros(network: Sequence[Op], output: int) -> tuple[list[Op], int]:
+    """Sums that have but one term other than zero are that term; and where the result then is."""
+    zeros: set[int] = set()
+    same: dict[int, int] = {}  # a sum to its term
+    left: list[Op] = []
+    for i, op in enumerate(network):
+        inputs = tuple(same.get(j, j) for j in op.inputs)
+        terms = [j for j in inputs if j not in zeros]
+        if op.kind == "zero" or (not terms and _keeps_zeros(op)):
+            zeros.add(i)
+        if op.kind == "add" and len(terms) < 2 and not op.act:
+            same[i] = (terms or inputs)[0]
+        left.append(replace(op, inputs=inputs))
+    return left, same.get(output, output)
+
+
+def _keeps_zeros(op: Op) -> bool:
+    """Whether the result is 0 where the inputs are."""
+    plain = not op.norm and not op.bias and op.act in KEEP_ZERO
+    return plain and OPERATORS[op.kind].elastic is unmasked
 
 
 def needed(network: Sequence[Op], output: int) -> tuple[Op, ...]:

@@ -16,6 +16,7 @@ from jaxnas.networks.op import Op
 from jaxnas.spaces import cost_tables
 from jaxnas.spaces.checked import check_parts
 from jaxnas.spaces.gene import Gene, check_genes, needs, networks
+from jaxnas.spaces.graph_memory import Memory, memory_of
 from jaxnas.spaces.mutation import mutated
 from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
 from jaxnas.types import Genome, Genomes, PRNGKey
@@ -39,7 +40,9 @@ class Space:
     """What can be built. A genome is one choice index per gene; `parts` are its network, in order.
 
     `structure` is the family's own description of itself, and `smaller` makes the smallest instance
-    with the same kinds of blocks, on which contracts are tested.
+    with the same kinds of blocks, on which contracts are tested. An operator that no result depends
+    on is a mistake, which is refused, unless `counts_unread`: in cells it stands on an edge without
+    a way on, and published tables count its costs. The plain network is without it in any case.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Space:
     parts: tuple[Part, ...] = ()
     structure: Structure | None = None
     smaller: Callable[[], "Space"] | None = None
+    counts_unread: bool = False
 
     def __post_init__(self):
         check_genes(self.name, self.genes)
@@ -213,6 +217,11 @@ class Space:
     def held(self) -> tuple[tuple[tuple[int, ...], Held], ...]:
         """What each part holds in memory, as a table over the genes that decide its operators."""
         return tuple(cost_tables.held_of(self, i) for i in range(len(self.parts)))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What each part holds in memory where parts are no chain."""
+        return memory_of(self)
 
     @cached_property
     def terms(self) -> tuple[cost_tables.Term, ...]:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnas.networks.op import INPUT, PICK, Op
-from jaxnas.spaces.cost_tables import inputs_of
-from jaxnas.spaces.parts import SIZES, needed
+from jaxnas.spaces.parts import SIZES, inputs_of, needed
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.interpreter import largest
 
@@ -42,7 +41,7 @@ def forms_of(space: Space, pixels: int) -> list[Forms]:
 def _part_forms(space: Space, i: int, sources: tuple[str, ...], pixels: int) -> Forms:
     part = space.parts[i]
     near = min(range(len(space.resolutions)), key=lambda j: abs(space.resolutions[j] - pixels))
-    index = tuple(near if gene == space.static else slice(None) for gene in part.genes)
+    index = *(near if gene == space.static else slice(None) for gene in part.genes), ...
     ops = [
         replace(op, **{name: getattr(op, name)[index] for name in SIZES}) for op in space.tabled[i]
     ]

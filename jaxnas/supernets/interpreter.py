@@ -23,8 +23,7 @@ from jaxnas.networks.activations import ACTIVATIONS, KEEP_ZERO
 from jaxnas.networks.norm import batch_norm, norm_act_of_batch
 from jaxnas.networks.op import INPUT, PICK, Op
 from jaxnas.networks.operators import OPERATORS
-from jaxnas.spaces.cost_tables import inputs_of
-from jaxnas.spaces.parts import IMAGE, SIZES, made_by
+from jaxnas.spaces.parts import IMAGE, SIZES, inputs_of, made_by
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.elastic import Row, Sizes
 from jaxnas.supernets.supernet import at
@@ -74,7 +73,7 @@ def planned(space: Space) -> list[Plan]:
 
 def _plan(space: Space, i: int, sources: tuple[str, ...]) -> Plan:
     part = space.parts[i]
-    index = tuple(-1 if gene == space.static else slice(None) for gene in part.genes)
+    index = *(-1 if gene == space.static else slice(None) for gene in part.genes), ...
     ops = tuple(
         replace(op, **{name: getattr(op, name)[index] for name in SIZES}) for op in space.tabled[i]
     )

@@ -83,7 +83,7 @@ def takes_switches(net: Supernet) -> bool:
     """Whether subnets are evaluated as extracted forms behind switches, by default."""
     if jax.default_backend() != "cpu":
         return False
-    return sum(op.macs for op in net.ops(net.space.largest)) >= SWITCH_FROM
+    return sum(int(term.macs.max()) for term in net.space.terms) >= SWITCH_FROM
 
 
 def trains_by_switches(net: Supernet) -> bool:
@@ -92,7 +92,8 @@ def trains_by_switches(net: Supernet) -> bool:
     Those wait for memory: to compute their blocks twice costs more than masked channels (80 and 97
     images/s in `cifar`).
     """
-    return takes_switches(net) and all(op.groups == 1 for op in net.ops(net.space.largest))
+    operators = (op for ops in net.space.tabled for op in ops)
+    return takes_switches(net) and all((op.groups == 1).all() for op in operators)
 
 
 def trained_logits(

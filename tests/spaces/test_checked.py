@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
@@ -20,7 +21,7 @@ def stem(width):
     return ops.done()
 
 
-def space(change, inputs=(), genes=(0, 1), name="mistaken"):
+def space(change, inputs=(), genes=(0, 1), name="mistaken", **rest):
     """The stem and a part of its width, which `change` writes."""
 
     def mistaken(width, *there):
@@ -28,7 +29,8 @@ def space(change, inputs=(), genes=(0, 1), name="mistaken"):
         change(ops, width, *there)
         return ops.done()
 
-    return Space("own", GENES, (Part("stem", (0,), stem), Part(name, genes, mistaken, inputs)))
+    parts = (Part("stem", (0,), stem), Part(name, genes, mistaken, inputs))
+    return Space("own", GENES, parts, **rest)
 
 
 def even_kernel(ops, width, there):
@@ -186,3 +188,12 @@ def test_needs_that_the_parts_do_not_heed_are_refused():
     genes = (Gene("there", (0, 1)), Gene("width", (8, 16), needs=("there", (0,))))
     with pytest.raises(UserError, match=r"do not matter by their needs change a network.*width"):
         Space("own", genes, (Part("stem", (1,), stem),))
+
+
+def test_a_space_may_say_that_what_is_unread_counts():
+    """Its costs are those of all networks alike, and the plain network is without it."""
+    counting = space(unread, counts_unread=True)
+    without, having = np.array([0, 0]), np.array([0, 1])
+    assert int(counting.costs(without).macs) == int(counting.costs(having).macs)
+    assert [op.path for op in counting.ops(without)] == ["stem"]
+    assert [op.path for op in counting.ops(having)] == ["stem", "mistaken/conv"]
