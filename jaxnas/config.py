@@ -50,7 +50,16 @@ from jaxnas.predictors.mlp import MLP, EarlyStoppedMLP
 from jaxnas.predictors.predictor import Predictor
 from jaxnas.predictors.single import Single
 from jaxnas.predictors.trees import Trees
-from jaxnas.spaces import mnasnet, mobilenet_v2, published, raptor, squeezenet, toml
+from jaxnas.spaces import (
+    darts,
+    mnasnet,
+    mobilenet_v2,
+    nasbench201,
+    published,
+    raptor,
+    squeezenet,
+    toml,
+)
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, fair, sandwich, shrinking, single_path
 from jaxnas.training.finetune import FinetuneConfig
@@ -226,11 +235,12 @@ class Config:
     ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
     every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
     below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
-    operator); squeezenet and fire_cifar (fire modules); the path of a .toml file that describes one
-    (README: Your own space); or your own, file.py:name, a function of the images' size, channels
-    and classes. So any name of these settings may be: of an algorithm, a device, a predictor, a
-    method of training, a source of data; in an experiment's file the function stands for its
-    name."""
+    operator); squeezenet and fire_cifar (fire modules); nasbench201 (15,625 cells), darts (8 cells,
+    as are searched; jaxnas.spaces.darts:darts_20 has the 20 that are trained in the end); the path
+    of a .toml file that describes one (README: Your own space); or your own, file.py:name, a
+    function of the images' size, channels and classes. So any name of these settings may be: of an
+    algorithm, a device, a predictor, a method of training, a source of data; in an experiment's
+    file the function stands for its name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
@@ -293,6 +303,8 @@ SPACES: dict[str, Callable[..., Space]] = {
     "mnasnet_cifar": mnasnet.mnasnet_cifar,
     "squeezenet": lambda size, channels, classes: squeezenet.squeezenet(channels, classes),
     "fire_cifar": squeezenet.fire_cifar,
+    "nasbench201": nasbench201.nasbench201,
+    "darts": darts.darts,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
 ALGORITHMS: dict[str, MakeAlgorithm] = {

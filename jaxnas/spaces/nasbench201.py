@@ -5,14 +5,15 @@ Six edges between four nodes, one of five operations each (Dong & Yang, ICLR 202
 A genome is the operation of each edge in the order of the published string
 `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, where `op~i` comes from node i and `+` goes on to the next
 node: edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3. Node 0 is the cell's input, node 3 its output, and a node
-is the sum of what reaches it. What a cell costs is looked up: `hardware.tables`.
+is the sum of what reaches it. Published accuracies and latencies are looked up: `hardware.tables`;
+the network itself (`nasbench201_network`) is counted and trained as any other.
 """
 
 import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,12 +21,11 @@ from jaxtyping import Array, Int, Int32
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.nasbench201_network import EDGES, OPERATIONS, NasBench201, network_parts
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genome
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
-EDGES = tuple((source, target) for target in range(1, 4) for source in range(target))
 SHAPE = (len(OPERATIONS),) * len(EDGES)
 
 # The input, (), or a convolution (name, operation, Value that it reads); and how often it is
@@ -34,18 +34,26 @@ Term = tuple[tuple, int]
 Value = tuple[Term, ...]  # what a node holds: a sum
 
 
-def nasbench201() -> Space:
+@cache
+def nasbench201(
+    image_size: int = 32, channels: int = 3, classes: int = 10, cells: int = 5, width: int = 16
+) -> Space:
     """15,625 cells, all different to this space: a published table has each one's own measurements.
 
-    See `canonical`.
+    See `canonical`. `cells` of a stage, of `width` channels in the first. 8 to 220 MMACs.
     """
-    return Space(
-        "nasbench201",
-        tuple(
-            Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), "operation")
-            for source, target in EDGES
-        ),
+    return cell_space("nasbench201", NasBench201(3, cells, width, image_size, channels, classes))
+
+
+def cell_space(name: str, net: NasBench201) -> Space:
+    """The space of a network of these sizes."""
+    genes = tuple(
+        Gene(f"edge_{source}_{target}", tuple(range(len(OPERATIONS))), "operation")
+        for source, target in EDGES
     )
+    small = NasBench201(2, 1, 4, 4, net.channels, 4)
+    smaller = partial(cell_space, name, small)
+    return Space(name, genes, network_parts(net), net, smaller, counts_unread=True)
 
 
 def to_string(genome: Genome | np.ndarray) -> str:
