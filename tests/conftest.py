@@ -65,6 +65,65 @@ def small_mobilenet():
 
 
 @pytest.fixture(scope="session")
+def per_block():
+    """A space of one or two blocks: the genes of the second need a depth of two."""
+    from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
+
+    stage = Stage((8,), (1, 2), (3, 5), (2, 3), 2, False)
+    structure = MobileNet((8,), (8,), 1, (stage,), (16,), 1, 10, per_block=True)
+    return mobilenet_space("per_block", structure)
+
+
+@pytest.fixture(scope="session")
+def edges_space():
+    """A space of three edges in a row and one around them, each zero, its input or a convolution.
+
+    `edges_space(pixels, channels, classes)`.
+    """
+    from jaxnas.spaces.gene import Gene
+    from jaxnas.spaces.part_builder import PartBuilder
+    from jaxnas.spaces.parts import Part
+    from jaxnas.spaces.space import Space
+
+    def build(pixels, channels, classes, width=6):
+        def stem():
+            ops = PartBuilder(pixels, channels)
+            ops.conv("stem", width, kernel=3, act="relu")
+            return ops.done()
+
+        def edge(name):
+            def ops_of(choice):
+                ops = PartBuilder(pixels, width)
+                results = [
+                    ops.append("zero", inputs=(0,), repeat=(choice == 0) * 1),
+                    0,
+                    ops.conv(f"{name}/1", width, inputs=(0,), repeat=(choice == 2) * 1),
+                    ops.conv(f"{name}/3", width, inputs=(0,), kernel=3, repeat=(choice == 3) * 1),
+                ]
+                ops.pick(tuple(results), choice)
+                return ops.done()
+
+            return ops_of
+
+        def head():
+            ops = PartBuilder(pixels, width)
+            around = ops.input(pixels, width)
+            ops.append("add", inputs=(0, around))
+            ops.append("pool")
+            ops.append("linear", classes, "classifier", bias=True)
+            return ops.done()
+
+        names = ("first", "second", "third", "around")
+        genes = tuple(Gene(name, (0, 1, 2, 3), "operation") for name in names)
+        row = [Part(name, (i,), edge(name)) for i, name in enumerate(names[:3])]
+        around = Part("around", (3,), edge("around"), ("stem",))
+        last = Part("head", (), head, ("third", "around"))
+        return Space("edges", genes, (Part("stem", (), stem), *row, around, last))
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def toy_family():
     """tests/toy_family.py, its kind of operator known for the session, as a user's would be."""
     path = Path(__file__).with_name("toy_family.py")

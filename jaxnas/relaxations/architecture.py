@@ -1,0 +1,129 @@
+"""Logits and probabilities of a space's choices: what they mean, and what they have come to.
+
+Of a static gene, the resolution, nothing is learnt: its row is one-hot, by the images.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxnas.networks.op import INPUT
+from jaxnas.relaxations.relaxation import Logits
+from jaxnas.spaces.parts import made_by
+from jaxnas.spaces.space import Space
+from jaxnas.types import SoftGenome
+
+Cost = Callable[[SoftGenome], Float[Array, ""]]  # in its own unit; exact on one-hot genomes
+
+HANDS_ON = (INPUT, "zero")  # kinds of operators that compute nothing
+COLLAPSED = 0.6  # share of the genes that may skip and do, from which it is a collapse
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a search by gradient has learnt: a probability of every choice."""
+
+    label: str  # what it was asked for: "" or "cost weight 0.1"
+    probabilities: Float[np.ndarray, "genes choices"]  # at the largest resolution
+    hard: bool  # trained on one network a step, not on mixtures
+    cost: Cost | None = None
+    target: float = math.nan
+
+    def cost_of(self, genome: SoftGenome) -> float:
+        """NaN where there is no cost."""
+        return math.nan if self.cost is None else float(self.cost(genome))
+
+
+def are_choices(space: Space) -> Bool[np.ndarray, "genes choices"]:
+    """False behind a gene's last choice."""
+    return np.arange(space.sizes.max()) < space.sizes[:, None]
+
+
+def padded(space: Space, logits: Logits) -> Logits:
+    """Minus infinity behind a gene's last choice."""
+    return jnp.where(are_choices(space), logits, -jnp.inf)
+
+
+def at_resolution(space: Space, soft: SoftGenome, pixels: int) -> SoftGenome:
+    """The soft genome at this resolution, hard in the static gene."""
+    if space.static is None:
+        return soft
+    choice = jax.nn.one_hot(space.resolution_choice(pixels), soft.shape[-1], dtype=soft.dtype)
+    return soft.at[space.static].set(choice)
+
+
+def probabilities(space: Space, logits: Logits, pixels: int) -> SoftGenome:
+    """Of every choice, 0 behind a gene's last; differentiable."""
+    return at_resolution(space, jax.nn.softmax(padded(space, logits)), pixels)
+
+
+def matters(space: Space, soft: SoftGenome) -> Float[Array, "genes"]:
+    """The probability that each gene matters: that the genes it needs have the values it needs."""
+    parents, allowed, nesting = space.needs
+    own = jnp.sum(soft[parents] * jnp.asarray(allowed, soft.dtype), -1)
+    found = own
+    for _ in range(nesting):
+        found = own * found[parents]
+    return found
+
+
+def derived(
+    space: Space, probability: Float[np.ndarray, "genes choices"]
+) -> Int[np.ndarray, "resolutions genes"]:
+    """The most probable choice of every gene, at each resolution; genes that do not matter 0."""
+    genome = probability.argmax(-1).astype(np.int32)
+    every = np.stack([space.at_resolution(genome, i) for i in range(len(space.resolutions))])
+    return np.asarray(space.canonical(every))
+
+
+def entropies(
+    space: Space, probability: Float[np.ndarray, "genes choices"]
+) -> Float[np.ndarray, "genes"]:
+    """Of each gene's choices, as a share of the most it can be, log of their number.
+
+    1: nothing is learnt; 0: it is decided, or there is one choice.
+    """
+    logs = np.log(np.where(probability > 0, probability, 1))
+    return -(probability * logs).sum(-1) / np.log(np.maximum(space.sizes, 2))
+
+
+def skips(space: Space) -> Bool[np.ndarray, "genes choices"]:
+    """Operations that compute nothing: with them a part hands on its input, or zeros."""
+    found = np.zeros(are_choices(space).shape, bool)
+    for part, ops in zip(space.parts, space.tabled, strict=True):
+        made = made_by(ops)[-1]
+        idle = np.isin(made, [i for i, op in enumerate(ops) if op.kind in HANDS_ON])
+        for axis, gene in enumerate(part.genes):
+            if space.genes[gene].kind == "operation":
+                others = tuple(a for a in range(idle.ndim) if a != axis)
+                found[gene, : idle.shape[axis]] |= idle.all(axis=others)
+    return found
+
+
+def skipped(space: Space, genome: Int[np.ndarray, "genes"]) -> tuple[int, int]:
+    """How many genes of a network skip, and how many of those that matter could."""
+    able = skips(space)
+    alive = np.asarray(space.alive(genome))
+    taken = able[np.arange(len(genome)), genome]
+    return int((taken & alive).sum()), int((able.any(-1) & alive).sum())
+
+
+def has_collapsed(space: Space, genome: Int[np.ndarray, "genes"]) -> bool:
+    """Whether a network has turned into skips, as DARTS's do (Zela et al., ICLR 2020)."""
+    taken, able = skipped(space, genome)
+    return able > 0 and taken >= COLLAPSED * able
+
+
+def collapse(label: str, skips: int, skippable: int) -> str:
+    """A collapse in words."""
+    of = f" of {label}" if label else ""
+    count = f"{skips} of its {skippable} operations"
+    return (
+        f"the architecture{of} collapses to skips: {count} hand on their input or are zero; fewer "
+        "epochs, or the relaxations sampled and gumbel, are the known remedies"
+    )

@@ -1,0 +1,76 @@
+"""What logits mean in a space, and when they have collapsed."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnas.relaxations.architecture import (
+    derived,
+    entropies,
+    has_collapsed,
+    matters,
+    padded,
+    probabilities,
+    skipped,
+    skips,
+)
+
+
+@pytest.fixture
+def edges(edges_space):
+    return edges_space(8, 1, 10)
+
+
+def one_hot(space, genome):
+    return np.eye(space.sizes.max(), dtype=np.float32)[genome]
+
+
+def alike(space):
+    return jnp.zeros((len(space.genes), space.sizes.max()))
+
+
+def test_genes_matter_by_the_probability_of_what_they_need(per_block):
+    space = per_block
+    for genome in (space.smallest, space.largest, space.largest * np.arange(len(space.genes)) % 2):
+        found = matters(space, jnp.asarray(one_hot(space, genome)))
+        np.testing.assert_array_equal(found, space.alive(genome))
+    needy = np.array([gene.needs is not None for gene in space.genes])
+    assert needy.any()
+    np.testing.assert_allclose(matters(space, probabilities(space, alike(space), 8))[needy], 0.5)
+
+
+def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobilenet):
+    space = small_mobilenet((6, 8), 1, 10)
+    logits = alike(space).at[:, 0].set(0.1)
+    assert space.static is not None
+    for choice, pixels in enumerate((6, 8)):
+        row = np.asarray(probabilities(space, logits, pixels)[space.static])
+        assert row.tolist() == np.eye(len(row))[choice].tolist()
+    found = derived(space, np.asarray(probabilities(space, logits, 8)))
+    assert found[:, space.static].tolist() == [0, 1]
+    np.testing.assert_array_equal(found, space.canonical(found))
+
+
+def test_entropies_are_shares_of_the_most(small_mobilenet):
+    space = small_mobilenet((8,), 1, 10)
+    even = entropies(space, np.asarray(probabilities(space, alike(space), 8), np.float64))
+    np.testing.assert_allclose(even, space.sizes > 1, atol=1e-6)
+    np.testing.assert_array_equal(entropies(space, one_hot(space, space.largest)), 0)
+    behind = len(space.genes) * space.sizes.max() - space.sizes.sum()
+    assert np.isneginf(np.asarray(padded(space, alike(space)))).sum() == behind
+
+
+def test_skips_are_operations_that_compute_nothing(edges, small_mobilenet):
+    assert skips(edges).tolist() == 4 * [[True, True, False, False]]
+    assert skipped(edges, np.array([0, 1, 2, 3])) == (2, 4)
+    assert not skips(small_mobilenet((8,), 1, 10)).any()  # depths and widths are no operations
+
+
+@pytest.mark.parametrize(("genome", "collapsed"), [([1, 1, 0, 2], True), ([1, 1, 2, 2], False)])
+def test_three_skips_of_four_are_a_collapse(edges, genome, collapsed):
+    assert has_collapsed(edges, np.array(genome)) == collapsed
+
+
+def test_a_space_without_operations_cannot_collapse(small_mobilenet):
+    space = small_mobilenet((8,), 1, 10)
+    assert not has_collapsed(space, space.smallest)
