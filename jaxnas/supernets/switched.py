@@ -24,7 +24,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.supernets.forms import OWN, Form, Forms, Segment, segments_of
 from jaxnas.supernets.interpreter import fitted
 from jaxnas.supernets.supernet import Params, Switched, at, take
-from jaxnas.types import Genome
+from jaxnas.types import Genome, SoftGenome
 
 MICRO_BATCH = 32  # images that go through the network together
 
@@ -39,6 +39,7 @@ class Turn(NamedTuple):
     forms: Forms
     form: Array
     live: Any  # channels of the result, where the form may compute more
+    weight: Any = None  # of the result, where the genome is soft
 
 
 def build_switched(space: Space) -> Switched:
@@ -83,7 +84,11 @@ def _full(path: str, name: str) -> str:
 
 
 def walk(
-    segments: Sequence[Segment], weights: Weights, images: Array, genome: Genome, run: Callable
+    segments: Sequence[Segment],
+    weights: Weights,
+    images: Array,
+    genome: Genome | SoftGenome,
+    run: Callable,
 ) -> tuple[Array, Weights]:
     """The last part's result, and what `run(turn, arrays, inputs)` makes of the arrays of each."""
     values = {IMAGE: images}
@@ -97,28 +102,33 @@ def walk(
     return values[segments[-1].parts[-1].name], made
 
 
-def _one(segment: Segment, weights: PyTree, inputs: list[Array], genome: Genome, run: Callable):
+def _one(segment: Segment, weights: PyTree, inputs: list[Array], genome: Array, run: Callable):
     (forms,) = segment.parts
     return run(_turn(forms, genome), weights, inputs)
 
 
-def _several(segment: Segment, weights: PyTree, inputs: list[Array], genome: Genome, run: Callable):
+def _several(segment: Segment, weights: PyTree, inputs: list[Array], genome: Array, run: Callable):
     """A loop over the parts: all their results are as wide as the widest."""
     turns = [_turn(forms, genome) for forms in segment.parts]
     form = jnp.stack([turn.form for turn in turns])
+    weight = None if turns[0].weight is None else jnp.stack([turn.weight for turn in turns])
 
     def part(x, row):
-        form, arrays = row
-        return run(Turn(segment.forms, form, None), arrays, [x])
+        form, weight, arrays = row
+        return run(Turn(segment.forms, form, None, weight), arrays, [x])
 
     (x,) = inputs
-    return jax.lax.scan(part, fitted(x, segment.forms.width), (form, weights))
+    return jax.lax.scan(part, fitted(x, segment.forms.width), (form, weight, weights))
 
 
-def _turn(forms: Forms, genome: Genome) -> Turn:
-    genes = tuple(genome[i] for i in forms.genes)
+def _turn(forms: Forms, genome: Genome | SoftGenome) -> Turn:
+    chosen = genome if genome.ndim == 1 else jnp.argmax(genome, -1).astype(jnp.int32)
+    genes = tuple(chosen[i] for i in forms.genes)
     live = None if forms.widths is None else jnp.asarray(forms.widths, jnp.int32)[genes]
-    return Turn(forms, jnp.asarray(forms.table, jnp.int32)[genes], live)
+    weight = None
+    if genome.ndim == 2 and forms.genes:
+        weight = jnp.prod(jnp.stack([genome[i, chosen[i]] for i in forms.genes]))
+    return Turn(forms, jnp.asarray(forms.table, jnp.int32)[genes], live, weight)
 
 
 def calibrated(turn: Turn, arrays: Arrays, inputs: list[Array]) -> tuple[Array, Arrays]:
