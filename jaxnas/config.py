@@ -43,13 +43,19 @@ from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import costs, energy, error, latency
 from jaxnas.objectives.limits import upper_limits
 from jaxnas.objectives.objective import Context, Objective
-from jaxnas.plugins import Name, find, is_place, named
+from jaxnas.plugins import Name, find, is_place, leaves_unread, named
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.mlp import MLP, EarlyStoppedMLP
 from jaxnas.predictors.predictor import Predictor
 from jaxnas.predictors.single import Single
 from jaxnas.predictors.trees import Trees
+from jaxnas.relaxations.binary_paths import BinaryPaths
+from jaxnas.relaxations.gumbel import Gumbel
+from jaxnas.relaxations.relaxation import Relaxation
+from jaxnas.relaxations.sampled import Sampled
+from jaxnas.relaxations.softmax import Softmax
+from jaxnas.relaxations.straight_through import StraightThrough
 from jaxnas.spaces import (
     darts,
     mnasnet,
@@ -61,7 +67,7 @@ from jaxnas.spaces import (
     toml,
 )
 from jaxnas.spaces.space import Space
-from jaxnas.training import attentive, fair, sandwich, shrinking, single_path
+from jaxnas.training import attentive, fair, relaxed, sandwich, shrinking, single_path
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.method import MakeMethod, Method, TrainConfig
 from jaxnas.training.population import HybridConfig
@@ -331,6 +337,13 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 # What a .toml file may describe: its `kind`, by default memory.
 CHIP_KINDS: dict[str, type[CostModel]] = {"memory": MemoryBoundChip, "dataflow": DataflowChip}
+RELAXATIONS: dict[str, Callable[[], Relaxation]] = {
+    "softmax": Softmax,
+    "gumbel": Gumbel,
+    "sampled": Sampled,
+    "binary_paths": BinaryPaths,
+    "straight_through": StraightThrough,
+}
 METHODS: dict[str, MakeMethod] = {
     "sandwich": sandwich.sandwich,
     "alphanet": sandwich.alphanet,
@@ -339,6 +352,11 @@ METHODS: dict[str, MakeMethod] = {
     "ofa": shrinking.ofa,
     "spos": single_path.spos,
     "fairnas": fair.fairnas,
+    "relaxed": leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")(
+        lambda settings: relaxed.relaxed(
+            settings, find("relaxation", settings.relaxed.relaxation, RELAXATIONS)()
+        )
+    ),
 }
 PREDICTORS: dict[str, Callable[[PredictConfig], Predictor]] = {
     "mlp": lambda settings: EarlyStoppedMLP(

@@ -148,7 +148,7 @@ def _layers(rows: Int[np.ndarray, "n layers columns"]) -> Layers:
 
 
 def _sum_of_terms(space: Space, name: str) -> Cost:
-    tables = [(term.genes, getattr(term, name) / 1e6) for term in space.terms]
+    tables = [(term.genes, np.asarray(getattr(term, name) / 1e6)) for term in space.terms]
 
     def cost(genome: SoftGenome) -> Float[Array, ""]:
         each = [expected(space, genome, genes, table) for genes, table in tables]

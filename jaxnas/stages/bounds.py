@@ -43,6 +43,13 @@ RANGES = {
     "train.dropout": SMOOTHING,
     "train.drop_connect": SMOOTHING,
     "train.accumulate": COUNT,
+    "train.relaxed.order": Range(1, 2),
+    "train.relaxed.held_out": Range(0, 1, above=True, below=True),
+    "train.relaxed.weights_first": Range(0, 1, below=True),
+    "train.relaxed.learning_rate": RATE,
+    "train.relaxed.cost_weights": Range(0, 1e9),
+    "train.relaxed.cost_targets": Range(0, 1e9, above=True),
+    "train.relaxed.cost_exponent": RATE,
     "train.checkpoint_every": COUNT,
     "train.checkpoint_minutes": Range(0, 1e6),
     "profile.threads": Range(1, 1024),
@@ -89,6 +96,7 @@ KINDS = {
     int | None: "a whole number or None",
     tuple[str, ...]: "a tuple of strings",
     tuple[int, ...]: "a tuple of whole numbers",
+    tuple[float, ...]: "a tuple of numbers",
 }
 
 
@@ -131,10 +139,11 @@ def check_types(config: Config) -> None:
 def check_ranges(config: Config) -> None:
     """Refuses numbers that make no sense, whatever the data."""
     for name, kind, value in settings_of(config):
-        if type(value) in (int, float):
-            _check_range(
-                name, value, RANGES.get(name, WHOLE if kind in (int, int | None) else NUMBER)
-            )
+        for number in value if isinstance(value, tuple) else (value,):
+            if type(number) in (int, float):
+                _check_range(
+                    name, number, RANGES.get(name, WHOLE if kind in (int, int | None) else NUMBER)
+                )
 
 
 def check_text(name: str, text: str) -> None:
@@ -154,7 +163,7 @@ def _is(kind: Any, value: Any) -> bool:
         return True
     options = get_args(kind) or (kind,)
     if get_origin(kind) is tuple:
-        return type(value) is tuple and all(type(item) is options[0] for item in value)
+        return type(value) is tuple and all(_is(options[0], item) for item in value)
     return type(value) in options
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import Config, DataConfig, make_method, make_source, make_space
+from jaxnas.config import Config, DataConfig, make_source, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
@@ -23,6 +23,7 @@ from jaxnas.networks.subnet import Subnet
 from jaxnas.records.data import DATA, read_data
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
+from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training import finetune
@@ -130,7 +131,7 @@ class Job:
         if checkpoints.latest_step(folder) is None:
             return None
         settings = self.config.train
-        method = make_method(settings)
+        method = method_of(self.config)
         steps = total_steps(settings, self.data)
         target = jax.eval_shape(
             lambda key: init_state(self.net, method, settings, steps, key), jax.random.key(0)

@@ -90,6 +90,12 @@ READERS = (
         for name in sorted({name for method in METHODS.values() for name in unread(method)})
     ),
     Reader(
+        _all_but("train.relaxed"),
+        "train.method",
+        "relaxed",
+        lambda config: config.train.method == "relaxed",
+    ),
+    Reader(
         ("profile.threads",),
         "profile.device",
         "onnxruntime, openvino or ssh:HOST",

@@ -16,7 +16,7 @@ from jaxnas.numerics.numerics import Numerics
 from jaxnas.supernets.supernet import Params, Supernet, Switched
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
-from jaxnas.types import Genome, Genomes
+from jaxnas.types import Genome, Genomes, SoftGenome
 
 # MACs of the largest network from which a switched program's compilation (a minute) repays itself.
 FLOAT32 = Float32()
@@ -194,6 +194,15 @@ def _spread(some: Callable, mesh: Mesh) -> Callable:
         )[: len(genomes)]
 
     return padded
+
+
+def mixture_accuracy(
+    net: Supernet, params: Params, genome: SoftGenome, examples: Examples
+) -> Float[Array, ""]:
+    """Top-1 accuracy of the mixture that a soft genome is, with its own recalibrated statistics."""
+    pixels = examples.calibration.shape[1]
+    size = batch(image_bytes(largest_ops(net, pixels), pixels))
+    return _masked_accuracy(net, params, genome, examples, size)
 
 
 def _masked_accuracy(

@@ -11,14 +11,22 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, UInt8
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
-from jaxnas.data.batches import epoch_order, steps_of_epoch
+from jaxnas.data.batches import Order, divided_order, epoch_order, steps_of_epoch
 from jaxnas.data.dataset import Dataset
-from jaxnas.errors import choose
+from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.accumulate import accumulated, cut
 from jaxnas.training.dropout import drop_rates, make_drop
-from jaxnas.training.method import Batch, Extra, Losses, Method, TrainConfig, TrainState
+from jaxnas.training.method import (
+    Batch,
+    Bilevel,
+    Extra,
+    Losses,
+    Method,
+    TrainConfig,
+    TrainState,
+)
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.parallel import check_divides, data_mesh, on_each, same_on_each, split_over
 from jaxnas.types import PRNGKey
@@ -49,7 +57,8 @@ def init_state(
     """A fresh supernet; `steps` is the whole training's number of steps."""
     params = net.init(key)
     optimizer = _optimizer(method, settings, steps).init(params)
-    return TrainState(params, optimizer, jnp.int32(0), method.init(params))
+    extra = method.start(net.space) if isinstance(method, Bilevel) else method.init(params)
+    return TrainState(params, optimizer, jnp.int32(0), extra)
 
 
 def total_steps(settings: TrainConfig, data: Dataset) -> int:
@@ -84,19 +93,32 @@ def train(
     resolutions = net.space.resolutions
     first = int(state.step)
     for epoch in range(first // max(per_epoch, 1), settings.epochs):
-        order = epoch_order(
-            jax.random.fold_in(order_key, epoch), len(data.train), settings.batch_size
-        )
+        orders = _orders(order_key, epoch, len(data.train), method, settings)
         for done in range(max(first, epoch * per_epoch), (epoch + 1) * per_epoch):
             key = jax.random.fold_in(step_key, done)
             resolution = resolutions[done % len(resolutions)]
             state = on_each(mesh, _begin(net, method, settings, state, done, total))
-            state, losses = step(state, key, images, order[done % per_epoch], resolution=resolution)
+            rows = [order[done % per_epoch] for order in orders]
+            state, losses = step(state, key, images, *rows, resolution=resolution)
             yield done + 1, state, losses
+
+
+def _orders(
+    key: PRNGKey, epoch: int, n: int, method: Method, settings: TrainConfig
+) -> tuple[Order, ...]:
+    """The batches of an epoch, for the weights and, where the method keeps images from these."""
+    if isinstance(method, Bilevel):
+        return divided_order(key, epoch, n, settings.batch_size, method.held_out)
+    return (epoch_order(jax.random.fold_in(key, epoch), n, settings.batch_size),)
 
 
 def check_training(space: Space, method: Method, settings: TrainConfig) -> None:
     """Refuses a method that cannot train the space, or a regularisation that does nothing to it."""
+    if not space.parts:
+        raise UserError(
+            f"space {space.name} has no parts, so that there is no supernet to train: choose "
+            "another space, or give it parts"
+        )
     drop_rates(space, settings.dropout, settings.drop_connect)
     method.check(space)
 
@@ -109,10 +131,11 @@ def make_step(
     steps: int,
     mesh: Mesh | None = None,
 ) -> Callable[..., tuple[TrainState, Losses]]:
-    """The jitted step (state, key, images, rows, *, resolution) -> state, losses.
+    """The jitted step (state, key, images, rows, held_out, *, resolution) -> state, losses.
 
-    It is traced once for each resolution. `steps` is the whole training's number of steps; `mesh`
-    holds the devices that share the batch, by default all.
+    `rows` are the batch's; `held_out`, with a bilevel method, are the other batch's. It is traced
+    once for each resolution. `steps` is the whole training's number of steps; `mesh` holds the
+    devices that share the batch, by default all.
     """
     mesh = mesh if mesh is not None else data_mesh()
     check_training(net.space, method, settings)
@@ -128,17 +151,24 @@ def make_step(
         key: PRNGKey,
         images: Images,
         rows: Int[Array, "batch"],
+        held_out: Int[Array, "batch"] | None = None,
         *,
         resolution: int,
     ):
+        def batch_of(key: PRNGKey, rows: Int[Array, "batch"]) -> Batch:
+            own = split_over(mesh, images.images[rows])
+            shifted = augment(key, own, augmentation.crop, augmentation.flip)
+            normal = normalise(shifted, images.mean, images.deviation)
+            batch = resized(normal, resolution, augmentation.resizing).astype(dtype)
+            return Batch(batch, images.labels[rows])
+
         augment_key, draw_key, drop_key = jax.random.split(key, 3)
-        batch = augment(
-            augment_key, split_over(mesh, images.images[rows]), augmentation.crop, augmentation.flip
-        )
-        batch = resized(
-            normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing
-        ).astype(dtype)
-        pieces = cut(Batch(batch, images.labels[rows]), settings.accumulate)
+        batch = batch_of(augment_key, rows)
+        if isinstance(method, Bilevel) and held_out is not None:
+            drop_key, other_key, tune_key = jax.random.split(drop_key, 3)
+            other = batch_of(other_key, held_out)
+            state = state._replace(extra=method.tune(net, state, steps, batch, other, tune_key))
+        pieces = cut(batch, settings.accumulate)
         first = jax.tree.map(lambda x: x[0], pieces)
         subnets = method.draw(net, state, steps, first, draw_key)
 

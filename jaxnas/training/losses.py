@@ -1,9 +1,11 @@
-"""Losses, all means over a batch, computed in float32 whatever the precision of the logits."""
+"""Losses, all means over a batch, computed in float32 where the logits have less precision."""
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from jaxnas.networks.chunks import wide
 
 RATIO_CLIP = 5.0  # of the importance ratio in the alpha-divergence
 
@@ -12,10 +14,11 @@ def hard_loss(
     logits: Float[Array, "n classes"], labels: Int[Array, "n"], smoothing: float
 ) -> Float[Array, ""]:
     """Cross-entropy against the labels, smoothed (Szegedy et al. 2016)."""
+    logits = logits.astype(wide(logits.dtype))
     targets = optax.smooth_labels(
-        jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.float32), smoothing
+        jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), smoothing
     )
-    return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets))
+    return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
 
 def distillation_loss(

@@ -1,13 +1,15 @@
 """What a method of training is, and the settings, state and losses that all methods share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import optax
 from jaxtyping import Array, Float, Int
 
 from jaxnas.plugins import Name, named
+from jaxnas.relaxations.architecture import Architecture
+from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
@@ -25,7 +27,8 @@ class TrainConfig:
     """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
     best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking.
     Where choices have no order: spos: random subnets, each on labels; fairnas: so many of them that
-    each operation is trained as often."""
+    each operation is trained as often. relaxed: which networks are best is learnt by gradient along
+    with the weights (train.relaxed); they are candidates of the search's first generation."""
     epochs: int = 40
     """Of all phases together with ofa."""
     batch_size: int = 64
@@ -60,6 +63,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     """Longest time between checkpoints, in minutes; of the fine-tuning, too, which also has a
     checkpoint after each epoch."""
+    relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
 
     def __post_init__(self):
         object.__setattr__(self, "method", named(self.method))
@@ -141,6 +145,40 @@ class Method(Protocol):
 
     def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
         """The learning rate of every step."""
+        ...
+
+
+@runtime_checkable
+class Bilevel(Protocol):
+    """What a `Method` has besides, if it also learns which networks are best.
+
+    It learns that on training images that no weight learns from: the loop divides the training
+    split, the same way throughout, and gives every step a batch of either part.
+    """
+
+    @property
+    def held_out(self) -> float:
+        """Share of the training images that are kept from the weights."""
+        ...
+
+    def start(self, space: Space) -> Extra:
+        """What the method keeps beside the weights, at first; asked in place of `init`."""
+        ...
+
+    def tune(
+        self,
+        net: Supernet,
+        state: TrainState,
+        steps: int,
+        batch: Batch,
+        held_out: Batch,
+        key: PRNGKey,
+    ) -> Extra:
+        """The new `extra`, before the step's `draw` and `gradients`."""
+        ...
+
+    def learnt(self, space: Space, extra: Extra) -> list[Architecture]:
+        """What it has come to; on the host."""
         ...
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.types import Genome
+from jaxnas.types import Genome, SoftGenome
 
 TOGETHER = 256  # images that are normalised by their joint statistics, at most
 
@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 
 def statistics(
-    net: Supernet, params: Params, genome: Genome, calibration: Float[Array, "n h w c"]
+    net: Supernet,
+    params: Params,
+    genome: Genome | SoftGenome,
+    calibration: Float[Array, "n h w c"],
 ) -> PyTree:
     """Statistics of one genome, `by_batches`: small ones would be far off."""
     return by_batches(lambda batch: net.apply(params, batch, genome)[1], calibration)
