@@ -77,6 +77,7 @@ RECORDS = {
         Record("predictor.npz", "predict", PREDICTOR, completes=True),
         Record("predictions.csv", "predict", PREDICTOR, reported=True),
         Record("predictor.json", "predict", PREDICTOR, reported=True),
+        Record("derived.json", "search", SEARCH),
         Record("candidates.npz", "search", SEARCH, reported=True),
         Record("random.npz", "search", SEARCH, completes=True, reported=True),
         Record("asked.csv", "search", (*SEARCH, *DEVICE)),

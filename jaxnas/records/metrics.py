@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.records.values import number, text
+from jaxnas.records.values import number, string, text
 
 METRICS = "metrics.jsonl"
+ARCHITECTURE = "architecture"  # the event of what a search by gradient has learnt so far
 # What a line without an event must hold, by its stage.
 FIGURES = {"train": ("step", "loss"), "finetune": ("epoch", "search_accuracy")}
 OPTIONAL = ("loss_largest",)  # which methods without a largest network do not have
@@ -31,6 +34,12 @@ def _check(line: dict[str, Any]) -> None:
     event = line.get("event")
     if event == "done":
         number(line, "seconds")
+    elif event == ARCHITECTURE:
+        string(line, "label")
+        for name in ("step", "skips", *(name for name in ("cost", "target") if name in line)):
+            number(line, name)
+        if not isinstance(line["entropy"], list) or not np.isfinite(line["entropy"]).all():
+            raise TypeError(f"entropy must be numbers, got {line['entropy']!r}")
     elif event is None:
         for name in (*FIGURES.get(stage, ()), *(name for name in OPTIONAL if name in line)):
             number(line, name)

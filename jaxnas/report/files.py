@@ -14,6 +14,7 @@ from jaxnas.records.candidates import CANDIDATES, RANDOM, read_searched
 from jaxnas.records.chosen import CHOSEN, read_chosen
 from jaxnas.records.claims import read_claims
 from jaxnas.records.data import read_data
+from jaxnas.records.derived import DERIVED, read_derived
 from jaxnas.records.environment import read_environment
 from jaxnas.records.found import FOUND, read_found
 from jaxnas.records.measurements import read_asked, read_measurements
@@ -66,6 +67,8 @@ def _check_archives(run: RunDirectory) -> None:
         read_searched(run, file, objectives=names)
     if run.exists(FOUND):
         read_found(run)
+    if run.exists(DERIVED):
+        read_derived(run)
     read_selection(run)
     read_answers(run)
 

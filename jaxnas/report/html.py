@@ -33,6 +33,7 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
 from jaxnas.report.cautions import commonest
 from jaxnas.report.files import check_files, drawing, objectives_of
+from jaxnas.report.gradient import read_gradient
 from jaxnas.report.headline import answer
 from jaxnas.report.networks import read_networks, setup
 from jaxnas.studies.statistics import hypervolume_curve
@@ -86,6 +87,7 @@ def _write_report(run: RunDirectory) -> Path:
         "predictor": _predictor(run, said) if "latency_ms" in costs else None,
         "measurements": _measurements(run) if "latency_ms" in costs else None,
         "training": _training(run, networks),
+        "gradient": _gradient(run),
         "stages": _stages(run),
     }
     run.write_text("report.html", _environment().get_template("report.html.jinja").render(page))
@@ -284,6 +286,14 @@ def _training(run: RunDirectory, networks: list[dict[str, Any]]) -> dict[str, An
         if any(curves.values())
         else None,
     }
+
+
+def _gradient(run: RunDirectory) -> dict[str, Any] | None:
+    found = read_gradient(run)
+    if found is None:
+        return None
+    drawn = {name: found[name] for name in ("entropies", "costs") if found[name] is not None}
+    return found | {name: _figure(figure, name) for name, figure in drawn.items()}
 
 
 def _curve(points: Mapping[int, float]) -> Float[np.ndarray, "n 2"]:

@@ -327,6 +327,38 @@ def training(
 
 
 @mpl.rc_context(STYLE)
+def entropies(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
+    """How undecided a search by gradient is over the steps, a curve a gene or an architecture.
+
+    Rows of [step, entropy as a share of the most it can be].
+    """
+    figure, axes = axes_of("training step", "entropy (% of all undecided)", (8.0, 3.6))
+    for i, (label, rows) in enumerate(curves.items()):
+        name = label if len(curves) <= len(CYCLE) else None
+        axes.plot(*(rows * [1, 100]).T, color=CYCLE[i % len(CYCLE)], lw=1.2, label=name)
+    axes.set_ylim(bottom=0)
+    if len(curves) <= len(CYCLE):
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def expected_costs(
+    costs: Mapping[str, Float[np.ndarray, "_ 2"]], targets: Mapping[str, Float[np.ndarray, "_ 2"]]
+) -> Figure:
+    """Each architecture's expected cost over the steps, and its target; rows of [step, cost]."""
+    figure, axes = axes_of("training step", "expected cost", (8.0, 3.6))
+    for i, (label, rows) in enumerate(costs.items()):
+        color = CYCLE[i % len(CYCLE)]
+        axes.plot(*rows.T, color=color, lw=1.3, label=label)
+        if label in targets:
+            axes.plot(*targets[label].T, ":", color=color, lw=1.3)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def finetuning(curves: Mapping[str, Float[np.ndarray, "_ 2"]]) -> Figure:
     """Accuracy on the search split while each chosen network trains on its own.
 

@@ -28,10 +28,12 @@ from jaxnas.plugins import find
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import objectives
+from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
+from jaxnas.training.method import Bilevel
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 from jaxnas.weights import pretrained
@@ -141,7 +143,8 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         check_linear(space)
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
-        check_training(space, make_method(config.train), config.train)
+        check_training(space, method_of(config), config.train)
+    _check_derived(config, space)
     require_memory(
         "the training split on the device",
         data.train.images.nbytes,
@@ -164,6 +167,24 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         raise UserError(
             f"profile.train, .validation and .test ask for {subnets} subnets, but space "
             f"{space.name} has {space.size()}: ask for fewer"
+        )
+
+
+def _check_derived(config: Config, space: Space) -> None:
+    """Refuses a search that cannot begin with the networks that the training derives."""
+    if not config.train.epochs or not isinstance(make_method(config.train), Bilevel):
+        return
+    derived = config.train.relaxed.architectures * len(space.resolutions)
+    if derived > config.search.population:
+        raise UserError(
+            f"search.population must be at least the {derived} networks that train.relaxed derives "
+            f"at {len(space.resolutions)} resolutions, got {config.search.population}: choose a "
+            "larger one"
+        )
+    if config.search.algorithm.startswith("evosax:"):
+        raise UserError(
+            f"search.algorithm {config.search.algorithm} cannot begin with the networks that "
+            "train.method relaxed derives: choose another, such as nsga2"
         )
 
 

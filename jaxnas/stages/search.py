@@ -13,6 +13,7 @@ import numpy as np
 from jaxnas.algorithms import pareto
 from jaxnas.algorithms.local_search import moved, moves
 from jaxnas.algorithms.loop import Archive, search
+from jaxnas.algorithms.seeded import Seeded
 from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
@@ -29,6 +30,7 @@ from jaxnas.records.candidates import (
 from jaxnas.spaces.genomes import network_numbers
 from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
+from jaxnas.stages.derive import derive
 from jaxnas.stages.evaluation import (
     evaluator,
     feasible,
@@ -84,6 +86,8 @@ def _search(
     recorded: Archive | None,
 ) -> None:
     algorithm = make_algorithm(settings)
+    if purpose == "search" and (found := derive(job)):
+        algorithm = Seeded(algorithm, tuple(tuple(one.genome.tolist()) for one in found))
     labels = {name: one.label for name, one in objectives(job.config, job.net).items()}
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:

@@ -5,15 +5,16 @@ from functools import partial
 
 import numpy as np
 
-from jaxnas.config import make_method
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
+from jaxnas.stages.derive import Watch
 from jaxnas.stages.job import Job
+from jaxnas.stages.method import method_of
 from jaxnas.supernets.heads import path_of_head
 from jaxnas.training.loop import init_state, total_steps, train
-from jaxnas.training.method import Losses, Method, TrainState
+from jaxnas.training.method import Bilevel, Losses, Method, TrainState
 from jaxnas.weights import checkpoints, pretrained, trained
 
 LOGGED = 200  # lines in metrics.jsonl, about
@@ -22,7 +23,7 @@ LOGGED = 200  # lines in metrics.jsonl, about
 def run_train(job: Job) -> bool:
     """Train to the end, from the newest checkpoint on; False if it is trained already."""
     config = job.config
-    method = make_method(config.train)
+    method = method_of(config)
     total = total_steps(config.train, job.data)
     folder = job.run.path("checkpoints/supernet")
     every = max(1, total // LOGGED)
@@ -36,6 +37,7 @@ def run_train(job: Job) -> bool:
     start = time.perf_counter()
     done = latest or 0
     begun = job.train_state() or _initial(job, method, total)
+    watch = Watch(job, method, total) if isinstance(method, Bilevel) else None
     with (
         progress("train", total, done) as advance,
         Saving(config.train.checkpoint_minutes) as saving,
@@ -48,7 +50,7 @@ def run_train(job: Job) -> bool:
                 figures = _figures(step, losses)
                 speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
                 append_metrics(job.run, "train", step=step, **figures, images_per_s=round(speed, 1))
-                advance(0, **figures)
+                advance(0, **figures, **(watch.note(step, state) if watch else {}))
             due = step % config.train.checkpoint_every == 0 or step == total
             saving.after(due, partial(checkpoints.save, folder, step, state))
     return _keep(job)
