@@ -158,6 +158,12 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             command.add_argument(
                 "--until", metavar="3%", help="measure until fresh subnets are predicted this well"
             )
+        if name == "profile":
+            command.add_argument(
+                "--per-layer",
+                action="store_true",
+                help="then fit a latency table of each part of the networks: layers.csv",
+            )
     _add_chip_commands(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser(

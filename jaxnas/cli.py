@@ -119,7 +119,8 @@ def _main(arguments: list[str]) -> int:
     else:
         from jaxnas.pipeline import STAGES, run_stages
 
-        run_stages(list(STAGES) if command == "run" else [command], config, out)
+        also = ["layers"] if getattr(known, "per_layer", False) else []
+        run_stages(list(STAGES) if command == "run" else [command, *also], config, out)
     return 0
 
 

@@ -19,6 +19,7 @@ from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
 from jaxnas.stages.job import Job, load_data, load_space, open_job
+from jaxnas.stages.layers import run_layers
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
@@ -46,6 +47,8 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "verify": run_verify,
     "report": run_report,
 }
+# What options of a stage's command ask for, after the stage.
+OPTIONS: dict[str, Callable[[Job], bool]] = {"layers": run_layers}  # profile --per-layer
 
 
 def run_stages(names: Sequence[str], config: Config, out: str) -> None:
@@ -80,9 +83,9 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
                 log(f"{name}: not needed, for latency_ms is none of search.objectives")
                 continue
             start = time.perf_counter()
-            if not STAGES[name](job):
+            if not {**STAGES, **OPTIONS}[name](job):
                 log(f"{name}: done before")
-            elif name != "report":  # which shows these times, and is drawn anew every time
+            elif name not in ("report", *OPTIONS):  # which are made anew every time
                 seconds = round(time.perf_counter() - start, 1)
                 append_metrics(run, name, event="done", seconds=seconds)
 

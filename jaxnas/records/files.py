@@ -74,6 +74,7 @@ RECORDS = {
         Record("supernet.safetensors", "train", SUPERNET, CHECKPOINTS),
         Record("metrics.jsonl", "train", reported=True),  # to which later stages add lines
         Record("measurements.csv", "profile", ("seed", *DEVICE), completes=True, reported=True),
+        Record("layers.csv", "profile", ("seed", *DEVICE)),
         Record("predictor.npz", "predict", PREDICTOR, completes=True),
         Record("predictions.csv", "predict", PREDICTOR, reported=True),
         Record("predictor.json", "predict", PREDICTOR, reported=True),

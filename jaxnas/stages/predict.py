@@ -46,8 +46,8 @@ def run_predict(job: Job) -> bool:
     run = job.run
     if all(map(run.exists, made_by("predict"))):
         return False
-    networks = _measured(job)
-    model = _fit(job, networks)
+    networks = measured_networks(job)
+    model = fit_predictor(job, networks)
     predict = with_intervals(model, *networks["validation"], COVERAGE)
     predictions = {split: predict(networks[split].genomes) for split in SPLITS}
     quality = {split: _quality(networks[split].latency_ms, predictions[split]) for split in SPLITS}
@@ -61,7 +61,7 @@ def run_predict(job: Job) -> bool:
     return True
 
 
-def _measured(job: Job) -> dict[str, Networks]:
+def measured_networks(job: Job) -> dict[str, Networks]:
     """By split; a `UserError` where the profile is not complete, or too much of it failed."""
     run = job.run
     if unmeasured(job)[0]:
@@ -88,7 +88,7 @@ def _networks(rows: list[Profiled]) -> Networks:
     )
 
 
-def _fit(job: Job, networks: dict[str, Networks]) -> Model:
+def fit_predictor(job: Job, networks: dict[str, Networks]) -> Model:
     """The model of the train and validation networks."""
     settings = job.config.predict
     used = [networks["train"], networks["validation"]]

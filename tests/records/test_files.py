@@ -56,6 +56,6 @@ def test_a_finished_run_holds_these_files_and_no_others(finished_run):
     files = {name for name in RECORDS if "/" not in name}
     found = {path.name for path in finished_run.iterdir() if path.is_file()}
     assert found - files == {".lock", "stderr.txt"}
-    # Of searches that ask the device, and of searches by gradient.
-    assert files - found == {"asked.csv", "doubt.npz", "derived.json"}
+    # Of searches that ask the device, of searches by gradient, and of `profile --per-layer`.
+    assert files - found == {"asked.csv", "doubt.npz", "derived.json", "layers.csv"}
     assert (finished_run / "checkpoints/supernet").is_dir()
