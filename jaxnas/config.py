@@ -58,6 +58,7 @@ from jaxnas.relaxations.softmax import Softmax
 from jaxnas.relaxations.straight_through import StraightThrough
 from jaxnas.spaces import (
     darts,
+    meta_kernel,
     mnasnet,
     mobilenet_v2,
     nasbench201,
@@ -241,12 +242,12 @@ class Config:
     ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
     every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
     below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
-    operator); squeezenet and fire_cifar (fire modules); nasbench201 (15,625 cells), darts (8 cells,
-    as are searched; jaxnas.spaces.darts:darts_20 has the 20 that are trained in the end); the path
-    of a .toml file that describes one (README: Your own space); or your own, file.py:name, a
-    function of the images' size, channels and classes. So any name of these settings may be: of an
-    algorithm, a device, a predictor, a method of training, a source of data; in an experiment's
-    file the function stands for its name."""
+    operator); squeezenet and fire_cifar (fire modules); meta_kernel (depthwise kernels of 3 to 11);
+    nasbench201 (15,625 cells), darts (8 cells, as are searched; jaxnas.spaces.darts:darts_20 has
+    the 20 that are trained in the end); the path of a .toml file that describes one (README: Your
+    own space); or your own, file.py:name, a function of the images' size, channels and classes. So
+    any name of these settings may be: of an algorithm, a device, a predictor, a method of training,
+    a source of data; in an experiment's file the function stands for its name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
@@ -303,6 +304,7 @@ SPACES: dict[str, Callable[..., Space]] = {
         channels, classes, **scaled
     ),
     "mobilenet_v2_cifar": mobilenet_v2.mobilenet_v2_cifar,
+    "meta_kernel": meta_kernel.meta_kernel,
     "raptor": lambda size, channels, classes: raptor.raptor(channels, classes),
     "raptor_cifar": raptor.raptor_cifar,
     "mnasnet": lambda size, channels, classes: mnasnet.mnasnet(channels, classes),

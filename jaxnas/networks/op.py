@@ -40,6 +40,7 @@ class Op:
     transforms: tuple[int, ...] = ()  # smaller kernels that a learned matrix makes of the larger
     dilation: int = 1  # pixels from one tap of a convolution to the next
     padding: str = "same"  # one of networks.sizes.PADDINGS
+    own: tuple[int, ...] = ()  # smaller kernels with weights beside the next larger one's centre
 
     def __post_init__(self):
         if self.padding not in PADDINGS:

@@ -110,7 +110,9 @@ def folded(arrays: dict[str, Leaf], stats: dict[str, Leaf]) -> dict[str, Leaf]:
         name: array for name, array in arrays.items() if name not in ("scale", "shift")
     }
     bias: Any = arrays["shift"] + (arrays.get("bias", 0) - stats["mean"]) * a
-    return rest | {"kernel": arrays.get("kernel", 1) * a[..., None, None, None, :], "bias": bias}
+    kernels = {"kernel": 1} | {name: rest[name] for name in rest if name.startswith("kernel")}
+    folds = {name: kernel * a[..., None, None, None, :] for name, kernel in kernels.items()}
+    return rest | folds | {"bias": bias}
 
 
 def without_norms(ops: tuple[Op, ...]) -> tuple[Op, ...]:

@@ -39,9 +39,10 @@ Blocks = tuple[tuple[int, ...], ...]
 def blocks(space: Space) -> Blocks:
     """The genes (positions) that decide what each block takes.
 
-    Those of the space's parts, or each by itself where it has none.
+    Those of the space's parts that any decide, or each by itself where it has none.
     """
-    return tuple(term.genes for term in space.terms) or tuple((i,) for i in range(len(space.genes)))
+    parts = tuple(term.genes for term in space.terms if term.genes)
+    return parts or tuple((i,) for i in range(len(space.genes)))
 
 
 @jax.tree_util.register_dataclass

@@ -154,7 +154,7 @@ def assembled(
     """
     joined, names, output = one_list(parts, ops)
     network, output = without_zeros(joined, output)
-    network = [replace(op, repeat=1, transforms=()) for op in network]
+    network = [replace(op, repeat=1, transforms=(), own=()) for op in network]
     return needed(network, output), tuple(names[i] for i in kept(network, output))
 
 

@@ -266,5 +266,6 @@ class Space:
 
 
 def _told(op: Op) -> str:
-    """As files have it that are older than dilation and padding."""
-    return repr(op).replace(", padding='same'", "").replace(", dilation=1)", ")")
+    """As files have it that are older than dilation, padding and kernels of a size's own."""
+    told = repr(op).replace(", own=()", "")
+    return told.replace(", padding='same'", "").replace(", dilation=1)", ")")

@@ -32,7 +32,7 @@ def run_layers(job: Job) -> bool:
     test = networks["test"]
     predicted = np.asarray(model(test.genomes), np.float64)
     log(
-        f"profile: {len(entries)} entries of {len(job.space.terms)} tables in "
+        f"profile: {len(entries)} entries of {len(model.member.tables)} tables in "
         f"{job.run.path(LAYERS)}; on the {len(test.genomes)} test networks their sums have an R2 "
         f"of {r2_score(test.latency_ms, predicted):.3f} and a Kendall's tau of "
         f"{kendall(test.latency_ms, predicted):.3f}"
@@ -43,7 +43,8 @@ def run_layers(job: Job) -> bool:
 def _entries(space: Space, tables: Tables, genomes: np.ndarray) -> Iterator[LayerEntry]:
     """What every network takes, then the entries that a canonical genome can have, by parts."""
     yield LayerEntry("", "", float(tables.constant[0]), len(genomes))
-    for term, table in zip(space.terms, tables.tables, strict=True):
+    decided = [term for term in space.terms if term.genes]
+    for term, table in zip(decided, tables.tables, strict=True):
         genes = list(term.genes)
         sizes = tuple(int(space.sizes[i]) for i in genes)
         every = np.zeros((len(table[0]), len(space.genes)), np.int32)

@@ -116,7 +116,7 @@ def _plain(ops: Sequence[Op], name: str) -> tuple[Form, int]:
                 inputs = tuple(
                     _cut(found, i, ops[j]) for i, j in zip(inputs, op.inputs, strict=True)
                 )
-            found.append(replace(op, path=path, inputs=inputs, repeat=1, transforms=()))
+            found.append(replace(op, path=path, inputs=inputs, repeat=1, transforms=(), own=()))
             position.append(len(found) - 1)
     output = position[-1]
     return (needed(found, output), 0) if output >= 0 else ((), -1 - output)
@@ -233,6 +233,7 @@ def _weights(space: Space, i: int) -> list[tuple]:
             op.kernel,
             op.groups,
             op.transforms,
+            op.own,
         )
         for op in most
         if op.path

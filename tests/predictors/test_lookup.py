@@ -10,6 +10,7 @@ from jaxnas.predictors.lookup import Lookup, Tables, blocks
 from jaxnas.predictors.metrics import within
 from jaxnas.profiling.active_profile import uniform_sample
 from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.meta_kernel import meta_kernel
 from jaxnas.spaces.space import Space
 
 TOY = Space("toy", (Gene("a", (8, 16)), Gene("b", (3, 5, 7))))
@@ -93,6 +94,12 @@ def test_the_ridge_chosen_is_that_of_the_least_leave_one_out_error(monkeypatch):
     np.testing.assert_allclose(
         fitted(ridges, every >= 0), fitted(ridges[[best]], every >= 0), rtol=1e-9
     )
+
+
+def test_parts_that_no_gene_decides_are_in_what_every_network_takes():
+    space = meta_kernel(16, 1, 4)
+    assert () in [term.genes for term in space.terms]
+    assert blocks(space) == ((0,), (1,), (2,), (3,))
 
 
 def test_many_networks_have_the_tables_of_few(monkeypatch):

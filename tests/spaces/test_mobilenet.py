@@ -104,7 +104,7 @@ def case(request):
         [[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 40))]
     )
     ops = build(space).ops
-    images = 3 * np.asarray(space.values(genomes))[:, 0] ** 2
+    images = 3 * np.array([space.pixels(genome) for genome in genomes]) ** 2
     return (
         space,
         genomes,
@@ -128,10 +128,9 @@ def test_the_cost_table_is_the_operators_in_order(case):
     for i, (ops, image) in enumerate(zip(networks, images, strict=True)):
         assert not rows_differ(one(tables, i), ops, image)
     assert len(set(images)) == len(space.resolutions)  # every one is among them
-    elastic_depth = any(
-        gene.name.endswith("_depth") and len(gene.choices) > 1 for gene in space.genes
-    )
-    assert len({len(ops) for ops in networks}) > (3 if elastic_depth else 1)
+    elastic = {gene.kind for gene in space.genes if len(gene.choices) > 1}
+    lengths = {len(ops) for ops in networks}
+    assert len(lengths) > (3 if "depth" in elastic else 1 if "width" in elastic else 0)
 
 
 def test_a_wrong_table_is_seen(case):

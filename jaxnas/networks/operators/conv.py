@@ -61,7 +61,8 @@ def _fresh(key: PRNGKey, op: Op) -> Weights:
     transforms = {
         f"transform{size}": jnp.eye(size * size, dtype=jnp.float32) for size in op.transforms
     }
-    return {"kernel": kaiming(key, shape, op.groups), **transforms}
+    own = {f"kernel{size}": jnp.zeros((size, size, *shape[2:]), jnp.float32) for size in op.own}
+    return {"kernel": kaiming(key, shape, op.groups), **transforms, **own}
 
 
 def _share(arrays: Weights, op: Op) -> Weights:
@@ -73,21 +74,27 @@ def smaller_kernel(arrays: Weights, size: int) -> Float[Leaf, "k k c_in c_out"]:
     """A filter's centre of `size` taps a side.
 
     With transforms, each next smaller centre is multiplied by its matrix (Cai et al., "Once for
-    All", ICLR 2020, section 3.3).
+    All", ICLR 2020, section 3.3). Weights of a size's own are added to the centre of the next
+    larger one: what that learns there, all smaller ones have too, and their gradients reach it.
     """
     kernel = arrays["kernel"]
-    transforms = {
-        int(name.removeprefix("transform")): matrix
-        for name, matrix in arrays.items()
-        if name.startswith("transform")
-    }
-    steps = (s for s in {*transforms, size} if size <= s < kernel.shape[0])
+    transforms = _by_size(arrays, "transform")
+    own = _by_size(arrays, "kernel")
+    steps = (s for s in {*transforms, *own, size} if size <= s < kernel.shape[0])
     for step in sorted(steps, reverse=True):
         edge = (kernel.shape[0] - step) // 2
         kernel = kernel[edge : edge + step, edge : edge + step]
         if step in transforms:
             kernel = (transforms[step] @ kernel.reshape(step * step, -1)).reshape(kernel.shape)
+        if step in own:
+            kernel = kernel + own[step]
     return kernel
+
+
+def _by_size(arrays: Weights, prefix: str) -> dict[int, Leaf]:
+    """The arrays whose names are the prefix and a size."""
+    names = (name for name in arrays if name.startswith(prefix) and name != prefix)
+    return {int(name.removeprefix(prefix)): arrays[name] for name in names}
 
 
 def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
@@ -100,7 +107,7 @@ def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
 def _elastic_taps(op: Op, arrays: Weights, sizes: Elastic) -> Float[Array, "k k c_in c_out"]:
     """The filter of the active size, within the taps of the largest: 0 around it."""
     kernel = jnp.asarray(arrays["kernel"])
-    if not op.transforms:
+    if not op.transforms and not op.own:
         taps = sizes.taps(op.kernel)
         return kernel if taps is None else kernel * taps[:, :, None, None]
     found, weights = sizes.weights("kernel")
