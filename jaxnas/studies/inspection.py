@@ -108,15 +108,16 @@ def run_inspect(
     size = space.pixels(chosen)
     blocks, whole = account(chip, space, chosen)
     print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
+    wide = max(13, *(len(row.name) for row in blocks)) + 1
     print(
-        f"{'block':<14}{'pixels':>7}{'MMACs':>9}{'weights kB':>12}{'activations kB':>16}"
+        f"{'block':<{wide}}{'pixels':>7}{'MMACs':>9}{'weights kB':>12}{'activations kB':>16}"
         f"{'NPU cycles':>12}{'system':>12}  "
         "does not fit"
     )
     for row in blocks:
         kb = f"{row.weight_bytes / 1e3:>12.1f}{row.activation_bytes / 1e3:>16.1f}"
         print(
-            f"{row.name:<14}{row.size:>7}{row.macs:>9.2f}{kb}"
+            f"{row.name:<{wide}}{row.size:>7}{row.macs:>9.2f}{kb}"
             f"{row.npu_cycles:>12,.0f}{row.system_cycles:>12,.0f}  "
             f"{', '.join(row.spills)}"
         )
