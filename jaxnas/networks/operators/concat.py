@@ -13,11 +13,11 @@ from jaxnas.networks.operators.operator import Elastic, Operator, Weights
 def _compute(op: Op, arrays: Weights, *inputs: Float[Array, "n h w _"]) -> Float[Array, "..."]:
     if not arrays:
         return jnp.concatenate(inputs, -1)
-    placed = (
-        weight.astype(x.dtype) * _from(first, x, op.c_out)
-        for x, (firsts, weights) in zip(inputs, arrays["places"], strict=True)
-        for first, weight in zip(firsts, weights, strict=True)
-    )
+    placed = []
+    for name, weight in arrays.items():
+        i, first = map(int, name.removeprefix("input").split("_from"))
+        x = inputs[i]
+        placed.append(weight.astype(x.dtype) * _from(first, x, op.c_out))
     return reduce(add, placed)
 
 
@@ -30,12 +30,17 @@ def _from(first: int, x: Array, channels: int) -> Array:
 def _elastic(op: Op, arrays: Weights, sizes: Elastic) -> tuple[Op, Weights]:
     """Behind an input of varying width, each stands at the sum of the widths before it.
 
-    Inputs are 0 beyond their widths, so that what stands at all its places, weighted, adds up.
+    Inputs are 0 beyond their widths, so that what stands at all its places, weighted, adds up. The
+    weights are named after the places: "input1_from16".
     """
     places = sizes.places()
     if all(len(firsts) == 1 for firsts, _ in places):
         return op, {}
-    return op, {"places": places}
+    return op, {
+        f"input{i}_from{first}": weight
+        for i, (firsts, weights) in enumerate(places)
+        for first, weight in zip(firsts, weights, strict=True)
+    }
 
 
 CONCAT = Operator(_compute, elastic=_elastic)
