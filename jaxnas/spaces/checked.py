@@ -201,6 +201,8 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
     height, width = (OPERATORS[op.kind].side(side, op) for side in read[0][:2])
     if (op.height, op.width) != (height, width):
         raise _Wrong(f"{_name(op)} makes {height} x {width}, says {op.height} x {op.width}")
+    if op.c_out < 1:
+        raise _Wrong(f"{_name(op)} must have a channel at least, got c_out {op.c_out}")
     if min(height, width) < 1:
         raise _Wrong(f"{_name(op)} reads {_told(read[0])}, too few pixels: give larger images")
 

@@ -204,8 +204,9 @@ def _layer(
         ops.conv(f"{path}/depthwise", middle, act, inputs=(before,), groups=middle, **window)
     filtered = len(ops.ops) - 1
     squeezes = (squeeze > 0) * 1
+    squeezed = c_in * squeeze // 100
     with ops.only_where(squeezes):
-        squeezed = c_in * squeeze // 100 + 1 - squeezes  # which has a channel where it is absent
-        gated = squeeze_excite(ops, f"{path}/squeeze_excite", squeezed, "sigmoid")
+        one = (squeezed == 0) * 1  # a channel at least, where it is absent too
+        gated = squeeze_excite(ops, f"{path}/squeeze_excite", squeezed + one, "sigmoid")
     ops.pick((filtered, gated), squeezes)
     return ops.conv(f"{path}/project", width)

@@ -26,8 +26,9 @@ class HierarchicalStage:
     Operators: `mbconv` expands by a 1x1 convolution, filters each channel, squeezes and excites,
     projects; `fused_mbconv` expands by an ordinary k x k convolution and has no depthwise one;
     `conv` is an ordinary convolution; `separable` an mbconv without the first. `squeezes` are the
-    widths of squeeze-excite in percent of the layer's input, 0 for none. `shortcuts`: without (0)
-    and with (1) an identity around all layers but the first, which strides and changes the width.
+    widths of squeeze-excite in percent of the layer's input, one channel at least; 0 for none.
+    `shortcuts`: without (0) and with (1) an identity around all layers but the first, which strides
+    and changes the width.
     """
 
     widths: tuple[int, ...]

@@ -77,6 +77,10 @@ def too_few_pixels(ops, width, there):
     ops.append("maxpool", kernel=7, padding="valid")
 
 
+def no_channel(ops, width, there):
+    ops.conv("mistaken/conv", width - width)
+
+
 def wrong_side(ops, width, there):
     ops.append("maxpool", kernel=3, stride=2, padding="ceil")
     ops.ops[-1] = replace(ops.ops[-1], height=3)
@@ -120,6 +124,7 @@ def elastic_map(ops, width, there):
         (not_there, "conv mistaken/conv has repeat 0 in networks that read it"),
         (unread, "nothing reads conv mistaken/conv in some networks"),
         (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
+        (no_channel, "conv mistaken/conv must have a channel at least, got c_out 0"),
         (too_few_pixels, "maxpool reads 5 x 5 x 8, too few pixels"),
         (wrong_side, "maxpool makes 2 x 2, says 3 x 2"),
         (ceil_convolution, 'must have "same" or "valid" padding, got "ceil"'),

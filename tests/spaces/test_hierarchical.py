@@ -100,6 +100,13 @@ def test_genes_matter_to_the_operators_that_have_them():
         assert alive["stage1_kernel"] and alive["stage1_width"]
 
 
+def test_a_squeeze_has_a_channel_at_least():
+    stage = HierarchicalStage((8,), (1,), (3,), (1,), (0, 5))
+    space = hierarchical_space("few", Hierarchical((8,), (8,), 1, (stage,), (8,), 3, 4))
+    widths = [op.c_out for op in space.ops(space.largest) if op.path.endswith("/squeeze")]
+    assert widths == [1]
+
+
 STAGE = HierarchicalStage((16, 24), (1, 2))
 
 
