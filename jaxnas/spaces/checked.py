@@ -194,10 +194,7 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
         raise _Wrong(f"{_name(op)} needs one width, got {channels} and c_out {op.c_out}")
     if op.kind in ("linear", "flatten") and read[0][:2] != (1, 1):
         raise _Wrong(f"{_name(op)} reads one pixel, got {_told(read[0])}: append a pool before it")
-    if op.kind == "conv" and op.kernel % 2 == 0:
-        raise _Wrong(f"{_name(op)} must have an odd kernel, got {op.kernel}")
-    if op.kind == "conv" and op.padding == "ceil":
-        raise _Wrong(f'{_name(op)} must have "same" or "valid" padding, got "ceil"')
+    _check_window(op)
     height, width = (OPERATORS[op.kind].side(side, op) for side in read[0][:2])
     if (op.height, op.width) != (height, width):
         raise _Wrong(f"{_name(op)} makes {height} x {width}, says {op.height} x {op.width}")
@@ -205,6 +202,19 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
         raise _Wrong(f"{_name(op)} must have a channel at least, got c_out {op.c_out}")
     if min(height, width) < 1:
         raise _Wrong(f"{_name(op)} reads {_told(read[0])}, too few pixels: give larger images")
+
+
+def _check_window(op: Op) -> None:
+    pools = op.kind in ("maxpool", "avgpool")
+    if op.kernel % 2 == 0 and (op.kind == "conv" or (pools and op.padding == "same")):
+        raise _Wrong(f"{_name(op)} must have an odd kernel, got {op.kernel}")
+    if op.kind == "conv" and op.padding == "ceil":
+        raise _Wrong(f'{_name(op)} must have "same" or "valid" padding, got "ceil"')
+    if pools and op.padding == "ceil" and op.stride > op.kernel:
+        raise _Wrong(
+            f'{_name(op)} with "ceil" padding must have a stride of its kernel, {op.kernel}, at '
+            f"most, got {op.stride}: its last window could lie outside the map"
+        )
 
 
 def _check_readers(space: "Space", rows: Sequence[Sequence[Op]]) -> None:

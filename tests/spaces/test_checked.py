@@ -77,6 +77,14 @@ def too_few_pixels(ops, width, there):
     ops.append("maxpool", kernel=7, padding="valid")
 
 
+def even_pool(ops, width, there):
+    ops.append("avgpool", kernel=2, stride=2)
+
+
+def pool_with_gaps(ops, width, there):
+    ops.append("maxpool", kernel=1, stride=3, padding="ceil")
+
+
 def no_channel(ops, width, there):
     ops.conv("mistaken/conv", width - width)
 
@@ -124,6 +132,8 @@ def elastic_map(ops, width, there):
         (not_there, "conv mistaken/conv has repeat 0 in networks that read it"),
         (unread, "nothing reads conv mistaken/conv in some networks"),
         (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
+        (even_pool, "avgpool must have an odd kernel, got 2"),
+        (pool_with_gaps, "must have a stride of its kernel, 1, at most, got 3"),
         (no_channel, "conv mistaken/conv must have a channel at least, got c_out 0"),
         (too_few_pixels, "maxpool reads 5 x 5 x 8, too few pixels"),
         (wrong_side, "maxpool makes 2 x 2, says 3 x 2"),
