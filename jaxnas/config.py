@@ -29,18 +29,20 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
+from jaxnas.hardware import elastic_chip
 from jaxnas.hardware.cost_model import CostModel, LayeredModel, Modelled, layered_model
 from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, SingleContext
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.hailo import device
 from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
+from jaxnas.hardware.microcontroller import Microcontroller
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.ssh import SshDevice
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
-from jaxnas.objectives import costs, energy, error, latency
+from jaxnas.objectives import chip, costs, energy, error, latency
 from jaxnas.objectives.limits import upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.plugins import Name, find, is_place, leaves_unread, named
@@ -191,7 +193,8 @@ class SearchConfig:
     image, where the device models it), mmacs and mparams (millions), peak_kib (the most that
     activations take at once, as float32, with norm and activation computed in place; a runtime that
     gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and
-    weights come on top). Without latency_ms nothing is profiled and predicted before the search."""
+    weights come on top), chip_kib (the local memory of a chip that leaves it to be chosen). Without
+    latency_ms nothing is profiled and predicted before the search."""
     limits: tuple[str, ...] = ()
     """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but
     random prefers candidates within all limits to those beyond, and networks are chosen from
@@ -338,7 +341,11 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
 }
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 # What a .toml file may describe: its `kind`, by default memory.
-CHIP_KINDS: dict[str, type[CostModel]] = {"memory": MemoryBoundChip, "dataflow": DataflowChip}
+CHIP_KINDS: dict[str, type[CostModel]] = {
+    "memory": MemoryBoundChip,
+    "dataflow": DataflowChip,
+    "microcontroller": Microcontroller,
+}
 RELAXATIONS: dict[str, Callable[[], Relaxation]] = {
     "softmax": Softmax,
     "gumbel": Gumbel,
@@ -377,6 +384,7 @@ OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "mmacs": costs.macs,
     "mparams": costs.params,
     "peak_kib": costs.peak_memory,
+    "chip_kib": chip.memory,
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
@@ -465,13 +473,14 @@ def make_device(settings: ProfileConfig) -> Device:
 def load_chip(path: str) -> CostModel:
     """The chip that a TOML file describes, named after the file.
 
-    Its settings are the fields of the class that `kind` names in `CHIP_KINDS`. A `UserError` names
-    the file, the setting, and what was expected.
+    Its settings are the fields of the class that `kind` names in `CHIP_KINDS`; a list of values of
+    one that is `elastic` there is searched with the network. A `UserError` names the file, the
+    setting, and what was expected.
     """
     settings = toml_files.read(path, "device")
     kind = str(settings.pop("kind", "memory"))
     chip = choose(f"kind of chip in {path}:", kind, CHIP_KINDS)
-    return toml_files.made(chip, path, settings, {"name": Path(path).stem})
+    return elastic_chip.load(chip, path, settings, {"name": Path(path).stem})
 
 
 def make_layered_model(device: str) -> LayeredModel:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxnas.errors import UserError
 from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
+from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.hardware.timing import Summary
 from jaxnas.networks.costs import KINDS, Layers, cost_table
 from jaxnas.networks.op import Op
@@ -108,6 +109,19 @@ class LayeredModel(CostModel, Protocol):
         ...
 
 
+@runtime_checkable
+class LimitedModel(CostModel, Protocol):
+    """A cost model of a chip that does not run every network: those have latency NaN."""
+
+    def load(self, estimate: Estimate) -> Numbers:
+        """How much of its tightest limit each network takes: 1 at the limit."""
+        ...
+
+    def refusal(self, estimate: Estimate) -> str:
+        """Why it does not run this network, in one line."""
+        ...
+
+
 def unknown(layers: Layers) -> Bool[Array, "*n layers"]:
     """Which operators run, and are of a kind that no chip of this folder knows: a user's own."""
     return jnp.asarray((layers.repeat > 0) & (layers.kind >= len(KINDS)))
@@ -128,10 +142,13 @@ class Modelled:
         if model.layers is None:
             raise ValueError(f"{self.name} needs the network's cost table")
         error = self.cost_model.error
-        estimate = self.cost_model(model.layers)
+        chip = self.cost_model
+        if isinstance(chip, ElasticChip):
+            chip = chip.chosen(model.chip)
+        estimate = chip(model.layers)
         latency_ms = float(estimate.latency_ms)
         if math.isnan(latency_ms):
-            refusal = ValueError("the network does not fit as a whole")
+            refusal = ValueError(refused(chip, estimate))
             return replace(failed_measurement(self.name, 1, error, refusal), simulated=True)
         # A model has one figure, however often it is asked.
         summary: dict[str, Any] = dict.fromkeys(Summary._fields, latency_ms)
@@ -145,6 +162,11 @@ class Modelled:
             simulated=True,
             warning=warning(estimate),
         )
+
+
+def refused(model: CostModel, estimate: Estimate) -> str:
+    """Why a chip does not run this network."""
+    return model.refusal(estimate) if isinstance(model, LimitedModel) else "it gives no latency"
 
 
 def warning(estimate: Estimate) -> str:
@@ -177,6 +199,8 @@ def model_with(device: Device, figure: str) -> CostModel:
 def layered_model(device: Device) -> LayeredModel:
     """The device's cost model; a `UserError` where it has none that accounts for each layer."""
     model = cost_model(device)
+    if isinstance(model, ElasticChip):
+        model = model.chosen({})
     if not isinstance(model, LayeredModel):
         raise UserError(
             f"the device {device.name} gives no account layer by layer, of memory and energy: name "

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
@@ -93,6 +93,9 @@ class DataflowChip:
     the image in, or that of its work spread over the chip. One that does not fit is cut into parts,
     which are loaded in turn for every image.
     """
+
+    elastic: ClassVar = ("macs_per_ms", "params_capacity", "lines_capacity")  # to be chosen
+    memories: ClassVar = ()  # none of them in bytes
 
     name: str
     error: str
@@ -250,3 +253,10 @@ class SingleContext:
         several = estimate.figures["several"]
         latency_ms = jnp.where(several, jnp.nan, estimate.latency_ms)
         return estimate._replace(figures=estimate.figures | {"latency_ms": latency_ms})
+
+    def load(self, estimate: Estimate) -> Numbers:
+        """Its occupancy."""
+        return estimate.figures["occupancy"]
+
+    def refusal(self, estimate: Estimate) -> str:
+        return "the network does not fit as a whole"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +56,8 @@ class ExportedModel:
     genome: np.ndarray
     turn: int = 0  # which of several measurements of this network; they are stored apart
     layers: Layers | None = None  # its cost table, which cost models read
+    # Settings of the chip that its genome chooses, of a device that leaves some to be chosen.
+    chip: Mapping[str, int] = field(default_factory=dict)
 
     def read(self) -> bytes:
         """The ONNX file's content; an `OSError` where it cannot be read."""

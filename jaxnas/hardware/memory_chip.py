@@ -8,7 +8,7 @@ embedded accelerator"): experiments/raptor_table1.py.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -39,6 +39,9 @@ class MemoryBoundChip:
     moves its bytes; whichever takes longer is the network's time. Activations of a layer that does
     not fit cost `spilled_cycles` a byte more.
     """
+
+    elastic: ClassVar = ("memory_bytes", "macs_per_cycle", "weight_memory_bytes")  # to be chosen
+    memories: ClassVar = ("memory_bytes", "weight_memory_bytes")  # local, in bytes
 
     name: str
     error: str  # how far its figures are off, and how that is known
@@ -131,12 +134,9 @@ class MemoryBoundChip:
         moved = jnp.where(
             runs, layers.reads + layers.height * layers.width * layers.c_out, 0
         ).astype(jnp.float32)
-        held, own = (
-            (moved, weights > self.weight_memory_bytes)
-            if self.weight_memory_bytes
-            else (moved + weights, False)
-        )
-        spills = (held > self.memory_bytes) | own
+        shared = jnp.asarray(self.weight_memory_bytes) == 0
+        held = moved + jnp.where(shared, weights, 0)
+        spills = (held > self.memory_bytes) | (~shared & (weights > self.weight_memory_bytes))
         npu = macs * jnp.where(depthwise, self.depthwise, self.dense) / self.macs_per_cycle
         system = (
             moved * (self.activation_cycles + self.spilled_cycles * spills)

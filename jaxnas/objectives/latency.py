@@ -4,6 +4,7 @@ import jax
 from jaxtyping import Array, Float
 
 from jaxnas.hardware.cost_model import CostModel, cost_model
+from jaxnas.hardware.elastic_chip import chip_of
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective
 from jaxnas.spaces.space import Space
 from jaxnas.types import Genomes
@@ -30,9 +31,11 @@ def predicted_latency() -> Objective:
 
 
 def modelled_latency(space: Space, model: CostModel) -> Objective:
-    """Latency in ms as an analytic device has it."""
+    """Latency in ms as an analytic device has it, on the chip of each genome."""
 
     def measure(genomes: Genomes, inputs: EvaluationInputs) -> Float[Array, "n"]:
-        return jax.vmap(lambda genome: model(space.layers(genome)).latency_ms)(genomes)
+        return jax.vmap(
+            lambda genome: chip_of(model, space, genome)(space.layers(genome)).latency_ms
+        )(genomes)
 
     return Objective(NAME, "ms", LABEL, measure)

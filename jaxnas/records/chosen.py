@@ -34,6 +34,8 @@ class Chosen:
     predicted_ms: float = math.nan
     # Other objectives that the search minimised, by name; in the file they stand beside the rest.
     costs: dict[str, float] = field(default_factory=dict)
+    # Settings of the chip that the genome chooses; absent from the file where it chooses none.
+    chip: dict[str, int] = field(default_factory=dict)
 
 
 OPTIONAL = ("selection_accuracy", "finetuned_selection_accuracy", "predicted_ms")
@@ -84,6 +86,7 @@ def _read(values: dict[str, Any]) -> Chosen:
         number(values, "finetuned_search_accuracy"),
         **{name: number(values, name) for name in known},
         costs=others,
+        chip=named(values.get("chip", {})),
     )
 
 
@@ -95,4 +98,5 @@ def _written(one: Chosen) -> dict[str, Any]:
     values = asdict(one)
     costs = values.pop("costs")
     absent = [name for name in OPTIONAL if math.isnan(values[name])]
+    absent += [] if one.chip else ["chip"]
     return {name: value for name, value in values.items() if name not in absent} | costs

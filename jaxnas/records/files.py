@@ -60,7 +60,7 @@ RECORDS = {
     record.name: record
     for record in (
         Record("config.json", "data", ("name",), reported=True),  # and holds all settings
-        Record("space.json", "data", ("space", "data")),
+        Record("space.json", "data", ("space", "data", "profile.device")),
         Record("inputs.json", "data", ("weights", "profile.device")),
         Record("environment.json", "data", reported=True),
         Record(

@@ -91,7 +91,7 @@ def _network(
         "setup": setup(row.device, row.threads, row.runtime, row.simulated),
         "simulated": row.simulated,
         "warning": row.warning,
-        "words": words.genome_in_words(chosen.network),
+        "words": words.genome_in_words(chosen.network) + words.chip_in_words(chosen.chip),
         "model": "models/" + quote(PurePosixPath(row.model).name),
     }
 

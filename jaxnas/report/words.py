@@ -61,6 +61,16 @@ def genome_in_words(network: Mapping[str, int | str]) -> str:
     )
 
 
+def chip_in_words(chip: Mapping[str, int]) -> str:
+    """What a genome chooses of the chip, to follow its network; nothing where it chooses none.
+
+    >>> chip_in_words({"memory_bytes": 65536, "macs_per_cycle": 64}), chip_in_words({})
+    (' | chip: memory_bytes 65536, macs_per_cycle 64', '')
+    """
+    chosen = ", ".join(f"{name} {value}" for name, value in chip.items())
+    return f" | chip: {chosen}" if chip else ""
+
+
 def listed(words: Sequence[str]) -> str:
     """Words with commas and an "and".
 

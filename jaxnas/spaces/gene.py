@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxnas.errors import UserError
 
+CHIP = "chip"  # the kind of genes that decide the chip, not the network
 CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
 
 
@@ -15,11 +16,12 @@ CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell
 class Gene:
     """One decision: a name and its choices, smallest first, and what `kind` of decision it is.
 
-    Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, and `operation`, whose
-    choices have no order. A `static` gene changes array shapes: each choice is a program. A gene
-    that `needs` (name, values) matters only where the gene of that name matters and has one of the
-    values: the kernel of a stage's fourth block needs a depth of 4 or more. `labels` say in words
-    what choices are whose numbers say nothing.
+    Kinds with a meaning: `resolution`, `width`, `depth`, `kernel`, `expand`, `operation`, whose
+    choices have no order, and `chip`, a setting of the chip beside the network. A `static` gene
+    changes array shapes: each choice is a program. A gene that `needs` (name, values) matters only
+    where the gene of that name matters and has one of the values: the kernel of a stage's fourth
+    block needs a depth of 4 or more. `labels` say in words what choices are whose numbers say
+    nothing.
     """
 
     name: str

@@ -15,7 +15,7 @@ from jaxnas.networks.costs import Costs, Layers
 from jaxnas.networks.op import Op
 from jaxnas.spaces import cost_tables
 from jaxnas.spaces.checked import check_parts
-from jaxnas.spaces.gene import Gene, check_genes, needs, networks
+from jaxnas.spaces.gene import CHIP, Gene, check_genes, needs, networks
 from jaxnas.spaces.graph_memory import Memory, memory_of
 from jaxnas.spaces.mutation import mutated
 from jaxnas.spaces.parts import Held, Part, assembled, of_every_choice
@@ -141,13 +141,14 @@ class Space:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides what the space's networks are: what a run's space.json holds."""
+        """All that decides what a genome means: what a run's space.json holds."""
         own = self.structure.settings() if self.structure is not None else self._described()
-        return {"name": self.name, **own}
+        chip = {gene.name: list(gene.choices) for gene in self.genes if gene.kind == CHIP}
+        return {"name": self.name, **own, **({"chip": chip} if chip else {})}
 
     def _described(self) -> dict[str, Any]:
         """Of a family that does not describe itself: genes, and the largest network's trunk."""
-        genes = {gene.name: list(gene.choices) for gene in self.genes}
+        genes = {gene.name: list(gene.choices) for gene in self.genes if gene.kind != CHIP}
         return {"genes": genes, "largest": [_told(op) for op in self.ops(self.largest)[:-1]]}
 
     def completed(self, saved: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import make_algorithm
-from jaxnas.hardware.device import ExportedModel
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.predictor import Model
@@ -30,7 +29,7 @@ from jaxnas.records.measurements import (
 from jaxnas.spaces.genomes import key_of
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, in_batches, search_split
 from jaxnas.stages.job import Job
-from jaxnas.stages.measuring import exporter, open_device
+from jaxnas.stages.measuring import as_exported, exporter, open_device
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -99,10 +98,7 @@ def _measurer(job: Job, known: dict[bytes, float]) -> Callable[[np.ndarray], np.
     def one(genome: np.ndarray) -> float:
         if (key := key_of(genome)) not in known:
             model, costs = export(genome)
-            layers = job.space.layers(genome)
-            best = measure_in_rounds(
-                device, ExportedModel(model, genome, layers=layers), job.config.profile
-            )
+            best = measure_in_rounds(device, as_exported(job, model, genome), job.config.profile)
             append_asked(job.run, Asked(genome, best, **costs))
             known[key] = best.latency_ms
         return known[key]

@@ -25,9 +25,12 @@ from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.cost_model import cost_model
 from jaxnas.plugins import find
+from jaxnas.spaces.gene import CHIP
+from jaxnas.spaces.joint import alone
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import objectives
+from jaxnas.stages.fits import check_fits
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
@@ -143,7 +146,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         check_linear(space)
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
-        check_training(space, method_of(config), config.train)
+        check_training(alone(space), method_of(config), config.train)
     _check_derived(config, space)
     require_memory(
         "the training split on the device",
@@ -159,6 +162,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         )
     # Some devices do not model some of them.
     objectives(config, build(space))
+    check_fits(config, space)
     algorithm = make_algorithm(config.search)
     # Some of evosax's want an even population.
     jax.eval_shape(lambda key: algorithm.init(key, space), jax.random.key(0))
@@ -174,6 +178,11 @@ def _check_derived(config: Config, space: Space) -> None:
     """Refuses a search that cannot begin with the networks that the training derives."""
     if not config.train.epochs or not isinstance(make_method(config.train), Bilevel):
         return
+    if chosen := [gene.name for gene in space.genes if gene.kind == CHIP]:
+        raise UserError(
+            f"train.method relaxed learns the genes of networks alone, and the device leaves "
+            f"{', '.join(chosen)} to be chosen: give each one value, or choose another method"
+        )
     derived = config.train.relaxed.architectures * len(space.resolutions)
     if derived > config.search.population:
         raise UserError(

@@ -27,6 +27,7 @@ from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.data import read_data
 from jaxnas.records.predictor import read_predictor
 from jaxnas.spaces.genomes import first_rows, to_text
+from jaxnas.spaces.joint import alone, of_network, on_one_chip
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
 from jaxnas.supernets.supernet import Params, Supernet
@@ -201,10 +202,11 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
         if hybrid.trains
         else []
     )
+    own = alone(job.space)  # no chip changes an error
     drawn = job.config.seed if job.prepared.recalibration != "plain" else None
     facts = {
         "objective": ["error", job.config.export.precision, *training],
-        "space": {"genes": repr(job.space.genes), "structure": repr(space_settings(job.space))},
+        "space": {"genes": repr(own.genes), "structure": repr(space_settings(own))},
         "weights": params,
         "search": [split.images, split.labels],
         "calibration": [
@@ -227,15 +229,15 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
 def stored(
     store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`evaluate`, fitness of one column, asked only for what the store lacks, each once.
+    """`evaluate`, fitness of one column, asked only for what the store lacks, each network once.
 
     The batch keeps its size, so that there is one compiled program; rows not wanted get a static
     choice that does not exist. Evaluations that failed (NaN) are not stored, for another attempt.
     """
 
     def through(genomes: np.ndarray) -> np.ndarray:
-        canonical = np.asarray(space.canonical(genomes))
-        keys = [to_text(genome) for genome in canonical]
+        canonical = on_one_chip(space, np.asarray(space.canonical(genomes)))
+        keys = [to_text(genome) for genome in of_network(space, canonical)]
         known = np.array([error is not None for error in store.get(keys)])
         first = np.zeros(len(genomes), bool)
         first[first_rows(space, canonical)] = True

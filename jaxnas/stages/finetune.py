@@ -21,6 +21,7 @@ from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
 from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.spaces.genomes import described
+from jaxnas.spaces.joint import alone, chip_values, of_network
 from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
@@ -83,11 +84,12 @@ def _finetuned(
         choice.name,
         choice.role,
         genome,
-        described(job.space, genome),
+        described(alone(job.space), of_network(job.space, genome)),
         **costs(subnet.ops),
         **accuracies,
         predicted_ms=candidates.latency_ms(choice.row),
         costs=candidates.costs(choice.row),
+        chip=chip_values(job.space, genome),
     )
 
 

@@ -4,7 +4,7 @@ The data, the space and its supernet, and what earlier stages left in the run di
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -12,16 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import Config, DataConfig, make_source, make_space
+from jaxnas.config import Config, DataConfig, make_device, make_source, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import OWN, Preparation, calibration_images
 from jaxnas.errors import UserError
+from jaxnas.hardware.cost_model import cost_model
+from jaxnas.hardware.elastic_chip import genes_of
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
 from jaxnas.records.data import DATA, read_data
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.spaces.joint import alone, joint
 from jaxnas.spaces.space import Space
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
@@ -68,6 +71,15 @@ class Job:
     space: Space
     net: Supernet
     prepared: Preparation = OWN  # what images look like to the supernet
+
+    @cached_property
+    def trained_net(self) -> Supernet:
+        """The supernet as its training sees it: without the genes of a chip.
+
+        With or without them the same seed trains the same weights.
+        """
+        own = alone(self.space)
+        return self.net if own is self.space else build(own)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -134,7 +146,8 @@ class Job:
         method = method_of(self.config)
         steps = total_steps(settings, self.data)
         target = jax.eval_shape(
-            lambda key: init_state(self.net, method, settings, steps, key), jax.random.key(0)
+            lambda key: init_state(self.trained_net, method, settings, steps, key),
+            jax.random.key(0),
         )
         return checkpoints.restore(folder, target, RENAMED)
 
@@ -204,8 +217,9 @@ def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -
 
 
 def load_space(config: Config, data: Dataset) -> Space:
-    """The space that the settings name, for these images."""
-    return make_space(config.space)(data.image_size[0], data.channels, data.classes)
+    """The space that the settings name, for these images, and the genes of the device's chip."""
+    networks = make_space(config.space)(data.image_size[0], data.channels, data.classes)
+    return joint(networks, genes_of(cost_model(make_device(config.profile))))
 
 
 def space_settings(space: Space) -> dict[str, Any]:

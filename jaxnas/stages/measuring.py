@@ -1,6 +1,7 @@
 """The device of a run, and the networks of its supernet as the device is given them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxnas.hardware.device import Device, ExportedModel
 from jaxnas.hardware.measured import Stored
 from jaxnas.hardware.watched import Watched
 from jaxnas.records.measurements import read_measurements
+from jaxnas.spaces.joint import chip_values
 from jaxnas.stages.job import Job, costs
 from jaxnas.training.recalibrate import statistics
 
@@ -35,7 +37,13 @@ def _proven(job: Job) -> ExportedModel | None:
     if not proven:
         return None
     genome = proven[-1].genome
-    return ExportedModel(exporter(job)(genome)[0], genome, layers=job.space.layers(genome))
+    return as_exported(job, exporter(job)(genome)[0], genome)
+
+
+def as_exported(job: Job, model: Path | bytes, genome: np.ndarray, turn: int = 0) -> ExportedModel:
+    """A network of the run as the device is given it, and what its genome chooses of the chip."""
+    layers = job.space.layers(genome)
+    return ExportedModel(model, genome, turn, layers, chip_values(job.space, genome))
 
 
 def exporter(job: Job) -> Callable[[np.ndarray], tuple[bytes, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from jaxnas.config import Config, load_chip
 from jaxnas.errors import UserError
+from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.records.cache import digest
 from jaxnas.records.files import decides
 from jaxnas.records.inputs import INPUTS, Inputs, read_inputs, write_inputs
@@ -231,7 +232,11 @@ def _weights(config: Config) -> str | None:
 def _device(config: Config) -> str:
     """The name of the device, or a digest of what a file says of it."""
     name = config.profile.device
-    return digest({**vars(load_chip(name)), "name": ""}) if name.endswith(".toml") else name
+    if not name.endswith(".toml"):
+        return name
+    chip = load_chip(name)
+    settings = chip.settings if isinstance(chip, ElasticChip) else vars(chip)
+    return digest({**settings, "name": ""})
 
 
 def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:

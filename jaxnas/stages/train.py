@@ -43,7 +43,13 @@ def run_train(job: Job) -> bool:
         Saving(config.train.checkpoint_minutes) as saving,
     ):
         for step, state, losses in train(
-            job.net, job.data, method, config.train, job.augmentation, job.key("train"), begun
+            job.trained_net,
+            job.data,
+            method,
+            config.train,
+            job.augmentation,
+            job.key("train"),
+            begun,
         ):
             advance()
             if step % every == 0 or step == total:
@@ -70,7 +76,7 @@ def _initial(job: Job, method: Method, total: int) -> TrainState:
 
     Its classifier stays fresh where the data have classes of their own.
     """
-    state = init_state(job.net, method, job.config.train, total, job.key("train"))
+    state = init_state(job.trained_net, method, job.config.train, total, job.key("train"))
     name = job.config.weights
     if name is None:
         if total == 0:

@@ -8,7 +8,7 @@ from jaxtyping import Int32
 
 from jaxnas.errors import UserError
 from jaxnas.export.proof import onnx_logits
-from jaxnas.hardware.device import Device, ExportedModel, Measurement, failed_measurement
+from jaxnas.hardware.device import Device, Measurement, failed_measurement
 from jaxnas.profiling.rounds import measure_in_rounds
 from jaxnas.progress import log
 from jaxnas.records.chosen import Chosen, read_chosen
@@ -16,7 +16,7 @@ from jaxnas.records.exported import Exported, read_exported
 from jaxnas.records.verified import VERIFIED, Answers, Verified, write_answers, write_verified
 from jaxnas.spaces.genomes import to_text
 from jaxnas.stages.job import Job
-from jaxnas.stages.measuring import open_device
+from jaxnas.stages.measuring import as_exported, open_device
 from jaxnas.training.metrics import accuracy, balanced_accuracy, commonest_share
 
 # What verified.csv repeats of chosen.json.
@@ -115,10 +115,8 @@ def _measured(job: Job, device: Device, genome: np.ndarray, model: str) -> Measu
             "",
             ValueError(f"no int8 file is written for {job.config.export.target}"),
         )
-    layers = job.space.layers(genome)
-    return measure_in_rounds(
-        device, ExportedModel(job.run.path(model), genome, layers=layers), job.config.profile
-    )
+    file = job.run.path(model)
+    return measure_in_rounds(device, as_exported(job, file, genome), job.config.profile)
 
 
 def _answers(job: Job, genome: np.ndarray, model: str) -> Int32[np.ndarray, "n"]:

@@ -28,7 +28,7 @@ SHIPPED = files("jaxnas") / "weights" / "shipped"
 # Of a run; the second of one that is older.
 FILES = ("supernet.safetensors", "supernet.npz")
 # Parts of a space's structure that may differ where the weights are used again.
-_OF_THE_DATA = ("resolutions", "classes")
+_OF_THE_DATA = ("resolutions", "classes", "chip")
 
 
 class Trained(NamedTuple):

@@ -1,6 +1,7 @@
 """The contracts of a device and of a cost model, over `config.DEVICES` and `config.CHIP_KINDS`."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from jaxnas.hardware.cost_model import (
     model_with,
 )
 from jaxnas.hardware.device import Device, ExportedModel, check_reachable
+from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.networks.costs import KINDS, cost_table
 from jaxnas.networks.op import Op
 
@@ -47,6 +49,14 @@ FILES = {  # a chip of each kind with nothing but what it must have
         parts_slower = 1
         params_capacity = 20
         lines_capacity = 1.5
+    """,
+    "microcontroller": """
+        kind = "microcontroller"
+        error = "a guess"
+        clock_mhz = 100
+        ram_bytes = 4000000
+        flash_bytes = 1000000
+        dense = 2
     """,
 }
 
@@ -176,8 +186,85 @@ def test_files_describe_every_kind_of_chip_and_no_other(tmp_path):
     assert set(FILES) == set(CHIP_KINDS)
     path = tmp_path / "mine.toml"
     path.write_text('kind = "optical"')
-    with pytest.raises(UserError, match="'optical'; known: dataflow, memory"):
+    with pytest.raises(UserError, match="'optical'; known: dataflow, memory, microcontroller"):
         load_chip(str(path))
+
+
+ELASTIC = [(kind, name) for kind, chip in CHIP_KINDS.items() for name in chip.elastic]  # type: ignore[attr-defined]
+
+
+def with_setting(kind, name, value):
+    """A file's text with another value of a setting."""
+    lines = [line.strip() for line in FILES[kind].splitlines()]
+    return "\n".join(
+        [*(one for one in lines if not one.startswith(f"{name} ")), f"{name} = {value}"]
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), ELASTIC)
+def test_a_chip_with_a_setting_to_choose_is_the_chip_of_each_value(tmp_path, kind, name):
+    """Exactly; mapped and compiled, where XLA adds in another order, to the last bit of float32."""
+    path = tmp_path / "mine.toml"
+    values = (3, 70, 1000, 100_000_000)
+    path.write_text(with_setting(kind, name, [*values]))
+    model = load_chip(str(path))
+    assert isinstance(model, ElasticChip)
+    assert [(gene.name, gene.choices, gene.kind) for gene in model.genes] == [
+        (name, values, "chip")
+    ]
+    many = jax.jit(jax.vmap(lambda value: model.chosen({name: value})(LAYERS)))(jnp.array(values))
+    for i, value in enumerate(values):
+        path.write_text(with_setting(kind, name, value))
+        fixed = load_chip(str(path))
+        assert model.chosen({name: value}) == fixed
+        array = model.chosen({name: jnp.int32(value)})
+        figures = map(jax.tree.leaves, (fixed(LAYERS), array(LAYERS), many))
+        for one, same, mapped in zip(*figures, strict=True):
+            np.testing.assert_array_equal(same, one)
+            np.testing.assert_allclose(mapped[i], one, rtol=2e-7)
+    assert any(len({*map(float, figure)}) > 1 for figure in many.figures.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "memory_bytes = [2000, 1000]",
+            "below 2^31 to choose from, smallest first, got [2000, 1000]",
+        ),
+        (
+            "memory_bytes = []",
+            "memory_bytes must be a number, or a list of whole numbers below 2^31",
+        ),
+        ("memory_bytes = [1000, 1000]", "smallest first, got [1000, 1000]"),
+        ("memory_bytes = [1000, 2e3]", "smallest first, got [1000, 2000.0]"),
+        ("memory_bytes = [0, 1000]", "memory_bytes must be above 0, got 0"),
+        ("weight_cycles = [1, 2]", "weight_cycles must be a number, got [1, 2]"),
+    ],
+)
+def test_a_mistake_in_the_choices_of_a_chip_is_one_line(tmp_path, line, message):
+    name, _, value = line.partition(" = ")
+    path = tmp_path / "mine.toml"
+    path.write_text(with_setting("memory", name, value))
+    with pytest.raises(UserError, match=str(path)) as error:
+        load_chip(str(path))
+    assert message in str(error.value)
+
+
+def test_an_elastic_chip_measures_a_network_on_the_chip_of_its_genome(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(with_setting("memory", "memory_bytes", [100, 131072]))
+    device = make_device(ProfileConfig(device=str(path)))
+    exported = ExportedModel(b"", np.zeros(1, np.int32), layers=LAYERS)
+    slow, fast = (
+        device.measure(replace(exported, chip={"memory_bytes": size})).latency_ms
+        for size in (100, 131072)
+    )
+    path.write_text(FILES["memory"])
+    assert slow > fast == float(load_chip(str(path))(LAYERS).latency_ms)
+    for ask in (device.measure, lambda _: layered_model(device)):
+        with pytest.raises(UserError, match="mine has choices of memory_bytes, and here nothing"):
+            ask(exported)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from jaxnas.config import OBJECTIVES
 from jaxnas.data.augment import resized
 from jaxnas.errors import UserError
 from jaxnas.hardware.cost_model import Modelled
+from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.hardware.memory_chip import RAPTOR
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.networks.subnet import forward
@@ -22,10 +23,13 @@ from jaxnas.objectives.latency import predicted_latency
 from jaxnas.objectives.objective import Context, EvaluationInputs, fitness
 from jaxnas.predictors.mlp import Fitted, LatencyMLP
 from jaxnas.predictors.predictor import Model
+from jaxnas.spaces.joint import joint
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.evaluate import Examples
 
+MEMORIES = (64, 256, 256_000)
+ELASTIC = ElasticChip(RAPTOR, (("memory_bytes", MEMORIES),))
 COUNT = 70  # more than one micro-batch
 SLICED = jax.jit(forward, static_argnums=0)
 
@@ -170,12 +174,30 @@ def context(net):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_gives_a_figure_of_each_network(net, inputs, population, name):
-    made = OBJECTIVES[name](context(net))
+    """On a chip whose memory is chosen with the network, which only what asks the chip reads."""
+    both = build(joint(net.space, ELASTIC.genes))
+    made = OBJECTIVES[name](Context(both, Modelled(ELASTIC)))
     assert made.name == name and made.unit and made.label
-    found = fitness(net.space, [made], inputs)(population)[:, 0]
+    evaluate = fitness(both.space, [made], inputs)
+    chips = np.arange(len(population), dtype=np.int32)[:, None] % len(MEMORIES)
+    found = evaluate(np.hstack([population, chips]))[:, 0]
     assert np.isfinite(found).all() and (found >= 0).all() and np.ptp(found) > 0
-    again = fitness(net.space, [made], inputs)(population[::-1])[:, 0]
+    again = evaluate(np.hstack([population, chips])[::-1])[:, 0]
     np.testing.assert_array_equal(again[::-1], found)
+    largest = evaluate(np.hstack([population, np.full_like(chips, len(MEMORIES) - 1)]))[:, 0]
+    reads = name in ("latency_ms", "energy_uj", "chip_kib")
+    assert (largest != found).any() == reads
+    if name == "chip_kib":
+        np.testing.assert_array_equal(found, np.array(MEMORIES)[chips[:, 0]] / 1024)
+    elif reads:
+        assert (largest <= found).all()
+
+
+def test_a_device_whose_memory_is_fixed_says_so(net):
+    lanes = ElasticChip(RAPTOR, (("macs_per_cycle", (64, 128)),))
+    for device in (OnnxRuntime(), Modelled(RAPTOR), Modelled(lanes)):
+        with pytest.raises(UserError, match=f"the device {device.name} leaves none to be chosen"):
+            OBJECTIVES["chip_kib"](Context(net, device))
 
 
 def test_a_device_that_models_no_energy_says_so(net):

@@ -23,10 +23,22 @@ from jaxnas.spaces.space import Space
 
 SPACE = Space("toy", (Gene("width", (8, 16)), Gene("kernel", (3, 5))))
 GENOME = np.array([1, 0], np.int32)
-NETWORK = {"width": 16, "kernel": 3}
+NETWORK: dict[str, int | str] = {"width": 16, "kernel": 3}
 PLAIN = Chosen("fastest", "fastest", GENOME, NETWORK, 10, 5, 0.5, 0.75)
 WHOLE = Chosen(
-    "knee", "knee", GENOME, NETWORK, 10, 5, 0.5, 0.75, 0.25, 0.5, 1.5, {"energy_uj": 2.0}
+    "knee",
+    "knee",
+    GENOME,
+    NETWORK,
+    10,
+    5,
+    0.5,
+    0.75,
+    0.25,
+    0.5,
+    1.5,
+    {"energy_uj": 2.0},
+    {"memory_bytes": 1000},
 )
 
 

@@ -8,8 +8,10 @@ import pytest
 from jaxnas.algorithms import pareto
 from jaxnas.cli import load_config
 from jaxnas.config import OBJECTIVES, load_chip
+from jaxnas.records.measurements import read_measurements
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.stages.job import open_job
+from jaxnas.spaces.joint import chip_values
+from jaxnas.stages.job import open_job, space_settings
 from jaxnas.stages.settings import config_from
 
 MADE_ANEW = (
@@ -26,10 +28,13 @@ MADE_ANEW = (
 def searched(changed_run, chip, tmp_path_factory):
     """A run for a chip whose energy goes by multiply-adds and whose latency does not.
 
+    Its memory is chosen with the network; the supernet was trained without it.
+
     Made once, to be read.
     """
     file = tmp_path_factory.mktemp("chip") / "chip.toml"
-    file.write_text(chip.replace("power_mw = 1", "power_mw = 0") + "pj_per_mac = 1000\n")
+    free = chip.replace("power_mw = 1", "power_mw = 0") + "pj_per_mac = 1000\n"
+    file.write_text(free.replace("memory_bytes = 1000", "memory_bytes = [500, 1000, 2000]"))
     wish = (
         "--profile.device",
         file,
@@ -37,7 +42,7 @@ def searched(changed_run, chip, tmp_path_factory):
         "error",
         "latency_ms",
         "energy_uj",
-        "peak_kib",
+        "chip_kib",
         "--finetune.epochs",
         0,
     )
@@ -50,13 +55,15 @@ def test_fitness_has_a_column_for_each_objective(cli, searched):
     job = open_job(run, load_config(str(run.root)))
     for file in ("candidates.npz", "random.npz"):
         found = run.read_npz(file)
-        names = ["error", "latency_ms", "energy_uj", "peak_kib"]
+        names = ["error", "latency_ms", "energy_uj", "chip_kib"]
         assert found["objectives"].tolist() == names and len(found["labels"]) == 4
-        said = jax.vmap(lambda genome: model(job.space.layers(genome)))(
-            jnp.asarray(found["genomes"])
-        )
+        sizes = np.array([500, 1000, 2000])[found["genomes"][:, -1]]
+        assert len({*sizes}) == 3
+        said = jax.vmap(
+            lambda genome, size: model.chosen({"memory_bytes": size})(job.space.layers(genome))
+        )(jnp.asarray(found["genomes"]), jnp.asarray(sizes))
         costs = job.space.costs(found["genomes"])
-        expected = [said.latency_ms, costs.macs / 1e3, costs.peak_activations * 4 / 1024]
+        expected = [said.latency_ms, costs.macs / 1e3, sizes / 1024]
         np.testing.assert_allclose(found["fitness"][:, 1:], np.stack(expected, axis=1), rtol=1e-5)
 
 
@@ -80,7 +87,7 @@ def test_chosen_networks_are_on_the_front_of_all_objectives(searched):
         row, member = of_genome[tuple(one["genome"])]
         assert member
         np.testing.assert_allclose(
-            [one["predicted_ms"], one["energy_uj"], one["peak_kib"]], row[1:]
+            [one["predicted_ms"], one["energy_uj"], one["chip_kib"]], row[1:]
         )
 
 
@@ -91,11 +98,26 @@ def test_the_report_shows_each_of_them(searched):
     for cost in (
         "predicted latency (ms)",
         "energy (uJ)",
-        "most activations at once, computed in place (KiB)",
+        "local memory of the chip (KiB)",
     ):
         assert page.count(f"accuracy against {cost}, for the search") == 1 and cost in box
-    energy = run.read_json("chosen.json")[0]["energy_uj"]
+    first = run.read_json("chosen.json")[0]
+    assert first["chip"]["memory_bytes"] == 1024 * first["chip_kib"]
+    assert f"chip: memory_bytes {first['chip']['memory_bytes']}" in page
+    energy = first["energy_uj"]
     assert f'<td class="number">{energy:#.3g}' in page
+
+
+def test_networks_are_measured_on_the_chip_of_their_genome(cli, searched):
+    model, run = searched
+    job = open_job(run, load_config(str(run.root)))
+    assert space_settings(job.space)["chip"] == {"memory_bytes": [500, 1000, 2000]}
+    networks = job.trained_net.space
+    assert len(networks.genes) == len(job.space.genes) - 1 and "chip" not in networks.settings
+    for one in read_measurements(run, job.space):
+        chip = model.chosen(chip_values(job.space, one.genome))
+        found = chip(job.space.layers(one.genome)).latency_ms
+        assert one.measurement.latency_ms == pytest.approx(float(found), rel=1e-5)
 
 
 ALL_FOUR = ("--search.objectives", "error", "latency_ms", "mmacs", "mparams")
@@ -106,7 +128,7 @@ ALL_FOUR = ("--search.objectives", "error", "latency_ms", "mmacs", "mparams")
     [
         (
             ("--search.objectives", "error", "joy"),
-            "unknown objective 'joy'; known: energy_uj, error, latency_ms, mmacs, mparams, peak",
+            "unknown objective 'joy'; known: chip_kib, energy_uj, error, latency_ms, mmacs",
         ),
         (
             ("--search.objectives", "error", "mmacs", "mmacs"),
@@ -150,6 +172,14 @@ def test_what_cannot_be_minimised_is_refused_at_once(cli, micro, tmp_path, setti
     code, errors = cli("run", micro, "--out", tmp_path / "run", *settings)
     assert code == 2 and said in errors[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_an_architecture_is_not_learnt_with_a_chip(cli, micro, tmp_path, chip):
+    file = tmp_path / "chip.toml"
+    file.write_text(chip.replace("memory_bytes = 1000", "memory_bytes = [500, 1000]"))
+    settings = ("--profile.device", file, "--train.method", "relaxed")
+    code, errors = cli("run", micro, "--out", tmp_path / "run", *settings)
+    assert code == 2 and "the device leaves memory_bytes to be chosen" in errors[-1]
 
 
 def test_a_search_without_latency_profiles_and_predicts_nothing(changed_run):
