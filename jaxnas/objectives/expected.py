@@ -12,30 +12,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.errors import UserError, choose
+from jaxnas.errors import UserError
 from jaxnas.hardware.cost_model import CostModel, SummedModel, cost_model, model_with
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.tables import Table
 from jaxnas.networks.costs import Layers
 from jaxnas.objectives import energy, latency
+from jaxnas.plugins import find
 from jaxnas.predictors.predictor import Model, SoftModel
+from jaxnas.relaxations.architecture import Cost
 from jaxnas.spaces.cost_tables import counted, part_layers
 from jaxnas.spaces.soft import expected
 from jaxnas.spaces.space import Space
 from jaxnas.types import SoftGenome
 
-Cost = Callable[[SoftGenome], Float[Array, ""]]
 Models = Mapping[str, Model]  # fitted predictors, by the objective that each predicts
 
 
 def make_cost(name: str, space: Space, device: Device, models: Models) -> Cost:
     """The expected cost that `search.objectives` calls by this name.
 
+    A user's own is a function of the space, the device and the models.
+
     Raises:
         UserError: there is none of this name, or neither the space, the device nor the models say
             what a network costs.
     """
-    return choose("expected cost", name, COSTS)(space, device, models)
+    return find("expected cost", name, COSTS)(space, device, models)
 
 
 def expected_macs(space: Space) -> Cost:
@@ -103,8 +106,9 @@ def _latency(space: Space, device: Device, models: Models) -> Cost:
         return modelled_cost(space, model, latency.NAME)
     if latency.NAME not in models:
         raise UserError(
-            f"the device {device.name} measures networks, and a soft genome is none: run `jaxnas "
-            "profile` and `jaxnas predict` first, or name a device that is modelled, such as raptor"
+            f"the device {device.name} measures networks, and a soft genome is none: name the "
+            "directory of a run that has learnt to predict it in place of latency_ms, or a device "
+            "that is modelled, such as raptor"
         )
     return predicted_cost(space, models[latency.NAME])
 

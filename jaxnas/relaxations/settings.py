@@ -22,7 +22,9 @@ class RelaxedConfig:
     learning_rate: float = 0.003
     """Of Adam, for the architecture."""
     cost: Name = ""
-    """What is paid for beside the loss; none by default."""
+    """What is paid for beside the loss; none by default. mmacs, mparams; latency_ms or energy_uj of
+    a modelled device; the directory of a run in the same space, for the latency that it has learnt
+    to predict; or your own, file.py:name, a function of the space, the device and predictors."""
     cost_weights: tuple[float, ...] = (0.0,)
     """The loss is cross-entropy + weight * cost, the cost in its own unit. Each weight has an
     architecture of its own; they share the supernet, take turns step by step, and leave a network

@@ -2,16 +2,24 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
-from jaxnas.config import Config, make_device, make_method
-from jaxnas.objectives.expected import Cost, make_cost
+from jaxnas.config import Config, PredictConfig, make_device, make_method, make_predictor
+from jaxnas.objectives.expected import COSTS, Cost, make_cost, predicted_cost
+from jaxnas.predictors.predictor import Model
+from jaxnas.records.predictor import read_predictor
+from jaxnas.records.reading import reading
+from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.training.method import Method
 from jaxnas.training.relaxed import Relaxed
 
 
 def method_of(config: Config) -> Method:
-    """The method that the settings name; one that pays for a cost knows it by the run's device."""
+    """The method that the settings name; one that pays for a cost knows it by the run's device.
+
+    A cost may be the latency that another run has learnt to predict.
+    """
     method = make_method(config.train)
     name = config.train.relaxed.cost
     if not (name and isinstance(method, Relaxed)):
@@ -20,6 +28,16 @@ def method_of(config: Config) -> Method:
 
     @cache
     def cost(space: Space) -> Cost:
+        if name not in COSTS and Path(name).is_dir():
+            return predicted_cost(space, _predictor_of(name, space))
         return make_cost(name, space, device, {})
 
     return replace(method, cost=cost)
+
+
+def _predictor_of(folder: str, space: Space) -> Model:
+    """What a run in the same space has fitted; a `UserError` where it has not."""
+    run = RunDirectory(folder)
+    with reading(run, "config.json"):
+        settings = PredictConfig(**run.read_json("config.json")["predict"])
+    return read_predictor(run, space, make_predictor(settings))

@@ -148,9 +148,7 @@ def test_predictors_without_a_gradient_are_refused(measured):
 
 def test_devices_that_say_nothing_of_a_soft_genome_are_refused(measured):
     space = measured[0]
-    with pytest.raises(
-        UserError, match=r"onnxruntime measures networks, .* `jaxnas predict` first"
-    ):
+    with pytest.raises(UserError, match=r"onnxruntime measures networks, .* directory of a run"):
         make_cost("latency_ms", space, MEASURED, {})
     with pytest.raises(UserError, match="onnxruntime gives no energy_uj"):
         make_cost("energy_uj", space, MEASURED, {})
