@@ -134,9 +134,9 @@ class ProfileConfig:
     many more rounds."""
     until: float | None = None
     """Measure batch after batch, until fresh subnets are predicted with at most this mean relative
-    error (0.03: `--until 3%`) or the front no longer changes, and train + validation + test subnets
-    at the most; the three are then told apart on the way. Test subnets neither choose what is
-    measured nor end it."""
+    error (0.03: `--until 3%`; by an ensemble, whatever predict.method) or the front no longer
+    changes, and train + validation + test subnets at the most; the three are then told apart on the
+    way. Test subnets neither choose what is measured nor end it."""
     seconds: float = 0.1
     """Time spent on each measurement. One whose two halves differ by more than 10 % is made again,
     and after five times refused."""
@@ -201,8 +201,8 @@ class SearchConfig:
     within. latency_limit_ms is one of them."""
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open
-    whether they are on the front, 15 at a time. After each batch the predictor is fitted again, and
-    the search repeated; a network's error is evaluated once."""
+    whether they are on the front, 15 at a time. After each batch an ensemble is fitted again,
+    whatever predict.method, and the search repeated; a network's error is evaluated once."""
 
     def __post_init__(self):
         object.__setattr__(self, "algorithm", named(self.algorithm))

@@ -169,18 +169,16 @@ def checked(
         ValueError: one is missing, has another shape, or holds a number that is not finite; or
             there are others.
     """
+    other = f"of another space than {space.name}, or another predictor"
     for name, shape in shapes.items():
         if name not in arrays:
             raise ValueError(f"no array {name}: of another predict.method")
         if arrays[name].shape != shape:
-            raise ValueError(
-                f"{name} has shape {arrays[name].shape}, not {shape}: of another space than "
-                f"{space.name}"
-            )
+            raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape}: {other}")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} holds numbers that are not finite")
     if others := sorted(arrays.keys() - shapes.keys()):
-        raise ValueError(f"array {others[0]} besides: of another space than {space.name}")
+        raise ValueError(f"array {others[0]} besides: {other}")
     return {name: jnp.asarray(arrays[name], jnp.float32) for name in shapes}
 
 

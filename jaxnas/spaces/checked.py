@@ -190,6 +190,8 @@ def _check_operator(op: Op, read: Sequence[Shape]) -> None:
         raise _Wrong(f"{_name(op)} reads {c_in} channels, but says c_in {op.c_in}")
     if op.kind in ("add", "concat") and len({shape[:2] for shape in read}) > 1:
         raise _Wrong(f"{_name(op)} needs maps of one size, got {', '.join(map(_told, read))}")
+    if op.kind in ("add", "mul") and len(read) != 2:
+        raise _Wrong(f"{_name(op)} takes two results, got {len(read)}: append one for each more")
     if op.kind in ("add", "mul") and len({*channels, op.c_out}) > 1:
         raise _Wrong(f"{_name(op)} needs one width, got {channels} and c_out {op.c_out}")
     if op.kind in ("linear", "flatten") and read[0][:2] != (1, 1):

@@ -77,6 +77,10 @@ def too_few_pixels(ops, width, there):
     ops.append("maxpool", kernel=7, padding="valid")
 
 
+def add_of_three(ops, width, there):
+    ops.append("add", inputs=(0, 0, 0))
+
+
 def even_pool(ops, width, there):
     ops.append("avgpool", kernel=2, stride=2)
 
@@ -132,6 +136,7 @@ def elastic_map(ops, width, there):
         (not_there, "conv mistaken/conv has repeat 0 in networks that read it"),
         (unread, "nothing reads conv mistaken/conv in some networks"),
         (linear_of_a_map, "reads one pixel, got 5 x 5 x 8"),
+        (add_of_three, "add takes two results, got 3"),
         (even_pool, "avgpool must have an odd kernel, got 2"),
         (pool_with_gaps, "must have a stride of its kernel, 1, at most, got 3"),
         (no_channel, "conv mistaken/conv must have a channel at least, got c_out 0"),
