@@ -27,3 +27,7 @@ class Float32:
     def fuses(self, act: str) -> bool:
         """Nothing is rounded before an activation."""
         return True
+
+    def keeps(self, kind: str) -> bool:
+        """All is held alike."""
+        return True

@@ -14,6 +14,8 @@ from jaxnas.networks.op import Op
 from jaxnas.networks.operators.operator import Weights
 from jaxnas.numerics.numerics import Range
 
+KEPT = ("avgpool", "maxpool", "avgpool2", "maxpool2", "select", "shift", "flatten")
+
 
 @dataclass(frozen=True)
 class Int8:
@@ -35,6 +37,10 @@ class Int8:
     def fuses(self, act: str) -> bool:
         """Relu and relu6 are part of their convolution."""
         return act in ("", "relu", "relu6")
+
+    def keeps(self, kind: str) -> bool:
+        """What pools over windows or cuts out has the scale of what it reads."""
+        return kind in KEPT
 
 
 def rounded(x: Float[Array, "..."], limits: Range) -> Float[Array, "..."]:

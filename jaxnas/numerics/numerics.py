@@ -33,3 +33,7 @@ class Numerics(Protocol):
     def fuses(self, act: str) -> bool:
         """Whether an activation is part of its operator, so that what is before it is not held."""
         ...
+
+    def keeps(self, kind: str) -> bool:
+        """Whether operators of this kind hold their result as what they read is held."""
+        ...

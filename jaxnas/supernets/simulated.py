@@ -106,6 +106,10 @@ def _observed(
                 return value
 
             y = _run(numerics, form, weights, inputs, touch)
+            for at, op in enumerate(form):
+                if numerics.keeps(op.kind):
+                    j = op.inputs[0]
+                    seen[at, AFTER] = seen[j, AFTER] if j >= 0 else _range(inputs[-1 - j])
             rows = [
                 [seen.get((at, tensor), nothing) for tensor in range(3)] for at in range(longest)
             ]
