@@ -1,0 +1,177 @@
+"""Question: which searches by gradient find good cells of NAS-Bench-201, and does jaxnas say so
+when one collapses?
+
+DARTS (first and second order), GDAS, FBNet and ProxylessNAS train one small supernet (one cell a
+stage, 8 channels, images of 16 pixels) on CIFAR-10, without a cost. The cell that each derives is
+looked up in the published table (test accuracy), beside the mean over all cells, which is random's,
+and the expected best of five drawn at random. A collapse counts where it is said before 90 % of the
+steps and holds then. Mixtures of all operations are dear on a CPU, so that their searches have
+fewer steps; all have one schedule and one learning rate of the architecture.
+
+Command: python experiments/nb201_gradient.py 5   (seeds; then names, to run some)
+Command: python experiments/nb201_gradient.py sweep   (GDAS, 8 weights of the latency on raspi4)
+
+Reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it from
+public files. CIFAR-10 is read from ~/tensorflow_datasets.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.stats import spearmanr
+
+from jaxnas.cli import told
+from jaxnas.config import make_method
+from jaxnas.data import tfds
+from jaxnas.data.augment import Augmentation
+from jaxnas.data.dataset import Dataset
+from jaxnas.errors import UserError, choose
+from jaxnas.hardware.tables import Table, load
+from jaxnas.objectives.expected import expected_figure
+from jaxnas.relaxations.architecture import derived, entropies, has_collapsed, skipped
+from jaxnas.relaxations.settings import RelaxedConfig
+from jaxnas.spaces.nasbench201 import nasbench201, to_string
+from jaxnas.supernets.build import build
+from jaxnas.supernets.supernet import Supernet
+from jaxnas.training.loop import total_steps, train
+from jaxnas.training.method import TrainConfig
+from jaxnas.training.relaxed import Relaxed
+
+TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
+SPACE = nasbench201(16, 3, 10, cells=1, width=8)
+MIXTURES, PATHS = 2, 8  # epochs, of searches that compute all operations or one path
+
+
+def settings(epochs: int, **relaxed: Any) -> TrainConfig:
+    """Of every search alike, but for the relaxation and how long it takes."""
+    own = RelaxedConfig(weights_first=0.2, learning_rate=0.003, **relaxed)
+    return TrainConfig("relaxed", epochs, learning_rate=0.05, warmup_epochs=0.2, relaxed=own)
+
+
+SEARCHES = {
+    "darts": settings(MIXTURES, relaxation="softmax"),
+    "darts2": settings(MIXTURES, relaxation="softmax", order=2),
+    "gdas": settings(PATHS, relaxation="sampled"),
+    "fbnet": settings(MIXTURES, relaxation="gumbel"),
+    "proxyless": settings(MIXTURES, relaxation="binary_paths"),
+}
+WEIGHTS = tuple(0.001 * 100 ** (i / 7) for i in range(8))  # of ms
+CHECKS = 40  # of a collapse in a training
+
+
+class Found(NamedTuple):
+    """A cell derived.
+
+    `warned` is the step at which a collapse was said; None if none holds at 90 % of the steps.
+    """
+
+    genome: np.ndarray
+    entropy: float
+    warned: int | None
+
+
+def searched(net: Supernet, data: Dataset, method: Relaxed, seed: int) -> list[Found]:
+    """The cell of each architecture."""
+    total = total_steps(method.settings, data)
+    warned: dict[int, int] = {}
+    learnt = []
+    for step, state, losses in train(
+        net, data, method, method.settings, Augmentation(2, True), jax.random.key(seed)
+    ):
+        if step % (total // CHECKS) and step < total:
+            continue
+        if not np.isfinite(losses.random):
+            raise UserError(f"the training diverged at step {step}: lower the learning rate")
+        learnt = method.learnt(net.space, state.extra)
+        for i, one in enumerate(learnt):
+            if total / 2 <= step <= 0.9 * total:
+                if has_collapsed(net.space, derived(net.space, one.probabilities)[0]):
+                    warned.setdefault(i, step)
+                else:
+                    warned.pop(i, None)
+    return [
+        Found(
+            derived(net.space, one.probabilities)[0],
+            float(entropies(net.space, one.probabilities).mean()),
+            warned.get(i),
+        )
+        for i, one in enumerate(learnt)
+    ]
+
+
+def expected_best(figures: np.ndarray, draws: int) -> float:
+    """The mean of the best of so many draws with replacement.
+
+    >>> expected_best(np.array([1.0, 3.0]), 2)
+    2.5
+    """
+    at_most = (np.arange(len(figures) + 1) / len(figures)) ** draws
+    return float(np.sort(figures) @ np.diff(at_most))
+
+
+def compare(data: Dataset, table: Table, seeds: int, names: list[str]) -> None:
+    """A line for each search and seed, and the means."""
+    everything = np.asarray(table.values).ravel()
+    print(
+        f"random: mean {everything.mean():.2f} %, expected best of five "
+        f"{expected_best(everything, 5):.2f} %, best of all {everything.max():.2f} %"
+    )
+    net = build(SPACE)
+    for name in names or SEARCHES:
+        accuracies = []
+        for seed in range(seeds):
+            start = perf_counter()
+            method = make_method(choose("search", name, SEARCHES))
+            assert isinstance(method, Relaxed)
+            (found,) = searched(net, data, method, seed)
+            accuracies.append(float(table(found.genome)))
+            skips, _ = skipped(SPACE, found.genome)
+            said = "no collapse" if found.warned is None else f"collapse said at {found.warned}"
+            print(
+                f"{name:9} seed {seed}: {accuracies[-1]:.2f} %, {skips} skips, {said}, entropy "
+                f"{found.entropy:.2f}, {perf_counter() - start:.0f} s  {to_string(found.genome)}",
+                flush=True,
+            )
+        print(f"{name:9} mean {np.mean(accuracies):.2f} %, worst {min(accuracies):.2f} %")
+
+
+def sweep(data: Dataset, accuracy: Table, latency: Table) -> None:
+    """Derived cells of all weights, from one training, and their rank correlation."""
+    own = replace(SEARCHES["gdas"].relaxed, cost="latency_ms", cost_weights=WEIGHTS)
+    method = make_method(replace(SEARCHES["gdas"], relaxed=own))
+    assert isinstance(method, Relaxed)
+    priced = replace(method, cost=lambda space: expected_figure(space, latency))
+    found = searched(build(SPACE), data, priced, 0)
+    times_ms = [float(latency(one.genome)) for one in found]
+    for weight, one, ms in zip(WEIGHTS, found, times_ms, strict=True):
+        print(
+            f"weight {weight:.4f}: {ms:6.2f} ms, {float(accuracy(one.genome)):.2f} %  "
+            f"{to_string(one.genome)}"
+        )
+    print(f"Spearman of weight and latency: {spearmanr(WEIGHTS, times_ms)[0]:.2f}")
+
+
+def main(what: str = "5", *names: str) -> None:
+    """`what` is the number of seeds, or `sweep`."""
+    accuracy = load(TABLES, "test_acc_cifar10", SPACE, "%")
+    data = tfds.load(
+        "cifar10",
+        data_dir="~/tensorflow_datasets",
+        search_images=1000,
+        calibration_images=256,
+        seed=0,
+    )
+    if what == "sweep":
+        return sweep(data, accuracy, load(TABLES, "latency_ms_raspi4", SPACE, "ms"))
+    if not what.isdecimal():
+        raise UserError(f"the first argument must be a number of seeds, or sweep, got {what!r}")
+    return compare(data, accuracy, int(what), list(names))
+
+
+if __name__ == "__main__":
+    sys.exit(told(lambda: main(*sys.argv[1:]) or 0))
