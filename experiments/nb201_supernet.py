@@ -6,9 +6,9 @@ One cell a stage, 8 channels, 16 pixels, CIFAR-10, by single paths (SPOS) and by
 the weights that they inherit and statistics of their own; Kendall's tau is taken with their
 published test accuracies, and so is that of their numbers of parameters, which nobody has to train.
 
-Commands: jaxnas train experiments/nb201_supernet.py:spos --seed 0 --out runs/nb201_spos_0
-          jaxnas train experiments/nb201_supernet.py:fairnas --seed 0 --out runs/nb201_fairnas_0
-          python experiments/nb201_supernet.py runs/nb201_spos_* runs/nb201_fairnas_*
+Commands: jaxnas data experiments/nb201_supernet.py:nb201_spos --seed 0 --out runs/spos_0
+          jaxnas train runs/spos_0   (and so nb201_fairnas, and other seeds)
+          python experiments/nb201_supernet.py runs/spos_* runs/fairnas_*
 
 The last one reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py
 writes it.
@@ -48,7 +48,7 @@ def small(size: int, channels: int, classes: int) -> Space:
     return nasbench201(16, channels, classes, cells=1, width=8)
 
 
-spos = Config(
+nb201_spos = Config(
     name="nb201_spos",
     space=small,
     data=DataConfig(
@@ -67,10 +67,10 @@ spos = Config(
         label_smoothing=0.0,
     ),
 )
-fairnas = replace(
-    spos,
+nb201_fairnas = replace(
+    nb201_spos,
     name="nb201_fairnas",
-    train=replace(spos.train, method="fairnas", epochs=8, learning_rate=0.02),
+    train=replace(nb201_spos.train, method="fairnas", epochs=8, learning_rate=0.02),
 )
 
 

@@ -1,11 +1,11 @@
-"""Question: none. Writes the table that the experiments on NAS-Bench-201 read, from public files.
+"""Question: where does the table come from that the experiments on NAS-Bench-201 read?
 
-Command: git clone https://github.com/v-tao/nats-bench-landscape
-         git clone https://github.com/HayeonLee/HELP
-         python experiments/nb201_tables.py nats-bench-landscape/nats_bench.csv
+From public files: `git clone https://github.com/v-tao/nats-bench-landscape` and `git clone
+https://github.com/HayeonLee/HELP`.
+
+Command: python experiments/nb201_tables.py nats-bench-landscape/nats_bench.csv
          HELP/data/nasbench201/latency nb201_tables.npz
-         export NB201_TABLES=nb201_tables.npz
-Time: seconds.
+Time: seconds. Then `export NB201_TABLES=nb201_tables.npz`.
 
 nats_bench.csv has the test accuracies of NATS-Bench's topology space (Dong et al., TPAMI 2021)
 after 200 epochs, a row a cell in the benchmark's order. The .pt files are lists of latencies in ms
