@@ -434,6 +434,7 @@ def test_a_variable_that_jax_cannot_obey_is_one_line(micro, tmp_path, variable, 
     assert line.startswith(f"jaxnas: {said}")
 
 
+@pytest.mark.slow
 def test_a_run_in_another_locale_is_taken_up(micro, tmp_path):
     """Python without UTF-8 as its default: what one command writes the next one reads."""
     command = [sys.executable, "-X", "utf8=0", "-m", "jaxnas.cli", "data"]

@@ -512,6 +512,7 @@ squeeze_excite = true},
 """
 
 
+@pytest.mark.slow
 def test_a_users_own_space_of_ten_lines_trains_searches_and_exports(cli, micro, tmp_path):
     assert OWN_SPACE.count("\n") == 10
     file = tmp_path / "own.toml"

@@ -56,6 +56,7 @@ def correct(depth, split) -> int:
 
 
 @needs_data
+@pytest.mark.slow
 def test_resnet20(test_split):
     assert correct(20, test_split) == 9173
 

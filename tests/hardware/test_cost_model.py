@@ -177,6 +177,7 @@ def test_networks_in_several_pieces_have_no_latency_where_one_is_asked_for():
     assert np.isnan(device.cost_model(resnet(width=2)).latency_ms)
 
 
+@pytest.mark.slow
 def test_the_space_for_it_lies_within_what_it_was_fitted_to():
     space = cifar_hailo()
     layers = jax.vmap(space.layers)(space.sample(jax.random.key(0), 200))
@@ -234,6 +235,7 @@ def experiment():
     return module, module.read_works(TABLES), module.read_runs(TABLES)
 
 
+@pytest.mark.slow
 def test_the_coefficients_are_those_that_the_published_figures_give(experiment):
     module, works, runs = experiment
     chip = module.fit(works, runs)
@@ -247,6 +249,7 @@ def test_the_coefficients_are_those_that_the_published_figures_give(experiment):
         assert least <= 1.0001 * fitted_least and fitted_most <= most <= 1.01 * fitted_most, name
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_networks_it_has_not_seen(experiment, capsys):
     module, works, runs = experiment

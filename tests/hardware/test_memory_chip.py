@@ -18,7 +18,7 @@ from jaxnas.hardware.memory_chip import RAPTOR, RAPTOR_SMALL, MemoryBoundChip
 from jaxnas.networks.costs import cost_table
 from jaxnas.networks.op import Op
 from jaxnas.spaces.mobilenet_v2 import RAPTOR_WIDTHS, mobilenet_v2, mobilenet_v2_cifar
-from jaxnas.spaces.published import attentive_nas, tiny
+from jaxnas.spaces.published import tiny
 from jaxnas.supernets.build import build
 
 # One cycle a byte, ten more where it spills, one a weight; two a multiply-add, three a depthwise
@@ -74,9 +74,7 @@ def test_a_network_that_computes_longer_than_it_moves():
     np.testing.assert_allclose(chip(cost_table(OPS, 4, 4)).latency_ms, (288 + 108 + 32 + 4) / 1e3)
 
 
-@pytest.mark.parametrize(
-    "space", [tiny(32, 3, 10), attentive_nas(), mobilenet_v2()], ids=lambda space: space.name
-)
+@pytest.mark.parametrize("space", [tiny(32, 3, 10), mobilenet_v2()], ids=lambda space: space.name)
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
     genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])

@@ -93,7 +93,16 @@ def rows_differ(table: Layers, ops: tuple[Op, ...], image: int) -> bool:
     return rows[rows[:, -1] > 0].tolist() != [list(row) for row in expected]
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
+SLOW = ("mnasnet",)  # built in 16 s under the tests' type checks; mnasnet_cifar is of its family
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(make, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, make in CASES.items()
+    ],
+)
 def case(request):
     """A space, some of its genomes, their networks.
 

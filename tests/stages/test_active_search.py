@@ -59,6 +59,7 @@ def test_it_is_done_once_and_stopped_anywhere_takes_the_same_way(cli, asked, tmp
     assert (run / "asked.csv").read_bytes().startswith(b"".join(lines[:-1]))
 
 
+@pytest.mark.slow
 def test_the_chosen_are_of_the_answer_and_the_report_shows_both_fronts(cli, asked, tmp_path):
     run = shutil.copytree(asked, tmp_path / "run")
     code, errors = cli("run", run)

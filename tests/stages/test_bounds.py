@@ -26,6 +26,7 @@ def changed(config, name, value):
 NUMBERS = [
     name for name, kind, _ in settings_of(CONFIG) if kind in (int, float, float | None, int | None)
 ]
+SEVERAL = [name for name, kind, _ in settings_of(CONFIG) if kind == tuple[float, ...]]
 WHOLE = [name for name, kind, _ in settings_of(CONFIG) if kind is int]
 
 
@@ -44,12 +45,12 @@ def test_every_number_has_bounds(name):
 
 @pytest.mark.parametrize("name", RANGES)
 def test_bounds_are_of_settings_and_hold_the_default(name):
-    assert name in NUMBERS
+    assert name in [*NUMBERS, *SEVERAL]
     check_ranges(CONFIG)
     limits = RANGES[name]
     ends = {limits.least: not limits.above, limits.most: not limits.below}
     for value, inside in ends.items():
-        config = changed(CONFIG, name, value)
+        config = changed(CONFIG, name, (1.0, value) if name in SEVERAL else value)
         if inside:
             check_ranges(config)
         else:

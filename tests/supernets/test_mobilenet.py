@@ -110,8 +110,10 @@ def check_batch_statistics(case, some):
 
 @pytest.fixture(
     scope="module",
-    params=[(16, 1, 10), (28, 3, 4)],
-    ids=["16 pixels, grey", "28 pixels, colour, odd sizes"],
+    params=[
+        pytest.param((16, 1, 10), id="16 pixels, grey", marks=pytest.mark.slow),
+        pytest.param((28, 3, 4), id="28 pixels, colour, odd sizes"),
+    ],
 )
 def tiny(request, randomised):
     return prepare(spaces.tiny(*request.param), 6, randomised)
