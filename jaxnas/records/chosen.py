@@ -1,7 +1,7 @@
 """chosen.json: the networks that were chosen, each trained on its own."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -24,7 +24,7 @@ class Chosen:
     name: str
     role: str  # why it was chosen
     genome: Int32[np.ndarray, "genes"]
-    network: dict[str, int | str]  # values or labels by the names of genes
+    network: Mapping[str, int | str]  # values or labels by the names of genes
     macs: int
     params: int
     search_accuracy: float  # with the weights that the search gave it
