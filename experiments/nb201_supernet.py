@@ -19,27 +19,24 @@ import sys
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnas.cli import load_config, told
 from jaxnas.config import Config, DataConfig
 from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.tables import load
-from jaxnas.objectives.error import classification_error
-from jaxnas.objectives.objective import EvaluationInputs, fitness
 from jaxnas.predictors.metrics import kendall
 from jaxnas.progress import log
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.nasbench201 import nasbench201
 from jaxnas.spaces.space import Space
+from jaxnas.stages.evaluation import error_evaluator, in_batches, search_split
 from jaxnas.stages.job import open_job
-from jaxnas.training.evaluate import Examples
 from jaxnas.training.method import TrainConfig
 
 TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
 CELLS = 1000
-IMAGES = 2000
+BATCH = 100  # cells of a compiled call
 BAR = 0.5  # of the better method's mean tau
 
 
@@ -75,12 +72,10 @@ nb201_fairnas = replace(
 
 
 def inherited(path: str, genomes: np.ndarray) -> np.ndarray:
-    """Accuracy of each cell on images of the search split, with the weights of the run there."""
+    """Accuracy of each cell on the images of a search, with the weights of the run there."""
     job = open_job(RunDirectory(path), load_config(path))
-    every = job.examples(job.data.search, job.resolution(genomes[0]))
-    examples = Examples(every.images[:IMAGES], every.labels[:IMAGES], every.calibration)
-    inputs = [EvaluationInputs(job.params(), {}, jnp.int32(0), examples)]
-    return 1 - fitness(job.space, (classification_error(job.net),), inputs)(genomes)[:, 0]
+    error, _ = error_evaluator(job, search_split(job))
+    return 1 - in_batches(error, genomes, BATCH)
 
 
 def main(*runs: str) -> int:

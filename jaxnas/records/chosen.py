@@ -10,7 +10,7 @@ from jaxtyping import Int32
 
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.records.values import named, number, text
+from jaxnas.records.values import genome, named, number, text
 from jaxnas.spaces.genomes import check_genomes
 from jaxnas.spaces.space import Space
 
@@ -66,9 +66,6 @@ def write_chosen(run: RunDirectory, chosen: Sequence[Chosen]) -> None:
 
 
 def _read(values: dict[str, Any]) -> Chosen:
-    genome = values["genome"]
-    if not isinstance(genome, list) or not genome or not all(map(_is_choice, genome)):
-        raise TypeError(f"the genome of {values['name']} must be a list of choices")
     known = [name for name in OPTIONAL if values.get(name) is not None]
     others = {
         name: float(value)
@@ -78,7 +75,7 @@ def _read(values: dict[str, Any]) -> Chosen:
     return Chosen(
         text(values, "name"),
         text(values, "role"),
-        np.array(genome, np.int32),
+        genome(values, values["name"]),
         named(values["network"]),
         int(number(values, "macs")),
         int(number(values, "params")),
@@ -88,10 +85,6 @@ def _read(values: dict[str, Any]) -> Chosen:
         costs=others,
         chip=named(values.get("chip", {})),
     )
-
-
-def _is_choice(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**31
 
 
 def _written(one: Chosen) -> dict[str, Any]:

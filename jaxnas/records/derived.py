@@ -10,7 +10,7 @@ from jaxtyping import Int32
 
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.records.values import named, number, string
+from jaxnas.records.values import genome, named, number, string
 from jaxnas.spaces.genomes import check_genomes
 from jaxnas.spaces.space import Space
 
@@ -55,9 +55,6 @@ def write_derived(run: RunDirectory, derived: Sequence[Derived]) -> None:
 
 
 def _read(values: dict[str, Any]) -> Derived:
-    genome = values["genome"]
-    if not isinstance(genome, list) or not all(type(choice) is int for choice in genome):
-        raise TypeError(f"a genome must be a list of choices, got {genome!r}")
     if type(values["collapsed"]) is not bool:
         raise TypeError(f"collapsed must be true or false, got {values['collapsed']!r}")
     figures = {
@@ -65,7 +62,7 @@ def _read(values: dict[str, Any]) -> Derived:
     }
     return Derived(
         label=string(values, "label"),
-        genome=np.array(genome, np.int32),
+        genome=genome(values, "a network derived"),
         network=named(values["network"]),
         skips=int(number(values, "skips")),
         skippable=int(number(values, "skippable")),

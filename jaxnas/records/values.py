@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int32
+
 from jaxnas.records.reading import SPLITS
 
 
@@ -65,6 +68,18 @@ def string(record: Mapping[str, Any], name: str) -> str:
     if not isinstance(record[name], str):
         raise TypeError(f"{name} must be text, got {record[name]!r}")
     return record[name]
+
+
+def genome(record: Mapping[str, Any], whose: str) -> Int32[np.ndarray, "genes"]:
+    """The choices under `genome`; `whose` it is, for the message."""
+    found = record["genome"]
+    if not isinstance(found, list) or not found or not all(map(_is_choice, found)):
+        raise TypeError(f"the genome of {whose} must be a list of choices")
+    return np.array(found, np.int32)
+
+
+def _is_choice(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**31
 
 
 def number(record: Mapping[str, Any], name: str) -> int | float:

@@ -6,6 +6,7 @@ Of a static gene, the resolution, nothing is learnt: its row is one-hot, by the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -62,16 +63,6 @@ def probabilities(space: Space, logits: Logits, pixels: int) -> SoftGenome:
     return at_resolution(space, jax.nn.softmax(padded(space, logits)), pixels)
 
 
-def matters(space: Space, soft: SoftGenome) -> Float[Array, "genes"]:
-    """The probability that each gene matters: that the genes it needs have the values it needs."""
-    parents, allowed, nesting = space.needs
-    own = jnp.sum(soft[parents] * jnp.asarray(allowed, soft.dtype), -1)
-    found = own
-    for _ in range(nesting):
-        found = own * found[parents]
-    return found
-
-
 def derived(
     space: Space, probability: Float[np.ndarray, "genes choices"]
 ) -> Int[np.ndarray, "resolutions genes"]:
@@ -92,6 +83,7 @@ def entropies(
     return -(probability * logs).sum(-1) / np.log(np.maximum(space.sizes, 2))
 
 
+@cache
 def skips(space: Space) -> Bool[np.ndarray, "genes choices"]:
     """Operations that compute nothing: with them a part hands on its input, or zeros."""
     found = np.zeros(are_choices(space).shape, bool)

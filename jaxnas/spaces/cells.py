@@ -23,8 +23,8 @@ def edge(
     ops = PartBuilder(size, width)
     results = []
     for i, operation in enumerate(operations):
-        ops.repeat = (choice == i) * 1
-        results.append(OPERATIONS[operation](ops, f"{name}/{operation}", stride))
+        with ops.only_where((choice == i) * 1):
+            results.append(OPERATIONS[operation](ops, f"{name}/{operation}", stride))
     ops.pick(tuple(results), choice)
     return ops.done()
 
@@ -52,13 +52,6 @@ def factorised_reduction(ops: PartBuilder, path: str, width: int) -> int:
     ops.append("shift", inputs=(relu,))
     odd = ops.conv(f"{path}/odd", width - width // 2, stride=2)
     return ops.append("concat", inputs=(even, odd))
-
-
-def classifier(width: int, classes: int) -> tuple[Op, ...]:
-    """A linear layer of one pixel."""
-    ops = PartBuilder(1, width)
-    ops.append("linear", classes, "classifier", bias=True)
-    return ops.done()
 
 
 def _relu(ops: PartBuilder) -> int:

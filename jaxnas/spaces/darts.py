@@ -21,9 +21,9 @@ from jaxtyping import Int32
 from jaxnas.errors import UserError, choose
 from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import strided
-from jaxnas.spaces.cells import classifier, edge, factorised_reduction, node, relu_conv_norm
+from jaxnas.spaces.cells import edge, factorised_reduction, node, relu_conv_norm
 from jaxnas.spaces.gene import Gene
-from jaxnas.spaces.part_builder import PartBuilder
+from jaxnas.spaces.part_builder import PartBuilder, classifier
 from jaxnas.spaces.parts import Part
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size

@@ -15,9 +15,9 @@ from typing import Any
 from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import windowed
 from jaxnas.spaces.fire_structure import Fire, FireStage
-from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.gene import Gene, shortcut_gene
 from jaxnas.spaces.part_builder import PartBuilder
-from jaxnas.spaces.parts import Part
+from jaxnas.spaces.parts import Part, of_named
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
 
@@ -34,18 +34,10 @@ def fire_space(name: str, net: Fire) -> Space:
         *(Gene(f"{stage}_expand1x1", own.expands_1x1, "width") for stage, own in stages),
         *(Gene(f"{stage}_expand3x3", own.expands_3x3, "width") for stage, own in stages),
         *(Gene(f"{stage}_depth", own.depths, "depth") for stage, own in stages),
-        *(_shortcut(stage, own) for stage, own in stages),
+        *(shortcut_gene(stage, own.depths, own.shortcuts) for stage, own in stages),
     )
     parts = _parts(net, [gene.name for gene in genes])
     return Space(name, genes, parts, net, partial(smallest, name, net))
-
-
-def _shortcut(stage: str, own: FireStage) -> Gene:
-    """Of the modules behind the first, where there are any."""
-    deep = tuple(depth for depth in own.depths if depth > 1)
-    needs = (f"{stage}_depth", deep) if 0 < len(deep) < len(own.depths) else None
-    choices = own.shortcuts if deep else own.shortcuts[:1]
-    return Gene(f"{stage}_shortcut", choices, "operation", needs=needs)
 
 
 def smallest(name: str, net: Fire) -> Space:
@@ -60,10 +52,7 @@ def smallest(name: str, net: Fire) -> Space:
 
 def _parts(net: Fire, genes: list[str]) -> tuple[Part, ...]:
     """The stem, every module, and the head."""
-
-    def part(name: str, by: list[str], ops: Callable[..., tuple[Op, ...]]) -> Part:
-        return Part(name, tuple(map(genes.index, by)), ops)
-
+    part = partial(of_named, genes)
     parts = [part("first_conv", ["resolution", "first_conv_width"], partial(_stem, net))]
     widths = ["first_conv_width"]  # whose sum is the width before a stage
     side = partial(_after_stem, net)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxnas.errors import UserError
 
 CHIP = "chip"  # the kind of genes that decide the chip, not the network
+Needs = tuple[str, tuple[int, ...]]  # the name of a gene, and some of its values
 CHOICES = 1 << 16  # of a gene, at most: what the random bits of a mutation tell apart
 
 
@@ -28,7 +29,7 @@ class Gene:
     choices: tuple[int, ...]
     kind: str = ""
     static: bool = False
-    needs: tuple[str, tuple[int, ...]] | None = None
+    needs: Needs | None = None
     labels: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -51,6 +52,21 @@ class Gene:
     def ordered(self) -> bool:
         """Whether choices are alike where they are near each other (widths, kernels)."""
         return self.kind != "operation"
+
+
+def deeper_than(block: int, stage: str, depths: Sequence[int]) -> Needs | None:
+    """What a gene needs that matters where a stage has more than so many blocks; None: always.
+
+    None, too, where the stage never has as many.
+    """
+    deep = tuple(depth for depth in depths if depth > block)
+    return (f"{stage}_depth", deep) if 0 < len(deep) < len(depths) else None
+
+
+def shortcut_gene(stage: str, depths: Sequence[int], shortcuts: tuple[int, ...]) -> Gene:
+    """Of the blocks behind a stage's first, where there are any."""
+    choices = shortcuts if max(depths) > 1 else shortcuts[:1]
+    return Gene(f"{stage}_shortcut", choices, "operation", needs=deeper_than(1, stage, depths))
 
 
 def check_genes(space: str, genes: Sequence[Gene]) -> None:

@@ -6,13 +6,12 @@ Genome: resolution, widths (stem, each stage, last convolution), depths, operato
 squeezes, expands, shortcuts, in this order. An operator's value is its position in `OPERATORS`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import strided
-from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.gene import Gene, shortcut_gene
 from jaxnas.spaces.hierarchical_structure import (
     EXPANDING,
     OPERATORS,
@@ -20,8 +19,8 @@ from jaxnas.spaces.hierarchical_structure import (
     Hierarchical,
     HierarchicalStage,
 )
-from jaxnas.spaces.part_builder import PartBuilder, squeeze_excite
-from jaxnas.spaces.parts import Part
+from jaxnas.spaces.part_builder import PartBuilder, classifier, squeeze_excite
+from jaxnas.spaces.parts import Part, of_named
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
 
@@ -41,7 +40,7 @@ def hierarchical_space(name: str, net: Hierarchical) -> Space:
         *(Gene(f"{stage}_kernel", own.kernels, "kernel") for stage, own in stages),
         *(_gene_of(stage, own, "squeeze", own.squeezes, SQUEEZING) for stage, own in stages),
         *(_gene_of(stage, own, "expand", own.expands, EXPANDING) for stage, own in stages),
-        *(_shortcut(stage, own) for stage, own in stages),
+        *(shortcut_gene(stage, own.depths, own.shortcuts) for stage, own in stages),
     )
     parts = _parts(net, [gene.name for gene in genes])
     return Space(name, genes, parts, net, partial(smallest, name, net))
@@ -66,14 +65,6 @@ def _gene_of(
     return Gene(f"{stage}_{kind}", choices if some else choices[:1], kind, needs=needs)
 
 
-def _shortcut(stage: str, own: HierarchicalStage) -> Gene:
-    """Of the layers behind the first, where there are any."""
-    deep = tuple(depth for depth in own.depths if depth > 1)
-    needs = (f"{stage}_depth", deep) if 0 < len(deep) < len(own.depths) else None
-    choices = own.shortcuts if deep else own.shortcuts[:1]
-    return Gene(f"{stage}_shortcut", choices, "operation", needs=needs)
-
-
 def smallest(name: str, net: Hierarchical) -> Space:
     """All operators in a stage of one layer, one of them in a deeper one; narrow, small images."""
     wide = HierarchicalStage((8, 16), (1,), (3,), (2,), (0, 25))
@@ -84,10 +75,7 @@ def smallest(name: str, net: Hierarchical) -> Space:
 
 def _parts(net: Hierarchical, genes: list[str]) -> tuple[Part, ...]:
     """The stem, every layer, and the head in two parts."""
-
-    def part(name: str, by: list[str], ops: Callable[..., tuple[Op, ...]]) -> Part:
-        return Part(name, tuple(map(genes.index, by)), ops)
-
+    part = partial(of_named, genes)
     parts = [part("first_conv", ["resolution", "first_conv_width"], partial(_stem, net))]
     width = "first_conv_width"
     stride = net.first_stride
@@ -103,7 +91,7 @@ def _parts(net: Hierarchical, genes: list[str]) -> tuple[Part, ...]:
             parts.append(part(name, by, partial(_later_layer, net, stage, name, stride, layer)))
     by = ["resolution", width, "last_conv_width"]
     parts.append(part("last_conv", by, partial(_last, net, stride)))
-    parts.append(part("classifier", ["last_conv_width"], partial(_classifier, net)))
+    parts.append(part("classifier", ["last_conv_width"], partial(classifier, classes=net.classes)))
     return tuple(parts)
 
 
@@ -117,12 +105,6 @@ def _last(net: Hierarchical, stride: int, resolution, width, last) -> tuple[Op, 
     ops = PartBuilder(strided(resolution, stride), width)
     ops.conv("last_conv/expand", last, act=net.activation)
     ops.append("pool")
-    return ops.done()
-
-
-def _classifier(net: Hierarchical, width: Size) -> tuple[Op, ...]:
-    ops = PartBuilder(1, width)
-    ops.append("linear", net.classes, "classifier", bias=True)
     return ops.done()
 
 

@@ -12,10 +12,10 @@ from functools import partial
 
 from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import make_divisible, squeezed, strided
-from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.gene import Gene, deeper_than
 from jaxnas.spaces.mobilenet_structure import MobileNet, Stage, head_width
 from jaxnas.spaces.part_builder import PartBuilder, squeeze_excite
-from jaxnas.spaces.parts import Part
+from jaxnas.spaces.parts import Part, of_named
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
 
@@ -64,18 +64,14 @@ def _block_genes(net: MobileNet, mb: str, stage: Stage, kind: str) -> list[Gene]
         return [Gene(f"{mb}_{kind}", choices, kind)]
     genes = []
     for b in range(stage.depths[-1]):
-        deep = tuple(depth for depth in stage.depths if depth > b)
-        needs = (f"{mb}_depth", deep) if len(deep) < len(stage.depths) else None
+        needs = deeper_than(b, mb, stage.depths)
         genes.append(Gene(f"{mb}_block{b}_{kind}", choices, kind, needs=needs))
     return genes
 
 
 def _parts(net: MobileNet, genes: list[str]) -> tuple[Part, ...]:
     """The stem, every block, and the head in two or three parts."""
-
-    def part(name: str, by: list[str], ops: Callable[..., tuple[Op, ...]]) -> Part:
-        return Part(name, tuple(map(genes.index, by)), ops)
-
+    part = partial(of_named, genes)
     parts = [part("first_conv", ["resolution", "first_conv_width"], partial(_stem, net))]
     width = "first_conv_width"
     stride = net.first_stride

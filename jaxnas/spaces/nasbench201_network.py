@@ -12,8 +12,8 @@ from typing import Any
 from jaxnas.errors import UserError
 from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import strided
-from jaxnas.spaces.cells import classifier, edge, node, relu_conv_norm
-from jaxnas.spaces.part_builder import PartBuilder
+from jaxnas.spaces.cells import edge, node, relu_conv_norm
+from jaxnas.spaces.part_builder import PartBuilder, classifier
 from jaxnas.spaces.parts import Part
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

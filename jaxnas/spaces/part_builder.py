@@ -86,6 +86,13 @@ class PartBuilder:
         return tuple(self.ops)
 
 
+def classifier(width: Size, classes: int) -> tuple[Op, ...]:
+    """A part: a linear layer of one pixel."""
+    ops = PartBuilder(1, width)
+    ops.append("linear", classes, "classifier", bias=True)
+    return ops.done()
+
+
 def squeeze_excite(ops: PartBuilder, path: str, squeezed: Size, gate: str = "hard_sigmoid") -> int:
     """Gates of all channels from their global averages (Hu et al., CVPR 2018)."""
     x = len(ops.ops) - 1

@@ -37,6 +37,13 @@ class Part(NamedTuple):
     inputs: tuple[str, ...] = ()  # names of earlier parts, or "image"; () = the part before
 
 
+def of_named(
+    genes: Sequence[str], name: str, by: Sequence[str], ops: Callable[..., tuple[Op, ...]]
+) -> Part:
+    """A part whose genes are told by their names."""
+    return Part(name, tuple(map(genes.index, by)), ops)
+
+
 class Held(NamedTuple):
     """What is in memory; a value is an operator's result.
 

@@ -16,7 +16,7 @@ from jaxnas.networks.op import Op
 from jaxnas.networks.sizes import strided
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.part_builder import PartBuilder
-from jaxnas.spaces.parts import Part
+from jaxnas.spaces.parts import Part, of_named
 from jaxnas.spaces.residual_structure import Residual, ResidualStage
 from jaxnas.spaces.space import Space
 from jaxnas.types import Size
@@ -76,10 +76,7 @@ def smallest(name: str, net: Residual) -> Space:
 
 def _parts(net: Residual, genes: list[str]) -> tuple[Part, ...]:
     """The stem, every block, and the head."""
-
-    def part(name: str, by: list[str], ops: Callable[..., tuple[Op, ...]]) -> Part:
-        return Part(name, tuple(map(genes.index, by)), ops)
-
+    part = partial(of_named, genes)
     parts = [part("first_conv", ["resolution", "first_conv_width"], partial(_stem, net))]
     width = "first_conv_width"
     before = partial(_after_stem, net)

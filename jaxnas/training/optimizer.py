@@ -5,6 +5,7 @@ import optax
 from jaxtyping import PyTree
 
 from jaxnas.errors import UserError
+from jaxnas.training.method import TrainConfig
 
 WARMUP_START = 0.001  # share of the learning rate at the first step of a warm-up
 
@@ -36,6 +37,12 @@ def warmup_cosine(peak: float, warmup: int, steps: int) -> optax.Schedule:
         return cosine
     rise = optax.linear_schedule(WARMUP_START, 1.0, warmup)
     return lambda step: cosine(step) * rise(step)
+
+
+def warmed_up(settings: TrainConfig, steps: int) -> optax.Schedule:
+    """`warmup_cosine` of these settings, which warms up for half of the steps at most."""
+    warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
+    return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
 
 
 def _decayed(params: PyTree) -> PyTree:

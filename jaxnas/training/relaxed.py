@@ -22,11 +22,11 @@ from jaxnas.relaxations.architecture import (
     Cost,
     are_choices,
     at_resolution,
-    matters,
     padded,
     probabilities,
 )
 from jaxnas.relaxations.relaxation import Logits, Relaxation, of_the_chosen
+from jaxnas.spaces.soft import alive
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.supernets.switched_training import mixes_results
@@ -34,7 +34,7 @@ from jaxnas.training.dropout import Drop
 from jaxnas.training.evaluate import trained_logits
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
-from jaxnas.training.optimizer import warmup_cosine
+from jaxnas.training.optimizer import warmed_up
 from jaxnas.types import PRNGKey, SoftGenome
 
 SECOND_MOMENT = 0.999  # Adam's second beta
@@ -134,8 +134,7 @@ class Relaxed:
         return found, state.extra, Losses(None, None, value)
 
     def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
-        warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
-        return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
+        return warmed_up(settings, steps)
 
     def learnt(self, space: Space, extra: Learning) -> list[Architecture]:
         return [self._learnt(space, extra, number) for number in range(len(extra.logits))]
@@ -278,5 +277,5 @@ def computes_one_path(net: Supernet) -> bool:
 
 def _where_it_matters(space: Space, soft: SoftGenome, new: PyTree, old: PyTree) -> Any:
     """The new logits and moments of genes that matter in a soft genome, the old ones of others."""
-    matter = (matters(space, soft) > 0)[:, None]
+    matter = (alive(space, soft) > 0)[:, None]
     return jax.tree.map(lambda a, b: jnp.where(matter, a, b) if a.ndim == 2 else a, new, old)

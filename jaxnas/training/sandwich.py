@@ -18,7 +18,7 @@ from jaxnas.supernets.supernet import Params, Supernet, take
 from jaxnas.training.dropout import Drop
 from jaxnas.training.losses import alpha_loss, distillation_loss, hard_loss
 from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
-from jaxnas.training.optimizer import warmup_cosine
+from jaxnas.training.optimizer import warmed_up
 from jaxnas.types import Genomes, PRNGKey
 
 # (net, params, batch, key) -> the random subnets of a step.
@@ -74,8 +74,7 @@ class Sandwich:
         return found, (), losses
 
     def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
-        warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
-        return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
+        return warmed_up(settings, steps)
 
 
 @leaves_unread("candidates")

@@ -16,7 +16,7 @@ from jaxnas.training.dropout import Drop
 from jaxnas.training.evaluate import trained_logits
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
-from jaxnas.training.optimizer import warmup_cosine
+from jaxnas.training.optimizer import warmed_up
 from jaxnas.types import Genomes, PRNGKey
 
 
@@ -56,8 +56,7 @@ class SinglePath:
         return found, (), losses
 
     def schedule(self, settings: TrainConfig, steps: int) -> optax.Schedule:
-        warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
-        return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)
+        return warmed_up(settings, steps)
 
 
 @leaves_unread("candidates", "dropout", "drop_connect")  # no largest network is regularised

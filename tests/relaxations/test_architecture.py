@@ -8,12 +8,12 @@ from jaxnas.relaxations.architecture import (
     derived,
     entropies,
     has_collapsed,
-    matters,
     padded,
     probabilities,
     skipped,
     skips,
 )
+from jaxnas.spaces.soft import alive
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def alike(space):
 def test_genes_matter_by_the_probability_of_what_they_need(per_block):
     space = per_block
     for genome in (space.smallest, space.largest, space.largest * np.arange(len(space.genes)) % 2):
-        found = matters(space, jnp.asarray(one_hot(space, genome)))
+        found = alive(space, jnp.asarray(one_hot(space, genome)))
         np.testing.assert_array_equal(found, space.alive(genome))
     needy = np.array([gene.needs is not None for gene in space.genes])
     assert needy.any()
-    np.testing.assert_allclose(matters(space, probabilities(space, alike(space), 8))[needy], 0.5)
+    np.testing.assert_allclose(alive(space, probabilities(space, alike(space), 8))[needy], 0.5)
 
 
 def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobilenet):

@@ -22,9 +22,9 @@ LEAVES = {
         "0/name",
         "0/role",
         "0/macs",
-        "1/genome",
+        "0/genome",
         "0/network",
-        "1/search_accuracy",
+        "0/search_accuracy",
         "0/predicted_ms",
     ],
 }
