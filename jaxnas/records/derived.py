@@ -26,7 +26,7 @@ class Derived:
     network: dict[str, int]  # values by the names of genes
     accuracy: float  # of the network on the search split
     relaxed_accuracy: float  # of the mixture; where none was trained, the mean of networks drawn
-    skips: int  # operations that hand on their input or are zero
+    skips: int  # operations that hand on their input
     skippable: int  # that could
     collapsed: bool
     cost: float = math.nan  # of the network

@@ -21,7 +21,6 @@ from jaxnas.types import SoftGenome
 
 Cost = Callable[[SoftGenome], Float[Array, ""]]  # in its own unit; exact on one-hot genomes
 
-HANDS_ON = (INPUT, "zero")  # kinds of operators that compute nothing
 COLLAPSED = 0.6  # share of the genes that may skip and do, from which it is a collapse
 
 
@@ -85,11 +84,11 @@ def entropies(
 
 @cache
 def skips(space: Space) -> Bool[np.ndarray, "genes choices"]:
-    """Operations that compute nothing: with them a part hands on its input, or zeros."""
+    """Operations that compute nothing: with them a part hands on its input."""
     found = np.zeros(are_choices(space).shape, bool)
     for part, ops in zip(space.parts, space.tabled, strict=True):
         made = made_by(ops)[-1]
-        idle = np.isin(made, [i for i, op in enumerate(ops) if op.kind in HANDS_ON])
+        idle = np.isin(made, [i for i, op in enumerate(ops) if op.kind == INPUT])
         for axis, gene in enumerate(part.genes):
             if space.genes[gene].kind == "operation":
                 others = tuple(a for a in range(idle.ndim) if a != axis)
@@ -116,6 +115,6 @@ def collapse(label: str, skips: int, skippable: int) -> str:
     of = f" of {label}" if label else ""
     count = f"{skips} of its {skippable} operations"
     return (
-        f"the architecture{of} collapses to skips: {count} hand on their input or are zero; fewer "
+        f"the architecture{of} collapses to skips: {count} hand on their input; fewer "
         "epochs, or the relaxations sampled and gumbel, are the known remedies"
     )
