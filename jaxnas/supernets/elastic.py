@@ -28,7 +28,7 @@ class Sizes:
             return None
         if self._hard:
             channels = jnp.arange(largest, dtype=jnp.int32)
-            return (channels < jnp.asarray(found[:, 0], jnp.int32)[at]).astype(jnp.float32)
+            return (channels < looked_up(found[:, 0], [at])).astype(jnp.float32)
         return at @ jnp.asarray(np.arange(largest) < found, jnp.float32)
 
     def taps(self, largest: int) -> Float[Array, "largest largest"] | None:
@@ -38,7 +38,7 @@ class Sizes:
             return None
         off_centre = np.abs(np.arange(largest) - largest // 2)
         if self._hard:
-            reach = jnp.asarray(found[:, 0] // 2, jnp.int32)[at]
+            reach = looked_up(found[:, 0] // 2, [at])
             inside = jnp.asarray(off_centre, jnp.int32) <= reach
             return (inside[:, None] & inside[None, :]).astype(jnp.float32)
         inside = off_centre <= found // 2
@@ -88,7 +88,21 @@ class Sizes:
         of = of.reshape(few.shape[:-1])
         genes = [self.genes[a] for a in axes]
         if self._hard:
-            return found, jnp.asarray(of, jnp.int32)[tuple(genes)]
+            return found, looked_up(of, genes)
         joint = reduce(lambda a, b: (a[:, None] * b[None]).ravel(), genes)
         of_each = jnp.asarray(of.ravel()[:, None] == np.arange(len(found)), jnp.float32)
         return found, joint @ of_each
+
+
+def looked_up(table: Int[np.ndarray, "..."], index: Sequence[Int[Array, ""]]) -> Int[Array, ""]:
+    """The entry of a small table, as a sum.
+
+    XLA repeats an indexing in every loop that reads the entry, and a sum it computes once.
+    """
+    found = jnp.asarray(table, jnp.int32)
+    for i in index:
+        here = jnp.arange(len(found), dtype=jnp.int32) == i
+        found = jnp.sum(
+            jnp.where(here.reshape(-1, *[1] * (found.ndim - 1)), found, 0), axis=0, dtype=jnp.int32
+        )
+    return found
