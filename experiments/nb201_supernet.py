@@ -56,7 +56,7 @@ nb201_spos = Config(
     ),
     train=TrainConfig(
         method="spos",
-        epochs=40,
+        epochs=20,
         batch_size=64,
         random_subnets=1,
         learning_rate=0.05,
@@ -67,7 +67,7 @@ nb201_spos = Config(
 nb201_fairnas = replace(
     nb201_spos,
     name="nb201_fairnas",
-    train=replace(nb201_spos.train, method="fairnas", epochs=8, learning_rate=0.02),
+    train=replace(nb201_spos.train, method="fairnas", epochs=4, learning_rate=0.02),
 )
 
 

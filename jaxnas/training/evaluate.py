@@ -14,12 +14,13 @@ from jaxnas.networks.subnet import Subnet
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.supernets.supernet import Params, Supernet, Switched
+from jaxnas.supernets.switched_training import mixes_results
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.types import Genome, Genomes, SoftGenome
 
-# MACs of the largest network from which a switched program's compilation (a minute) repays itself.
 FLOAT32 = Float32()
+# MACs of the largest network from which a switched program's compilation (a minute) repays itself.
 SWITCH_FROM = 10_000_000
 
 
@@ -60,8 +61,9 @@ def accuracies(
     device's memory. `memory_gib` bounds the batches of images, too.
 
     `switched` evaluates each network by itself, behind switches, not by masks: by default on a CPU,
-    in spaces whose largest network has 10 MMACs or more. `numerics` other than float32 are those of
-    networks that run in them, calibrated on the same images, always behind switches.
+    in spaces of operations and in those whose largest network has 10 MMACs. `numerics` other than
+    float32 are those of networks that run in them, calibrated on the same images, always behind
+    switches.
 
     With a `mesh` of one axis, equal consecutive blocks of genomes go to its devices, which may
     belong to several processes. Order the genomes with `parallel.dealt` to balance the work.
@@ -83,17 +85,27 @@ def takes_switches(net: Supernet) -> bool:
     """Whether subnets are evaluated as extracted forms behind switches, by default."""
     if jax.default_backend() != "cpu":
         return False
-    return sum(int(term.macs.max()) for term in net.space.terms) >= SWITCH_FROM
+    macs = sum(int(term.macs.max()) for term in net.space.terms)
+    return macs >= SWITCH_FROM or computes_one_path(net)
 
 
 def trains_by_switches(net: Supernet) -> bool:
     """Whether subnets of their own are trained so too: where no convolution is depthwise.
 
     Those wait for memory: to compute their blocks twice costs more than masked channels (80 and 97
-    images/s in `cifar`).
+    images/s in `cifar`). All results of a choice between operations cost more still.
     """
     operators = (op for ops in net.space.tabled for op in ops)
-    return takes_switches(net) and all((op.groups == 1).all() for op in operators)
+    plain = all((op.groups == 1).all() for op in operators)
+    return computes_one_path(net) or (takes_switches(net) and plain)
+
+
+def computes_one_path(net: Supernet) -> bool:
+    """Whether one-hot genomes are computed behind switches: on a CPU, where that is exact.
+
+    There masks compute every operation of every edge.
+    """
+    return jax.default_backend() == "cpu" and mixes_results(net.space)
 
 
 def trained_logits(

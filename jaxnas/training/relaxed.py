@@ -29,9 +29,8 @@ from jaxnas.relaxations.relaxation import Logits, Relaxation, of_the_chosen
 from jaxnas.spaces.soft import alive
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.supernets.switched_training import mixes_results
 from jaxnas.training.dropout import Drop
-from jaxnas.training.evaluate import trained_logits
+from jaxnas.training.evaluate import computes_one_path, trained_logits
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.method import Batch, Losses, TrainConfig, TrainState
 from jaxnas.training.optimizer import warmed_up
@@ -265,14 +264,6 @@ def relaxed(settings: TrainConfig, relaxation: Relaxation) -> Relaxed:
             "a cost, or leave them out"
         )
     return Relaxed(relaxation, settings)
-
-
-def computes_one_path(net: Supernet) -> bool:
-    """Whether one-hot genomes are computed behind switches: on a CPU, where that is exact.
-
-    There a mixture computes every operation of every edge.
-    """
-    return jax.default_backend() == "cpu" and mixes_results(net.space)
 
 
 def _where_it_matters(space: Space, soft: SoftGenome, new: PyTree, old: PyTree) -> Any:
