@@ -45,8 +45,8 @@ def small(size: int, channels: int, classes: int) -> Space:
     return nasbench201(16, channels, classes, cells=1, width=8)
 
 
-nb201_spos = Config(
-    name="nb201_spos",
+nb201_fairnas = Config(
+    name="nb201_fairnas",
     space=small,
     data=DataConfig(
         source="tfds:cifar10",
@@ -55,19 +55,20 @@ nb201_spos = Config(
         augmentation=Augmentation(crop=4, flip=True),
     ),
     train=TrainConfig(
-        method="spos",
-        epochs=20,
+        method="fairnas",
+        epochs=4,
         batch_size=64,
-        random_subnets=1,
-        learning_rate=0.05,
+        learning_rate=0.02,
         warmup_epochs=1,
         label_smoothing=0.0,
     ),
 )
-nb201_fairnas = replace(
-    nb201_spos,
-    name="nb201_fairnas",
-    train=replace(nb201_spos.train, method="fairnas", epochs=4, learning_rate=0.02),
+nb201_spos = replace(
+    nb201_fairnas,
+    name="nb201_spos",
+    train=replace(
+        nb201_fairnas.train, method="spos", epochs=20, random_subnets=1, learning_rate=0.05
+    ),
 )
 
 

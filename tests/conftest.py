@@ -7,16 +7,21 @@ before jaxnas is imported.
 """
 
 import fcntl
+import gc
 import importlib.util
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zlib
+from dataclasses import is_dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
@@ -33,7 +38,31 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 os.environ["JAX_DEBUG_KEY_REUSE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
+gc.set_threshold(100_000, 50, 50)  # a trace is millions of objects that stay
 
+shapes_checked = jaxtyping.jaxtyped
+
+
+def checked(thing=None, *, typechecker):
+    """What the hook makes of every function and class: jaxtyping where there are shapes.
+
+    To bind sizes takes as long as the tests themselves; plain types are left to beartype.
+    """
+    if thing is None:
+        return partial(checked, typechecker=typechecker)
+    hints = getattr(thing, "__annotations__", None)
+    if hints is None or any(
+        isinstance(hint, str) or "jaxtyping" in str(hint) for hint in hints.values()
+    ):
+        return shapes_checked(thing, typechecker=typechecker)
+    if inspect.isfunction(thing):
+        return typechecker(thing)
+    if is_dataclass(thing):
+        thing.__init__ = typechecker(thing.__init__)
+    return thing
+
+
+jaxtyping.jaxtyped = checked
 # The tower: an int is welcome where a float is expected.
 install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 

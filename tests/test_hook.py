@@ -1,0 +1,24 @@
+"""Types and shapes are checked wherever a test reaches: what conftest.py leaves out is no check."""
+
+import jax.numpy as jnp
+import pytest
+from beartype.roar import BeartypeCallHintParamViolation
+from jaxtyping import TypeCheckError
+
+from jaxnas.networks.op import Op
+from jaxnas.supernets.interpreter import fitted
+from jaxnas.training.losses import hard_loss
+
+
+def test_types_of_functions_and_dataclasses():
+    with pytest.raises(BeartypeCallHintParamViolation, match="kind"):
+        Op(3, "path", (0,), 1, 1, 1, 1)  # type: ignore[arg-type]
+    with pytest.raises(BeartypeCallHintParamViolation, match="channels"):
+        fitted(jnp.zeros((1, 2)), "2")  # type: ignore[arg-type]
+
+
+def test_shapes_and_number_types():
+    with pytest.raises(TypeCheckError):
+        hard_loss(jnp.zeros((3, 10)), jnp.zeros(2, jnp.int32), 0.0)
+    with pytest.raises(TypeCheckError):
+        hard_loss(jnp.zeros((3, 10)), jnp.zeros(3), 0.0)
