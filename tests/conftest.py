@@ -64,7 +64,10 @@ def checked(thing=None, *, typechecker):
 
 jaxtyping.jaxtyped = checked
 # The tower: an int is welcome where a float is expected.
-install_import_hook("jaxnas", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    "jaxnas",
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,14 +110,14 @@ def per_block():
 def edges_space():
     """A space of three edges in a row and one around them, each zero, its input or a convolution.
 
-    `edges_space(pixels, channels, classes)`.
+    `edges_space(pixels, channels, classes)`; choices from 1 on leave out zero.
     """
     from jaxnas.spaces.gene import Gene
     from jaxnas.spaces.part_builder import PartBuilder
     from jaxnas.spaces.parts import Part
     from jaxnas.spaces.space import Space
 
-    def build(pixels, channels, classes, width=6):
+    def build(pixels, channels, classes, width=6, choices=(0, 1, 2, 3)):
         def stem():
             ops = PartBuilder(pixels, channels)
             ops.conv("stem", width, kernel=3, act="relu")
@@ -143,7 +146,7 @@ def edges_space():
             return ops.done()
 
         names = ("first", "second", "third", "around")
-        genes = tuple(Gene(name, (0, 1, 2, 3), "operation") for name in names)
+        genes = tuple(Gene(name, choices, "operation") for name in names)
         row = [Part(name, (i,), edge(name)) for i, name in enumerate(names[:3])]
         around = Part("around", (3,), edge("around"), ("stem",))
         last = Part("head", (), head, ("third", "around"))
