@@ -37,21 +37,23 @@ def mobilenet_space(name: str, net: MobileNet) -> Space:
 
 
 def smallest(name: str, net: MobileNet) -> Space:
-    """The same kinds of blocks, few, narrow, and on small images."""
+    """The same kinds of blocks, few, narrow, and on small images; the last may be two."""
     kinds = {
         (stage.operator, stage.squeeze_excite, stage.expands == (1,)): stage
         for stage in net.stages[::-1]
     }
+    few = [*kinds.values()][::-1][:3]
+    deep = max((i for i, stage in enumerate(few) if len(stage.depths) > 1), default=-1)
     stages = tuple(
         replace(
             stage,
             widths=stage.widths[:1] if len(stage.widths) == 1 else (8, 16),
-            depths=(1,) if len(stage.depths) == 1 else (1, 2),
+            depths=(1, 2) if i == deep else (1,),
             kernels=stage.kernels[:2],
             expands=stage.expands if len(stage.expands) == 1 else (2, 3),
             stride=2 if i else 1,
         )
-        for i, stage in enumerate([*kinds.values()][::-1][:3])
+        for i, stage in enumerate(few)
     )
     small = replace(net, resolutions=(12,), first_stride=1, stages=stages, classes=4)
     return mobilenet_space(name, replace(small, first_widths=(8,), last_widths=(16, 24)))

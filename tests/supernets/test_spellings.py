@@ -228,21 +228,7 @@ def test_two_hundred_genomes_of_a_space(name, randomised):
     print(f"{name}: largest differences {np.sort(largest)[::-1][:10]} of the largest logit")
 
 
-# Of the same stages as cifar, with another depth or activation.
-LIKE_CIFAR = ("tiny", "cifar_hailo")
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        *(
-            pytest.param(name, marks=pytest.mark.slow) if name in LIKE_CIFAR else name
-            for name in INSTANCES
-        ),
-        *OWN,
-        "toy",
-    ],
-)
+@pytest.fixture(scope="module", params=[*INSTANCES, *OWN, "toy"])
 def case(request, randomised, toy_family):
     """The smallest instance of a space, or one of our own, as `prepare` makes it."""
     name = request.param
