@@ -52,13 +52,13 @@ nb201_fairnas = Config(
         source="tfds:cifar10",
         data_dir="~/tensorflow_datasets",
         search_images=5000,
-        augmentation=Augmentation(crop=4, flip=True),
+        augmentation=Augmentation(crop=2, flip=True),
     ),
     train=TrainConfig(
         method="fairnas",
-        epochs=4,
+        epochs=24,
         batch_size=64,
-        learning_rate=0.02,
+        learning_rate=0.03,
         warmup_epochs=1,
         label_smoothing=0.0,
     ),
@@ -67,7 +67,7 @@ nb201_spos = replace(
     nb201_fairnas,
     name="nb201_spos",
     train=replace(
-        nb201_fairnas.train, method="spos", epochs=20, random_subnets=1, learning_rate=0.05
+        nb201_fairnas.train, method="spos", epochs=120, random_subnets=1, learning_rate=0.1
     ),
 )
 
