@@ -1,4 +1,4 @@
-"""Types and shapes are checked wherever a test reaches: what conftest.py leaves out is no check."""
+"""The hook of conftest.py checks types and shapes of what a test calls."""
 
 import jax.numpy as jnp
 import pytest

@@ -10,7 +10,7 @@ gradient is the one that the interpreter gives the choices taken. That holds in 
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -42,6 +42,7 @@ def build_switched_training(
     return logits
 
 
+@cache
 def mixes_results(space: Space) -> bool:
     """Whether a soft genome is a mixture of whole results, at the end of each part, and no size."""
     return all(_mixes_results(plan) for plan in planned(space))

@@ -61,9 +61,9 @@ def accuracies(
     device's memory. `memory_gib` bounds the batches of images, too.
 
     `switched` evaluates each network by itself, behind switches, not by masks: by default on a CPU,
-    in spaces of operations and in those whose largest network has 10 MMACs. `numerics` other than
-    float32 are those of networks that run in them, calibrated on the same images, always behind
-    switches.
+    in spaces of operations and in those whose largest network has 10 MMACs or more. `numerics`
+    other than float32 are those of networks that run in them, calibrated on the same images, always
+    behind switches.
 
     With a `mesh` of one axis, equal consecutive blocks of genomes go to its devices, which may
     belong to several processes. Order the genomes with `parallel.dealt` to balance the work.
@@ -90,14 +90,15 @@ def takes_switches(net: Supernet) -> bool:
 
 
 def trains_by_switches(net: Supernet) -> bool:
-    """Whether subnets of their own are trained so too: where no convolution is depthwise.
+    """Whether subnets of their own are trained so too.
 
-    Those wait for memory: to compute their blocks twice costs more than masked channels (80 and 97
-    images/s in `cifar`). All results of a choice between operations cost more still.
+    Depthwise convolutions wait for memory: to compute their blocks twice costs more than masked
+    channels (80 and 97 images/s in `cifar`). Masks over operations cost more than either.
     """
+    if computes_one_path(net):
+        return True
     operators = (op for ops in net.space.tabled for op in ops)
-    plain = all((op.groups == 1).all() for op in operators)
-    return computes_one_path(net) or (takes_switches(net) and plain)
+    return takes_switches(net) and all((op.groups == 1).all() for op in operators)
 
 
 def computes_one_path(net: Supernet) -> bool:
