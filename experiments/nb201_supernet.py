@@ -56,7 +56,7 @@ nb201_fairnas = Config(
     ),
     train=TrainConfig(
         method="fairnas",
-        epochs=18,
+        epochs=12,
         batch_size=64,
         learning_rate=0.03,
         warmup_epochs=1,
@@ -67,7 +67,7 @@ nb201_spos = replace(
     nb201_fairnas,
     name="nb201_spos",
     train=replace(
-        nb201_fairnas.train, method="spos", epochs=90, random_subnets=1, learning_rate=0.1
+        nb201_fairnas.train, method="spos", epochs=60, random_subnets=1, learning_rate=0.1
     ),
 )
 
