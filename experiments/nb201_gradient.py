@@ -33,7 +33,7 @@ from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.hardware.tables import Table, load
 from jaxnas.objectives.expected import expected_figure
-from jaxnas.relaxations.architecture import derived, entropies, has_collapsed, skipped
+from jaxnas.relaxations.architecture import derived, has_collapsed, skipped
 from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.spaces.nasbench201 import nasbench201, to_string
 from jaxnas.supernets.build import build
@@ -97,7 +97,7 @@ def searched(net: Supernet, data: Dataset, method: Relaxed, seed: int) -> list[F
     return [
         Found(
             derived(net.space, one.probabilities)[0],
-            float(entropies(net.space, one.probabilities).mean()),
+            float(one.entropies().mean()),
             warned.get(i),
         )
         for i, one in enumerate(learnt)

@@ -30,6 +30,7 @@ class Architecture:
 
     label: str  # what it was asked for: "" or "cost weight 0.1"
     probabilities: Float[np.ndarray, "genes choices"]  # at the largest resolution
+    choices: Bool[np.ndarray, "genes choices"]  # that are searched
     hard: bool  # trained on one network a step, not on mixtures
     cost: Cost | None = None
     target: float = math.nan
@@ -38,15 +39,28 @@ class Architecture:
         """NaN where there is no cost."""
         return math.nan if self.cost is None else float(self.cost(genome))
 
+    def entropies(self) -> Float[np.ndarray, "genes"]:
+        """Of each gene's choices, as a share of the most it can be, log of their number.
 
-def are_choices(space: Space) -> Bool[np.ndarray, "genes choices"]:
-    """False behind a gene's last choice."""
-    return np.arange(space.sizes.max()) < space.sizes[:, None]
+        1: nothing is learnt; 0: it is decided, or there is one choice.
+        """
+        logs = np.log(np.where(self.probabilities > 0, self.probabilities, 1))
+        return -(self.probabilities * logs).sum(-1) / np.log(np.maximum(self.choices.sum(-1), 2))
 
 
-def padded(space: Space, logits: Logits) -> Logits:
-    """Minus infinity behind a gene's last choice."""
-    return jnp.where(are_choices(space), logits, -jnp.inf)
+def searched(space: Space, zeros: bool = True) -> Bool[np.ndarray, "genes choices"]:
+    """The choices that are searched; without zeros, where a gene has others.
+
+    False behind a gene's last choice.
+    """
+    every = np.arange(space.sizes.max()) < space.sizes[:, None]
+    others = every & ~given_by("zero", space)
+    return every if zeros else np.where(others.any(-1, keepdims=True), others, every)
+
+
+def padded(choices: Bool[np.ndarray, "genes choices"], logits: Logits) -> Logits:
+    """Minus infinity where no choice is searched."""
+    return jnp.where(choices, logits, -jnp.inf)
 
 
 def at_resolution(space: Space, soft: SoftGenome, pixels: int) -> SoftGenome:
@@ -57,9 +71,11 @@ def at_resolution(space: Space, soft: SoftGenome, pixels: int) -> SoftGenome:
     return soft.at[space.static].set(choice)
 
 
-def probabilities(space: Space, logits: Logits, pixels: int) -> SoftGenome:
-    """Of every choice, 0 behind a gene's last; differentiable."""
-    return at_resolution(space, jax.nn.softmax(padded(space, logits)), pixels)
+def probabilities(
+    space: Space, choices: Bool[np.ndarray, "genes choices"], logits: Logits, pixels: int
+) -> SoftGenome:
+    """Of every choice, 0 where none is searched; differentiable."""
+    return at_resolution(space, jax.nn.softmax(padded(choices, logits)), pixels)
 
 
 def derived(
@@ -71,34 +87,26 @@ def derived(
     return np.asarray(space.canonical(every))
 
 
-def entropies(
-    space: Space, probability: Float[np.ndarray, "genes choices"]
-) -> Float[np.ndarray, "genes"]:
-    """Of each gene's choices, as a share of the most it can be, log of their number.
-
-    1: nothing is learnt; 0: it is decided, or there is one choice.
-    """
-    logs = np.log(np.where(probability > 0, probability, 1))
-    return -(probability * logs).sum(-1) / np.log(np.maximum(space.sizes, 2))
-
-
 @cache
-def skips(space: Space) -> Bool[np.ndarray, "genes choices"]:
-    """Operations that compute nothing: with them a part hands on its input."""
-    found = np.zeros(are_choices(space).shape, bool)
+def given_by(kind: str, space: Space) -> Bool[np.ndarray, "genes choices"]:
+    """Choices of operations with which an operator of this kind gives a part's result.
+
+    Of the kind `INPUT` they are skips: the part hands on its input.
+    """
+    found = np.zeros((len(space.genes), space.sizes.max()), bool)
     for part, ops in zip(space.parts, space.tabled, strict=True):
         made = made_by(ops)[-1]
-        idle = np.isin(made, [i for i, op in enumerate(ops) if op.kind == INPUT])
+        given = np.isin(made, [i for i, op in enumerate(ops) if op.kind == kind])
         for axis, gene in enumerate(part.genes):
             if space.genes[gene].kind == "operation":
-                others = tuple(a for a in range(idle.ndim) if a != axis)
-                found[gene, : idle.shape[axis]] |= idle.all(axis=others)
+                others = tuple(a for a in range(given.ndim) if a != axis)
+                found[gene, : given.shape[axis]] |= given.all(axis=others)
     return found
 
 
 def skipped(space: Space, genome: Int[np.ndarray, "genes"]) -> tuple[int, int]:
     """How many genes of a network skip, and how many of those that matter could."""
-    able = skips(space)
+    able = given_by(INPUT, space)
     alive = np.asarray(space.alive(genome))
     taken = able[np.arange(len(genome)), genome]
     return int((taken & alive).sum()), int((able.any(-1) & alive).sum())

@@ -19,6 +19,10 @@ class RelaxedConfig:
     """Share of the training images on which the architecture is trained, and no weight."""
     weights_first: float = 0.2
     """Share of the steps in which the weights alone are trained."""
+    zeros: bool = False
+    """Whether operations that give zero are searched, where there are others. With them the search
+    empties cells: a zero adds no noise to a sum, while the others' weights are not trained, and its
+    logit has no gradient of its own. DARTS (section 2.4) leaves them out of what it derives."""
     learning_rate: float = 0.003
     """Of Adam, for the architecture."""
     cost: Name = ""

@@ -17,7 +17,6 @@ from jaxnas.relaxations.architecture import (
     at_resolution,
     collapse,
     derived,
-    entropies,
     has_collapsed,
     skipped,
 )
@@ -149,7 +148,7 @@ def _figures(job: Job, one: Architecture) -> dict[str, Any]:
     skips, skippable = skipped(job.space, genome)
     figures: dict[str, Any] = {
         "label": one.label,
-        "entropy": [round(share, 4) for share in entropies(job.space, one.probabilities).tolist()],
+        "entropy": [round(share, 4) for share in one.entropies().tolist()],
         "skips": skips,
         "skippable": skippable,
         "collapsed": has_collapsed(job.space, genome),

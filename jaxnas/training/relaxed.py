@@ -14,16 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxnas.errors import UserError
 from jaxnas.relaxations.architecture import (
     Architecture,
     Cost,
-    are_choices,
     at_resolution,
     padded,
     probabilities,
+    searched,
 )
 from jaxnas.relaxations.relaxation import Logits, Relaxation, of_the_chosen
 from jaxnas.spaces.soft import alive
@@ -40,7 +40,7 @@ SECOND_MOMENT = 0.999  # Adam's second beta
 
 
 class Learning(NamedTuple):
-    """All architectures, an entry each; logits behind a gene's last choice stay 0."""
+    """All architectures, an entry each; logits of what is no choice stay 0."""
 
     logits: Float[Array, "n genes choices"]
     optimizer: optax.OptState
@@ -76,7 +76,7 @@ class Relaxed:
 
     def start(self, space: Space) -> Learning:
         """Every choice is as probable."""
-        shape = (self.settings.relaxed.architectures, *are_choices(space).shape)
+        shape = (self.settings.relaxed.architectures, *self._choices(space).shape)
         logits = jnp.zeros(shape, jnp.float32)
         return Learning(logits, jax.vmap(self._optimizer().init)(logits))
 
@@ -169,7 +169,7 @@ class Relaxed:
         self, space: Space, logits: Logits, batch: Batch, key: PRNGKey, turn: Turn
     ) -> SoftGenome:
         """The soft genome of a step."""
-        asked = self.relaxation.ask(key, padded(space, logits), turn.progress)
+        asked = self.relaxation.ask(key, padded(self._choices(space), logits), turn.progress)
         return at_resolution(space, asked, batch.images.shape[1])
 
     def error(self, answers: Float[Array, "n classes"], batch: Batch) -> Float[Array, ""]:
@@ -188,7 +188,7 @@ class Relaxed:
         if self.cost is None:
             return loss
         settings = self.settings.relaxed
-        cost = self.cost(space)(probabilities(space, logits, pixels))
+        cost = self.cost(space)(probabilities(space, self._choices(space), logits, pixels))
         if settings.cost_targets:
             target = jnp.asarray(settings.cost_targets, jnp.float32)[number]
             return loss * (cost / target) ** settings.cost_exponent
@@ -217,8 +217,10 @@ class Relaxed:
 
     def _learnt(self, space: Space, extra: Learning, number: int) -> Architecture:
         settings = self.settings.relaxed
-        found = probabilities(space, jnp.asarray(extra.logits[number]), space.resolutions[-1])
-        learnt = Architecture("", np.asarray(found, np.float64), self.relaxation.hard)
+        choices = self._choices(space)
+        logits = jnp.asarray(extra.logits[number])
+        found = probabilities(space, choices, logits, space.resolutions[-1])
+        learnt = Architecture("", np.asarray(found, np.float64), choices, self.relaxation.hard)
         if self.cost is None:
             return learnt
         cost = self.cost(space)
@@ -226,6 +228,9 @@ class Relaxed:
             target = settings.cost_targets[number]
             return replace(learnt, label=f"cost target {target:g}", cost=cost, target=target)
         return replace(learnt, label=f"cost weight {settings.cost_weights[number]:g}", cost=cost)
+
+    def _choices(self, space: Space) -> Bool[np.ndarray, "genes choices"]:
+        return searched(space, self.settings.relaxed.zeros)
 
     def _optimizer(self) -> optax.GradientTransformation:
         rate = self.settings.relaxed.learning_rate

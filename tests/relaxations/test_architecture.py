@@ -4,14 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnas.networks.op import INPUT
 from jaxnas.relaxations.architecture import (
+    Architecture,
     derived,
-    entropies,
+    given_by,
     has_collapsed,
     padded,
     probabilities,
+    searched,
     skipped,
-    skips,
 )
 from jaxnas.spaces.soft import alive
 
@@ -36,7 +38,9 @@ def test_genes_matter_by_the_probability_of_what_they_need(per_block):
         np.testing.assert_array_equal(found, space.alive(genome))
     needy = np.array([gene.needs is not None for gene in space.genes])
     assert needy.any()
-    np.testing.assert_allclose(alive(space, probabilities(space, alike(space), 8))[needy], 0.5)
+    np.testing.assert_allclose(
+        alive(space, probabilities(space, searched(space), alike(space), 8))[needy], 0.5
+    )
 
 
 def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobilenet):
@@ -44,26 +48,43 @@ def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobi
     logits = alike(space).at[:, 0].set(0.1)
     assert space.static is not None
     for choice, pixels in enumerate((6, 8)):
-        row = np.asarray(probabilities(space, logits, pixels)[space.static])
+        row = np.asarray(probabilities(space, searched(space), logits, pixels)[space.static])
         assert row.tolist() == np.eye(len(row))[choice].tolist()
-    found = derived(space, np.asarray(probabilities(space, logits, 8)))
+    found = derived(space, np.asarray(probabilities(space, searched(space), logits, 8)))
     assert found[:, space.static].tolist() == [0, 1]
     np.testing.assert_array_equal(found, space.canonical(found))
 
 
+def entropies(space, probability):
+    return Architecture("", probability, searched(space), False).entropies()
+
+
 def test_entropies_are_shares_of_the_most(small_mobilenet):
     space = small_mobilenet((8,), 1, 10)
-    even = entropies(space, np.asarray(probabilities(space, alike(space), 8), np.float64))
+    alike_all = probabilities(space, searched(space), alike(space), 8)
+    even = entropies(space, np.asarray(alike_all, np.float64))
     np.testing.assert_allclose(even, space.sizes > 1, atol=1e-6)
     np.testing.assert_array_equal(entropies(space, one_hot(space, space.largest)), 0)
     behind = len(space.genes) * space.sizes.max() - space.sizes.sum()
-    assert np.isneginf(np.asarray(padded(space, alike(space)))).sum() == behind
+    assert np.isneginf(np.asarray(padded(searched(space), alike(space)))).sum() == behind
+
+
+def test_zeros_are_left_out_where_there_are_other_operations(edges, edges_space):
+    assert searched(edges).all()
+    assert searched(edges, zeros=False).tolist() == 4 * [[False, True, True, True]]
+    assert searched(edges_space(8, 1, 10, choices=(0,)), zeros=False).all()
+    some = probabilities(edges, searched(edges, zeros=False), alike(edges), 8)
+    np.testing.assert_allclose(some, np.tile([0, 1 / 3, 1 / 3, 1 / 3], (4, 1)), rtol=1e-6)
 
 
 def test_skips_are_operations_that_compute_nothing(edges, small_mobilenet):
-    assert skips(edges).tolist() == 4 * [[False, True, False, False]]  # zeros are no skips
+    assert given_by(INPUT, edges).tolist() == 4 * [
+        [False, True, False, False]
+    ]  # zeros are no skips
     assert skipped(edges, np.array([0, 1, 2, 3])) == (1, 4)
-    assert not skips(small_mobilenet((8,), 1, 10)).any()  # depths and widths are no operations
+    assert not given_by(
+        INPUT, small_mobilenet((8,), 1, 10)
+    ).any()  # depths and widths are no operations
 
 
 @pytest.mark.parametrize(("genome", "collapsed"), [([1, 1, 1, 2], True), ([1, 1, 0, 2], False)])
