@@ -23,7 +23,6 @@ from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
 from jaxnas.algorithms.random_search import RandomSearch
-from jaxnas.algorithms.settings import MakeAlgorithm, build, find_algorithm
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
@@ -45,6 +44,7 @@ from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import chip, costs, energy, error, latency
 from jaxnas.objectives.limits import upper_limits
 from jaxnas.objectives.objective import Context, Objective
+from jaxnas.own_settings import build, find_with_settings
 from jaxnas.plugins import Name, find, is_place, leaves_unread, named
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
@@ -318,7 +318,7 @@ SPACES: dict[str, Callable[..., Space]] = {
     "darts": darts.darts,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
-ALGORITHMS: dict[str, MakeAlgorithm] = {
+ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "nsga2": NSGA2,
     "islands": Islands,
     "nsga3": NSGA3,
@@ -362,9 +362,7 @@ METHODS: dict[str, MakeMethod] = {
     "spos": single_path.spos,
     "fairnas": fair.fairnas,
     "relaxed": leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")(
-        lambda settings: relaxed.relaxed(
-            settings, find("relaxation", settings.relaxed.relaxation, RELAXATIONS)()
-        )
+        lambda settings: relaxed.relaxed(settings, make_relaxation(settings.relaxed.relaxation))
     ),
 }
 PREDICTORS: dict[str, Callable[[PredictConfig], Predictor]] = {
@@ -427,7 +425,7 @@ def make_algorithm(settings: SearchConfig) -> Algorithm:
     Those of its own come before `crossover` and `mutation`. A user's own is a dataclass, or a
     function of all these settings.
     """
-    make, own = find_algorithm(settings.algorithm, ALGORITHMS)
+    make, own = find_with_settings("algorithm", settings.algorithm, ALGORITHMS)
     if not is_dataclass(make):
         return make(settings)
     shared = {
@@ -438,6 +436,12 @@ def make_algorithm(settings: SearchConfig) -> Algorithm:
         "mutation": settings.mutation,
     }
     return build(make, shared | own)
+
+
+def make_relaxation(text: str) -> Relaxation:
+    """The relaxation of this name, with the settings that follow it: `sampled:first=1`."""
+    make, own = find_with_settings("relaxation", text, RELAXATIONS)
+    return build(make, own) if is_dataclass(make) else make()
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:

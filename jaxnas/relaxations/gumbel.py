@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 from jaxtyping import Array, Float
 
-from jaxnas.relaxations.relaxation import Logits, noise
+from jaxnas.relaxations.relaxation import Logits, check_above_0, noise
 from jaxnas.types import PRNGKey, SoftGenome
 
 
@@ -25,6 +25,9 @@ class Gumbel:
     weight_decay: float = 5e-4
     hard: ClassVar[bool] = False
     chosen_only: ClassVar[bool] = False
+
+    def __post_init__(self):
+        check_above_0(first=self.first, last=self.last)
 
     def ask(self, key: PRNGKey, logits: Logits, progress: Float[Array, ""]) -> SoftGenome:
         temperature = self.first * (self.last / self.first) ** progress

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnas.errors import UserError
 from jaxnas.types import PRNGKey, SoftGenome
 
 Logits = Float[Array, "genes choices"]  # minus infinity behind a gene's last choice
@@ -39,6 +40,13 @@ class Relaxation(Protocol):
     def tell(self, before: Logits, after: Logits) -> Logits:
         """The logits that are kept, of those before and after the optimizer's step."""
         ...
+
+
+def check_above_0(**settings: float) -> None:
+    """Raises `UserError` at the first of these settings that is not."""
+    for name, value in settings.items():
+        if not value > 0:
+            raise UserError(f"{name} of a relaxation must be above 0, got {value:g}: choose more")
 
 
 def noise(key: PRNGKey, logits: Logits) -> Logits:

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnas.relaxations.relaxation import Logits, noise, of_the_chosen, straight_through
+from jaxnas.relaxations.relaxation import (
+    Logits,
+    check_above_0,
+    noise,
+    of_the_chosen,
+    straight_through,
+)
 from jaxnas.types import PRNGKey, SoftGenome
 
 
@@ -27,6 +33,9 @@ class Sampled:
     weight_decay: float = 1e-3
     hard: ClassVar[bool] = True
     chosen_only: ClassVar[bool] = True
+
+    def __post_init__(self):
+        check_above_0(first=self.first, last=self.last)
 
     def ask(self, key: PRNGKey, logits: Logits, progress: Float[Array, ""]) -> SoftGenome:
         temperature = self.first + (self.last - self.first) * progress

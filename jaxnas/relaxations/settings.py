@@ -11,7 +11,9 @@ class RelaxedConfig:
 
     relaxation: Name = "gumbel"
     """softmax (DARTS), gumbel (FBNet), sampled (GDAS), binary_paths (ProxylessNAS), or
-    straight_through."""
+    straight_through; settings of its own follow its name. Those by default are of published
+    trainings of 25 to 250 epochs; much shorter ones decide nothing under their weight decay and
+    first temperature: sampled:first=1:weight_decay=0."""
     order: int = 1
     """2: the loss after one more step of the weights, differentiated through that step (DARTS); 1:
     with the weights as they are."""

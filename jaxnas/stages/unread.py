@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, NamedTuple
 
-from jaxnas.algorithms.settings import find_algorithm, reads
 from jaxnas.config import ALGORITHMS, METHODS, Config
 from jaxnas.errors import UserError
+from jaxnas.own_settings import find_with_settings, reads
 from jaxnas.plugins import find, unread
 from jaxnas.stages.bounds import settings_of
 
@@ -43,7 +43,7 @@ def _method_reads(name: str, setting: str) -> bool:
 
 
 def _algorithm_reads(text: str, setting: str) -> bool:
-    make, own = find_algorithm(text, ALGORITHMS)
+    make, own = find_with_settings("algorithm", text, ALGORITHMS)
     return reads(make, setting) and setting not in own
 
 

@@ -252,6 +252,16 @@ class Relaxed:
 def relaxed(settings: TrainConfig, relaxation: Relaxation) -> Relaxed:
     """The method of these settings; what a cost is has to be added, where they name one."""
     own = settings.relaxed
+    if not 0 <= relaxation.momentum < 1:
+        raise UserError(
+            "momentum of a relaxation must be from 0 to below 1, got "
+            f"{relaxation.momentum:g}: choose one"
+        )
+    if not relaxation.weight_decay >= 0:
+        raise UserError(
+            "weight_decay of a relaxation must be at least 0, got "
+            f"{relaxation.weight_decay:g}: choose one"
+        )
     if settings.accumulate > 1:
         raise UserError(
             f"train.accumulate must be 1 with train.method relaxed, got {settings.accumulate}: "

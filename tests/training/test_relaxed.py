@@ -13,6 +13,7 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import divided_order
 from jaxnas.errors import UserError
 from jaxnas.objectives.expected import expected_macs
+from jaxnas.relaxations.sampled import Sampled
 from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.relaxations.softmax import Softmax
 from jaxnas.supernets.build import build
@@ -173,6 +174,10 @@ def test_the_two_parts_of_the_images_never_meet():
     ("own", "message"),
     [
         ({"relaxation": "soft"}, "unknown relaxation 'soft'; known: binary_paths, gumbel"),
+        ({"relaxation": "softmax:first=1"}, "unknown setting 'first' of softmax; known: momentum"),
+        ({"relaxation": "gumbel:last=0"}, "last of a relaxation must be above 0, got 0"),
+        ({"relaxation": "softmax:momentum=1"}, "momentum of a relaxation must be from 0 to below"),
+        ({"relaxation": "sampled:weight_decay=-1"}, "weight_decay of a relaxation must be at"),
         ({"cost_weights": ()}, "cost_weights must be one or more"),
         ({"cost_weights": (0.5,)}, "need train.relaxed.cost, got none"),
         (
@@ -184,6 +189,11 @@ def test_the_two_parts_of_the_images_never_meet():
 def test_settings_that_make_no_sense_are_errors(own, message):
     with pytest.raises(UserError, match=message):
         make_method(with_own(**own))
+
+
+def test_settings_of_a_relaxation_follow_its_name():
+    method = make_method(with_own(relaxation="sampled:first=1:weight_decay=0"))
+    assert isinstance(method, Relaxed) and method.relaxation == Sampled(first=1, weight_decay=0)
 
 
 def test_parts_of_a_batch_are_refused():

@@ -1,18 +1,18 @@
-"""An algorithm's settings of its own, written after its name: `moead:neighbours=10:locality=0.8`.
+"""Settings of one's own, written after the name: `moead:neighbours=10:locality=0.8`.
 
-They are the fields of its dataclass and of its parts (`Discrete`, the operators).
+They are the fields of the dataclass that the name stands for, and of its parts (`Discrete`, the
+operators).
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from jaxnas.algorithms.algorithm import Algorithm
 from jaxnas.errors import UserError
 from jaxnas.plugins import find, unread
 
-MakeAlgorithm = Callable[..., Algorithm]  # what a name of an algorithm stands for
+T = TypeVar("T", bound=Callable[..., Any])
 OF_SEARCH = ("population", "objectives", "limits")  # of all algorithms alike
 LARGEST = 10**6  # of a number
 EXPECTED = {
@@ -24,15 +24,13 @@ EXPECTED = {
 }
 
 
-def find_algorithm(
-    text: str, known: Mapping[str, MakeAlgorithm]
-) -> tuple[MakeAlgorithm, dict[str, Any]]:
-    """What a name stands for, and the settings that follow it.
+def find_with_settings(kind: str, text: str, known: Mapping[str, T]) -> tuple[T, dict[str, Any]]:
+    """What a name of this kind stands for, and the settings that follow it.
 
-    A word in their place is the setting `name`, where the algorithm has one: `evosax:PSO`.
+    A word in their place is the setting `name`, where there is one: `evosax:PSO`.
 
     Raises:
-        UserError: the algorithm, or a setting of it, is unknown, or a value of another type.
+        UserError: the name, or a setting of it, is unknown, or a value of another type.
     """
     name, *rest = re.split(r":(?=\w+=)", text)
     given = [setting.partition("=")[::2] for setting in rest]
@@ -40,14 +38,15 @@ def find_algorithm(
     if member and group in known and "name" in own_settings(known[group]):
         name = group
         given = [("name", member), *given]
-    make = find("algorithm", name, known)
+    make = find(kind, name, known)
     kinds = own_settings(make)
     values = {}
     for setting, value in given:
         if setting not in kinds:
+            others = ", ".join(f"search.{one}" for one in OF_SEARCH)
             raise UserError(
-                f"unknown setting {setting!r} of {name}; known: {', '.join(kinds) or 'none'} "
-                f"({', '.join(f'search.{one}' for one in OF_SEARCH)} are set for all)"
+                f"unknown setting {setting!r} of {name}; known: {', '.join(kinds) or 'none'}"
+                + f" ({others} are set for all)" * (kind == "algorithm")
             )
         if setting in values:
             raise UserError(f"{text} sets {setting} twice: leave one out")
@@ -56,7 +55,7 @@ def find_algorithm(
 
 
 def own_settings(make: Any) -> dict[str, Any]:
-    """The names and types of an algorithm's settings, without those that it leaves unread.
+    """The names and types of a dataclass's settings, without those that it leaves unread.
 
     A function has none.
     """
@@ -73,8 +72,8 @@ def own_settings(make: Any) -> dict[str, Any]:
     return {name: kind for name, kind in found.items() if name not in left_out}
 
 
-def reads(make: MakeAlgorithm, setting: str) -> bool:
-    """Whether an algorithm reads this setting of its own; a function may read any."""
+def reads(make: Callable[..., Any], setting: str) -> bool:
+    """Whether what is made so reads this setting of its own; a function may read any."""
     return setting in own_settings(make) if is_dataclass(make) else setting not in unread(make)
 
 
@@ -89,7 +88,7 @@ def build(make: Any, values: Mapping[str, Any]) -> Any:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise UserError(
                 f"{make.__name__} needs the setting {field.name}, which has no default: write "
-                f"{field.name}=VALUE after the algorithm's name and a colon"
+                f"{field.name}=VALUE after the name and a colon"
             )
     return make(**given)
 

@@ -1,4 +1,4 @@
-"""An algorithm's settings of its own, after its name."""
+"""Settings of one's own, after the name, of algorithms."""
 
 import re
 from dataclasses import fields
@@ -13,10 +13,10 @@ from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
-from jaxnas.algorithms.settings import own_settings
 from jaxnas.algorithms.variation import Discrete
 from jaxnas.config import ALGORITHMS, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
+from jaxnas.own_settings import own_settings
 
 
 def made(name, **settings) -> Any:
