@@ -2,8 +2,9 @@
 
 The reading of E-DNAS (ICPR 2020) in spaces/meta_kernel.py, on images of two scales: the direction
 of a texture of period 2, and the direction in which pairs of blobs lie 8 pixels apart. Kernels of 3
-do not reach from one blob to the other. Searches are `relaxed` with the relaxation `softmax`, the
-cost is the latency on this machine, by look-up tables of the layers fitted to 48 networks.
+do not reach from one blob to the other. Searches are `relaxed`, one size of a kernel a step
+(`straight_through`): under a mixture of fixed shares the weights of the outer rings grow until the
+shares are without effect, and the cost alone decides. The cost is the latency on this machine, by look-up tables of the layers fitted to 48 networks.
 
 - step: the time of a gradient in weights and architecture of a mixture, against that of a network
   of 11x11 kernels in its weights, in pairs, medians
@@ -26,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxnas.cli import told
+from jaxnas.config import make_method
 from jaxnas.data.augment import Augmentation, normalise
 from jaxnas.data.dataset import Dataset, make_dataset
 from jaxnas.export.onnx import emit
@@ -37,9 +39,8 @@ from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import kendall, spearman
 from jaxnas.predictors.predictor import Model
 from jaxnas.predictors.single import Single
-from jaxnas.relaxations.architecture import derived
+from jaxnas.relaxations.architecture import Architecture, derived
 from jaxnas.relaxations.settings import RelaxedConfig
-from jaxnas.relaxations.softmax import Softmax
 from jaxnas.spaces.meta_kernel import KERNELS, MetaKernels, meta_kernel_space
 from jaxnas.spaces.soft import expected_values, softened
 from jaxnas.supernets.build import build
@@ -64,13 +65,14 @@ WEIGHTS = tuple(float(w) for w in np.geomspace(0.5, 50, 8))  # of the cost, in C
 BUDGETS = (0.5,)  # between the latencies of kernels of 3 and of 11
 STRICT = 20.0  # weight of the relative distance from a budget
 Floats = tuple[float, ...]
-Rows = Float[np.ndarray, "n genes choices"]
 NONE = Augmentation(crop=0, flip=False)
 SEARCH = TrainConfig(
     "relaxed",
     epochs=16,
     learning_rate=0.1,
-    relaxed=RelaxedConfig("softmax", weights_first=0.6, learning_rate=0.2, cost="latency_ms"),
+    relaxed=RelaxedConfig(
+        "straight_through:weight_decay=0", weights_first=0.3, learning_rate=0.1, cost="latency_ms"
+    ),
 )
 ALONE = FinetuneConfig(epochs=15, learning_rate=0.05)
 
@@ -124,13 +126,17 @@ def measured(net: Supernet) -> Model:
     return model
 
 
-def searched(net: Supernet, data: Dataset, cost: Cost, weights: Floats, key: Array) -> Rows:
-    """The probabilities that were learnt for each weight of the cost."""
+def searched(
+    net: Supernet, data: Dataset, cost: Cost, weights: Floats, key: Array
+) -> list[Architecture]:
+    """What was learnt for each weight of the cost."""
     own = replace(SEARCH.relaxed, cost_weights=weights)
     settings = replace(SEARCH, relaxed=own)
-    method = Relaxed(Softmax(), settings, lambda space: cost)
-    *_, (_, state, _) = train(net, data, method, settings, NONE, key)
-    return np.stack([one.probabilities for one in method.learnt(net.space, state.extra)])
+    method = make_method(settings)
+    assert isinstance(method, Relaxed)
+    priced = replace(method, cost=lambda space: cost)
+    *_, (_, state, _) = train(net, data, priced, settings, NONE, key)
+    return priced.learnt(net.space, state.extra)
 
 
 def accuracy(net: Supernet, data: Dataset, genome: Int[np.ndarray, "genes"], key: Array) -> float:
@@ -181,7 +187,7 @@ def step() -> None:
 def sweep(net: Supernet, data: Dataset, cost: Cost, key: Array) -> None:
     """Expected kernels, and the networks' latencies, by the weight of the cost."""
     found = searched(net, data, cost, WEIGHTS, key)
-    soft = jnp.asarray(found, jnp.float32)
+    soft = [jnp.asarray(one.probabilities, jnp.float32) for one in found]
     kernels = [float(expected_values(net.space, one).mean()) for one in soft]
     networks = [derived(net.space, one)[0] for one in found]
     latency_ms = [float(cost(softened(net.space, network))) for network in networks]
@@ -208,8 +214,9 @@ def front(net: Supernet, data: Dataset, cost: Cost, key: Array) -> None:
         budget_ms = least + share * (most - least)
         apart = partial(distance, cost, budget_ms)
         (found,) = searched(net, data, apart, (STRICT,), key)
-        mean_ms = float(cost(jnp.asarray(found, jnp.float32)))
-        rows[f"budget {budget_ms:.4f} ms, expected {mean_ms:.4f}"] = derived(space, found)[0]
+        own = replace(found, cost=cost, target=budget_ms)
+        mean_ms = own.cost_of(jnp.asarray(own.probabilities, jnp.float32))
+        rows[f"budget {budget_ms:.4f} ms, expected {mean_ms:.4f}"] = derived(space, own)[0]
     for name, genome in reversed(rows.items()):
         values = [*space.decode(genome).values()]
         one = float(cost(softened(space, genome)))

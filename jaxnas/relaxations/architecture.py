@@ -78,13 +78,42 @@ def probabilities(
     return at_resolution(space, jax.nn.softmax(padded(choices, logits)), pixels)
 
 
-def derived(
-    space: Space, probability: Float[np.ndarray, "genes choices"]
-) -> Int[np.ndarray, "resolutions genes"]:
-    """The most probable choice of every gene, at each resolution; genes that do not matter 0."""
-    genome = probability.argmax(-1).astype(np.int32)
-    every = np.stack([space.at_resolution(genome, i) for i in range(len(space.resolutions))])
-    return np.asarray(space.canonical(every))
+def derived(space: Space, one: Architecture) -> Int[np.ndarray, "resolutions genes"]:
+    """The most probable choice of every gene, at each resolution; genes that do not matter 0.
+
+    Where it costs more than the target, see `_within_target`.
+    """
+    genome = one.probabilities.argmax(-1).astype(np.int32)
+    every = [space.at_resolution(genome, i) for i in range(len(space.resolutions))]
+    return np.asarray(space.canonical(np.stack([_within_target(space, one, g) for g in every])))
+
+
+def _within_target(
+    space: Space, one: Architecture, genome: Int[np.ndarray, "genes"]
+) -> Int[np.ndarray, "genes"]:
+    """The network after as many exchanges of a choice as the target takes.
+
+    Each is the one that loses least probability (its logarithm) for what it saves.
+    """
+    while one.cost is not None and (now := one.cost_of(_one_hot(space, genome))) > one.target:
+        others = one.choices.copy()
+        others[np.arange(len(genome)), genome] = False
+        others[[] if space.static is None else space.static] = False
+        genes, choices = np.nonzero(others & (one.probabilities > 0))
+        changed = np.tile(genome, (len(genes), 1))
+        changed[np.arange(len(genes)), genes] = choices
+        saved = now - np.asarray(jax.vmap(one.cost)(_one_hot(space, changed)))
+        if not (saved > 0).any():
+            return genome  # there is no cheaper one
+        logs = np.log(one.probabilities[genes, genome[genes]] / one.probabilities[genes, choices])
+        genome = changed[np.where(saved > 0, logs / saved, np.inf).argmin()]
+    return genome
+
+
+def _one_hot(
+    space: Space, genomes: Int[np.ndarray, "*n genes"]
+) -> Float[Array, "*n genes choices"]:
+    return jax.nn.one_hot(genomes, int(space.sizes.max()))
 
 
 @cache

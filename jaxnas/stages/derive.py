@@ -99,7 +99,7 @@ def _derive(job: Job, method: Bilevel) -> list[Derived]:
 def _derived(
     job: Job, state: TrainState, one: Architecture, accuracies: Callable[[np.ndarray], np.ndarray]
 ) -> list[Derived]:
-    genomes = derived(job.space, one.probabilities)
+    genomes = derived(job.space, one)
     own = accuracies(genomes)
     found = []
     for genome, accuracy in zip(genomes, own.tolist(), strict=True):
@@ -144,7 +144,7 @@ _mixed = jax.jit(mixture_accuracy, static_argnums=0)
 
 
 def _figures(job: Job, one: Architecture) -> dict[str, Any]:
-    genome = derived(job.space, one.probabilities)[-1]
+    genome = derived(job.space, one)[-1]
     skips, skippable = skipped(job.space, genome)
     figures: dict[str, Any] = {
         "label": one.label,

@@ -31,6 +31,10 @@ def alike(space):
     return jnp.zeros((len(space.genes), space.sizes.max()))
 
 
+def learnt(space, probability, **cost):
+    return Architecture("", np.asarray(probability, np.float64), searched(space), False, **cost)
+
+
 def test_genes_matter_by_the_probability_of_what_they_need(per_block):
     space = per_block
     for genome in (space.smallest, space.largest, space.largest * np.arange(len(space.genes)) % 2):
@@ -50,13 +54,13 @@ def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobi
     for choice, pixels in enumerate((6, 8)):
         row = np.asarray(probabilities(space, searched(space), logits, pixels)[space.static])
         assert row.tolist() == np.eye(len(row))[choice].tolist()
-    found = derived(space, np.asarray(probabilities(space, searched(space), logits, 8)))
+    found = derived(space, learnt(space, probabilities(space, searched(space), logits, 8)))
     assert found[:, space.static].tolist() == [0, 1]
     np.testing.assert_array_equal(found, space.canonical(found))
 
 
 def entropies(space, probability):
-    return Architecture("", probability, searched(space), False).entropies()
+    return learnt(space, probability).entropies()
 
 
 def test_entropies_are_shares_of_the_most(small_mobilenet):
@@ -75,6 +79,26 @@ def test_zeros_are_left_out_where_there_are_other_operations(edges, edges_space)
     assert searched(edges_space(8, 1, 10, choices=(0,)), zeros=False).all()
     some = probabilities(edges, searched(edges, zeros=False), alike(edges), 8)
     np.testing.assert_allclose(some, np.tile([0, 1 / 3, 1 / 3, 1 / 3], (4, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "genome"),
+    [
+        (np.nan, [3, 3, 3, 3]),
+        (9, [3, 3, 3, 3]),
+        (8, [3, 3, 3, 1]),
+        (6.5, [3, 1, 3, 1]),
+        (1, [2, 1, 3, 1]),
+    ],
+)
+def test_a_target_is_met_by_the_exchanges_that_lose_least_probability(edges, target, genome):
+    """Four of the dearest choice cost 9. The last gene is the least decided."""
+    rows = [[0, 0, 0.1, 0.9], [0, 0.2, 0.1, 0.7], [0, 0, 0, 1], [0, 0.3, 0.3, 0.4]]
+    costs = jnp.array([0, 1, 2, 2.25])
+    found = derived(
+        edges, learnt(edges, rows, cost=lambda soft: (soft @ costs).sum(), target=target)
+    )
+    assert found.tolist() == [genome]
 
 
 def test_skips_are_operations_that_compute_nothing(edges, small_mobilenet):
