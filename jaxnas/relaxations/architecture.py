@@ -48,7 +48,7 @@ class Architecture:
         return -(self.probabilities * logs).sum(-1) / np.log(np.maximum(self.choices.sum(-1), 2))
 
 
-def searched(space: Space, zeros: bool = True) -> Bool[np.ndarray, "genes choices"]:
+def searched_choices(space: Space, zeros: bool = True) -> Bool[np.ndarray, "genes choices"]:
     """The choices that are searched; without zeros, where a gene has others.
 
     False behind a gene's last choice.

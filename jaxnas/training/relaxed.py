@@ -23,7 +23,7 @@ from jaxnas.relaxations.architecture import (
     at_resolution,
     padded,
     probabilities,
-    searched,
+    searched_choices,
 )
 from jaxnas.relaxations.relaxation import Logits, Relaxation, of_the_chosen
 from jaxnas.spaces.soft import alive
@@ -230,7 +230,7 @@ class Relaxed:
         return replace(learnt, label=f"cost weight {settings.cost_weights[number]:g}", cost=cost)
 
     def _choices(self, space: Space) -> Bool[np.ndarray, "genes choices"]:
-        return searched(space, self.settings.relaxed.zeros)
+        return searched_choices(space, self.settings.relaxed.zeros)
 
     def _optimizer(self) -> optax.GradientTransformation:
         rate = self.settings.relaxed.learning_rate

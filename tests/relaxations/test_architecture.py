@@ -12,7 +12,7 @@ from jaxnas.relaxations.architecture import (
     has_collapsed,
     padded,
     probabilities,
-    searched,
+    searched_choices,
     skipped,
 )
 from jaxnas.spaces.soft import alive
@@ -31,8 +31,14 @@ def alike(space):
     return jnp.zeros((len(space.genes), space.sizes.max()))
 
 
+def shares(space, logits, pixels=8):
+    return probabilities(space, searched_choices(space), logits, pixels)
+
+
 def learnt(space, probability, **cost):
-    return Architecture("", np.asarray(probability, np.float64), searched(space), False, **cost)
+    return Architecture(
+        "", np.asarray(probability, np.float64), searched_choices(space), False, **cost
+    )
 
 
 def test_genes_matter_by_the_probability_of_what_they_need(per_block):
@@ -42,9 +48,7 @@ def test_genes_matter_by_the_probability_of_what_they_need(per_block):
         np.testing.assert_array_equal(found, space.alive(genome))
     needy = np.array([gene.needs is not None for gene in space.genes])
     assert needy.any()
-    np.testing.assert_allclose(
-        alive(space, probabilities(space, searched(space), alike(space), 8))[needy], 0.5
-    )
+    np.testing.assert_allclose(alive(space, shares(space, alike(space)))[needy], 0.5)
 
 
 def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobilenet):
@@ -52,9 +56,9 @@ def test_static_genes_stay_hard_and_every_resolution_leaves_a_network(small_mobi
     logits = alike(space).at[:, 0].set(0.1)
     assert space.static is not None
     for choice, pixels in enumerate((6, 8)):
-        row = np.asarray(probabilities(space, searched(space), logits, pixels)[space.static])
+        row = np.asarray(shares(space, logits, pixels)[space.static])
         assert row.tolist() == np.eye(len(row))[choice].tolist()
-    found = derived(space, learnt(space, probabilities(space, searched(space), logits, 8)))
+    found = derived(space, learnt(space, shares(space, logits)))
     assert found[:, space.static].tolist() == [0, 1]
     np.testing.assert_array_equal(found, space.canonical(found))
 
@@ -65,19 +69,19 @@ def entropies(space, probability):
 
 def test_entropies_are_shares_of_the_most(small_mobilenet):
     space = small_mobilenet((8,), 1, 10)
-    alike_all = probabilities(space, searched(space), alike(space), 8)
+    alike_all = shares(space, alike(space))
     even = entropies(space, np.asarray(alike_all, np.float64))
     np.testing.assert_allclose(even, space.sizes > 1, atol=1e-6)
     np.testing.assert_array_equal(entropies(space, one_hot(space, space.largest)), 0)
     behind = len(space.genes) * space.sizes.max() - space.sizes.sum()
-    assert np.isneginf(np.asarray(padded(searched(space), alike(space)))).sum() == behind
+    assert np.isneginf(np.asarray(padded(searched_choices(space), alike(space)))).sum() == behind
 
 
 def test_zeros_are_left_out_where_there_are_other_operations(edges, edges_space):
-    assert searched(edges).all()
-    assert searched(edges, zeros=False).tolist() == 4 * [[False, True, True, True]]
-    assert searched(edges_space(8, 1, 10, choices=(0,)), zeros=False).all()
-    some = probabilities(edges, searched(edges, zeros=False), alike(edges), 8)
+    assert searched_choices(edges).all()
+    assert searched_choices(edges, zeros=False).tolist() == 4 * [[False, True, True, True]]
+    assert searched_choices(edges_space(8, 1, 10, choices=(0,)), zeros=False).all()
+    some = probabilities(edges, searched_choices(edges, zeros=False), alike(edges), 8)
     np.testing.assert_allclose(some, np.tile([0, 1 / 3, 1 / 3, 1 / 3], (4, 1)), rtol=1e-6)
 
 
