@@ -26,7 +26,7 @@ SETTINGS = TrainConfig(
     epochs=1,
     batch_size=8,
     warmup_epochs=0.0,
-    relaxed=RelaxedConfig("softmax", weights_first=0.0, learning_rate=0.1),
+    relaxed=RelaxedConfig("softmax", weights_first=0.0, zeros=True, learning_rate=0.1),
 )
 
 
@@ -98,6 +98,18 @@ def test_one_hot_probabilities_give_the_loss_of_the_network_and_second_order_one
     ]
     np.testing.assert_allclose(found[0], loss, rtol=1e-6)
     assert found[1] < loss  # of second order: after a step of descent on the same images
+
+
+@pytest.mark.parametrize("name", RELAXATIONS)
+def test_zeros_are_drawn_only_where_they_are_searched(edges, name):
+    batch = Batch(jnp.zeros((1, 8, 8, 1)), jnp.zeros(1, jnp.int32))
+    turn = Turn(jnp.int32(0), jnp.float32(0.5), jnp.float32(0.1))
+    for zeros in (True, False):
+        method = Relaxed(RELAXATIONS[name](), with_own(zeros=zeros))
+        logits = jnp.zeros((4, 4)).at[:, 0].set(3)
+        soft = method.soft(edges.space, logits, batch, jax.random.key(0), turn)
+        assert bool((soft[:, 0] > 0).any()) == zeros
+        np.testing.assert_allclose(soft.sum(-1), 1, rtol=1e-6)
 
 
 def test_costs_weigh_the_loss_in_both_forms(edges):
