@@ -110,7 +110,7 @@ def case(request):
     """
     space = request.param()
     genomes = np.concatenate(
-        [[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 40))]
+        [[space.smallest, space.largest], np.asarray(space.sample(jax.random.key(0), 14))]
     )
     ops = build(space).ops
     images = 3 * np.array([space.pixels(genome) for genome in genomes]) ** 2
@@ -173,7 +173,7 @@ def test_costs_are_those_of_the_operators(case):
     assert [found.params.tolist(), found.peak_activations.tolist()] == expected[1:]
     summed = [count(tables).tolist() for count in (macs, params, peak_activations)]
     assert summed == [[min(n, 2**31 - 1) for n in expected[0]], *expected[1:]]
-    assert len(set(expected[0])) > 35
+    assert len(set(expected[0])) > 12
 
 
 @pytest.mark.parametrize("name", ["tiny", "every operator, identities, per block"])
@@ -190,8 +190,8 @@ def test_costs_take_any_shape(case):
     space, genomes, *_ = case
     together = space.costs(genomes)
     assert [int(cost) for cost in space.costs(genomes[3])] == [int(cost[3]) for cost in together]
-    folded = space.costs(jnp.asarray(genomes).reshape(2, 21, -1))
-    assert [cost.shape for cost in folded] == 3 * [(2, 21)]
+    folded = space.costs(jnp.asarray(genomes).reshape(2, 8, -1))
+    assert [cost.shape for cost in folded] == 3 * [(2, 8)]
     np.testing.assert_array_equal(np.stack(folded).reshape(3, -1), np.stack(together))
 
 
