@@ -97,13 +97,16 @@ def test_its_int8_networks_are_those_of_onnx_runtime(net, data, trained):
     images = normalised(data, data.search)
     calibration = normalised(data, data.train)[:64]
     calibrate, logits = net.simulated(Int8())
+
+    @jax.jit
+    def simulated(genome):
+        found = logits(calibrate(params, genome, calibration), genome, images)
+        return found, net.apply(params, calibration, genome)[1]
+
     for genome in np.asarray(net.space.sample(jax.random.key(2), 2)):
-        _, stats = net.apply(params, calibration, jnp.asarray(genome))
+        found, stats = simulated(genome)
         model = emit(net.extract(*jax.device_get((params, genome, stats))), PIXELS, PIXELS, 3)
         twin = onnx_logits(quantise(model, calibration), images)
-        found = logits(
-            calibrate(params, jnp.asarray(genome), calibration), jnp.asarray(genome), images
-        )
         agreeing = (twin.argmax(-1) == np.asarray(found).argmax(-1)).mean()
         assert agreeing > 0.9
         assert np.corrcoef(twin.ravel(), np.asarray(found).ravel())[0, 1] > 0.99
