@@ -78,9 +78,9 @@ def test_a_network_that_computes_longer_than_it_moves():
 def test_genomes_cost_what_their_operators_do(space):
     """The space's own table against that of the operators, squeeze-excites and shortcuts too."""
     genomes = np.stack([space.smallest, space.largest, space.sample(jax.random.key(0), 1)[0]])
-    found = jax.jit(jax.vmap(lambda genome: RAPTOR(space.layers(genome)).figures))(
-        jnp.asarray(genomes)
-    )
+    # On the host: the table itself takes seconds to compile. tests/spaces compares it traced.
+    tables = jax.tree.map(lambda *rows: jnp.stack(rows), *map(space.layers, genomes))
+    found = jax.jit(jax.vmap(lambda layers: RAPTOR(layers).figures))(tables)
     net = build(space)
     for i, genome in enumerate(genomes):
         size = space.resolutions[genome[space.static]]
