@@ -61,10 +61,10 @@ def finish(start, micro):
     return finish
 
 
-def test_a_run_stopped_five_times_ends_as_if_it_never_was(
+def test_a_run_stopped_four_times_ends_as_if_it_never_was(
     cli, stop, finish, finished_run, tmp_path
 ):
-    """While training (twice), measuring, searching and fine-tuning."""
+    """While training, measuring, searching and fine-tuning."""
     run = tmp_path / "run"
     code, lines = stop(run, begun, signal.SIGINT)
     assert code == 130 and lines[-1] == "jaxnas: interrupted; the same command goes on from here"
@@ -73,14 +73,11 @@ def test_a_run_stopped_five_times_ends_as_if_it_never_was(
     assert trained(run)  # saved because of the signal, or else there is none before step 4
     step = checkpoints.latest_step(run / "checkpoints/supernet")
     assert step is not None and step < 20
-    code, lines = stop(run, lambda run: trained(run, step))
+    code, lines = stop(run, lambda run: measured(run, 4))
     said = [line.split(maxsplit=2)[-1] for line in lines]  # after date and time
     assert code == KILLED and "data: done before" in said and f"train  {step}/20" in said
-    assert not (run / "measurements.csv").exists()
-
-    code, _ = stop(run, lambda run: measured(run, 4))
     kept = (run / "measurements.csv").read_bytes()
-    assert code == KILLED and 5 <= len(RunDirectory(run).read_csv("measurements.csv")) < 24
+    assert 5 <= len(RunDirectory(run).read_csv("measurements.csv")) < 24
 
     # A line cut in half is measured again, and the lines before it are kept.
     lines = (finished_run / "measurements.csv").read_bytes().splitlines(keepends=True)
