@@ -25,6 +25,7 @@ from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.spaces.space import Space
 from jaxnas.supernets import switched
 from jaxnas.supernets.build import build
+from jaxnas.supernets.forms import forms_of
 from jaxnas.supernets.supernet import take
 from jaxnas.training.recalibrate import statistics
 
@@ -55,12 +56,12 @@ PER_BLOCK = MobileNet(
     per_block=True,
     kernel_transform=True,
 )
-# First blocks of so many forms that those which differ in width alone are one, behind a mask.
+# A first block of so many forms that those which differ in width alone are one, behind a mask.
 MASKED_WIDTHS = MobileNet(
     (12,),
     (8, 16),
     1,
-    (Stage((16, 24, 32), (1, 2), (3, 5), (2, 3), 2, True, "relu"),),
+    (Stage((16, 24, 32), (1, 2), (3, 5), (2,), 2, True, "relu"),),
     (16, 24),
     3,
     4,
@@ -319,6 +320,10 @@ def test_every_gene_has_an_architecture_gradient(case):
 @pytest.fixture(scope="module")
 def small(randomised):
     return prepare(mobilenet_space("small", MASKED_WIDTHS), randomised)
+
+
+def test_widths_are_masked(small):
+    assert any(forms.widths is not None for forms in forms_of(small.space, 12))
 
 
 def gradient(case, logits):
