@@ -84,7 +84,7 @@ print("the file runs", file=sys.stderr)
 
 
 def space(size, channels, classes):
-    stage = Stage((8, 16), (1, 2), (3, 5), (2, 3), 2)
+    stage = Stage((8, 16), (1,), (3, 5), (2, 3, 4), 2)
     return mobilenet_space("mine", MobileNet((size,), (8,), 2, (stage,), (16,), channels, classes))
 
 
@@ -145,7 +145,7 @@ config = Config(
     profile=ProfileConfig(device=device, train=4, validation=2, test=2, rounds=1),
     predict=PredictConfig(predictor),
     search=SearchConfig(algorithm=Drawn, population=4, generations=2, images=16),
-    finetune=FinetuneConfig(epochs=1, batch_size=16),
+    finetune=FinetuneConfig(epochs=0),
 )
 """
 

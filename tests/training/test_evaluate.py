@@ -145,8 +145,8 @@ from jaxnas.spaces.mobilenet_structure import MobileNet, Stage
 from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.parallel import all_devices
-stages = (Stage((8, 16), (1,), (3, 5), (1,), 1), Stage((16, 24), (1, 2), (3, 5), (2, 3), 2, True))
-net = build(mobilenet_space("small", MobileNet((8,), (8, 16), 2, stages, (16, 24), 1, 4)))
+stages = (Stage((8, 16), (1, 2), (3, 5), (2,), 2, True),)
+net = build(mobilenet_space("small", MobileNet((8,), (8,), 2, stages, (16, 24), 1, 4)))
 draw = np.random.default_rng(0).normal
 def leaf(shape):
     deviation = (2 / max(np.prod(shape.shape[:-1]), 1)) ** 0.5

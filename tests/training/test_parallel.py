@@ -24,7 +24,7 @@ from jaxnas.training.method import TrainConfig, TrainState
 from jaxnas.training.parallel import all_devices, data_mesh, on_each
 from jaxnas.training.sandwich import Sandwich, Uniform
 
-stage = Stage((8, 16), (1, 2), (3, 5), (2, 3, 4), 2, squeeze_excite=True)
+stage = Stage((8, 16), (1, 2), (3,), (2, 3), 2, squeeze_excite=True)
 net = build(mobilenet_space("little", MobileNet((12,), (8, 16), 1, (stage,), (16,), 1, 10)))
 settings = TrainConfig(
     batch_size=32, random_subnets=1, warmup_epochs=0, accumulate=2, dropout=0.3, drop_connect=0.5
