@@ -16,7 +16,9 @@ import pytest
 from jaxnas.config import METHODS, make_method
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.stages.job import RENAMED
+from jaxnas.supernets.build import build
 from jaxnas.training import loop
 from jaxnas.training.loop import init_state, make_step, on_device, total_steps, train
 from jaxnas.training.losses import hard_loss
@@ -44,8 +46,11 @@ AUGMENTATION = Augmentation()
 
 
 @pytest.fixture(scope="module")
-def net(little):
-    return little((8,))
+def net():
+    """As `little`, of plainer blocks: eight methods compile a step of several subnets each."""
+    stage = Stage((8, 16), (1, 2), (3, 5), (2, 4), 2)
+    structure = MobileNet((8,), (8, 16), 1, (stage,), (16,), 1, 10)
+    return build(mobilenet_space("little", structure))
 
 
 def fresh(net, settings):
