@@ -80,6 +80,6 @@ def test_resnet20_recalibrated_as_it_was_trained(test_split):
         few = calibration_images(
             jax.random.key(0), images, MEAN, DEVIATION, 32, Preparation(recalibration=how)
         )
-        return float(accuracy(recalibrated(subnet, few), *(some[:2000] for some in test_split)))
+        return float(accuracy(recalibrated(subnet, few), *(some[:1000] for some in test_split)))
 
     assert recalibrated_accuracy("padded_crop") > 0.912 > 0.89 > recalibrated_accuracy("plain")
