@@ -20,8 +20,11 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def net(small_mobilenet):
-    return build(small_mobilenet((8,), 1, 10))
+def net():
+    """As `little`, of plainer blocks: for what compiles many steps, or whole trainings."""
+    stage = Stage((8, 16), (1, 2), (3, 5), (2, 4), 2)
+    structure = MobileNet((8,), (8, 16), 1, (stage,), (16,), 1, 10)
+    return build(mobilenet_space("little", structure))
 
 
 @pytest.fixture(scope="session")

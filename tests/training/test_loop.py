@@ -16,9 +16,7 @@ import pytest
 from jaxnas.config import METHODS, make_method
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
-from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.stages.job import RENAMED
-from jaxnas.supernets.build import build
 from jaxnas.training import loop
 from jaxnas.training.loop import init_state, make_step, on_device, total_steps, train
 from jaxnas.training.losses import hard_loss
@@ -43,14 +41,6 @@ STEPS = 120
 STOP = 61  # in the middle of an epoch, and where a phase of ofa begins
 LAST = 67  # a later phase has begun
 AUGMENTATION = Augmentation()
-
-
-@pytest.fixture(scope="module")
-def net():
-    """As `little`, of plainer blocks: eight methods compile a step of several subnets each."""
-    stage = Stage((8, 16), (1, 2), (3, 5), (2, 4), 2)
-    structure = MobileNet((8,), (8, 16), 1, (stage,), (16,), 1, 10)
-    return build(mobilenet_space("little", structure))
 
 
 def fresh(net, settings):
