@@ -24,6 +24,7 @@ from jaxnas.objectives.objective import Context, EvaluationInputs, fitness
 from jaxnas.predictors.mlp import Fitted, LatencyMLP
 from jaxnas.predictors.predictor import Model
 from jaxnas.spaces.joint import joint
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training.evaluate import Examples
@@ -35,8 +36,11 @@ SLICED = jax.jit(forward, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
-def net(small_mobilenet):
-    return build(small_mobilenet((8, 12), 1, 4))
+def net():
+    """Of one or two plain blocks: it is compiled for each resolution and size of population."""
+    stage = Stage((8, 16), (1, 2), (3, 5), (2, 3), 2)
+    structure = MobileNet((8, 12), (8, 16), 2, (stage,), (16, 24), 1, 4)
+    return build(mobilenet_space("small", structure))
 
 
 @pytest.fixture(scope="module")
