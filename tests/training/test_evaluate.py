@@ -13,6 +13,7 @@ import pytest
 
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet, forward
+from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.training import evaluate
@@ -24,9 +25,14 @@ SLICED = jax.jit(forward, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
-def case(small_mobilenet, randomised):
-    """Labels are what the largest network says, so that accuracies differ between subnets."""
-    net = build(small_mobilenet((8,), 1, 4))
+def case(randomised):
+    """Labels are what the largest network says, so that accuracies differ between subnets.
+
+    120 genomes of few forms, which compile fast.
+    """
+    stage = Stage((8, 16, 24), (1, 2), (3, 5), (2,), 2)
+    structure = MobileNet((8,), (8, 16), 2, (stage,), (16, 24, 32, 40, 48), 1, 4)
+    net = build(mobilenet_space("small", structure))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (COUNT + 24, 8, 8, 1))
     calibration = slice(COUNT, None)
@@ -122,7 +128,7 @@ def test_a_hundred_genomes_are_one_program(case, switched):
     assert len(traces) == 1
 
 
-def test_large_spaces_are_switched_on_a_cpu(monkeypatch, case, small_mobilenet):
+def test_large_spaces_are_switched_on_a_cpu(monkeypatch, case):
     net, params, examples = case
     monkeypatch.setattr(evaluate, "SWITCH_FROM", 0)
     taken = []
