@@ -29,13 +29,13 @@ def case(request, small_mobilenet, randomised):
     """
     structure = small_mobilenet((8,), 3, 4).structure
     first, last = structure.stages
+    first = replace(first, kernels=(3,))
     if request.param == "v3":
-        first = replace(first, kernels=(3,))
         last = replace(last, widths=(16, 24, 32), expands=(2,))
-        structure = replace(structure, first_widths=(8,), stages=(first, last))
     else:
         last = replace(last, depths=(1,), expands=(2,), squeeze_excite=False)
-        structure = replace(structure, stages=(first, last), head="v2")
+    stages = (first, last)
+    structure = replace(structure, first_widths=(8,), stages=stages, head=request.param)
     net = build(mobilenet_space("small", structure))
     params = randomised(net)
     images = jax.random.normal(jax.random.key(0), (212, 8, 8, 3))
