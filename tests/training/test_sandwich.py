@@ -74,16 +74,15 @@ def test_the_losses_are_those_of_the_parts(parts):
     np.testing.assert_allclose(losses.random, np.mean([loss for loss, _ in random]), rtol=1e-4)
 
 
-def test_another_distillation_and_drop_connect_reach_the_right_networks(little, randomised):
+def test_another_distillation_and_drop_connect_reach_the_right_networks(net, randomised):
     """The teacher of the others is the largest network as it was dropped.
 
     They themselves drop nothing.
     """
-    net = little((12,))
     params = randomised(net)
     ops = net.ops(net.space.largest)
     rates = drop_rates(net.space, 0.3, 0.9)
-    images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
+    images = jax.random.normal(jax.random.key(0), (8, 8, 8, 1))
     labels = jnp.arange(8, dtype=jnp.int32) % 10
     genomes = net.space.sample(jax.random.key(1), 1)
 
