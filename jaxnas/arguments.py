@@ -17,8 +17,9 @@ COMMANDS = {"run": "run the whole job: every stage below, in order"} | {
 }
 COMPARE = (
     "compare search algorithms over many seeds, on the supernet and predictor of a run: "
-    "compare/compare.html"
+    "compare/compare.html; or finished runs with each other"
 )
+COMPARE_OPTIONS = " [--algorithms A,B,...] [--seeds N] [--with RUN,...]"
 
 CHIP_COMMANDS = {
     "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
@@ -117,7 +118,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         dest="command", metavar="COMMAND", required=True, parser_class=_Parser
     )
     for name, summary in {**COMMANDS, "compare": COMPARE}.items():
-        options = " [--algorithms A,B,...] [--seeds N]" if name == "compare" else ""
+        options = COMPARE_OPTIONS if name == "compare" else ""
         command = commands.add_parser(
             name,
             help=summary,
@@ -150,6 +151,15 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 type=_whole(1, 10_000),
                 default=30,
                 help="searches of each algorithm (default: 30)",
+            )
+            command.add_argument(
+                "--with",
+                dest="others",
+                metavar="RUN,...",
+                type=lambda text: text.split(","),
+                help="in place of algorithms compare the fronts of finished runs, the networks "
+                "that each evaluated and the seconds that it took: a joint search beside a "
+                "two-stage one, with several seeds of each",
             )
         if name in ("run", "profile"):
             command.add_argument(

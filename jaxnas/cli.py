@@ -102,6 +102,8 @@ def _main(arguments: list[str]) -> int:
     _import_jax()
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
+    if others := getattr(known, "others", None):
+        return _compare_runs([experiment, *others], overrides)
     before = load_config(experiment)
     config = _overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
     if out is None:
@@ -121,6 +123,17 @@ def _main(arguments: list[str]) -> int:
 
         also = ["layers"] if getattr(known, "per_layer", False) else []
         run_stages(list(STAGES) if command == "run" else [command, *also], config, out)
+    return 0
+
+
+def _compare_runs(paths: list[str], overrides: list[str]) -> int:
+    if overrides:
+        raise UserError(
+            f"compare --with reads finished runs, got the setting {overrides[0]}: leave it out"
+        )
+    from jaxnas.studies.runs import compare_runs
+
+    print(compare_runs(paths))
     return 0
 
 

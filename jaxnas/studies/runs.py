@@ -1,0 +1,186 @@
+"""`jaxnas compare RUN --with RUN,...`: the fronts of finished runs, and what they took.
+
+A two-stage search stands beside a joint one, or beside any other way to a front. Runs that differ
+in nothing but their seed and name are one sample.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.config import Config
+from jaxnas.errors import UserError
+from jaxnas.records.candidates import CANDIDATES, RANDOM, Searched, read_searched
+from jaxnas.records.data import read_data
+from jaxnas.records.files import OF_LATENCY
+from jaxnas.records.metrics import read_metrics
+from jaxnas.records.reading import require_earlier
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.selection import read_selection
+from jaxnas.stages.settings import recorded_settings
+from jaxnas.studies.statistics import LEVEL, compare_all, leaders
+
+SEARCHING = ("train", "profile", "predict", "search")  # the stages that a front takes
+HEAD: tuple[str, ...] = (
+    "",
+    "runs",
+    "training",
+    "search",
+    "seeds",
+    "hypervolume",
+    "networks",
+    "seconds",
+)
+
+
+class Finished(NamedTuple):
+    """A run whose front is known."""
+
+    path: str
+    config: Config
+    front: Float[np.ndarray, "n objectives"]  # errors on the images held out for choosing
+    networks: int  # evaluated by the search
+    seconds: float  # of the stages that a front takes, as far as they were not interrupted
+
+    @property
+    def sample(self) -> str:
+        """All that it shares with runs of other seeds."""
+        return repr(asdict(self.config) | {"seed": 0, "name": ""})
+
+
+def compare_runs(paths: Sequence[str]) -> str:
+    """A table of runs: the hypervolume of their fronts, the networks evaluated, and the seconds.
+
+    Hypervolume is a share of the box between 0 and the worst of each objective that the first run's
+    random search finds. Which is better is tested where all samples have several seeds.
+
+    Raises:
+        UserError: a run has no chosen networks yet, or other objectives, images or another device
+            than the first.
+    """
+    first, *others = dict.fromkeys(str(Path(path)) for path in paths)
+    for path in others:
+        _check_alike(first, path)
+    reference = _reference(RunDirectory(first))
+    samples: dict[str, list[Finished]] = defaultdict(list)
+    for run in map(_finished, (first, *others)):
+        samples[run.sample].append(run)
+    volumes = {
+        name: np.array([_share(run.front, reference) for run in runs])
+        for name, runs in samples.items()
+    }
+    return _table(samples, volumes)
+
+
+def _share(
+    front: Float[np.ndarray, "n objectives"], reference: Float[np.ndarray, "objectives"]
+) -> float:
+    scaled = jnp.asarray(front / reference, jnp.float32)
+    return float(hypervolume(scaled, jnp.ones_like(scaled[0])))
+
+
+def _table(
+    samples: dict[str, list[Finished]], volumes: dict[str, Float[np.ndarray, "seeds"]]
+) -> str:
+    tested = len(samples) > 1 and min(map(len, volumes.values())) > 1
+    best = leaders(compare_all(volumes)) if tested else []
+    lines = [HEAD]
+    for name in sorted(samples, key=lambda name: -float(np.median(volumes[name]))):
+        runs = samples[name]
+        config = runs[0].config
+        others = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        lines.append(
+            [
+                "*" if name in best else "",
+                runs[0].path + others,
+                config.train.method,
+                config.search.algorithm,
+                str(len(runs)),
+                f"{np.median(volumes[name]):.4f}",
+                f"{np.median([run.networks for run in runs]):.0f}",
+                f"{np.median([run.seconds for run in runs]):.0f}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*table, *_legend(tested)])
+
+
+def _legend(tested: bool) -> list[str]:
+    return [
+        "Medians. Hypervolume: the share of the box between 0 and the worst of each objective that "
+        "the first run's random search finds.",
+        f"Networks evaluated by the search; seconds of {', '.join(SEARCHING)}.",
+        f"*: no other is shown to be better (Mann-Whitney after Holm, p below {LEVEL})."
+        if tested
+        else "Not tested: that takes several seeds of each.",
+    ]
+
+
+def _reference(run: RunDirectory) -> Float[np.ndarray, "objectives"]:
+    fitness = read_searched(run, RANDOM).archive.fitness
+    return np.nanmax(np.where(np.isfinite(fitness), fitness, np.nan), axis=0).astype(np.float32)
+
+
+def _finished(path: str) -> Finished:
+    run = RunDirectory(path)
+    searched = read_searched(run, CANDIDATES)
+    seconds = sum(
+        line["seconds"]
+        for line in read_metrics(run)
+        if line.get("event") == "done" and line["stage"] in SEARCHING
+    )
+    genomes = searched.archive.genomes
+    networks = len(np.unique(genomes, axis=0))
+    return Finished(path, recorded_settings(run), _front(run, searched), networks, seconds)
+
+
+def _check_alike(first: str, other: str) -> None:
+    """Refuses runs whose figures cannot be compared."""
+    for (what, one), another in zip(_figures(first).items(), _figures(other).values(), strict=True):
+        if one != another:
+            raise UserError(
+                f"{first} has the {what} {one}, and {other} {another}: compare runs that agree"
+            )
+
+
+def _figures(path: str) -> dict[str, str]:
+    """What decides the figures of a front beside the settings that are compared."""
+    run = RunDirectory(path)
+    _check_done(run)
+    config = recorded_settings(run)
+    data = read_data(run)
+    size = f"{data.height}x{data.width}x{data.channels}"
+    return {
+        "objectives": " ".join(config.search.objectives),
+        "images": f"{data.name} ({size}, {len(data.class_names)} classes)",
+        "device": config.profile.device,
+    }
+
+
+def _check_done(run: RunDirectory) -> None:
+    """Refuses a run that has no chosen networks."""
+    skipped = () if recorded_settings(run).predicts else OF_LATENCY
+    require_earlier(run, "export", "compare", skipped)
+
+
+def _front(run: RunDirectory, searched: Searched) -> Float[np.ndarray, "n objectives"]:
+    selection = read_selection(run)
+    if selection is None:
+        return searched.archive.fitness
+    row_of = {genome.tobytes(): i for i, genome in enumerate(searched.archive.genomes)}
+    rows = [row_of[genome.tobytes()] for genome in selection.genomes]
+    columns = searched.columns
+    front = columns.fitness[rows].copy()
+    front[:, columns.names.index("error")] = selection.selection_error
+    return front
