@@ -28,16 +28,7 @@ from jaxnas.stages.settings import recorded_settings
 from jaxnas.studies.statistics import LEVEL, compare_all, leaders
 
 SEARCHING = ("train", "profile", "predict", "search")  # the stages that a front takes
-HEAD: tuple[str, ...] = (
-    "",
-    "runs",
-    "training",
-    "search",
-    "seeds",
-    "hypervolume",
-    "networks",
-    "seconds",
-)
+HEAD = ["", "runs", "training", "search", "seeds", "hypervolume", "networks", "seconds"]
 
 
 class Finished(NamedTuple):
