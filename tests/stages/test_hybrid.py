@@ -17,7 +17,7 @@ TRAINED = (
 
 @pytest.fixture(scope="module")
 def trained(changed_run):
-    short = ("--search.generations", 2, "--finetune.epochs", 0)
+    short = ("--search.generations", 1, "--finetune.epochs", 0)
     run, _ = changed_run(
         ["search", "finetune"], *TRAINED, *short, without=("candidates.npz", "random.npz")
     )

@@ -183,7 +183,8 @@ def test_an_architecture_is_not_learnt_with_a_chip(cli, micro, tmp_path, chip):
 
 
 def test_a_search_without_latency_profiles_and_predicts_nothing(changed_run):
-    settings = ("--search.objectives", "error", "mmacs", "--finetune.epochs", 0)
+    short = ("--search.generations", 1, "--finetune.epochs", 0)
+    settings = ("--search.objectives", "error", "mmacs", *short)
     run, said = changed_run(["run"], *settings, without=MADE_ANEW)
     assert "profile: not needed, for latency_ms is none of search.objectives" in said
     run = RunDirectory(run)

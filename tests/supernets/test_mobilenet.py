@@ -112,7 +112,7 @@ def check_batch_statistics(case, some):
     scope="module",
     params=[
         pytest.param((16, 1, 10), id="16 pixels, grey", marks=pytest.mark.slow),
-        pytest.param((28, 3, 4), id="28 pixels, colour, odd sizes"),
+        pytest.param((28, 3, 4), id="28 pixels, colour, odd sizes", marks=pytest.mark.slow),
     ],
 )
 def tiny(request, randomised):
