@@ -18,6 +18,7 @@ public files. CIFAR-10 is read from ~/tensorflow_datasets.
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -44,21 +45,27 @@ from jaxnas.training.relaxed import Relaxed
 
 TABLES = os.environ.get("NB201_TABLES", "nb201_tables.npz")
 SPACE = nasbench201(16, 3, 10, cells=1, width=8)
-MIXTURES, PATHS = 2, 8  # epochs, of searches that compute all operations or one path
 
 
-def settings(epochs: int, **relaxed: Any) -> TrainConfig:
-    """Of every search alike, but for the relaxation and how long it takes."""
-    own = RelaxedConfig(weights_first=0.2, learning_rate=0.003, **relaxed)
-    return TrainConfig("relaxed", epochs, learning_rate=0.05, warmup_epochs=0.2, relaxed=own)
+def settings(epochs: int, lr: float, **relaxed: Any) -> TrainConfig:
+    """A search of so many epochs, whose weights learn at this rate."""
+    own = RelaxedConfig(**relaxed)
+    return TrainConfig("relaxed", epochs, learning_rate=lr, warmup_epochs=0.2, relaxed=own)
 
 
+MIXTURE = partial(settings, 2, 0.05, weights_first=0.2, learning_rate=0.003)
 SEARCHES = {
-    "darts": settings(MIXTURES, relaxation="softmax"),
-    "darts2": settings(MIXTURES, relaxation="softmax", order=2),
-    "gdas": settings(PATHS, relaxation="sampled"),
-    "fbnet": settings(MIXTURES, relaxation="gumbel"),
-    "proxyless": settings(MIXTURES, relaxation="binary_paths"),
+    "darts": MIXTURE(relaxation="softmax"),
+    "darts2": MIXTURE(relaxation="softmax", order=2),
+    "gdas": settings(
+        24,
+        0.1,
+        relaxation="sampled:first=1:weight_decay=0",
+        weights_first=0.7,
+        learning_rate=0.01,
+    ),
+    "fbnet": MIXTURE(relaxation="gumbel"),
+    "proxyless": MIXTURE(relaxation="binary_paths"),
 }
 WEIGHTS = tuple(0.001 * 100 ** (i / 7) for i in range(8))  # of ms
 CHECKS = 40  # of a collapse in a training
