@@ -93,7 +93,8 @@ def _within_target(
 ) -> Int[np.ndarray, "genes"]:
     """The network after as many exchanges of a choice as the target takes.
 
-    Each is the one that loses least probability (its logarithm) for what it saves.
+    Each is the one that loses least probability (its logarithm) for what it saves; what it saves
+    beyond the target does not count.
     """
     while one.cost is not None and (now := one.cost_of(_one_hot(space, genome))) > one.target:
         others = one.choices.copy()
@@ -106,7 +107,8 @@ def _within_target(
         if not (saved > 0).any():
             return genome  # there is no cheaper one
         logs = np.log(one.probabilities[genes, genome[genes]] / one.probabilities[genes, choices])
-        genome = changed[np.where(saved > 0, logs / saved, np.inf).argmin()]
+        counted = np.minimum(saved, now - one.target)
+        genome = changed[np.where(saved > 0, logs / counted, np.inf).argmin()]
     return genome
 
 
