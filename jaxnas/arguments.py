@@ -19,6 +19,7 @@ COMPARE = (
     "compare search algorithms over many seeds, on the supernet and predictor of a run: "
     "compare/compare.html; or finished runs with each other"
 )
+SEEDS = 30  # of a comparison
 COMPARE_OPTIONS = " [--algorithms A,B,...] [--seeds N] [--with RUN,...]"
 
 CHIP_COMMANDS = {
@@ -149,8 +150,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 "--seeds",
                 metavar="N",
                 type=_whole(1, 10_000),
-                default=30,
-                help="searches of each algorithm (default: 30)",
+                help=f"searches of each algorithm (default: {SEEDS})",
             )
             command.add_argument(
                 "--with",

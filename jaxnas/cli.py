@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jaxnas import signals
-from jaxnas.arguments import CHIP_COMMANDS, parse
+from jaxnas.arguments import CHIP_COMMANDS, SEEDS, parse
 from jaxnas.errors import FULL, UserError, check_path, how_to_install, one_line, silence
 
 if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
@@ -103,7 +103,9 @@ def _main(arguments: list[str]) -> int:
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
     if others := getattr(known, "others", None):
-        return _compare_runs([experiment, *others], overrides)
+        given = {"--algorithms": known.algorithms, "--seeds": known.seeds, "--out": out}
+        unread = [name for name, value in given.items() if value is not None]
+        return _compare_runs([experiment, *others], [*unread, *overrides])
     before = load_config(experiment)
     config = _overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
     if out is None:
@@ -117,7 +119,7 @@ def _main(arguments: list[str]) -> int:
         from jaxnas.studies.compare import run_compare
 
         names = known.algorithms or [config.search.algorithm]
-        run_compare(config, out, names, known.seeds, load_problem(experiment))
+        run_compare(config, out, names, known.seeds or SEEDS, load_problem(experiment))
     else:
         from jaxnas.pipeline import STAGES, run_stages
 

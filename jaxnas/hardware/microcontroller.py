@@ -14,6 +14,8 @@ from jaxnas.hardware.cost_model import Estimate, Numbers, unknown
 from jaxnas.networks.costs import CONV, LINEAR, Layers
 
 BIAS_BYTES = 4
+CLOCK_MHZ = (1e-3, 1e4)  # what a microcontroller may have; Hz for MHz lies beyond
+MOST_CYCLES = 1e6  # a multiply-add
 POSITIVE = ("clock_mhz", "ram_bytes", "flash_bytes", "dense")
 
 
@@ -56,6 +58,16 @@ class Microcontroller:
                     f"{field.name} must be {'above' if positive else 'at least'} 0 and finite, got "
                     f"{value}: check the unit"
                 )
+        low, high = CLOCK_MHZ
+        if not low <= self.clock_mhz <= high:
+            raise UserError(
+                f"clock_mhz must be {low:g} to {high:g}, got {self.clock_mhz:g}: check the unit"
+            )
+        if (cycles := max(self.dense, self.depthwise, self.linear)) > MOST_CYCLES:
+            raise UserError(
+                f"a multiply-add must take {MOST_CYCLES:g} cycles at most, got {cycles:g}: check "
+                "dense, depthwise and linear"
+            )
 
     def __call__(self, layers: Layers) -> Estimate:
         """`latency_ms`, NaN where a memory is too small, `ram_bytes` and `flash_bytes`."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 from jaxtyping import Array, Float
 
-from jaxnas.relaxations.relaxation import Logits, check_above_0, noise
+from jaxnas.relaxations.relaxation import Logits, check_temperatures, noise
 from jaxnas.types import PRNGKey, SoftGenome
 
 
@@ -27,7 +27,7 @@ class Gumbel:
     chosen_only: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_above_0(first=self.first, last=self.last)
+        check_temperatures(first=self.first, last=self.last)
 
     def ask(self, key: PRNGKey, logits: Logits, progress: Float[Array, ""]) -> SoftGenome:
         temperature = self.first * (self.last / self.first) ** progress

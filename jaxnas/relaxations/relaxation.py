@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 from jaxnas.errors import UserError
 from jaxnas.types import PRNGKey, SoftGenome
 
+COLDEST = 1e-6  # temperature; published ones are above 0.01
+MOST_DECAY = 1
 Logits = Float[Array, "genes choices"]  # minus infinity behind a gene's last choice
 
 
@@ -42,11 +44,27 @@ class Relaxation(Protocol):
         ...
 
 
-def check_above_0(**settings: float) -> None:
-    """Raises `UserError` at the first of these settings that is not."""
+def check_temperatures(**settings: float) -> None:
+    """Raises `UserError` at the first of these settings by which logits cannot be divided."""
     for name, value in settings.items():
-        if not value > 0:
-            raise UserError(f"{name} of a relaxation must be above 0, got {value:g}: choose more")
+        if not value >= COLDEST:
+            raise UserError(
+                f"{name} of a relaxation must be at least {COLDEST:g}, got {value:g}: choose more"
+            )
+
+
+def check_optimizer(relaxation: Relaxation) -> None:
+    """Raises `UserError` where Adam would diverge."""
+    if not 0 <= relaxation.momentum < 1:
+        raise UserError(
+            "momentum of a relaxation must be at least 0 and below 1, got "
+            f"{relaxation.momentum:g}: Adam's first beta is between"
+        )
+    if not 0 <= relaxation.weight_decay <= MOST_DECAY:
+        raise UserError(
+            f"weight_decay of a relaxation must be 0 to {MOST_DECAY}, got "
+            f"{relaxation.weight_decay:g}: published ones are below 0.01"
+        )
 
 
 def noise(key: PRNGKey, logits: Logits) -> Logits:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxnas.relaxations.relaxation import (
     Logits,
-    check_above_0,
+    check_temperatures,
     noise,
     of_the_chosen,
     straight_through,
@@ -35,7 +35,7 @@ class Sampled:
     chosen_only: ClassVar[bool] = True
 
     def __post_init__(self):
-        check_above_0(first=self.first, last=self.last)
+        check_temperatures(first=self.first, last=self.last)
 
     def ask(self, key: PRNGKey, logits: Logits, progress: Float[Array, ""]) -> SoftGenome:
         temperature = self.first + (self.last - self.first) * progress

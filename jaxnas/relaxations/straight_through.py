@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnas.relaxations.relaxation import Logits, check_above_0, noise, straight_through
+from jaxnas.relaxations.relaxation import Logits, check_temperatures, noise, straight_through
 from jaxnas.types import PRNGKey, SoftGenome
 
 
@@ -26,7 +26,7 @@ class StraightThrough:
     chosen_only: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_above_0(temperature=self.temperature)
+        check_temperatures(temperature=self.temperature)
 
     def ask(self, key: PRNGKey, logits: Logits, progress: Float[Array, ""]) -> SoftGenome:
         noisy = logits + noise(key, logits)

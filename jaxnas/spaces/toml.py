@@ -6,6 +6,7 @@ given, in pixels. `stages` is an array of tables that set the fields of a stage.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from jaxnas import toml_files
@@ -34,14 +35,14 @@ def load(path: str, image_size: int, channels: int, classes: int) -> Space:
     A `UserError` names the file, the setting, and what was expected.
     """
     settings = toml_files.read(path, "space")
+    name = settings.pop("family", "mobilenet")
+    structure, stage, build = choose(f"{path}: family", str(name), FAMILIES)
     stages = settings.pop("stages", None)
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise UserError(
-            f"{path}: stages must be a list of tables like {{widths = [16, 24], depths = [1, 2], "
+            f"{path}: stages must be a list of tables like {{{fields(stage)[0].name} = [16, 24], "
             f"...}}, got {stages}"
         )
-    name = settings.pop("family", "mobilenet")
-    structure, stage, build = choose(f"{path}: family", str(name), FAMILIES)
     images = {"channels": channels, "classes": classes}
     settings = {"resolutions": [image_size], **settings}
     built = tuple(

@@ -15,6 +15,7 @@ from jaxnas.stages.method import method_of
 from jaxnas.supernets.heads import path_of_head
 from jaxnas.training.loop import init_state, total_steps, train
 from jaxnas.training.method import Bilevel, Losses, Method, TrainState
+from jaxnas.training.teacher import caution
 from jaxnas.weights import checkpoints, pretrained, trained
 
 LOGGED = 200  # lines in metrics.jsonl, about
@@ -76,6 +77,8 @@ def _initial(job: Job, method: Method, total: int) -> TrainState:
 
     Its classifier stays fresh where the data have classes of their own.
     """
+    if total and (line := caution(method, job.trained_net.space)):
+        log(f"train: {line}")
     state = init_state(job.trained_net, method, job.config.train, total, job.key("train"))
     name = job.config.weights
     if name is None:

@@ -53,15 +53,26 @@ def compare_runs(paths: Sequence[str]) -> str:
     random search finds. Which is better is tested where all samples have several seeds.
 
     Raises:
-        UserError: a run has no chosen networks yet, or other objectives, images or another device
-            than the first.
+        UserError: a path is no run, or a run has no chosen networks yet, other objectives, images
+            or another device than the first, or the settings and seed of another.
     """
-    first, *others = dict.fromkeys(str(Path(path)) for path in paths)
+    for path in paths:
+        if not path or not (Path(path) / "config.json").is_file():
+            raise UserError(
+                f"{path!r} is no run directory: name finished runs, with commas between and none "
+                "in their names"
+            )
+    by_place: dict[Path, str] = {}
+    for path in paths:
+        by_place.setdefault(Path(path).resolve(), str(Path(path)))
+    first, *others = by_place.values()
+    _check_done(RunDirectory(first))
     for path in others:
         _check_alike(first, path)
     reference = _reference(RunDirectory(first))
     samples: dict[str, list[Finished]] = defaultdict(list)
     for run in map(_finished, (first, *others)):
+        _check_seed(run, samples[run.sample])
         samples[run.sample].append(run)
     volumes = {
         name: np.array([_share(run.front, reference) for run in runs])
@@ -157,6 +168,16 @@ def _figures(path: str) -> dict[str, str]:
         "images": f"{data.name} ({size}, {len(data.class_names)} classes)",
         "device": config.profile.device,
     }
+
+
+def _check_seed(run: Finished, sample: Sequence[Finished]) -> None:
+    """Refuses a run that is no further seed of its sample."""
+    for other in sample:
+        if other.config.seed == run.config.seed:
+            raise UserError(
+                f"{other.path} and {run.path} have the same settings and the seed "
+                f"{run.config.seed}, which counts once: leave one out"
+            )
 
 
 def _check_done(run: RunDirectory) -> None:

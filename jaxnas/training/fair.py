@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jaxnas.errors import UserError
 from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.method import Batch, TrainConfig, TrainState
 from jaxnas.training.single_path import SinglePath
 from jaxnas.types import Genomes, PRNGKey
+
+MOST = 1000  # subnets of a step, as of train.random_subnets
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,16 @@ class Fair(SinglePath):
 
     Their gradients are summed, and the weights change once.
     """
+
+    def check(self, space: Space) -> None:
+        """Refuses a space of which a step would train too many subnets."""
+        longest = max(space.genes, key=lambda gene: len(gene.choices))
+        if len(longest.choices) > MOST:
+            raise UserError(
+                f"train.method fairnas trains as many subnets a step as a gene has choices, and "
+                f"{longest.name} of {space.name} has {len(longest.choices)}, more than {MOST}: "
+                "choose another method, or give it fewer"
+            )
 
     def draw(
         self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey

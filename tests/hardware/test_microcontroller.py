@@ -120,3 +120,16 @@ def test_a_mistake_is_one_line():
     for change in ({"clock_mhz": 0.0}, {"ram_bytes": -1}, {"error": " "}):
         with pytest.raises(UserError, match=f"{next(iter(change))} must be"):
             replace(SIMPLE, **change)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"clock_mhz": 16e6}, "clock_mhz must be 0.001 to 10000, got 1.6e"),
+        ({"clock_mhz": 1e-300}, "clock_mhz must be 0.001 to 10000"),
+        ({"linear": 1e38}, "a multiply-add must take 1e.06 cycles at most"),
+    ],
+)
+def test_a_number_of_another_unit_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        replace(SIMPLE, **change)

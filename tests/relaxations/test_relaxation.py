@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.config import RELAXATIONS
+from jaxnas.config import RELAXATIONS, make_relaxation
+from jaxnas.errors import UserError
 from jaxnas.relaxations.binary_paths import BinaryPaths
 from jaxnas.relaxations.gumbel import Gumbel
 from jaxnas.relaxations.relaxation import Relaxation
@@ -129,3 +130,16 @@ def test_gumbel_softmax_comes_close_to_one_choice():
 def test_softmax_is_the_probability_of_each_choice():
     soft = Softmax().ask(jax.random.key(0), LOGITS, HALF)
     np.testing.assert_allclose(soft, jax.nn.softmax(LOGITS), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ("gumbel:last=1e-40", "last of a relaxation must be at least 1e-06"),
+        ("softmax:momentum=1", "momentum of a relaxation must be at least 0 and below 1, got 1"),
+        ("binary_paths:weight_decay=-1", "weight_decay of a relaxation must be 0 to 1, got -1"),
+    ],
+)
+def test_settings_under_which_the_architecture_would_diverge_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        make_relaxation(settings)

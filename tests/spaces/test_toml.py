@@ -190,10 +190,7 @@ def test_stages_as_tables(load):
         (
             "stages =",
             "stage =",
-            (
-                "small.toml: stages must be a list of tables like {widths = [16, 24], depths = [1, "
-                "2], ...}, got None"
-            ),
+            "small.toml: stages must be a list of tables like {widths = [16, 24], ...}, got None",
         ),
         (
             "last_widths = [32]",
@@ -237,6 +234,15 @@ def test_more_combinations_than_a_table_holds(load):
 def test_no_stages(load):
     with pytest.raises(UserError, match="a network needs at least one stage, got none"):
         load(SMALL[: SMALL.index("stages")] + "stages = []")
+
+
+@pytest.mark.parametrize(
+    "family, message",
+    [("cells", "unknown .*family 'cells'; known: fire"), ("fire", "tables like {squeezes = ")],
+)
+def test_a_file_of_another_family_without_stages(load, family, message):
+    with pytest.raises(UserError, match=message):
+        load(f'family = "{family}"')
 
 
 def test_a_file_that_is_not_there(load):

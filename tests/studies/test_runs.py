@@ -81,3 +81,20 @@ def test_a_run_without_networks_and_settings_are_refused(cli, finished_run, run_
     assert code == 2 and "has no chosen.json yet: run `jaxnas finetune` before" in lines[-1]
     code, lines = cli("compare", finished_run, "--with", finished_run, "--seed", 3)
     assert code == 2 and "reads finished runs, got the setting --seed" in lines[-1]
+
+
+def test_a_run_counts_once(finished_run, run_copy, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(finished_run)
+    assert rows(compare_runs([str(finished_run), str(link)]))[0][3] == "1"
+    with pytest.raises(UserError, match="have the same settings and the seed 0, which counts once"):
+        compare_runs([str(finished_run), str(run_copy)])
+
+
+def test_what_is_no_run_and_options_that_nothing_reads_are_refused(cli, finished_run):
+    for path in ("", "nope", __file__):
+        code, lines = cli("compare", finished_run, "--with", path)
+        assert code == 2 and f"{path!r} is no run directory" in lines[-1]
+    for option in ("--seeds", "--algorithms", "--out"):
+        code, lines = cli("compare", finished_run, "--with", finished_run, option, 3)
+        assert code == 2 and f"got the setting {option}: leave it out" in lines[-1]

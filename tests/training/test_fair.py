@@ -2,9 +2,10 @@ import jax
 import numpy as np
 import pytest
 
+from jaxnas.errors import UserError
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
-from jaxnas.training.fair import fair_genomes
+from jaxnas.training.fair import Fair, fair_genomes
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,12 @@ def test_over_many_steps_no_choice_and_no_pair_of_choices_is_rarer(draws):
         np.testing.assert_allclose(shares, 1 / size, atol=0.03)
     pairs = np.bincount((5 * draws[..., 0] + draws[..., 1]).ravel(), minlength=25) / 5000
     np.testing.assert_allclose(pairs, 1 / 25, atol=0.012)
+
+
+def test_a_gene_of_more_choices_than_a_step_can_train_is_refused():
+    def uneven(choices: int) -> Space:
+        return Space("many", (Gene("edge", (0, 1)), Gene("width", tuple(range(1, choices + 1)))))
+
+    Fair().check(uneven(1000))
+    with pytest.raises(UserError, match="width of many has 1001, more than 1000: choose another"):
+        Fair().check(uneven(1001))
