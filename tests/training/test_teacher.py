@@ -11,6 +11,6 @@ from jaxnas.training.teacher import caution
 def test_a_teacher_of_poolings_alone_is_warned_of():
     cells = nasbench201(8, 1, 10, cells=1, width=8)
     for method in (Sandwich(), Shrinking()):
-        assert "spos and fairnas need no teacher" in caution(method, cells)
+        assert "spos and fairnas need no teacher" in str(caution(method, cells))
         assert caution(method, tiny(16, 1, 10)) is None
     assert caution(SinglePath(), cells) is None
