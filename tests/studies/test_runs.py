@@ -87,7 +87,7 @@ def test_a_run_counts_once(finished_run, run_copy, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(finished_run)
     assert rows(compare_runs([str(finished_run), str(link)]))[0][3] == "1"
-    with pytest.raises(UserError, match="have the same settings and the seed .*: leave one out"):
+    with pytest.raises(UserError, match="have the same settings and the seed "):
         compare_runs([str(finished_run), str(run_copy)])
 
 
