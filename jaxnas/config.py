@@ -54,7 +54,7 @@ from jaxnas.predictors.single import Single
 from jaxnas.predictors.trees import Trees
 from jaxnas.relaxations.binary_paths import BinaryPaths
 from jaxnas.relaxations.gumbel import Gumbel
-from jaxnas.relaxations.relaxation import Relaxation, check_optimizer
+from jaxnas.relaxations.relaxation import Relaxation
 from jaxnas.relaxations.sampled import Sampled
 from jaxnas.relaxations.softmax import Softmax
 from jaxnas.relaxations.straight_through import StraightThrough
@@ -441,9 +441,7 @@ def make_algorithm(settings: SearchConfig) -> Algorithm:
 def make_relaxation(text: str) -> Relaxation:
     """The relaxation of this name, with the settings that follow it: `sampled:first=1`."""
     make, own = find_with_settings("relaxation", text, RELAXATIONS)
-    relaxation = build(make, own) if is_dataclass(make) else make()
-    check_optimizer(relaxation)
-    return relaxation
+    return build(make, own) if is_dataclass(make) else make()
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:

@@ -10,7 +10,6 @@ from jaxnas.errors import UserError
 from jaxnas.types import PRNGKey, SoftGenome
 
 COLDEST = 1e-6  # temperature; published ones are above 0.01
-MOST_DECAY = 1
 Logits = Float[Array, "genes choices"]  # minus infinity behind a gene's last choice
 
 
@@ -51,20 +50,6 @@ def check_temperatures(**settings: float) -> None:
             raise UserError(
                 f"{name} of a relaxation must be at least {COLDEST:g}, got {value:g}: choose more"
             )
-
-
-def check_optimizer(relaxation: Relaxation) -> None:
-    """Raises `UserError` where Adam would diverge."""
-    if not 0 <= relaxation.momentum < 1:
-        raise UserError(
-            "momentum of a relaxation must be at least 0 and below 1, got "
-            f"{relaxation.momentum:g}: Adam's first beta is between"
-        )
-    if not 0 <= relaxation.weight_decay <= MOST_DECAY:
-        raise UserError(
-            f"weight_decay of a relaxation must be 0 to {MOST_DECAY}, got "
-            f"{relaxation.weight_decay:g}: published ones are below 0.01"
-        )
 
 
 def noise(key: PRNGKey, logits: Logits) -> Logits:

@@ -132,14 +132,6 @@ def test_softmax_is_the_probability_of_each_choice():
     np.testing.assert_allclose(soft, jax.nn.softmax(LOGITS), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ("gumbel:last=1e-40", "last of a relaxation must be at least 1e-06"),
-        ("softmax:momentum=1", "momentum of a relaxation must be at least 0 and below 1, got 1"),
-        ("binary_paths:weight_decay=-1", "weight_decay of a relaxation must be 0 to 1, got -1"),
-    ],
-)
-def test_settings_under_which_the_architecture_would_diverge_are_refused(settings, message):
-    with pytest.raises(UserError, match=message):
-        make_relaxation(settings)
+def test_a_temperature_that_float32_takes_for_0_is_refused():
+    with pytest.raises(UserError, match="last of a relaxation must be at least 1e-06, got 1e-40"):
+        make_relaxation("gumbel:last=1e-40")

@@ -187,7 +187,7 @@ def test_the_two_parts_of_the_images_never_meet():
     [
         ({"relaxation": "soft"}, "unknown relaxation 'soft'; known: binary_paths, gumbel"),
         ({"relaxation": "softmax:first=1"}, "unknown setting 'first' of softmax; known: momentum"),
-        ({"relaxation": "gumbel:last=0"}, "last of a relaxation must be above 0, got 0"),
+        ({"relaxation": "gumbel:last=0"}, "last of a relaxation must be at least 1e-06"),
         ({"relaxation": "softmax:momentum=1"}, "momentum of a relaxation must be from 0 to below"),
         ({"relaxation": "sampled:weight_decay=-1"}, "weight_decay of a relaxation must be at"),
         ({"cost_weights": ()}, "cost_weights must be one or more"),
