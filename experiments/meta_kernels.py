@@ -3,9 +3,9 @@
 The reading of E-DNAS (ICPR 2020) in spaces/meta_kernel.py, on images of two scales: the direction
 of a texture of period 2, and the direction in which pairs of blobs lie 8 pixels apart. Kernels of 3
 do not reach from one blob to the other. Searches are `relaxed`, one size of a kernel a step
-(`straight_through`): under a mixture of fixed shares the weights of the outer rings grow until the
-shares are without effect, and the cost alone decides. The cost is the latency on this machine, by
-look-up tables of the layers fitted to 48 networks.
+(`straight_through`): under a mixture the weights of the outer rings can make up for small shares,
+and the cost alone decides. The cost is the latency on this machine, by look-up tables of the layers
+fitted to 48 networks.
 
 - step: the time of a gradient in weights and architecture of a mixture, against that of a network
   of 11x11 kernels in its weights, in pairs, medians
