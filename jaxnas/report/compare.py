@@ -225,17 +225,12 @@ def text_table(answered: str, measured: str, rows: list[dict[str, Any]]) -> str:
                 *(words.significant(value) for value in figures),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
     legend = [
         f"{measured} {rows[0]['seeds']} seeds each.",
         f"*: no other is shown to be better (p below {LEVEL}).",
         "p: Mann-Whitney, corrected after Holm for all pairs; A12: share of pairs won.",
     ]
-    return "\n".join([answered, *table, *legend])
+    return "\n".join([answered, *words.aligned(lines), *legend])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from jaxnas.records.metrics import read_metrics
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.selection import read_selection
+from jaxnas.report import words
 from jaxnas.stages.settings import recorded_settings
 from jaxnas.studies.statistics import LEVEL, compare_all, leaders
 
@@ -39,6 +40,7 @@ class Finished(NamedTuple):
     front: Float[np.ndarray, "n objectives"]  # errors on the images held out for choosing
     networks: int  # evaluated by the search
     seconds: float  # of the stages that a front takes, as far as they were not interrupted
+    conditions: dict[str, str]  # without which figures of runs cannot be compared
 
     @property
     def sample(self) -> str:
@@ -65,13 +67,11 @@ def compare_runs(paths: Sequence[str]) -> str:
     by_place: dict[Path, str] = {}
     for path in paths:
         by_place.setdefault(Path(path).resolve(), str(Path(path)))
-    first, *others = by_place.values()
-    _check_done(RunDirectory(first))
-    for path in others:
-        _check_alike(first, path)
-    reference = _reference(RunDirectory(first))
+    runs = [_finished(path) for path in by_place.values()]
+    reference = _reference(RunDirectory(runs[0].path))
     samples: dict[str, list[Finished]] = defaultdict(list)
-    for run in map(_finished, (first, *others)):
+    for run in runs:
+        _check_alike(runs[0], run)
         _check_seed(run, samples[run.sample])
         samples[run.sample].append(run)
     volumes = {
@@ -110,12 +110,7 @@ def _table(
                 f"{np.median([run.seconds for run in runs]):.0f}",
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([*table, *_legend(tested)])
+    return "\n".join([*words.aligned(lines), *_legend(tested)])
 
 
 def _legend(tested: bool) -> list[str]:
@@ -135,39 +130,35 @@ def _reference(run: RunDirectory) -> Float[np.ndarray, "objectives"]:
 
 
 def _finished(path: str) -> Finished:
+    """Refuses a run that has no chosen networks."""
     run = RunDirectory(path)
+    config = recorded_settings(run)
+    require_earlier(run, "export", "compare", () if config.predicts else OF_LATENCY)
     searched = read_searched(run, CANDIDATES)
     seconds = sum(
         line["seconds"]
         for line in read_metrics(run)
         if line.get("event") == "done" and line["stage"] in SEARCHING
     )
-    genomes = searched.archive.genomes
-    networks = len(np.unique(genomes, axis=0))
-    return Finished(path, recorded_settings(run), _front(run, searched), networks, seconds)
-
-
-def _check_alike(first: str, other: str) -> None:
-    """Refuses runs whose figures cannot be compared."""
-    for (what, one), another in zip(_figures(first).items(), _figures(other).values(), strict=True):
-        if one != another:
-            raise UserError(
-                f"{first} has the {what} {one}, and {other} {another}: compare runs that agree"
-            )
-
-
-def _figures(path: str) -> dict[str, str]:
-    """What decides the figures of a front beside the settings that are compared."""
-    run = RunDirectory(path)
-    _check_done(run)
-    config = recorded_settings(run)
     data = read_data(run)
     size = f"{data.height}x{data.width}x{data.channels}"
-    return {
+    conditions = {
         "objectives": " ".join(config.search.objectives),
         "images": f"{data.name} ({size}, {len(data.class_names)} classes)",
         "device": config.profile.device,
     }
+    networks = len(np.unique(searched.archive.genomes, axis=0))
+    return Finished(path, config, _front(run, searched), networks, seconds, conditions)
+
+
+def _check_alike(first: Finished, other: Finished) -> None:
+    """Refuses runs whose figures cannot be compared."""
+    for what, one in first.conditions.items():
+        if one != other.conditions[what]:
+            raise UserError(
+                f"{first.path} has the {what} {one}, and {other.path} {other.conditions[what]}: "
+                "compare runs that agree"
+            )
 
 
 def _check_seed(run: Finished, sample: Sequence[Finished]) -> None:
@@ -178,12 +169,6 @@ def _check_seed(run: Finished, sample: Sequence[Finished]) -> None:
                 f"{other.path} and {run.path} have the same settings and the seed "
                 f"{run.config.seed}, which counts once: leave one out"
             )
-
-
-def _check_done(run: RunDirectory) -> None:
-    """Refuses a run that has no chosen networks."""
-    skipped = () if recorded_settings(run).predicts else OF_LATENCY
-    require_earlier(run, "export", "compare", skipped)
 
 
 def _front(run: RunDirectory, searched: Searched) -> Float[np.ndarray, "n objectives"]:

@@ -13,10 +13,11 @@ TRIED = 1000  # random networks
 def caution(method: Method, space: Space) -> str | None:
     """What is wrong with a teacher that has fewer weights than most of those it teaches.
 
-    Every gene of it has its last choice, which says nothing where choices have no order. None where
-    nobody is taught, or the teacher is large.
+    Every gene of it has its last choice, which says nothing of operations, for these have no order.
+    None where nobody is taught, no operation is chosen, or the teacher is large.
     """
-    if not isinstance(method, Sandwich | Shrinking):
+    unordered = any(gene.kind == "operation" for gene in space.genes)
+    if not isinstance(method, Sandwich | Shrinking) or not unordered:
         return None
     random = space.costs(space.sample(jax.random.key(0), TRIED)).params
     heavier = int((random > space.costs(space.largest).params).sum())

@@ -107,13 +107,10 @@ def test_a_target_is_met_by_the_exchanges_that_lose_least_probability(edges, tar
 
 
 def test_skips_are_operations_that_compute_nothing(edges, small_mobilenet):
-    assert given_by(INPUT, edges).tolist() == 4 * [
-        [False, True, False, False]
-    ]  # zeros are no skips
+    """Zeros are none, and depths and widths are no operations."""
+    assert given_by(INPUT, edges).tolist() == 4 * [[False, True, False, False]]
     assert skipped(edges, np.array([0, 1, 2, 3])) == (1, 4)
-    assert not given_by(
-        INPUT, small_mobilenet((8,), 1, 10)
-    ).any()  # depths and widths are no operations
+    assert not given_by(INPUT, small_mobilenet((8,), 1, 10)).any()
 
 
 @pytest.mark.parametrize(("genome", "collapsed"), [([1, 1, 1, 2], True), ([1, 1, 0, 2], False)])

@@ -14,7 +14,7 @@ from jaxnas.studies.runs import compare_runs
 
 @pytest.fixture
 def other(run_copy):
-    """The same run with a front that is half as wrong, by another training and seed."""
+    """The same run with a front that is half as wrong, by another method of training."""
     config = json.loads((run_copy / "config.json").read_text())
     config["train"]["method"] = "spos"
     (run_copy / "config.json").write_text(json.dumps(config))
