@@ -8,7 +8,7 @@ and the expected best of five drawn at random; of all cells, and of those withou
 searched. A collapse counts where it is said before 90 % of the steps and holds then. Mixtures of
 all operations are dear on a CPU, so that their searches have fewer steps.
 
-Command: python experiments/nb201_gradient.py 5   (seeds; then names, to run some)
+Command: python experiments/nb201_gradient.py 0-4   (seeds; then names, to run some)
 Command: python experiments/nb201_gradient.py sweep   (GDAS, 8 weights of the latency on raspi4)
 
 Reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it from
@@ -16,6 +16,7 @@ public files. CIFAR-10 is read from ~/tensorflow_datasets.
 """
 
 import os
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -121,7 +122,7 @@ def expected_best(figures: np.ndarray, draws: int) -> float:
     return float(np.sort(figures) @ np.diff(at_most))
 
 
-def compare(data: Dataset, table: Table, seeds: int, names: list[str]) -> None:
+def compare(data: Dataset, table: Table, seeds: range, names: list[str]) -> None:
     """A line for each search and seed, and the means."""
     every = np.asarray(table.values)
     without = every[np.ix_(*map(np.flatnonzero, searched_choices(SPACE, zeros=False)))]
@@ -133,7 +134,7 @@ def compare(data: Dataset, table: Table, seeds: int, names: list[str]) -> None:
     net = build(SPACE)
     for name in names or SEARCHES:
         accuracies = []
-        for seed in range(seeds):
+        for seed in seeds:
             start = perf_counter()
             method = make_method(choose("search", name, SEARCHES))
             assert isinstance(method, Relaxed)
@@ -165,8 +166,8 @@ def sweep(data: Dataset, accuracy: Table, latency: Table) -> None:
     print(f"Spearman of weight and latency: {spearmanr(WEIGHTS, times_ms)[0]:.2f}")
 
 
-def main(what: str = "5", *names: str) -> None:
-    """`what` is the number of seeds, or `sweep`."""
+def main(what: str = "0-4", *names: str) -> None:
+    """`what` is the first and the last seed, or `sweep`."""
     accuracy = load(TABLES, "test_acc_cifar10", SPACE, "%")
     data = tfds.load(
         "cifar10",
@@ -177,9 +178,11 @@ def main(what: str = "5", *names: str) -> None:
     )
     if what == "sweep":
         return sweep(data, accuracy, load(TABLES, "latency_ms_raspi4", SPACE, "ms"))
-    if not what.isdecimal():
-        raise UserError(f"the first argument must be a number of seeds, or sweep, got {what!r}")
-    return compare(data, accuracy, int(what), list(names))
+    seeds = re.fullmatch(r"(\d+)-(\d+)", what)
+    if seeds is None:
+        raise UserError(f"the first argument must be seeds as in 0-4, or sweep, got {what!r}")
+    first, last = map(int, seeds.groups())
+    return compare(data, accuracy, range(first, last + 1), list(names))
 
 
 if __name__ == "__main__":
