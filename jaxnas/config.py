@@ -8,21 +8,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from jaxnas import toml_files
-from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace
+from jaxnas.algorithms.constrained import Constrained
 from jaxnas.algorithms.elitist import Elitist
 from jaxnas.algorithms.evolution import RegularizedEvolution
 from jaxnas.algorithms.evosax import Evosax
+from jaxnas.algorithms.formulated import Formulated
+from jaxnas.algorithms.formulations import (
+    Chebyshev,
+    EpsilonConstraint,
+    Formulation,
+    Lexicographic,
+    WeightedProduct,
+    WeightedSum,
+)
 from jaxnas.algorithms.islands import Islands
 from jaxnas.algorithms.local_search import LocalSearch
 from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
 from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.variation import Real
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
@@ -38,11 +49,12 @@ from jaxnas.hardware.microcontroller import Microcontroller
 from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.ssh import SshDevice
+from jaxnas.hardware.worst_case import worst_case
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import chip, costs, energy, error, latency
-from jaxnas.objectives.limits import upper_limits
+from jaxnas.objectives.limits import upper_bounds, upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.own_settings import build, find_with_settings
 from jaxnas.plugins import Name, find, is_place, leaves_unread, named
@@ -69,6 +81,7 @@ from jaxnas.spaces import (
     squeezenet,
     toml,
 )
+from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
 from jaxnas.training import attentive, fair, relaxed, sandwich, shrinking, single_path
 from jaxnas.training.finetune import FinetuneConfig
@@ -116,7 +129,8 @@ class ProfileConfig:
     hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
     hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published
     figures (hailo8l_model:single refuses networks that do not fit as a whole); or the path of
-    a .toml file that describes such a machine (README: Your own device)."""
+    a .toml file that describes such a machine (README: Your own device); worst:NAME,NAME: the
+    larger figure of two such devices or more, so that latency_ms and energy_uj are worst cases."""
     threads: int = 1
     """Of the device's runtime."""
     train: int = 200
@@ -199,6 +213,16 @@ class SearchConfig:
     """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but
     random prefers candidates within all limits to those beyond, and networks are chosen from
     within. latency_limit_ms is one of them."""
+    constraints: tuple[str, ...] = ()
+    """The most that figures may be which are not minimised, NAME=NUMBER: mmacs=20 where error and
+    latency_ms are. They are evaluated for each candidate, and every algorithm prefers candidates
+    that keep to all of them."""
+    formulation: str | None = None
+    """One figure made of all objectives, which the search then minimises in place of finding a
+    front: weighted_sum:weights=1,0.02, chebyshev:weights=1,0.02 (from ideal=0,0),
+    weighted_product:weights=1,0.07, epsilon_constraint:most=5 (of each objective but the first) or
+    lexicographic:tolerances=0.01,0.1; values in the order of search.objectives. The network that is
+    best by it is the first one chosen."""
     look_ups: int = 0
     """Candidates that the search may send to the device: those whose predicted intervals leave open
     whether they are on the front, 15 at a time. After each batch an ensemble is fitted again,
@@ -211,6 +235,11 @@ class SearchConfig:
     def upper_limits(self) -> tuple[float | None, ...]:
         """The limit of each objective, None where it has none; nothing at all where none has."""
         return upper_limits(self.limits, self.objectives)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The most that figures may be which are not minimised, by name."""
+        return upper_bounds(self.constraints, self.objectives)
 
 
 @dataclass(frozen=True)
@@ -329,6 +358,13 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "evosax": Evosax,
     "random": RandomSearch,
 }
+FORMULATIONS: dict[str, Callable[..., Formulation]] = {
+    "weighted_sum": WeightedSum,
+    "chebyshev": Chebyshev,
+    "weighted_product": WeightedProduct,
+    "epsilon_constraint": EpsilonConstraint,
+    "lexicographic": Lexicographic,
+}
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
@@ -338,6 +374,7 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "raptor": lambda settings: Modelled(RAPTOR),
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
     "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
+    "worst": lambda settings: _worst_case(settings),
 }
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 # What a .toml file may describe: its `kind`, by default memory.
@@ -419,23 +456,56 @@ def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
     return find("data set", kind, DATASETS), argument
 
 
-def make_algorithm(settings: SearchConfig) -> Algorithm:
+def make_algorithm(settings: SearchConfig, space: AnySpace | None = None) -> Algorithm:
     """The algorithm that `settings.algorithm` names, with the settings that follow its name.
 
     Those of its own come before `crossover` and `mutation`. A user's own is a dataclass, or a
-    function of all these settings.
+    function of all these settings. Under a formulation the algorithm has one objective and no
+    limits, and knows neither it nor the constraints. In a `Box` the operators are `Real`, else
+    `Discrete`.
     """
+    bounds = tuple(settings.bounds.values())
+    alone = replace(settings, constraints=(), formulation=None)
+    if settings.formulation is None:
+        algorithm = _make_algorithm(alone, space)
+        return Constrained(algorithm, bounds) if bounds else algorithm
+    formulation = make_formulation(settings.formulation)
+    count = len(settings.objectives)
+    formulation.limits(count)  # raises what there is to raise, before the algorithm does
+    of_one = replace(alone, objectives=settings.objectives[:1], limits=())
+    algorithm = _make_algorithm(of_one, space)
+    return Formulated(algorithm, formulation, count, settings.upper_limits, bounds)
+
+
+def _make_algorithm(settings: SearchConfig, space: AnySpace | None) -> Algorithm:
     make, own = find_with_settings("algorithm", settings.algorithm, ALGORITHMS)
     if not is_dataclass(make):
         return make(settings)
-    shared = {
+    shared: dict[str, Any] = {
         "population": settings.population,
         "objectives": len(settings.objectives),
         "limits": settings.upper_limits,
         "crossover": settings.crossover,
         "mutation": settings.mutation,
     }
+    if isinstance(space, Box):
+        shared["variation"] = Real(settings.crossover, settings.mutation)
     return build(make, shared | own)
+
+
+def make_formulation(text: str) -> Formulation:
+    """The formulation of this name, with the settings that follow it.
+
+    A user's own is a dataclass, or a function of nothing.
+    """
+    make, own = find_with_settings("formulation", text, FORMULATIONS)
+    made = build(make, own) if is_dataclass(make) else make()
+    if not isinstance(made, Formulation):
+        raise UserError(
+            f"search.formulation {text} must be a formulation with limits and a call, got "
+            f"{made!r:.80}: see algorithms/formulations.py"
+        )
+    return made
 
 
 def make_relaxation(text: str) -> Relaxation:
@@ -466,12 +536,33 @@ def make_space(name: str) -> Callable[[int, int, int], Space]:
 def make_device(settings: ProfileConfig) -> Device:
     """The device that `settings.device` names, or a .toml file describes.
 
-    What follows `ssh:` is for that device to read. A user's own is a function of these settings.
+    What follows `ssh:` or `worst:` is for that device to read. A user's own is a function of these
+    settings.
     """
-    if settings.device.endswith(".toml"):
+    kind = settings.device.partition(":")[0]
+    if settings.device.endswith(".toml") and kind != "worst":
         return Modelled(load_chip(settings.device))
-    name = "ssh" if settings.device.startswith("ssh:") else settings.device
+    name = kind if kind in ("ssh", "worst") else settings.device
     return find("device", name, DEVICES, "the path of a .toml file that describes one")(settings)
+
+
+def device_names(device: str) -> list[str]:
+    """The devices that a worst case is of; of another device itself.
+
+    >>> device_names("worst:raptor,ssh:pi5"), device_names("raptor")
+    (['raptor', 'ssh:pi5'], ['raptor'])
+    """
+    kind, _, names = device.partition(":")
+    return list(filter(None, names.split(","))) if kind == "worst" else [device]
+
+
+def _worst_case(settings: ProfileConfig) -> Device:
+    names = device_names(settings.device)
+    if any(name.partition(":")[0] == "worst" for name in names):
+        raise UserError(f"{settings.device} names a worst case in a worst case: name its devices")
+    return worst_case(
+        [make_device(replace(settings, device=one)) for one in names], settings.device
+    )
 
 
 def load_chip(path: str) -> CostModel:

@@ -81,10 +81,10 @@ def build(make: Any, values: Mapping[str, Any]) -> Any:
     """The dataclass `make`, and its parts, with those of the values that are settings of them."""
     given = {}
     for field in fields(make):
-        if is_dataclass(field.default_factory):
-            given[field.name] = build(field.default_factory, values)
-        elif field.name in values:
+        if field.name in values:
             given[field.name] = values[field.name]
+        elif is_dataclass(field.default_factory):
+            given[field.name] = build(field.default_factory, values)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise UserError(
                 f"{make.__name__} needs the setting {field.name}, which has no default: write "

@@ -160,6 +160,25 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             ["search.limits", "two limits of latency_ms"],
         ),
         (
+            "--search.constraints error=0.1",
+            ["search.constraints", "write search.limits error=0.1, or take error out of"],
+        ),
+        ("--search.constraints macs=1", ["unknown constraint 'macs'", "mmacs, mparams"]),
+        (
+            "--search.constraints mmacs=1 --search.look-ups 15",
+            ["give up search.constraints mmacs=1, or the look-ups"],
+        ),
+        (
+            "--search.formulation weighted_sum:weights=1,2,3",
+            ["weights of weighted_sum must be 2, one for each objective, got 3"],
+        ),
+        ("--search.formulation sum", ["unknown formulation 'sum'", "weighted_sum"]),
+        (
+            "--search.formulation weighted_sum:weights=1,2 --search.algorithm moead",
+            ["objectives of MOEA/D must be at least 2, got 1"],
+        ),
+        ("--device worst:raptor", ["of two devices or more", "worst:raptor_small,hailo8l_model"]),
+        (
             "--profile.device tpu",
             [
                 (

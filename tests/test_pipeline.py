@@ -440,6 +440,53 @@ def test_a_limit_below_every_network_is_refused_before_the_search(cli, run_copy)
     assert not (run_copy / "candidates.npz").exists()
 
 
+def test_a_formulation_under_constraints_keeps_all_figures_and_its_best_is_chosen_first(
+    cli, run_copy
+):
+    run = RunDirectory(run_copy)
+    without(run_copy, "random.npz", "candidates.npz", "selection.npz", "chosen.json")
+
+    def under(*constraints):
+        search = {"constraints": constraints, "formulation": "weighted_sum:weights=1,0.001"}
+        edit_json(
+            run_copy / "config.json",
+            lambda config: {**config, "search": {**config["search"], **search}},
+        )
+
+    under("mmacs=0.0001")
+    refused(
+        cli("search", run_copy),
+        "search.constraints mmacs=0.0001 is below every network",
+        "raise it",
+    )
+    under("mmacs=0.03", "mparams=1")
+    code, said = cli("search", run_copy)
+    assert code == 0, said
+    for file in ("candidates.npz", "random.npz"):
+        arrays = run.read_npz(file)
+        assert arrays["fitness"].shape == (32, 2) and arrays["constrained"].shape == (32, 2)
+        assert arrays["constraints"].tolist() == ["mmacs", "mparams"]
+        np.testing.assert_array_equal(arrays["feasible"], arrays["constrained"][:, 0] <= 0.03)
+        assert arrays["feasible"].any() and not arrays["feasible"].all()
+    arrays = run.read_npz("candidates.npz")
+    # Stopped in the middle, the search goes on where it was.
+    half = {name: array for name, array in arrays.items() if name != "network"}
+    run.write_npz(
+        "candidates.npz",
+        **{
+            name: array[:16] if len(array.shape) and len(array) == 32 else array
+            for name, array in half.items()
+        },
+    )
+    assert cli("search", run_copy)[0] == 0
+    np.testing.assert_array_equal(run.read_npz("candidates.npz")["genomes"], arrays["genomes"])
+    code, said = cli("finetune", run_copy)
+    assert code == 0, said
+    first, *_ = run.read_json("chosen.json")
+    assert first["name"] == "best" and first["macs"] <= 30000
+    assert first["role"] == "best by weighted_sum:weights=1,0.001"
+
+
 def test_the_most_accurate_below_the_limit_comes_first(cli, run_copy):
     fitness = RunDirectory(run_copy).read_npz("candidates.npz")["fitness"]
     limit_ms = float(np.median(fitness[:, 1]))

@@ -44,6 +44,12 @@ class Table:
         )
 
 
+def worst_case(*tables: Table) -> Table:
+    """The largest figure of each genome, of tables in one unit: the worst of several devices."""
+    name = "worst of " + ", ".join(table.name for table in tables)
+    return Table(name, tables[0].unit, jnp.stack([table.values for table in tables]).max(axis=0))
+
+
 def load(
     path: Path | str, column: str, space: Space, unit: str = "", genomes: str = "arch"
 ) -> Table:

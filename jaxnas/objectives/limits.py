@@ -1,4 +1,4 @@
-"""Limits of objectives, as they are written: `mmacs=20`."""
+"""Limits of objectives and of other figures, as they are written: `mmacs=20`."""
 
 import math
 from collections.abc import Sequence
@@ -32,3 +32,34 @@ def upper_limits(limits: Sequence[str], objectives: Sequence[str]) -> tuple[floa
                 f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20"
             )
     return tuple(map(found.get, objectives)) if found else ()
+
+
+def upper_bounds(constraints: Sequence[str], objectives: Sequence[str]) -> dict[str, float]:
+    """The most that each figure may be which the search does not minimise.
+
+    >>> upper_bounds(["mmacs=20"], ["error", "latency_ms"])
+    {'mmacs': 20.0}
+
+    Raises:
+        UserError: a constraint is of an objective, the second of one figure, or no finite number.
+    """
+    found: dict[str, float] = {}
+    for text in constraints:
+        name, _, value = text.rpartition("=")
+        if name in objectives:
+            raise UserError(
+                f"search.constraints are of figures that the search does not minimise, got {text}: "
+                f"write search.limits {text}, or take {name} out of search.objectives"
+            )
+        if name in found:
+            raise UserError(f"search.constraints set two bounds of {name}: leave one out")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = math.nan
+        if not name or not math.isfinite(found[name]):
+            raise UserError(
+                f"search.constraints must be NAME=NUMBER, a finite number, got {text}: write "
+                f"{name or 'mmacs'}=20"
+            )
+    return found

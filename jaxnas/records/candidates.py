@@ -19,7 +19,7 @@ CANDIDATES = "candidates.npz"
 RANDOM = "random.npz"
 # Kinds of NumPy's.
 KINDS = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}
-YOUNGER = {"network": "iu", "feasible": "b"}  # which older runs lack
+YOUNGER = {"feasible": "b", "network": "iu"}  # which older runs lack
 # Of objectives, which older runs do not have in their files.
 LABELS = {latency.NAME: latency.LABEL, "energy_uj": energy.LABEL, **costs.LABELS}
 
@@ -32,11 +32,20 @@ class Searched:
     labels: dict[str, str]  # what each objective is, for people; in the order of the columns
     feasible: Bool[np.ndarray, "n"] | None = None  # None: an older run
     network: Int[np.ndarray, "n"] | None = None  # its number; None before the search is complete
+    constraints: Columns | None = None  # figures that have a bound and are not minimised
 
     @property
     def columns(self) -> Columns:
         """Fitness by name."""
         return Columns(tuple(self.labels), self.archive.fitness)
+
+    @property
+    def whole(self) -> Columns:
+        """Fitness, and after it the constraints, by name: what the search was told."""
+        if self.constraints is None:
+            return self.columns
+        fitness = np.concatenate([self.archive.fitness, self.constraints.fitness], axis=1)
+        return Columns((*self.labels, *self.constraints.names), fitness)
 
     def __getitem__(self, objective: str) -> Float[np.ndarray, "n"]:
         return self.columns[objective]
@@ -61,12 +70,16 @@ def read_searched(
         if space is not None:
             check_genomes(space, arrays["genomes"])
         archive = Archive(**{name: arrays[name] for name in Archive._fields})
-        return Searched(archive, labels, arrays.get("feasible"), arrays.get("network"))
+        younger = (arrays.get(name) for name in YOUNGER)
+        return Searched(archive, labels, *younger, constraints=_constraints(arrays, labels))
 
 
 def write_searched(run: RunDirectory, file: str, searched: Searched, seed: int) -> None:
     """Write all of it."""
     younger = {"feasible": searched.feasible, "network": searched.network}
+    if searched.constraints is not None:
+        younger["constraints"] = np.array(searched.constraints.names)
+        younger["constrained"] = searched.constraints.fitness
     run.write_npz(
         file,
         **searched.archive._asdict(),
@@ -85,6 +98,23 @@ def _labels(arrays: Arrays) -> dict[str, str]:
     if "labels" in arrays:
         return dict(zip(names, map(str, arrays["labels"]), strict=True))
     return {name: LABELS.get(name, name) for name in names}
+
+
+def _constraints(arrays: Arrays, labels: dict[str, str]) -> Columns | None:
+    """None where there are none."""
+    if "constraints" not in arrays:
+        return None
+    names = tuple(map(str, arrays["constraints"]))
+    figures = arrays["constrained"]
+    shape = (len(arrays["genomes"]), len(names))
+    if (
+        figures.dtype.kind != "f"
+        or figures.shape != shape
+        or len({*names, *labels}) < len(names) + len(labels)
+    ):
+        raise ValueError(f"constraints {' '.join(names)} with figures of shape {figures.shape}")
+    check_finite(figures)
+    return Columns(names, figures)
 
 
 def _check(arrays: Arrays) -> None:

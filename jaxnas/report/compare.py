@@ -61,7 +61,7 @@ def write_comparison(run: RunDirectory) -> str:
     """
     arrays = run.read_npz("compare/compare.npz")
     names = arrays["algorithms"].tolist()
-    fitness = {name: arrays[f"{name}_fitness"] for name in names}
+    fitness = {name: feasible(arrays, name) for name in names}
     scale = read_scale(arrays)
     curves = {name: _curves(fitness[name], arrays[f"{name}_generation"], scale) for name in names}
     final = {name: one.hypervolume[:, -1] for name, one in curves.items()}
@@ -72,8 +72,9 @@ def write_comparison(run: RunDirectory) -> str:
             row |= _against_front(fitness[row["algorithm"]], final[row["algorithm"]], scale)
     labels = _labels(arrays)
     figures = {"hypervolume": hypervolume(curves, scale.front is not None)}
+    found = {name: one for name, one in fitness.items() if not np.isnan(one).all()}
     if len(labels) == 2:
-        figures["attainment"] = attainment_panels(fitness, labels)
+        figures["attainment"] = attainment_panels(found, labels)
     for name, figure in figures.items():
         run.write_bytes(f"compare/{name}.png", _png(figure))
     run.write_csv("compare/compare.csv", rows)
@@ -86,17 +87,48 @@ def write_comparison(run: RunDirectory) -> str:
         "space": str(arrays["space"]) if "space" in arrays else None,
         "labels": labels,
         "answer": answer(rows, pairs),
-        "measure": measure(scale, labels, max(one.error for one in curves.values())),
+        "measure": measure(scale, labels, max(one.error for one in curves.values()))
+        + said_feasible(arrays, fitness),
         "rows": rows,
         "front_known": scale.front is not None,
         "seeds": arrays["seed"].tolist(),
         "evaluations": int(curves[names[0]].evaluations[-1]),
-        "failed": sum(int(np.isnan(one).any(axis=-1).sum()) for one in fitness.values()),
+        "failed": sum(
+            int(np.isnan(arrays[f"{name}_fitness"]).any(axis=-1).sum()) for name in names
+        ),
         "level": LEVEL,
         "figures": {name: Markup(plots.svg(figure, name)) for name, figure in figures.items()},
     }
     run.write_text("compare/compare.html", _template().render(page))
     return text_table(page["answer"], page["measure"], rows)
+
+
+def feasible(arrays: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray, "seeds n m"]:
+    """The objectives of an algorithm's feasible candidates, NaN of the others."""
+    count = len(arrays["objectives"])
+    fitness = arrays[f"{name}_fitness"]
+    kept = (fitness[..., count:] <= 0).all(axis=-1, keepdims=True)
+    return np.where(kept, fitness[..., :count], np.nan)
+
+
+def said_feasible(
+    arrays: Mapping[str, np.ndarray], fitness: Mapping[str, Float[np.ndarray, "seeds n m"]]
+) -> str:
+    """How many candidates of each algorithm are feasible, and which seeds found none, in words."""
+    if "constraints" not in arrays:
+        return ""
+    counts = {name: (~np.isnan(one).any(axis=-1)).sum(axis=1) for name, one in fitness.items()}
+    each = [f"{name} {np.median(found):g}" for name, found in counts.items()]
+    text = (
+        f" Candidates count where {', '.join(arrays['constraints'].tolist())} are at most 0: of "
+        f"{next(iter(fitness.values())).shape[1]} evaluations, medians, {', '.join(each)}."
+    )
+    nothing = [
+        f"{name} in {(found == 0).sum()} of {len(found)} seeds"
+        for name, found in counts.items()
+        if (found == 0).any()
+    ]
+    return text + (f" Nothing feasible was found by {', '.join(nothing)}." if nothing else "")
 
 
 def read_scale(arrays: Mapping[str, np.ndarray]) -> Scale:
@@ -105,12 +137,14 @@ def read_scale(arrays: Mapping[str, np.ndarray]) -> Scale:
     Else by the best and the worst that the first seed's random search found.
     """
     front = arrays["front"].astype(np.float64) if "front" in arrays else None
-    sampled = arrays["random_fitness"][0].astype(np.float64)
+    sampled = feasible(arrays, "random")[0].astype(np.float64)
     sampled = sampled[np.isfinite(sampled).all(axis=1)]
-    if not len(sampled):
+    known = front is not None and "reference" in arrays
+    if not len(sampled) and not known:
+        few = " or is infeasible" if "constraints" in arrays else ""
         raise UserError(
-            "every evaluation of the first seed's random search failed: mend the problem's "
-            "fitness, or take another --seed"
+            f"every evaluation of the first seed's random search failed{few}: mend the problem's "
+            "fitness, give it a reference and a front, or take another --seed"
         )
     reference = arrays["reference"] if "reference" in arrays else sampled.max(axis=0)
     best = (sampled if front is None else front).min(axis=0)

@@ -29,7 +29,7 @@ from jaxnas.spaces.gene import CHIP
 from jaxnas.spaces.joint import alone
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
-from jaxnas.stages.evaluation import objectives
+from jaxnas.stages.evaluation import constraints, objectives
 from jaxnas.stages.fits import check_fits
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
@@ -114,6 +114,13 @@ def _check_objectives(config: Config) -> None:
             f"latency_limit_ms {config.latency_limit_ms:g} needs latency_ms among "
             f"search.objectives, got {' '.join(names)}: add it, or leave the limit away"
         )
+    for name in search.bounds:
+        find("constraint", name, OBJECTIVES)
+    if search.look_ups and search.bounds:
+        raise UserError(
+            "search.look_ups settles the front of error and latency alone: give up "
+            f"search.constraints {' '.join(search.constraints)}, or the look-ups"
+        )
     if search.look_ups and set(names) != {"error", "latency_ms"}:
         raise UserError(
             "search.look_ups settles the front of error and latency alone: give up the other "
@@ -161,7 +168,9 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             f"{crop}: choose a smaller shift"
         )
     # Some devices do not model some of them.
-    objectives(config, build(space))
+    net = build(space)
+    objectives(config, net)
+    constraints(config, net)
     check_fits(config, space)
     algorithm = make_algorithm(config.search)
     # Some of evosax's want an even population.

@@ -23,14 +23,28 @@ class Choice:
     row: int
 
 
-def choose_networks(columns: Columns, within_points: float, limit_ms: float | None) -> list[Choice]:
+@dataclass(frozen=True)
+class Preferred:
+    """What a formulation of the objectives says of the candidates."""
+
+    name: str
+    worth: Float[np.ndarray, "n"]  # less is better
+
+
+def choose_networks(
+    columns: Columns,
+    within_points: float,
+    limit_ms: float | None,
+    preferred: Preferred | None = None,
+) -> list[Choice]:
     """Three networks of the front, and one more for each cost beyond the first.
 
     Or all of a smaller front.
 
-    In this order: the most accurate below the latency limit if one is given, the most accurate, the
-    one with the least of each cost within `within_points` percentage points of accuracy of that,
-    the knee; a network in two roles counts once, and the front's middle fills up.
+    In this order: the best by the formulation if there is one, the most accurate below the latency
+    limit if one is given, the most accurate, the one with the least of each cost within
+    `within_points` percentage points of accuracy of that, the knee; a network in two roles counts
+    once, and the front's middle fills up.
     """
     columns = joined(("error", *columns.costs), {name: columns[name] for name in columns.names})
     fitness = columns.fitness
@@ -39,6 +53,9 @@ def choose_networks(columns: Columns, within_points: float, limit_ms: float | No
     rows = rows[first]  # by error, one row per point
     error = columns["error"][rows]
     wanted = []
+    if preferred is not None:
+        best = rows[np.argmin(preferred.worth[rows])]
+        wanted.append(("best", f"best by {preferred.name}", best))
     if limit_ms is not None:
         wanted.append(
             (

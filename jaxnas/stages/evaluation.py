@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.algorithms.formulations import tightest
 from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.pareto import rank, total_violation
 from jaxnas.config import (
@@ -16,9 +18,12 @@ from jaxnas.config import (
     Config,
     SearchConfig,
     make_device,
+    make_formulation,
     make_predictor,
 )
 from jaxnas.data.dataset import Split
+from jaxnas.errors import UserError
+from jaxnas.hardware.cost_model import cost_model
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
 from jaxnas.plugins import find
@@ -35,6 +40,8 @@ from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
 
+# Objectives that no weights and no images decide.
+COSTS = ("latency_ms", "energy_uj", "mmacs", "mparams", "peak_kib", "chip_kib")
 # What decides the error of a genome.
 ERROR_CODE = ("networks", "spaces", "supernets", "training", "data", "objectives")
 
@@ -49,8 +56,24 @@ def objectives(config: Config, net: Supernet) -> dict[str, Objective]:
     return {name: find("objective", name, OBJECTIVES)(context) for name in config.search.objectives}
 
 
+def constraints(config: Config, net: Supernet) -> dict[str, Objective]:
+    """The figures that the settings bound and do not minimise; by name, in order.
+
+    Raises:
+        UserError: nobody knows the figure, or what it is without measurements.
+    """
+    bounded = replace(config.search, objectives=tuple(config.search.bounds))
+    made = objectives(replace(config, search=bounded), net)
+    if "latency_ms" in made and cost_model(make_device(config.profile)) is None:
+        raise UserError(
+            f"search.constraints bound latency_ms, which of the device {config.profile.device} is "
+            "predicted where it is minimised: add it to search.objectives, and write search.limits"
+        )
+    return made
+
+
 def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
-    """What a search of this run minimises, genomes to its `objectives`.
+    """What a search of this run minimises, genomes to its `objectives` and then `constraints`.
 
     And a digest of all that decides it but the genome.
     """
@@ -59,7 +82,8 @@ def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
     errors, contexts = zip(*(_error(rung, inputs, split) for rung in _rungs(job)), strict=True)
     names = job.config.search.objectives
     made = objectives(job.config, job.net)
-    costs = tuple(made[name] for name in names if name != "error")
+    bounded = constraints(job.config, job.net)
+    costs = *(made[name] for name in names if name != "error"), *bounded.values()
     values = fitness(job.space, costs, inputs)
     evaluate = halving(
         names,
@@ -67,7 +91,7 @@ def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
         lambda genomes: Columns(tuple(one.name for one in costs), values(genomes)),
     )
     device = make_device(job.config.profile)
-    return evaluate, digest([*contexts, device.name, jax.tree.leaves(models), names])
+    return evaluate, digest([*contexts, device.name, jax.tree.leaves(models), (*names, *bounded)])
 
 
 def halving(
@@ -77,21 +101,24 @@ def halving(
 
     The first of `errors` sees all candidates. Each later one sees the better half of the candidates
     that reached the previous one, by non-dominated rank, then error. A dropped candidate keeps its
-    last error. A single one drops none.
+    last error. A single one drops none. Costs that are not among `names` come last, and do not
+    count for the rank.
     """
+    others = len(names) - 1
 
     def evaluate(genomes: np.ndarray) -> np.ndarray:
         cost = costs(genomes)
         error = np.array(errors[0](genomes))
         alive = np.arange(len(genomes))
         for again in errors[1:]:
-            found = np.column_stack([error, cost.fitness])
+            found = np.column_stack([error, cost.fitness[:, :others]])
             ranks = np.asarray(rank(jnp.asarray(found[alive])))
             alive = alive[np.lexsort((error[alive], ranks))[: -(-len(alive) // 2)]]
             # The batch keeps its size; who is in it twice is evaluated once.
             asked = np.resize(alive, len(genomes))
             error[alive] = again(genomes[asked])[: len(alive)]
-        return joined(names, {"error": error} | {name: cost[name] for name in cost.names}).fitness
+        values = {"error": error} | {name: cost[name] for name in cost.names}
+        return joined((*names, *cost.names[others:]), values).fitness
 
     return evaluate
 
@@ -262,6 +289,17 @@ def read_models(job: Job) -> dict[str, Model]:
     return {"latency_ms": read_predictor(job.run, job.space, predictor)}
 
 
+def measured_alone(cost: Objective, models: dict[str, Model]) -> Evaluate:
+    """One of `COSTS`, of genomes, without weights and images."""
+
+    @jax.jit
+    def measure(genomes, models):
+        inputs: Any = EvaluationInputs({}, models, jnp.int32(0), None)  # type: ignore[arg-type]
+        return cost.measure(genomes, inputs)
+
+    return lambda genomes: np.asarray(measure(jnp.asarray(genomes), models))
+
+
 def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray:
     """`evaluate` of `size` genomes at a time, for there is one compiled program.
 
@@ -274,9 +312,27 @@ def in_batches(evaluate: Evaluate, genomes: np.ndarray, size: int) -> np.ndarray
 
 
 def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
-    """Which candidates have no objective beyond its limit; those that failed are not."""
-    violation = total_violation(jnp.asarray(fitness, jnp.float32), settings.upper_limits)
+    """Which candidates have no objective beyond its limit; those that failed are not.
+
+    Nor a figure beyond its bound: those of constraints come after the objectives.
+    """
+    count = len(settings.objectives)
+    limits = settings.upper_limits
+    if settings.formulation is not None:
+        limits = tightest(limits, make_formulation(settings.formulation).limits(count))
+    every = *(limits or (None,) * count), *settings.bounds.values()
+    violation = total_violation(jnp.asarray(fitness, jnp.float32), every)
     return np.asarray(violation == 0)
+
+
+def limits_of(settings: SearchConfig) -> str:
+    """The limits and constraints of a search, for people; nothing where it has none."""
+    formulation = settings.formulation
+    of_formulation = formulation is not None and any(
+        make_formulation(formulation).limits(len(settings.objectives))
+    )
+    said = [*settings.limits, *settings.constraints, *([formulation] if of_formulation else [])]
+    return " ".join(filter(None, said))
 
 
 def is_complete(archive: Archive, settings: SearchConfig) -> bool:

@@ -25,7 +25,7 @@ from jaxnas.spaces.joint import alone, chip_values, of_network
 from jaxnas.stages.chosen import Choice, choose_networks
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
-from jaxnas.stages.selection import Candidates, candidates_to_choose
+from jaxnas.stages.selection import Candidates, candidates_to_choose, preferred
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
@@ -49,8 +49,12 @@ def run_finetune(job: Job) -> bool:
         return False
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
+    settings = job.config
     choices = choose_networks(
-        candidates.columns, job.config.finetune.within_points, job.config.latency_limit_ms
+        candidates.columns,
+        settings.finetune.within_points,
+        settings.latency_limit_ms,
+        preferred(settings.limited_search, candidates.columns),
     )
     images = on_device(job.data)
     chosen = [_finetuned(job, params, images, candidates, choice) for choice in choices]

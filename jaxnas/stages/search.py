@@ -32,9 +32,13 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
 from jaxnas.stages.derive import derive
 from jaxnas.stages.evaluation import (
+    COSTS,
+    constraints,
     evaluator,
     feasible,
     is_complete,
+    limits_of,
+    measured_alone,
     objectives,
     read_models,
     search_split,
@@ -61,20 +65,26 @@ def _run_searches(job: Job) -> bool:
         "random": (RANDOM, replace(settings, algorithm="random")),
     }
     recorded = {
-        file: read_searched(job.run, file, job.space, settings.objectives).archive
-        if job.run.exists(file)
-        else None
+        file: _recorded(job, file) if job.run.exists(file) else None
         for file, _ in searches.values()
     }
     if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
         return False
     models = read_models(job)
-    _check_limit(job, models)
+    _check_limits(job, models)
     note_wide_limit(job)
     evaluate, _ = evaluator(job, models)
     for purpose, (file, one) in searches.items():
         _search(job, purpose, file, one, evaluate, recorded[file])
     return True
+
+
+def _recorded(job: Job, file: str) -> Archive | None:
+    """What a search has been told so far."""
+    if not job.run.exists(file):
+        return None
+    searched = read_searched(job.run, file, job.space, job.config.search.objectives)
+    return searched.archive._replace(fitness=searched.whole.fitness)
 
 
 def _search(
@@ -89,6 +99,7 @@ def _search(
     if purpose == "search" and (found := derive(job)):
         algorithm = Seeded(algorithm, tuple(tuple(one.genome.tolist()) for one in found))
     labels = {name: one.label for name, one in objectives(job.config, job.net).items()}
+    bounded = tuple(settings.bounds)
     done = 0 if recorded is None else len(recorded.fitness)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
@@ -96,28 +107,34 @@ def _search(
             whole = is_complete(archive, settings)
             network = network_numbers(job.space, archive.genomes) if whole else None
             kept = feasible(archive.fitness, settings)
-            searched = Searched(archive, labels, kept, network)
+            fitness, others = np.split(archive.fitness, [len(labels)], axis=1)
+            beside = Columns(bounded, others) if bounded else None
+            minimised = archive._replace(fitness=fitness)
+            searched = Searched(minimised, labels, kept, network, beside)
             write_searched(job.run, file, searched, job.config.seed)
             advance(settings.population, best_error=float(np.fmin.reduce(searched["error"])))
 
         archive = search(
             algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save
         )
-    _log(job, settings.algorithm, archive)
+    _log(job, settings, archive)
 
 
-def _log(job: Job, algorithm: str, archive: Archive) -> None:
+def _log(job: Job, settings: SearchConfig, archive: Archive) -> None:
     """How many networks a search has seen, and what their errors say."""
     network = network_numbers(job.space, archive.genomes)
-    error = Columns(job.config.search.objectives, archive.fitness)["error"]
+    fitness = archive.fitness[:, : len(settings.objectives)]
+    error = Columns(settings.objectives, fitness)["error"]
     best = float(np.fmin.reduce(error))
     worst = float(np.fmax.reduce(error))
-    front = np.asarray(pareto.front(jnp.asarray(archive.fitness)))
+    front = np.asarray(pareto.front(jnp.asarray(fitness)))
     counts = (
         f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of "
         "them on the front"
     )
-    log(f"search: {algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
+    log(f"search: {settings.algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
+    if (limits := limits_of(settings)) and not feasible(archive.fitness, settings).any():
+        log(f"search: {settings.algorithm}: no candidate is within {limits}")
     least = 1 - commonest_share(search_split(job).labels)
     if best >= least:
         log(
@@ -128,37 +145,43 @@ def _log(job: Job, algorithm: str, archive: Archive) -> None:
         log("search: all candidates have the same error, so that the other objectives alone decide")
 
 
-def _check_limit(job: Job, models: dict[str, Model]) -> None:
-    """Refuses a latency limit below the fastest network that can be found by the predictor.
+def _check_limits(job: Job, models: dict[str, Model]) -> None:
+    """Refuses a limit or bound of a cost below every network that can be found by that cost.
 
     Before hours are spent.
     """
-    limit_ms = job.config.latency_limit_ms
-    if limit_ms is None:
-        return
-    predict = models["latency_ms"]
-    least_ms = _fastest(job.space, lambda genomes: np.asarray(predict(genomes)))
-    if least_ms > limit_ms:
+    settings = job.config.limited_search
+    limits = dict(zip(settings.objectives, settings.upper_limits, strict=False)) | settings.bounds
+    made = objectives(job.config, job.net) | constraints(job.config, job.net)
+    for name, limit in limits.items():
+        if limit is None or name not in COSTS:
+            continue
+        least = _least(job.space, measured_alone(made[name], models))
+        if not least > limit:
+            continue
+        setting = "search.constraints" if name in settings.bounds else "search.limits"
+        if name == "latency_ms" and job.config.latency_limit_ms is not None:
+            setting, name = "latency_limit_ms", ""
         raise UserError(
-            f"latency_limit_ms {limit_ms:g} is below every network of {job.space.name} that was "
-            f"tried: step by step the fastest found is predicted at {least_ms:.3g} ms; raise it, "
-            "and use another --out"
+            f"{setting} {name and f'{name}='}{limit:g} is below every network of {job.space.name} "
+            f"that was tried: step by step the least found is {least:.3g}; raise it, and use "
+            "another --out"
         )
 
 
-def _fastest(space: Space, latency_ms: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The least latency that is met on the way down from the best of a sample.
+def _least(space: Space, cost: Callable[[np.ndarray], np.ndarray]) -> float:
+    """The least cost that is met on the way down from the best of a sample.
 
-    No other choice of a single gene is faster, ms.
+    No other choice of a single gene costs less.
     """
     steps = moves(space.sizes)
     sample = np.asarray(covering_sample(jax.random.key(0), space, min(1000, space.size() // 2)))
-    found = sample[[latency_ms(sample).argmin()]]
+    found = sample[[np.nanargmin(cost(sample))]]
     while True:
         neighbours = np.concatenate(
             [found, moved(jnp.repeat(found, len(steps), axis=0), steps, space.sizes)]
         )
-        times_ms = latency_ms(neighbours)
-        if times_ms.argmin() == 0:
-            return float(times_ms[0])
-        found = neighbours[[times_ms.argmin()]]
+        costs = cost(neighbours)
+        if np.nanargmin(costs) == 0:
+            return float(costs[0])
+        found = neighbours[[np.nanargmin(costs)]]

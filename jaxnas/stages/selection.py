@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxnas.algorithms import pareto
+from jaxnas.algorithms.formulated import worth
+from jaxnas.config import SearchConfig, make_formulation
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns, joined
@@ -20,11 +22,13 @@ from jaxnas.records.candidates import CANDIDATES, read_searched
 from jaxnas.records.found import FOUND, read_found
 from jaxnas.records.selection import Selection, write_selection
 from jaxnas.spaces.genomes import first_rows
+from jaxnas.stages.chosen import Preferred
 from jaxnas.stages.evaluation import (
     error_evaluator,
     feasible,
     in_batches,
     is_complete,
+    limits_of,
     selection_split,
 )
 from jaxnas.stages.job import Job
@@ -88,6 +92,15 @@ def candidates_to_choose(job: Job) -> Candidates:
     return front._replace(columns=front.columns.but(error=error))
 
 
+def preferred(settings: SearchConfig, columns: Columns) -> Preferred | None:
+    """What the formulation of the search says of candidates; None where there is none."""
+    if settings.formulation is None:
+        return None
+    fitness = jnp.asarray(columns.fitness, jnp.float32)
+    value = worth(make_formulation(settings.formulation), fitness, settings.upper_limits)
+    return Preferred(settings.formulation, np.asarray(value))
+
+
 def _front(job: Job, candidates: Candidates) -> Candidates:
     """The candidates on the front, each network once."""
     rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.columns.fitness))))
@@ -119,25 +132,26 @@ def _found(job: Job) -> Candidates:
     if not settings.look_ups:
         columns = searched.columns
         predicted_ms = columns["latency_ms"] if job.config.predicts else None
-        return Candidates(searched.archive.genomes, _within_limits(job, columns), predicted_ms)
+        within = _within_limits(job, columns, searched.whole)
+        return Candidates(searched.archive.genomes, within, predicted_ms)
     found = read_found(job.run, job.space)
     columns = joined(settings.objectives, {"error": found.error, "latency_ms": found.latency_ms()})
     return Candidates(
-        found.genomes, _within_limits(job, columns), np.asarray(found.predicted.mean_ms)
+        found.genomes, _within_limits(job, columns, columns), np.asarray(found.predicted.mean_ms)
     )
 
 
-def _within_limits(job: Job, columns: Columns) -> Columns:
-    """The fitness of those within the limits of the search, NaN for the others."""
+def _within_limits(job: Job, columns: Columns, whole: Columns) -> Columns:
+    """The fitness of those within the limits and constraints of the search, NaN for the others."""
     settings = job.config.limited_search
-    kept = feasible(columns.fitness, settings)
-    if settings.limits and not kept.any():
+    kept = feasible(whole.fitness, settings)
+    if (limits := limits_of(settings)) and not kept.any():
         least = ", ".join(
             f"{name}={value:.3g}"
-            for name, value in zip(columns.names, np.fmin.reduce(columns.fitness), strict=True)
+            for name, value in zip(whole.names, np.fmin.reduce(whole.fitness), strict=True)
         )
         raise UserError(
-            f"no network found is within {' '.join(settings.limits)}, the least of each alone are "
+            f"no network found is within {limits}, the least of each alone are "
             f"{least}: raise the limits, and use another --out"
         )
     return replace(columns, fitness=np.where(kept[:, None], columns.fitness, np.nan))

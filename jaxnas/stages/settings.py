@@ -17,7 +17,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxnas.config import Config, load_chip
+from jaxnas.config import Config, device_names, load_chip
 from jaxnas.errors import UserError
 from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.records.cache import digest
@@ -97,10 +97,11 @@ def _located(config: Config, folder: Path) -> Config:
     kind, colon, path = config.data.source.partition(":")
     source = f"{kind}{colon}{_from(folder, path)}" if kind == "npz" else config.data.source
     data_dir = config.data.data_dir and _from(folder, config.data.data_dir)
-    space, device = (
+    space, *devices = (
         _from(folder, name) if name.endswith(".toml") else name
-        for name in (config.space, config.profile.device)
+        for name in (config.space, *device_names(config.profile.device))
     )
+    device = f"{'worst:' * config.profile.device.startswith('worst:')}{','.join(devices)}"
     return replace(
         config,
         space=space,
@@ -231,7 +232,10 @@ def _weights(config: Config) -> str | None:
 
 def _device(config: Config) -> str:
     """The name of the device, or a digest of what a file says of it."""
-    name = config.profile.device
+    return ",".join(map(_described, device_names(config.profile.device)))
+
+
+def _described(name: str) -> str:
     if not name.endswith(".toml"):
         return name
     chip = load_chip(name)

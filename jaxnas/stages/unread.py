@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, NamedTuple
 
-from jaxnas.config import ALGORITHMS, METHODS, Config
+from jaxnas.config import ALGORITHMS, METHODS, Config, device_names
 from jaxnas.errors import UserError
 from jaxnas.own_settings import find_with_settings, reads
 from jaxnas.plugins import find, unread
@@ -99,17 +99,13 @@ READERS = (
         ("profile.threads",),
         "profile.device",
         "onnxruntime, openvino or ssh:HOST",
-        lambda config: (
-            config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh")
-        ),
+        lambda config: _measures(config, "onnxruntime", "openvino", "ssh"),
     ),
     Reader(
         ("profile.seconds",),
         "profile.device",
         "onnxruntime, openvino, ssh:HOST or hailo8l",
-        lambda config: (
-            config.profile.device.partition(":")[0] in ("onnxruntime", "openvino", "ssh", "hailo8l")
-        ),
+        lambda config: _measures(config, "onnxruntime", "openvino", "ssh", "hailo8l"),
     ),
     Reader(
         ("predict.steps",),
@@ -197,3 +193,8 @@ def _changed(part: Any, name: str, value: Any) -> Any:
 
 def _source(config: Config) -> str:
     return config.data.source.partition(":")[0]
+
+
+def _measures(config: Config, *kinds: str) -> bool:
+    """Whether the device is of one of these kinds, or a worst case of one."""
+    return any(name.partition(":")[0] in kinds for name in device_names(config.profile.device))

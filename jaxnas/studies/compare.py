@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
@@ -27,7 +27,6 @@ from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import reading, require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import write_comparison
-from jaxnas.spaces.space import Space
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator, read_models
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
@@ -49,9 +48,12 @@ class Problem:
     objective that the first seed's random search finds, which does not depend on the algorithms
     compared. With the true `front`, hypervolume is a share of the front's, and regret and IGD+ are
     told as well.
+
+    Under `constraints` the fitness has a column for each of them after the objectives, and a
+    candidate is feasible where all are at most 0: only feasible ones count.
     """
 
-    space: Space
+    space: AnySpace
     objectives: tuple[str, ...]  # 1 to 5
     fitness: Callable[[Any, Any], Any]
     digest: str  # of all that decides the fitness but the genome
@@ -60,6 +62,7 @@ class Problem:
     units: tuple[str, ...] = ()  # of the objectives, for the axes of figures
     reference: tuple[float, ...] | None = None
     front: Any = None  # (points, objectives), all of it
+    constraints: tuple[str, ...] = ()  # names of the columns after the objectives
 
 
 def run_compare(
@@ -82,10 +85,19 @@ def run_compare(
         )
     searched = None if problem is None else problem()
     objectives = config.search.objectives if searched is None else searched.objectives
-    search = replace(config.search, objectives=objectives, limits=())
-    algorithms = choose_algorithms(names, search)
+    constraints = tuple(config.search.bounds) if searched is None else searched.constraints
+    search = replace(
+        config.search,
+        objectives=objectives,
+        limits=(),
+        constraints=tuple(f"{name}=0" for name in constraints),
+    )
+    space = None if searched is None else searched.space
+    algorithms = choose_algorithms(names, search, space)
     if config.limited_search.limits:
         log("compare: the searches have no limits here, for the hypervolume counts the whole front")
+    if searched is not None and config.search.constraints:
+        log("compare: search.constraints do not count here, for the problem brings its own")
     if searched is None:
         _check_earlier(config, RunDirectory(out))
     else:
@@ -135,7 +147,16 @@ def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
     job = open_job(run, config)
     keep_settings(run, whole, job.space)
     evaluate, facts = evaluator(job, read_models(job))
-    return Problem(job.space, config.search.objectives, lambda genomes, _: evaluate(genomes), facts)
+    names = config.search.objectives
+    bounds = np.array([*config.search.bounds.values()], np.float32)
+
+    def fitness(genomes: np.ndarray, _: Any) -> np.ndarray:
+        """Constraints as shares of their bounds beyond them."""
+        found, beside = np.split(evaluate(genomes), [len(names)], axis=1)
+        scale = np.where(bounds == 0, 1, np.abs(bounds))
+        return np.concatenate([found, (beside - bounds) / scale], axis=1)
+
+    return Problem(job.space, names, fitness, facts, constraints=tuple(config.search.bounds))
 
 
 def check_problem(problem: Problem) -> None:
@@ -150,6 +171,12 @@ def check_problem(problem: Problem) -> None:
         raise UserError(
             f"units of the problem must be one per objective, {m}, or none, got "
             f"{len(problem.units)}"
+        )
+    columns = (*problem.objectives, *problem.constraints)
+    if len({*columns}) < len(columns):
+        raise UserError(
+            f"objectives and constraints of the problem must have a name of their own, got "
+            f"{', '.join(columns)}"
         )
     if problem.reference is not None and (
         np.shape(problem.reference) != (m,) or not np.isfinite(problem.reference).all()
@@ -187,17 +214,20 @@ def _check_front(front: np.ndarray, reference: tuple[float, ...] | None, objecti
 
 
 def _check_columns(problem: Problem, fitness: Any, rows: int) -> None:
-    expected = rows, len(problem.objectives)
+    columns = (*problem.objectives, *problem.constraints)
+    expected = rows, len(columns)
     if np.shape(fitness) != expected:
-        names = ", ".join(problem.objectives)
+        names = ", ".join(columns)
         raise UserError(
             f"fitness of the problem must have shape {expected}, a column for each of {names}; got "
             f"{np.shape(fitness)}"
         )
 
 
-def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str, Algorithm]:
-    """The algorithms of these names, and random search as the last one.
+def choose_algorithms(
+    names: Sequence[str], settings: SearchConfig, space: AnySpace | None = None
+) -> dict[str, Algorithm]:
+    """The algorithms of these names for this space, and random search as the last one.
 
     Each evaluates as many candidates in all.
     """
@@ -207,7 +237,7 @@ def choose_algorithms(names: Sequence[str], settings: SearchConfig) -> dict[str,
             "--algorithms must name one other than random, which is always beside; known: "
             + ", ".join(sorted(ALGORITHMS))
         )
-    algorithms = {name: make_algorithm(replace(settings, algorithm=name)) for name in names}
+    algorithms = {name: make_algorithm(replace(settings, algorithm=name), space) for name in names}
     budget = settings.population * settings.generations
     for name, algorithm in algorithms.items():
         if budget % algorithm.population:
@@ -270,6 +300,8 @@ def compare_searches(
 def _facts(problem: Problem) -> dict[str, np.ndarray]:
     """What the report says of the problem."""
     facts = {"objectives": np.array(problem.objectives), "space": np.array(problem.space.name)}
+    if problem.constraints:
+        facts["constraints"] = np.array(problem.constraints)
     if problem.units:
         facts["units"] = np.array(problem.units)
     if problem.reference is not None:

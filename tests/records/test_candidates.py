@@ -1,11 +1,14 @@
 """What a search has evaluated and found, and the predictor it went by, written and read again."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnas.algorithms.loop import Archive
 from jaxnas.errors import UserError
+from jaxnas.objectives.columns import Columns
 from jaxnas.predictors.predictor import Prediction
 from jaxnas.profiling.active_search import Found
 from jaxnas.records.candidates import CANDIDATES, Searched, read_searched, write_searched
@@ -42,6 +45,20 @@ def test_candidates_are_read_as_they_were_written_and_their_columns_have_names(r
     found = read_searched(run, CANDIDATES, SPACE, tuple(LABELS))
     assert same(found, SEARCHED) and run.read_npz(CANDIDATES)["seed"] == 3
     np.testing.assert_array_equal(found["latency_ms"], FITNESS[:, 1])
+
+
+def test_constraints_are_beside_the_objectives(run):
+    beside = Columns(("mmacs",), np.array([[7.0], [np.nan]], np.float32))
+    write_searched(run, CANDIDATES, replace(SEARCHED, constraints=beside), seed=3)
+    found = read_searched(run, CANDIDATES, SPACE, tuple(LABELS))
+    assert found.columns.names == tuple(LABELS) and found.whole.names == (*LABELS, "mmacs")
+    np.testing.assert_array_equal(found.whole["mmacs"], [7, np.nan])
+    assert SEARCHED.whole.names == tuple(LABELS)
+    twice = Columns(("error",), beside.fitness)
+    for wrong in (twice, Columns(("mmacs",), beside.fitness[:1])):
+        write_searched(run, CANDIDATES, replace(SEARCHED, constraints=wrong), seed=3)
+        with pytest.raises(UserError, match=r"^corrupt: .*candidates\.npz"):
+            read_searched(run, CANDIDATES)
 
 
 def test_candidates_of_an_older_run_have_the_names_of_then(run):

@@ -132,3 +132,11 @@ def test_random_fitness(seed):
         assert not ((alive <= point).all(1) & (alive < point).any(1)).any()
     assert len({tuple(fitness[choice.row]) for choice in choices}) == len(choices) <= 3
     assert fitness[choices[0].row, 0] == alive[alive[:, 1] <= 0.5, 0].min()
+
+
+def test_the_best_by_a_formulation_comes_first_if_it_is_on_the_front():
+    worth = 100 * FITNESS[:, 0] + FITNESS[:, 1]
+    preferred = chosen.Preferred("sum", worth)
+    choices = chosen.choose_networks(Columns(("error", "latency_ms"), FITNESS), 4, 1.5, preferred)
+    assert choices[0] == chosen.Choice("best", "best by sum", int(np.nanargmin(worth)))
+    assert choices[1].name == "below_limit" and len(choices) == 3

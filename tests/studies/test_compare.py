@@ -312,6 +312,65 @@ def test_a_known_front_gives_regret_and_igd_plus(table, compared, tmp_path):
     assert "regret" in text and "IGD+" in page and "error (%)" in page and "cost (ms)" in page
 
 
+def constrained_arrays(random_feasible):
+    """Two algorithms of two seeds with a constraint; of random search some or none is feasible."""
+    good = np.array([[1, 3, -1], [3, 1, 0], [0, 0, 0.1], [5, 5, np.nan]], np.float32)
+    bad = good.copy()
+    bad[: 0 if random_feasible else 2, 2] = 1
+    return {
+        "algorithms": np.array(["nsga2", "random"]),
+        "seed": np.arange(2),
+        "objectives": np.array(["f1", "f2"]),
+        "constraints": np.array(["dear"]),
+        "nsga2_fitness": np.stack([good, good[[0, 2, 2, 2]]]),
+        "random_fitness": np.stack([bad, bad]),
+        "nsga2_generation": np.tile(np.arange(4, dtype=np.int32), (2, 1)),
+        "random_generation": np.tile(np.arange(4, dtype=np.int32), (2, 1)),
+    }
+
+
+@pytest.mark.parametrize("random_feasible", [True, False])
+def test_only_feasible_candidates_count(random_feasible, tmp_path):
+    known = {"reference": np.full(2, 4.0), "front": np.array([[1.0, 3.0], [3.0, 1.0]])}
+    run = RunDirectory(tmp_path)
+    run.write_npz("compare/compare.npz", **constrained_arrays(random_feasible), **known)
+    text = write_comparison(run)
+    rows = {row["algorithm"]: row for row in run.read_csv("compare/compare.csv")}
+    # The two feasible points cover 5 of the front's 5; the first alone 3.
+    assert float(rows["nsga2"]["median"]) == pytest.approx((100 + 60) / 2)
+    assert float(rows["random"]["median"]) == (100 if random_feasible else 0)
+    said = "Candidates count where dear are at most 0: of 4 evaluations, medians, nsga2 1.5, random"
+    assert f"{said} {2 if random_feasible else 0}." in text
+    nothing = "Nothing feasible was found by random in 2 of 2 seeds."
+    assert (nothing in text) == (nothing in (tmp_path / "compare/compare.html").read_text())
+    assert (nothing in text) == (not random_feasible)
+
+
+def test_without_a_front_random_search_must_find_something_feasible(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.write_npz("compare/compare.npz", **constrained_arrays(False))
+    with pytest.raises(UserError, match="random search failed or is infeasible: mend the problem"):
+        write_comparison(run)
+
+
+def test_an_algorithm_under_constraints_is_told_them(table, tmp_path):
+    def bounded(genomes, table):
+        fitness = look_up(genomes, table)
+        return jnp.concatenate([fitness, 20 - fitness[:, 1:]], axis=1)
+
+    problem = replace(board(table, True), fitness=bounded, constraints=("cheap",))
+    check_problem(problem)
+    settings = replace(SETTINGS, constraints=("cheap=0",))
+    run = RunDirectory(tmp_path)
+    algorithms = choose_algorithms(["nsga2"], settings, problem.space)
+    compare_searches(run, problem, algorithms, settings, range(2))
+    arrays = run.read_npz("compare/compare.npz")
+    assert arrays["nsga2_fitness"].shape == (2, 80, 3)
+    feasible = {name: (arrays[f"{name}_fitness"][..., 2] <= 0).mean() for name in algorithms}
+    assert feasible["random"] < 0.5 < feasible["nsga2"]
+    assert arrays["nsga2_fitness"][:, 40:, 1].mean() > 20
+
+
 def test_attainment_is_what_seeds_reach_point_by_point():
     fitness = np.random.default_rng(0).integers(0, 9, (7, 5, 2)).astype(np.float32)
     fitness[3] = np.nan

@@ -1,0 +1,66 @@
+"""Question: under each formulation, does a search find the best cell of NAS-Bench-201?
+
+Error (CIFAR-10, test, %) and latency on raspi4 (ms), looked up in the published tables: the best of
+all 15,625 cells is known. Formulations are written as `--search.formulation` has them. NSGA-II and
+regularized evolution evaluate 100 generations of 50, random search 2,000 of 100, enough to see
+nearly every cell; 5 seeds each. A seed succeeds where no cell is better than its best one; the place
+is the number of cells that are better.
+
+Command: python experiments/nb201_formulations.py
+
+It reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it from
+public files.
+"""
+
+import sys
+from time import perf_counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from nb201_search import TABLES, all_fitness, board, fitness
+
+from jaxnas.algorithms.compiled import search_many
+from jaxnas.algorithms.formulated import worth
+from jaxnas.cli import told
+from jaxnas.config import SearchConfig, make_algorithm, make_formulation
+from jaxnas.spaces.nasbench201 import nasbench201
+
+SEEDS = 5
+FORMULATIONS = (
+    "weighted_sum:weights=1,0.2",
+    "chebyshev:weights=1,0.3:ideal=5,0",
+    "weighted_product:weights=1,0.07",
+    "epsilon_constraint:most=10",
+    "lexicographic:tolerances=1,0.5",
+)
+BUDGETS = {"nsga2": (50, 100), "evolution": (50, 100), "random": (2000, 100)}
+
+
+def main(path: str = TABLES) -> int:
+    """Prints a line per formulation and algorithm; 1 if no seed of one succeeds."""
+    here = board(path, "raspi4")
+    everything = all_fitness(here)
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    missed = 0
+    for text in FORMULATIONS:
+        formulation = make_formulation(text)
+        value = np.sort(np.asarray(worth(formulation, everything)))
+        for name, (population, generations) in BUDGETS.items():
+            start = perf_counter()
+            algorithm = make_algorithm(SearchConfig(name, population, formulation=text))
+            found = search_many(algorithm, nasbench201(), keys, fitness, generations, here).fitness
+            best = np.asarray(jax.vmap(lambda rows: jnp.nanmin(worth(formulation, rows)))(found))  # noqa: B023
+            places = np.searchsorted(value, best)
+            missed += int((places > 0).all())
+            print(
+                f"{text:36} {name:10} found by {(places == 0).sum()} of {SEEDS} seeds, place "
+                f"{np.median(places):g} (worst {places.max()}) of {len(value)}; "
+                f"{perf_counter() - start:.1f} s",
+                flush=True,
+            )
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(told(lambda: main(*sys.argv[1:])))
