@@ -2,14 +2,14 @@
 
 Error (CIFAR-10, test, %) and latency on raspi4 (ms), looked up in the published tables: the best of
 all 15,625 cells is known. Formulations are written as `--search.formulation` has them. NSGA-II and
-regularized evolution evaluate 100 generations of 50, random search 2,000 of 100, enough to see
-nearly every cell; 5 seeds each. A seed succeeds where no cell is better than its best one; the place
-is the number of cells that are better.
+regularized evolution evaluate 100 generations of 50, random search 100 of 2,000, enough to see
+nearly every cell; 5 seeds each. A seed succeeds where no cell is better than its best one; the
+place is the number of cells that are better.
 
 Command: python experiments/nb201_formulations.py
 
-It reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it from
-public files.
+It reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it
+from public files.
 """
 
 import sys
