@@ -40,6 +40,17 @@ class Searched:
         return Columns(tuple(self.labels), self.archive.fitness)
 
     @property
+    def counted(self) -> Columns:
+        """Fitness by name of the candidates that may be on the front.
+
+        Of a search under constraints the feasible ones; NaN of the others.
+        """
+        if self.constraints is None or self.feasible is None:
+            return self.columns
+        fitness = np.where(self.feasible[:, None], self.archive.fitness, np.nan)
+        return Columns(tuple(self.labels), fitness)
+
+    @property
     def whole(self) -> Columns:
         """Fitness, and after it the constraints, by name: what the search was told."""
         if self.constraints is None:

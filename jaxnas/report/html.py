@@ -121,8 +121,8 @@ def _search(
     limit_ms: float | None,
 ) -> dict[str, Any]:
     labels = candidates.labels
-    found = candidates.archive.fitness
-    sampled = random.archive.fitness
+    found = candidates.counted.fitness
+    sampled = random.counted.fitness
     both = np.concatenate([found, sampled])
     finite = both[~np.isnan(both).any(axis=1)]
     best = finite.min(axis=0)
@@ -133,7 +133,7 @@ def _search(
         for rows in (found, sampled)
     ]
     return {
-        "pareto": _paretos(candidates.columns, random.columns, networks, labels, limit_ms),
+        "pareto": _paretos(candidates.counted, random.counted, networks, labels, limit_ms),
         "hypervolume": _figure(plots.hypervolume(*growth), "hypervolume"),
         "box": [
             {"name": "error" if name == "error" else labels[name], "best": low, "worst": high}
@@ -142,9 +142,20 @@ def _search(
         "final": (final := [float(curve[-1]) for curve in growth]),
         "verdict": words.verdict(*final),
         "counts": [_counts(candidates), _counts(random)],
-        "failed": int(np.isnan(found).any(axis=1).sum()),
+        "failed": int(np.isnan(candidates.archive.fitness).any(axis=1).sum()),
+        "constraints": _said_constraints(candidates, random),
         "generations": len(growth[0]),
     }
+
+
+def _said_constraints(candidates: Searched, random: Searched) -> str:
+    """How many candidates keep to the constraints; nothing where there are none."""
+    if candidates.constraints is None or candidates.feasible is None or random.feasible is None:
+        return ""
+    return (
+        f"Only candidates that keep to the constraints ({', '.join(candidates.constraints.names)}) "
+        f"count: {candidates.feasible.sum()} of the search, {random.feasible.sum()} at random."
+    )
 
 
 def _counts(searched: Searched) -> dict[str, Any]:
@@ -153,7 +164,7 @@ def _counts(searched: Searched) -> dict[str, Any]:
     Genomes where an older run did not count networks.
     """
     network = searched.network
-    front = _front(searched.archive.fitness)
+    front = _front(searched.counted.fitness)
     if network is None:
         network = np.unique(searched.archive.genomes, axis=0, return_inverse=True)[1].reshape(-1)
     return {

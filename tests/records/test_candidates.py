@@ -53,7 +53,10 @@ def test_constraints_are_beside_the_objectives(run):
     found = read_searched(run, CANDIDATES, SPACE, tuple(LABELS))
     assert found.columns.names == tuple(LABELS) and found.whole.names == (*LABELS, "mmacs")
     np.testing.assert_array_equal(found.whole["mmacs"], [7, np.nan])
-    assert SEARCHED.whole.names == tuple(LABELS)
+    assert SEARCHED.whole.names == SEARCHED.counted.names == tuple(LABELS)
+    only = replace(SEARCHED, constraints=beside, feasible=np.array([False, True]))
+    assert np.isnan(only.counted.fitness[0]).all()
+    np.testing.assert_array_equal(SEARCHED.counted.fitness, FITNESS)
     twice = Columns(("error",), beside.fitness)
     for wrong in (twice, Columns(("mmacs",), beside.fitness[:1])):
         write_searched(run, CANDIDATES, replace(SEARCHED, constraints=wrong), seed=3)
