@@ -26,8 +26,8 @@ def test_problems_are_those_of_pymoo_and_no_candidate_dominates_their_fronts(con
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     turned = np.asarray(one.fitness(x[:, ::-1]))
     assert np.abs(turned - expected).max() > 0.1
-    np.testing.assert_allclose(oracle.xl, one.space.low, atol=1e-6)
-    np.testing.assert_allclose(oracle.xu, one.space.high, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(oracle.xl), one.space.low, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(oracle.xu), one.space.high, rtol=1e-6)
     points = constrained.front_of(one)
     feasible = fitness[(constraints <= 0).all(axis=1)]
     margin = 1e-3 * np.ptp(points, axis=0)
