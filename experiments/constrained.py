@@ -29,6 +29,7 @@ from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.indicators import hypervolume
 from jaxnas.cli import told
 from jaxnas.config import Config, SearchConfig, make_algorithm
+from jaxnas.errors import choose
 from jaxnas.records.cache import digest
 from jaxnas.spaces.box import Box
 from jaxnas.studies.compare import Problem
@@ -148,7 +149,7 @@ def front_of(one: Bounded) -> Float[np.ndarray, "points 2"]:
 
 def problem(name: str = os.environ.get("CONSTRAINED", "OSY")) -> Problem:
     """What `jaxnas compare` searches."""
-    one = PROBLEMS[name]
+    one = choose("constrained problem", name, PROBLEMS)
     front = front_of(one)
     least, most = front.min(axis=0), front.max(axis=0)
     return Problem(

@@ -10,6 +10,7 @@ alone.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -102,6 +103,7 @@ def run_compare(
         _check_earlier(config, RunDirectory(out))
     else:
         check_problem(searched)
+        _check_begins(algorithms, searched.space)
     if seeds < (enough := least_seeds(len(algorithms))):
         log(
             f"compare: {seeds} seeds are too few to show any difference between {len(algorithms)} "
@@ -157,6 +159,12 @@ def _of_run(run: RunDirectory, config: Config, whole: Config) -> Problem:
         return np.concatenate([found, (beside - bounds) / scale], axis=1)
 
     return Problem(job.space, names, fitness, facts, constraints=tuple(config.search.bounds))
+
+
+def _check_begins(algorithms: Mapping[str, Algorithm], space: AnySpace) -> None:
+    """Refuses an algorithm that cannot search the space, before any has."""
+    for algorithm in algorithms.values():
+        jax.eval_shape(partial(algorithm.init, space=space), jax.random.key(0))
 
 
 def check_problem(problem: Problem) -> None:

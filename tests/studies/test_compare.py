@@ -16,6 +16,7 @@ from PIL import Image
 from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.pareto import front
 from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.variation import Real
 from jaxnas.cli import load_config
 from jaxnas.config import ALGORITHMS, Config, SearchConfig
 from jaxnas.errors import UserError
@@ -23,6 +24,7 @@ from jaxnas.records import cache
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
 from jaxnas.report.compare_plots import attained, attainment_panels
+from jaxnas.spaces.box import Box
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 from jaxnas.stages import evaluation as stage
@@ -369,6 +371,20 @@ def test_an_algorithm_under_constraints_is_told_them(table, tmp_path):
     feasible = {name: (arrays[f"{name}_fitness"][..., 2] <= 0).mean() for name in algorithms}
     assert feasible["random"] < 0.5 < feasible["nsga2"]
     assert arrays["nsga2_fitness"][:, 40:, 1].mean() > 20
+
+
+def test_an_algorithm_that_cannot_search_the_space_is_refused_before_any_has(table, tmp_path):
+    problem = replace(
+        board(table, True), space=Box("square", (0, 0), (1, 1)), fitness=lambda x, _: x
+    )
+    algorithms = choose_algorithms(["nsga2"], SETTINGS, problem.space)
+    nsga2: Any = algorithms["nsga2"]
+    assert nsga2.variation == Real(SETTINGS.crossover, SETTINGS.mutation)
+    with pytest.raises(UserError, match="local search needs a space of choices, got the box squa"):
+        run_compare(
+            Config("x", search=SETTINGS), str(tmp_path / "run"), ["local"], 2, lambda: problem
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_attainment_is_what_seeds_reach_point_by_point():
