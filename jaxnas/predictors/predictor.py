@@ -1,6 +1,7 @@
 """What a predictor is.
 
-It learns a device's latency from measurements, and says how far off it may be.
+It learns a figure of networks, a device's latency for one, from measurements; with intervals, it
+says how far off it may be.
 """
 
 from collections.abc import Mapping
@@ -130,7 +131,8 @@ def soft_members(members: Members) -> SoftMembers:
 class Method(Protocol):
     """A way to learn latencies, without intervals.
 
-    `mlp.MLP`, `lookup.Lookup`, `trees.Trees`, `transfer.Transfer`.
+    `mlp.MLP`, `lookup.Lookup`, `trees.Trees`, `transfer.Transfer`; `network.Network`, which learns
+    figures of any kind.
     """
 
     def fit(
@@ -140,6 +142,7 @@ class Method(Protocol):
         genomes: Choices,
         latency_ms: Latencies,
         used: Bool[np.ndarray, "k n"],
+        /,
     ) -> Members:
         """One model for each row of `used`, from the networks that it marks.
 
@@ -180,6 +183,21 @@ def checked(
     if others := sorted(arrays.keys() - shapes.keys()):
         raise ValueError(f"array {others[0]} besides: {other}")
     return {name: jnp.asarray(arrays[name], jnp.float32) for name in shapes}
+
+
+def check_genomes(space: Space, genomes: Choices) -> None:
+    """Refuses genomes of another space than a predictor was fitted to, as far as they show it."""
+    shape = np.shape(genomes)
+    if len(shape) != 2 or shape[1] != len(space.genes):
+        raise UserError(
+            f"a predictor fitted to {space.name} sees genomes of {len(space.genes)} genes, got an "
+            f"array of shape {shape}: fit a predictor to their space"
+        )
+    if isinstance(genomes, np.ndarray) and ((genomes < 0) | (genomes >= space.sizes)).any():
+        raise UserError(
+            f"a predictor fitted to {space.name} sees choices below {space.sizes.tolist()}, got "
+            "others: fit a predictor to the genomes' space"
+        )
 
 
 def check_latencies(split: str, latency_ms: Latencies) -> None:
