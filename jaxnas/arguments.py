@@ -20,7 +20,7 @@ COMPARE = (
     "compare/compare.html; or finished runs with each other"
 )
 SEEDS = 30  # of a comparison
-COMPARE_OPTIONS = " [--algorithms A,B,...] [--seeds N] [--with RUN,...]"
+COMPARE_OPTIONS = " [--algorithms A,B,...] [--seeds N] [--same-start] [--with RUN,...]"
 
 CHIP_COMMANDS = {
     "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
@@ -151,6 +151,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 metavar="N",
                 type=_whole(1, 10_000),
                 help=f"searches of each algorithm (default: {SEEDS})",
+            )
+            command.add_argument(
+                "--same-start",
+                action="store_true",
+                help="all searches of a seed begin with the same random candidates",
             )
             command.add_argument(
                 "--with",

@@ -104,6 +104,7 @@ def _main(arguments: list[str]) -> int:
         return _chip_command(known, overrides)
     if others := getattr(known, "others", None):
         given = {"--algorithms": known.algorithms, "--seeds": known.seeds, "--out": out}
+        given |= {"--same-start": known.same_start or None}
         unread = [name for name, value in given.items() if value is not None]
         return _compare_runs([experiment, *others], [*unread, *overrides])
     before = load_config(experiment)
@@ -119,7 +120,8 @@ def _main(arguments: list[str]) -> int:
         from jaxnas.studies.compare import run_compare
 
         names = known.algorithms or [config.search.algorithm]
-        run_compare(config, out, names, known.seeds or SEEDS, load_problem(experiment))
+        seeds = known.seeds or SEEDS
+        run_compare(config, out, names, seeds, load_problem(experiment), known.same_start)
     else:
         from jaxnas.pipeline import STAGES, run_stages
 

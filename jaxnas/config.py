@@ -192,6 +192,19 @@ class SearchConfig:
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
     """The initial population is the first."""
+    patience: int | None = None
+    """The search stops when the hypervolume of the candidates within all limits has grown by at
+    most 0.1 % in so many generations. Its reference point lies beyond the worst values of the first
+    generation, by a tenth of their range. None: it never stops so. Random sampling beside takes as
+    many generations as the search."""
+    seconds: float | None = None
+    """Wall time of the search at most, checked after each generation. What it took before it was
+    interrupted counts."""
+    initial: str | None = None
+    """Genomes that stand in the first generation: the choices themselves as a run's files have them
+    (0 2 1, several with commas between), a file of them (.npz of candidates, .json such as
+    chosen.json, or text), or another run in the same space, of which the front is taken. Of more
+    than fit those that crowd each other least are taken where their fitness is known."""
     crossover: float = 0.9
     """Probability, per pair of parents, that the two exchange genes, whatever the algorithm."""
     mutation: float = 0.35

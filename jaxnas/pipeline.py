@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from jaxnas.config import Config, make_device
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
+from jaxnas.records.candidates import RANDOM
 from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.metrics import append_metrics
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
-from jaxnas.stages.checks import check_fit, check_settings, check_weights
+from jaxnas.stages.checks import check_fit, check_initial, check_settings, check_weights
 from jaxnas.stages.data import run_data
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
@@ -71,6 +72,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     check_fit(config, data, space)
     if not run.exists("checkpoints/supernet"):
         check_weights(config, data, space)
+    if not run.exists(RANDOM):
+        check_initial(config, space)
     if {"profile", "verify"} & set(names) and not run.exists("verified.csv"):
         check_reachable(make_device(config.profile))
     with run:

@@ -37,6 +37,8 @@ class Algorithm(Protocol):
     The settings are the dataclass itself, so equal settings share one compiled program; a user sets
     its fields after its name (settings.py). Nothing in here sees a network: fitness is an array,
     smaller is better, NaN means that the evaluation failed.
+
+    It may say of itself how it is doing: `figures_of`.
     """
 
     @property
@@ -47,6 +49,18 @@ class Algorithm(Protocol):
     def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked: ...
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State: ...
+
+
+def figures_of(algorithm: Any, state: State) -> dict[str, Array]:
+    """What an algorithm says of itself after `tell`, by name; nothing where it says nothing.
+
+    A method `figures(state)` of its own, pure, jittable and of fixed shapes. A single number, such
+    as the mean reward of a batch, becomes a curve of the report. `predicted`, (population,
+    objectives), are the figures that it expected of the candidates it was told of, NaN where it
+    expected none.
+    """
+    own = getattr(algorithm, "figures", None)
+    return {} if own is None else own(state)
 
 
 def unevaluated(

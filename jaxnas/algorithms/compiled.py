@@ -3,7 +3,7 @@
 Generations are a scan, seeds a vmap, islands a ring of searches that exchange members.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num
 
-from jaxnas.algorithms.algorithm import Algorithm, AnySpace
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace, figures_of
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness, Genomes
 
@@ -23,6 +23,8 @@ class Archives(NamedTuple):
     fitness: Float[Array, "seeds n objectives"]  # minimised; NaN = failed
     generation: Int[Array, "seeds n"]  # 0 is the initial population
     parents: Int[Array, "seeds n 2"]  # rows of the search's own archive; -1 = none
+    # What the algorithm says of itself, by name: (seeds, generations, ...).
+    figures: Mapping[str, Array] = {}
 
 
 def search_many(
@@ -59,15 +61,14 @@ def _search_many(
         def generation(state, step):
             asked = algorithm.ask(jax.random.fold_in(ask_key, step), space, state)
             found = fitness(asked.genomes, data).astype(jnp.float32)
-            return algorithm.tell(space, state, asked, found), (asked.genomes, found, asked.parents)
+            state = algorithm.tell(space, state, asked, found)
+            return state, ((asked.genomes, found, asked.parents), figures_of(algorithm, state))
 
-        _, (genomes, found, parents) = jax.lax.scan(
+        _, (each, figures) = jax.lax.scan(
             generation, algorithm.init(init_key, space), jnp.arange(generations)
         )
         told = jnp.repeat(jnp.arange(generations, dtype=jnp.int32), algorithm.population)
-        genomes, found, parents = (
-            array.reshape(-1, array.shape[-1]) for array in (genomes, found, parents)
-        )
-        return Archives(genomes, found, told, parents)
+        genomes, found, parents = (array.reshape(-1, array.shape[-1]) for array in each)
+        return Archives(genomes, found, told, parents, figures)
 
     return jax.vmap(one)(keys)

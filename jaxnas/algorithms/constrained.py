@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, check_limits
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, check_limits, figures_of
 from jaxnas.algorithms.algorithm import State as Own
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness, PRNGKey
@@ -97,8 +97,3 @@ def infeasible(objectives: Fitness, violation: Float[Array, "n"]) -> Fitness:
     # An algorithm that has limits adds up what all columns are beyond INFEASIBLE.
     each = jnp.clip(violation / objectives.shape[1], LEAST, MOST)
     return jnp.where((violation > 0)[:, None], (INFEASIBLE * (1 + each))[:, None], objectives)
-
-
-def figures_of(algorithm: Any, state: Own) -> dict[str, Array]:
-    """What an algorithm has to say of itself after a generation; nothing of one that is silent."""
-    return algorithm.figures(state) if hasattr(algorithm, "figures") else {}

@@ -14,6 +14,7 @@ from jaxnas.algorithms import pareto
 from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
 from jaxnas.algorithms.scalarization import SCALARS, extremes, nothing_extreme, scalars
 from jaxnas.errors import UserError, choose
+from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
@@ -29,6 +30,7 @@ class State(NamedTuple):
     generation: Int[Array, ""]  # generations told so far
 
 
+@leaves_unread("initial")  # its state goes by the random keys of what it asked for
 @dataclass(frozen=True)
 class Evosax:
     """An evolution strategy or genetic algorithm of evosax, as it is by default (Lange 2022).

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.algorithms import pareto
-from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, check_limits
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, check_limits, figures_of
 from jaxnas.algorithms.algorithm import State as Own
-from jaxnas.algorithms.constrained import Constrained, figures_of, infeasible
+from jaxnas.algorithms.constrained import Constrained, infeasible
 from jaxnas.algorithms.formulations import Formulation, tightest
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness, PRNGKey

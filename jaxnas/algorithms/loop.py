@@ -3,19 +3,19 @@
 Everything evaluated is kept, and a search resumes from what was kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Array, Float32, Int32
 
-from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, State
+from jaxnas.algorithms.algorithm import Algorithm, AnySpace, Asked, State, figures_of
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness, PRNGKey
 
-PATIENCE = 10  # generations that may fail as a whole before anything has succeeded
+MAY_FAIL = 10  # generations that may fail as a whole before anything has succeeded
 
 
 class Archive(NamedTuple):
@@ -25,6 +25,13 @@ class Archive(NamedTuple):
     fitness: Float32[np.ndarray, "n objectives"]  # minimised; NaN = failed
     generation: Int32[np.ndarray, "n"]  # 0 is the initial population
     parents: Int32[np.ndarray, "n 2"]  # rows of this archive; -1 = none
+    # What the algorithm says of itself after each generation, by name (`figures_of`).
+    figures: Mapping[str, np.ndarray] = {}
+    stopped: str | None = None  # why the search ended before its last generation, if it did
+
+
+ROWS = ("genomes", "fitness", "generation", "parents")  # of an archive: a row a candidate
+Report = Callable[[int, Archive], str | None]
 
 
 def _ignore(generation: int, archive: Archive) -> None:
@@ -38,7 +45,7 @@ def search(
     evaluate: Callable[[np.ndarray], np.ndarray],
     generations: int,
     recorded: Archive | None = None,
-    on_generation: Callable[[int, Archive], None] = _ignore,
+    on_generation: Report = _ignore,
 ) -> Archive:
     """Run `generations` generations and return everything evaluated.
 
@@ -46,12 +53,13 @@ def search(
 
     `evaluate` maps genomes, int32 (population, genes), to fitness (population, objectives), kept as
     float32. `on_generation` gets the number and the archive after each generation evaluated, to
-    save it. Given back as `recorded`, the archive is replayed, not evaluated again, and the outcome
-    is bit-identical to that of a search never interrupted.
+    save it. A text that it returns stops the search, and says why in the archive's `stopped`. Given
+    back as `recorded`, the archive is replayed, not evaluated again, and the outcome is
+    bit-identical to that of a search never interrupted; a stopped one does not go on.
 
     Raises:
         UserError: `recorded` is not the start of this search, or every candidate of the first
-            `PATIENCE` generations, or of all, failed.
+            `MAY_FAIL` generations, or of all, failed.
     """
     if generations < 1:
         raise UserError(
@@ -60,21 +68,29 @@ def search(
         )
     done = _recorded_generations(recorded, algorithm.population, len(space.genes), generations)
     archive = recorded if done else None
+    if archive is not None and archive.stopped is not None:
+        generations = done
     init_key, ask_key = jax.random.split(key)
     state = _init(algorithm, init_key, space)
+    figures: list[dict[str, Any]] = []
     for generation in range(generations):
         asked = _ask(algorithm, jax.random.fold_in(ask_key, generation), space, state)
         if archive is not None and generation < done:
-            state = _tell(algorithm, space, state, asked, _replay(archive, generation, asked))
+            fitness = _replay(archive, generation, asked)
+        else:
+            fitness = _evaluate(evaluate, asked)
+        state, told = _tell(algorithm, space, state, asked, fitness)
+        figures.append(jax.device_get(told))
+        if generation < done:
             continue
-        fitness = _evaluate(evaluate, asked)
-        state = _tell(algorithm, space, state, asked, fitness)
-        archive = _append(archive, generation, asked, fitness)
-        if generation + 1 == min(PATIENCE, generations):
+        archive = _append(archive, generation, asked, fitness)._replace(figures=_stacked(figures))
+        if generation + 1 == min(MAY_FAIL, generations):
             _check_succeeds(archive)
-        on_generation(generation, archive)
+        reason = on_generation(generation, archive)
+        if reason and generation + 1 < generations:
+            return archive._replace(stopped=reason)
     assert archive is not None  # there is at least one generation
-    return archive
+    return archive._replace(figures=_stacked(figures))
 
 
 @partial(jax.jit, static_argnames=("algorithm", "space"))
@@ -90,8 +106,14 @@ def _ask(algorithm: Algorithm, key: PRNGKey, space: AnySpace, state: State) -> A
 @partial(jax.jit, static_argnames=("algorithm", "space"))
 def _tell(
     algorithm: Algorithm, space: AnySpace, state: State, asked: Asked, fitness: Fitness
-) -> State:
-    return algorithm.tell(space, state, asked, fitness)
+) -> tuple[State, dict[str, Array]]:
+    state = algorithm.tell(space, state, asked, fitness)
+    return state, figures_of(algorithm, state)
+
+
+def _stacked(figures: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """A row a generation."""
+    return {name: np.stack([each[name] for each in figures]) for name in figures[0]}
 
 
 def _recorded_generations(
@@ -102,7 +124,7 @@ def _recorded_generations(
         return 0
     n = len(recorded.genomes)
     done = n // population
-    shapes = [np.shape(array) for array in recorded]
+    shapes = [np.shape(getattr(recorded, name)) for name in ROWS]
     expected = [(n, genes), (n, *shapes[1][-1:]), (done * population,), (n, 2)]
     if shapes != expected or not np.array_equal(
         recorded.generation, np.repeat(np.arange(done), population)
@@ -167,4 +189,5 @@ def _append(archive: Archive | None, generation: int, asked: Asked, fitness: np.
     )
     if archive is None:
         return new
-    return Archive(*(np.concatenate([old, added]) for old, added in zip(archive, new, strict=True)))
+    both = {name: np.concatenate([getattr(archive, name), getattr(new, name)]) for name in ROWS}
+    return new._replace(**both)

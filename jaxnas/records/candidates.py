@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxnas.algorithms.loop import Archive
+from jaxnas.algorithms.loop import ROWS, Archive
 from jaxnas.objectives import costs, energy, latency
 from jaxnas.objectives.columns import Columns
 from jaxnas.records.arrays import Arrays, check_choices, check_finite, check_kinds
@@ -20,6 +20,7 @@ RANDOM = "random.npz"
 # Kinds of NumPy's.
 KINDS = {"genomes": "iu", "fitness": "f", "generation": "iu", "parents": "iu"}
 YOUNGER = {"feasible": "b", "network": "iu"}  # which older runs lack
+FIGURE = "figure_"  # begins the names of what the algorithm says of itself
 # Of objectives, which older runs do not have in their files.
 LABELS = {latency.NAME: latency.LABEL, "energy_uj": energy.LABEL, **costs.LABELS}
 
@@ -33,6 +34,7 @@ class Searched:
     feasible: Bool[np.ndarray, "n"] | None = None  # None: an older run
     network: Int[np.ndarray, "n"] | None = None  # its number; None before the search is complete
     constraints: Columns | None = None  # figures that have a bound and are not minimised
+    seconds: float | None = None  # that it took so far, where they are limited
 
     @property
     def columns(self) -> Columns:
@@ -80,25 +82,56 @@ def read_searched(
             raise ValueError(f"objectives {tuple(labels)}, where the settings name {objectives}")
         if space is not None:
             check_genomes(space, arrays["genomes"])
-        archive = Archive(**{name: arrays[name] for name in Archive._fields})
-        younger = (arrays.get(name) for name in YOUNGER)
-        return Searched(archive, labels, *younger, constraints=_constraints(arrays, labels))
+        return Searched(
+            archive_from(arrays),
+            labels,
+            **{name: arrays.get(name) for name in YOUNGER},
+            constraints=_constraints(arrays, labels),
+            seconds=float(arrays["seconds"]) if "seconds" in arrays else None,
+        )
 
 
 def write_searched(run: RunDirectory, file: str, searched: Searched, seed: int) -> None:
     """Write all of it."""
     younger = {"feasible": searched.feasible, "network": searched.network}
+    younger |= {"seconds": None if searched.seconds is None else np.float64(searched.seconds)}
     if searched.constraints is not None:
         younger["constraints"] = np.array(searched.constraints.names)
         younger["constrained"] = searched.constraints.fitness
     run.write_npz(
         file,
-        **searched.archive._asdict(),
+        **arrays_of(searched.archive),
         **{name: array for name, array in younger.items() if array is not None},
         seed=np.int64(seed),
         objectives=np.array(list(searched.labels)),
         labels=np.array(list(searched.labels.values())),
     )
+
+
+def arrays_of(archive: Archive) -> Arrays:
+    """An archive as the arrays of a file."""
+    rows = {name: getattr(archive, name) for name in ROWS}
+    figures = {f"{FIGURE}{name}": array for name, array in archive.figures.items()}
+    stopped = {} if archive.stopped is None else {"stopped": np.array(archive.stopped)}
+    return rows | figures | stopped
+
+
+def archive_from(arrays: Arrays) -> Archive:
+    """The archive that a file holds.
+
+    Raises:
+        KeyError, TypeError, ValueError: it holds none.
+    """
+    figures = {
+        name.removeprefix(FIGURE): array
+        for name, array in arrays.items()
+        if name.startswith(FIGURE)
+    }
+    generations = int(arrays["generation"][-1]) + 1
+    if any(len(array) != generations or array.dtype.kind != "f" for array in figures.values()):
+        raise ValueError(f"figures {' '.join(figures)} are no numbers of {generations} generations")
+    stopped = str(arrays["stopped"]) if "stopped" in arrays else None
+    return Archive(**{name: arrays[name] for name in ROWS}, figures=figures, stopped=stopped)
 
 
 def _labels(arrays: Arrays) -> dict[str, str]:

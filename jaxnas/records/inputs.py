@@ -11,7 +11,7 @@ INPUTS = "inputs.json"
 
 @dataclass(frozen=True)
 class Inputs:
-    """The folder where relative paths begin, and digests of the files that settings name.
+    """The folder where relative paths begin, and digests of what settings name.
 
     `weights` and `device` are names where they are known by name; None: not known.
     """
@@ -19,6 +19,7 @@ class Inputs:
     folder: str = ""
     weights: str | None = None
     device: str | None = None
+    initial: str | None = None  # the genomes that the search begins with
 
 
 def read_inputs(run: RunDirectory) -> Inputs:
@@ -31,7 +32,8 @@ def read_inputs(run: RunDirectory) -> Inputs:
         if "\0" in folder:
             raise ValueError("folder holds a NUL")
         weights = None if values["weights"] is None else text(values, "weights")
-        return Inputs(folder, weights, text(values, "device"))
+        initial = None if values.get("initial") is None else text(values, "initial")
+        return Inputs(folder, weights, text(values, "device"), initial)
 
 
 def write_inputs(run: RunDirectory, inputs: Inputs) -> None:

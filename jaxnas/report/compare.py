@@ -18,8 +18,10 @@ from matplotlib.figure import Figure
 
 from jaxnas.algorithms.indicators import igd_plus
 from jaxnas.errors import UserError
+from jaxnas.records.candidates import FIGURE
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
+from jaxnas.report.algorithm_plots import Said, drawn
 from jaxnas.report.compare_plots import Curves, attainment_panels, hypervolume
 from jaxnas.studies.statistics import (
     LEVEL,
@@ -75,6 +77,8 @@ def write_comparison(run: RunDirectory) -> str:
     found = {name: one for name, one in fitness.items() if not np.isnan(one).all()}
     if len(labels) == 2:
         figures["attainment"] = attainment_panels(found, labels)
+    said = {name: _said(arrays, name, curves[name].evaluations) for name in names}
+    figures |= drawn(said, labels)
     for name, figure in figures.items():
         run.write_bytes(f"compare/{name}.png", _png(figure))
     run.write_csv("compare/compare.csv", rows)
@@ -96,6 +100,13 @@ def write_comparison(run: RunDirectory) -> str:
         "failed": sum(
             int(np.isnan(arrays[f"{name}_fitness"]).any(axis=-1).sum()) for name in names
         ),
+        "correlations": [
+            {"algorithm": name, "taus": [one.correlation(i) for i in range(len(labels))]}
+            for name, one in said.items()
+            if one.predicted is not None
+        ],
+        "initial": len(arrays["initial"]) if "initial" in arrays else 0,
+        "same_start": "same_start" in arrays,
         "level": LEVEL,
         "figures": {name: Markup(plots.svg(figure, name)) for name, figure in figures.items()},
     }
@@ -282,6 +293,16 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> list[str]:
     return [
         f"{name} ({unit})" if unit else name for name, unit in zip(objectives, units, strict=True)
     ]
+
+
+def _said(arrays: Mapping[str, np.ndarray], name: str, evaluations: Int[np.ndarray, "g"]) -> Said:
+    """What an algorithm says of itself; archives of older comparisons have nothing of it."""
+    begins = f"{name}_{FIGURE}"
+    figures = {
+        one.removeprefix(begins): array for one, array in arrays.items() if one.startswith(begins)
+    }
+    objectives = len(arrays["objectives"])
+    return Said(evaluations, figures, arrays[f"{name}_fitness"][..., :objectives])
 
 
 def _curves(

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from jaxnas.algorithms.indicators import attainment
 from jaxnas.report import plots
@@ -18,6 +19,7 @@ from jaxnas.studies.statistics import bootstrap_band
 
 COLUMNS = 2  # of the attainment figure
 LINES = ("-", "--", "-.", ":")
+CROWDED = 4  # algorithms whose bands are told apart where they overlap
 
 
 class Curves(NamedTuple):
@@ -100,13 +102,17 @@ def hypervolume(curves: Mapping[str, Curves], front_known: bool) -> Figure:
     for i, (name, one) in enumerate(curves.items()):
         grown = 100 - one.hypervolume if front_known else one.hypervolume
         low, high = bootstrap_band(grown, 0)
-        axes.fill_between(one.evaluations, low, high, color=_colour(i), alpha=0.2, lw=0)
+        alpha = 0.2 if len(curves) <= CROWDED else 0.1
+        axes.fill_between(one.evaluations, low, high, color=_colour(i), alpha=alpha, lw=0)
         line = LINES[i // len(plots.CYCLE) % len(LINES)]
         axes.plot(
             one.evaluations, np.median(grown, axis=0), line, color=_colour(i), lw=1.8, label=name
         )
     if front_known:
         axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(loc="upper right" if front_known else "lower right")
     return figure
 

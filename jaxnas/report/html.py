@@ -18,6 +18,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jaxnas.algorithms import pareto
+from jaxnas.algorithms.stopping import stopped_in_words
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
 from jaxnas.records.candidates import CANDIDATES, RANDOM, Searched, read_searched
@@ -31,6 +32,7 @@ from jaxnas.records.metrics import read_metrics
 from jaxnas.records.predictor import read_predictions, read_quality
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import plots, words
+from jaxnas.report.algorithm_plots import Said, drawn
 from jaxnas.report.cautions import commonest
 from jaxnas.report.files import check_files, drawing, objectives_of
 from jaxnas.report.gradient import read_gradient
@@ -78,7 +80,13 @@ def _write_report(run: RunDirectory) -> Path:
         "answer": answer(run, config, data, networks, said),
         "also": {name: what[name] for name in costs if name != "latency_ms"},
         "limit_ms": limit_ms,
-        "search": _search(candidates, read_searched(run, RANDOM), networks, limit_ms),
+        "search": _search(
+            candidates,
+            read_searched(run, RANDOM),
+            networks,
+            limit_ms,
+            config.get("search", {}).get("generations", 0),
+        ),
         "doubt": _doubt(run) if run.exists(FOUND) else None,
         "claims": read_claims(run),
         # Older runs have none.
@@ -119,6 +127,7 @@ def _search(
     random: Searched,
     networks: list[dict[str, Any]],
     limit_ms: float | None,
+    generations: int,
 ) -> dict[str, Any]:
     labels = candidates.labels
     found = candidates.counted.fitness
@@ -145,6 +154,8 @@ def _search(
         "failed": int(np.isnan(candidates.archive.fitness).any(axis=1).sum()),
         "constraints": _said_constraints(candidates, random),
         "generations": len(growth[0]),
+        "stopped": stopped_in_words(candidates.archive, generations),
+        "said": _said(candidates),
     }
 
 
@@ -156,6 +167,18 @@ def _said_constraints(candidates: Searched, random: Searched) -> str:
         f"Only candidates that keep to the constraints ({', '.join(candidates.constraints.names)}) "
         f"count: {candidates.feasible.sum()} of the search, {random.feasible.sum()} at random."
     )
+
+
+def _said(searched: Searched) -> dict[str, Any]:
+    """What the algorithm says of itself: figures, and rank correlations of what it predicted."""
+    archive = searched.archive
+    evaluations = np.cumsum(np.bincount(archive.generation))
+    figures = {name: array[None] for name, array in archive.figures.items()}
+    one = Said(evaluations, figures, archive.fitness[None])
+    labels = list(searched.labels.values())
+    taus = {} if one.predicted is None else {n: one.correlation(i) for i, n in enumerate(labels)}
+    figures = {name: _figure(each, name) for name, each in drawn({"": one}, labels).items()}
+    return {"figures": figures, "taus": taus}
 
 
 def _counts(searched: Searched) -> dict[str, Any]:

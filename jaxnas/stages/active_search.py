@@ -28,8 +28,10 @@ from jaxnas.records.measurements import (
 )
 from jaxnas.spaces.genomes import key_of
 from jaxnas.stages.evaluation import Evaluate, error_evaluator, in_batches, search_split
+from jaxnas.stages.initial import beginning_with, of_settings
 from jaxnas.stages.job import Job
 from jaxnas.stages.measuring import as_exported, exporter, open_device
+from jaxnas.stages.stopping import Stop
 from jaxnas.types import PRNGKey
 
 BATCH = 15  # networks asked for at a time
@@ -112,7 +114,8 @@ def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarra
     Returns all that it has come across.
     """
     settings = job.config.limited_search
-    algorithm = make_algorithm(settings)
+    algorithm = beginning_with(make_algorithm(settings), of_settings(job.config, job.space))
+    stop = Stop(settings)
     latency = jax.jit(lambda model, genomes: model(genomes))
 
     def under(key: PRNGKey, model: Model) -> np.ndarray:
@@ -125,9 +128,10 @@ def _searcher(job: Job, error: Evaluate) -> Callable[[PRNGKey, Model], np.ndarra
                 values = {"error": error(genomes), "latency_ms": latency_ms}
                 return joined(settings.objectives, values).fitness
 
-            def seen(_: int, archive: Archive) -> None:
+            def seen(_: int, archive: Archive) -> str | None:
                 best = np.fmin.reduce(Columns(settings.objectives, archive.fitness)["error"])
                 advance(settings.population, best_error=float(best))
+                return stop(archive)
 
             return search(
                 algorithm, job.space, key, evaluate, settings.generations, None, seen

@@ -65,6 +65,8 @@ RANGES = {
     "predict.weight_decay": Range(0, 1000),
     "search.population": Range(2, 10**6),
     "search.generations": Range(1, 10**6),
+    "search.patience": Range(1, 10**6),
+    "search.seconds": Range(0, 1e9, above=True),
     "search.crossover": SHARE,
     "search.mutation": SHARE,
     "search.images": COUNT,

@@ -6,6 +6,7 @@ Before hours are spent on them, or a file is written.
 import jax
 
 from jaxnas.algorithms.indicators import CELLS
+from jaxnas.algorithms.seeded import begins_as_told
 from jaxnas.config import (
     NUMERICS,
     OBJECTIVES,
@@ -31,12 +32,12 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_ranges, check_types
 from jaxnas.stages.evaluation import constraints, objectives
 from jaxnas.stages.fits import check_fits
+from jaxnas.stages.initial import networks_derived, of_settings
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
-from jaxnas.training.method import Bilevel
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 from jaxnas.weights import pretrained
@@ -121,6 +122,11 @@ def _check_objectives(config: Config) -> None:
             "search.look_ups settles the front of error and latency alone: give up "
             f"search.constraints {' '.join(search.constraints)}, or the look-ups"
         )
+    if search.look_ups and search.seconds is not None:
+        raise UserError(
+            "search.look_ups repeats the search, and must find the same in each, however fast the "
+            "machine is: give up search.seconds, or the look-ups (search.patience goes with them)"
+        )
     if search.look_ups and set(names) != {"error", "latency_ms"}:
         raise UserError(
             "search.look_ups settles the front of error and latency alone: give up the other "
@@ -185,24 +191,36 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
 
 def _check_derived(config: Config, space: Space) -> None:
     """Refuses a search that cannot begin with the networks that the training derives."""
-    if not config.train.epochs or not isinstance(make_method(config.train), Bilevel):
+    derived = networks_derived(config, space)
+    if not derived:
         return
     if chosen := [gene.name for gene in space.genes if gene.kind == CHIP]:
         raise UserError(
             f"train.method relaxed learns the genes of networks alone, and the device leaves "
             f"{', '.join(chosen)} to be chosen: give each one value, or choose another method"
         )
-    derived = config.train.relaxed.architectures * len(space.resolutions)
     if derived > config.search.population:
         raise UserError(
             f"search.population must be at least the {derived} networks that train.relaxed derives "
             f"at {len(space.resolutions)} resolutions, got {config.search.population}: choose a "
             "larger one"
         )
-    if config.search.algorithm.startswith("evosax:"):
+    if not begins_as_told(make_algorithm(config.search)):
         raise UserError(
             f"search.algorithm {config.search.algorithm} cannot begin with the networks that "
             "train.method relaxed derives: choose another, such as nsga2"
+        )
+
+
+def check_initial(config: Config, space: Space) -> None:
+    """Refuses genomes to begin with that are not there, of another space, or too many.
+
+    To be asked where nothing was searched yet: later the run knows them.
+    """
+    if len(of_settings(config, space)) and not begins_as_told(make_algorithm(config.search)):
+        raise UserError(
+            f"search.algorithm {config.search.algorithm} cannot begin with given genomes: leave "
+            "search.initial away, or choose another, such as nsga2"
         )
 
 

@@ -336,5 +336,6 @@ def limits_of(settings: SearchConfig) -> str:
 
 
 def is_complete(archive: Archive, settings: SearchConfig) -> bool:
-    """Whether all generations of a search are there."""
-    return len(archive.fitness) == settings.population * settings.generations
+    """Whether all generations of a search are there, or those after which it stopped."""
+    whole = len(archive.fitness) == settings.population * settings.generations
+    return whole or archive.stopped is not None

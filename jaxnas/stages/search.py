@@ -13,7 +13,7 @@ import numpy as np
 from jaxnas.algorithms import pareto
 from jaxnas.algorithms.local_search import moved, moves
 from jaxnas.algorithms.loop import Archive, search
-from jaxnas.algorithms.seeded import Seeded
+from jaxnas.algorithms.stopping import stopped_in_words
 from jaxnas.config import SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
@@ -43,8 +43,10 @@ from jaxnas.stages.evaluation import (
     read_models,
     search_split,
 )
+from jaxnas.stages.initial import beginning_with, of_settings
 from jaxnas.stages.job import Job
 from jaxnas.stages.limit import note_wide_limit
+from jaxnas.stages.stopping import Stop
 from jaxnas.training.metrics import commonest_share
 
 
@@ -60,31 +62,35 @@ def run_search(job: Job) -> bool:
 def _run_searches(job: Job) -> bool:
     """Generation by generation; False if both are complete."""
     settings = job.config.limited_search
-    searches = {
-        "search": (CANDIDATES, settings),
-        "random": (RANDOM, replace(settings, algorithm="random")),
-    }
-    recorded = {
-        file: _recorded(job, file) if job.run.exists(file) else None
-        for file, _ in searches.values()
-    }
-    if all(archive is not None and is_complete(archive, settings) for archive in recorded.values()):
+    searched = _recorded(job, CANDIDATES)
+    random = _beside(settings, searched)
+    sampled = _recorded(job, RANDOM)
+    if all(
+        one is not None and is_complete(one.archive, asked)
+        for one, asked in ((searched, settings), (sampled, random))
+    ):
         return False
     models = read_models(job)
     _check_limits(job, models)
     note_wide_limit(job)
     evaluate, _ = evaluator(job, models)
-    for purpose, (file, one) in searches.items():
-        _search(job, purpose, file, one, evaluate, recorded[file])
+    searched = _search(job, "search", CANDIDATES, settings, evaluate, searched)
+    _search(job, "random", RANDOM, _beside(settings, searched), evaluate, sampled)
     return True
 
 
-def _recorded(job: Job, file: str) -> Archive | None:
-    """What a search has been told so far."""
+def _recorded(job: Job, file: str) -> Searched | None:
     if not job.run.exists(file):
         return None
-    searched = read_searched(job.run, file, job.space, job.config.search.objectives)
-    return searched.archive._replace(fitness=searched.whole.fitness)
+    return read_searched(job.run, file, job.space, job.config.search.objectives)
+
+
+def _beside(settings: SearchConfig, searched: Searched | None) -> SearchConfig:
+    """Random sampling of as many generations as the search took, if it has ended."""
+    random = replace(settings, algorithm="random", patience=None, seconds=None)
+    if searched is None or not is_complete(searched.archive, settings):
+        return random
+    return replace(random, generations=int(searched.archive.generation[-1]) + 1)
 
 
 def _search(
@@ -93,31 +99,54 @@ def _search(
     file: str,
     settings: SearchConfig,
     evaluate: Callable,
-    recorded: Archive | None,
-) -> None:
+    recorded: Searched | None,
+) -> Searched:
     algorithm = make_algorithm(settings)
-    if purpose == "search" and (found := derive(job)):
-        algorithm = Seeded(algorithm, tuple(tuple(one.genome.tolist()) for one in found))
+    if purpose == "search":
+        derived = [one.genome for one in derive(job)]
+        given = of_settings(job.config, job.space)
+        algorithm = beginning_with(algorithm, [*derived, *given])
     labels = {name: one.label for name, one in objectives(job.config, job.net).items()}
-    bounded = tuple(settings.bounds)
-    done = 0 if recorded is None else len(recorded.fitness)
+    before = None if recorded is None else _told(recorded)
+    done = 0 if before is None else len(before.fitness)
+    stop = Stop(settings, recorded)
     with progress(settings.algorithm, settings.population * settings.generations, done) as advance:
 
-        def save(_: int, archive: Archive) -> None:
-            whole = is_complete(archive, settings)
-            network = network_numbers(job.space, archive.genomes) if whole else None
-            kept = feasible(archive.fitness, settings)
-            fitness, others = np.split(archive.fitness, [len(labels)], axis=1)
-            beside = Columns(bounded, others) if bounded else None
-            minimised = archive._replace(fitness=fitness)
-            searched = Searched(minimised, labels, kept, network, beside)
+        def save(_: int, archive: Archive) -> str | None:
+            reason = stop(archive)
+            archive = archive._replace(stopped=reason)
+            searched = _searched(job, settings, labels, archive, stop.spent)
             write_searched(job.run, file, searched, job.config.seed)
             advance(settings.population, best_error=float(np.fmin.reduce(searched["error"])))
+            return reason
 
         archive = search(
-            algorithm, job.space, job.key(purpose), evaluate, settings.generations, recorded, save
+            algorithm, job.space, job.key(purpose), evaluate, settings.generations, before, save
         )
     _log(job, settings, archive)
+    return _searched(job, settings, labels, archive, stop.spent)
+
+
+def _searched(
+    job: Job,
+    settings: SearchConfig,
+    labels: dict[str, str],
+    archive: Archive,
+    seconds: float | None,
+) -> Searched:
+    """What is recorded of an archive whose fitness has a column for each constraint as well."""
+    whole = is_complete(archive, settings)
+    network = network_numbers(job.space, archive.genomes) if whole else None
+    kept = feasible(archive.fitness, settings)
+    fitness, others = np.split(archive.fitness, [len(labels)], axis=1)
+    beside = Columns(tuple(settings.bounds), others) if settings.bounds else None
+    minimised = archive._replace(fitness=fitness)
+    return Searched(minimised, labels, kept, network, beside, seconds)
+
+
+def _told(searched: Searched) -> Archive:
+    """What the algorithm has been told so far."""
+    return searched.archive._replace(fitness=searched.whole.fitness)
 
 
 def _log(job: Job, settings: SearchConfig, archive: Archive) -> None:
@@ -132,6 +161,8 @@ def _log(job: Job, settings: SearchConfig, archive: Archive) -> None:
         f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of "
         "them on the front"
     )
+    if ended := stopped_in_words(archive, settings.generations):
+        log(f"search: {settings.algorithm}: {ended}")
     log(f"search: {settings.algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
     if (limits := limits_of(settings)) and not feasible(archive.fitness, settings).any():
         log(f"search: {settings.algorithm}: no candidate is within {limits}")

@@ -28,11 +28,12 @@ from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_types
+from jaxnas.stages.initial import of_settings
 from jaxnas.stages.job import space_settings
 from jaxnas.stages.unread import without_unread
 from jaxnas.weights import trained
 
-PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device")
+PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device", "search.initial")
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
@@ -108,6 +109,9 @@ def _located(config: Config, folder: Path) -> Config:
         weights=config.weights and _from(folder, config.weights),
         data=replace(config.data, source=source, data_dir=data_dir),
         profile=replace(config.profile, device=device),
+        search=replace(
+            config.search, initial=config.search.initial and _from(folder, config.search.initial)
+        ),
     )
 
 
@@ -140,7 +144,7 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
 
     Of one that exists, write where its files lie now, and refuse files that hold something else.
     """
-    inputs = Inputs(os.getcwd(), _weights(config), _device(config))
+    inputs = Inputs(os.getcwd(), _weights(config), _device(config), _initial(config, space))
     config = without_unread(config)
     structure = plain(space_settings(space))
     moved = False
@@ -155,7 +159,11 @@ def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
             },
         )
         moved = without_unread(_located(recorded, _begun_in(run))) != config
-        inputs = replace(inputs, weights=inputs.weights or before.weights)
+        inputs = replace(
+            inputs,
+            weights=inputs.weights or before.weights,
+            initial=inputs.initial or before.initial,
+        )
     if moved or not run.exists("config.json"):
         run.write_json("config.json", asdict(config))
     if not run.exists("space.json"):
@@ -182,14 +190,21 @@ def recorded_settings(run: RunDirectory) -> Config:
 def _other_inputs(
     old: Config, new: Config, before: Inputs, inputs: Inputs
 ) -> dict[str, tuple[Any, Any]]:
-    """The initial weights and the device, if they are not those that the run began with."""
+    """Initial weights, device and genomes, if they are not those that the run began with."""
     settings = {
         "weights": (old.weights, new.weights, before.weights, inputs.weights),
         "profile.device": (old.profile.device, new.profile.device, before.device, inputs.device),
+        "search.initial": (
+            old.search.initial,
+            new.search.initial,
+            before.initial,
+            inputs.initial,
+        ),
     }
     changes = {}
     for name, (was, now, known, found) in settings.items():
-        gone = now is not None and found is None  # the weights of a run that is trained
+        # The weights of a run that is trained, the genomes of one that has searched.
+        gone = now is not None and found is None
         same = was == now if known is None else known == found or gone
         if not same:
             changes[name] = (was, now)
@@ -227,6 +242,16 @@ def _weights(config: Config) -> str | None:
         with open(config.weights, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:  # they are not needed any more where the training has begun
+        return None
+
+
+def _initial(config: Config, space: Space) -> str | None:
+    """A digest of the genomes that the search begins with; None where there are none."""
+    if config.search.initial is None:
+        return None
+    try:
+        return digest(of_settings(config, space))
+    except UserError:  # they are not needed any more where the search has ended
         return None
 
 

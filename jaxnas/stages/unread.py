@@ -47,6 +47,11 @@ def _algorithm_reads(text: str, setting: str) -> bool:
     return reads(make, setting) and setting not in own
 
 
+def _begins_as_told(text: str, setting: str) -> bool:
+    make, _ = find_with_settings("algorithm", text, ALGORITHMS)
+    return setting not in unread(make)
+
+
 def _by_name(
     part: str, name: str, choice: str, known: Iterable[str], read_by: Callable[[str, str], bool]
 ) -> Reader:
@@ -121,6 +126,7 @@ READERS = (
     ),
     _by_name("search", "crossover", "algorithm", ALGORITHMS, _algorithm_reads),
     _by_name("search", "mutation", "algorithm", ALGORITHMS, _algorithm_reads),
+    _by_name("search", "initial", "algorithm", ALGORITHMS, _begins_as_told),
     Reader(
         _all_but("search.hybrid", "epochs", "head_epochs"),
         "search.hybrid.epochs",

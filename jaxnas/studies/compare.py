@@ -20,16 +20,21 @@ import numpy as np
 from jaxnas.algorithms.algorithm import Algorithm, AnySpace
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.loop import Archive, search
+from jaxnas.algorithms.seeded import Seeded, begins_as_told
 from jaxnas.config import ALGORITHMS, Config, SearchConfig, make_algorithm
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.records.cache import digest, source_digest
+from jaxnas.records.candidates import archive_from, arrays_of
 from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import reading, require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.compare import write_comparison
+from jaxnas.spaces.box import Box
+from jaxnas.spaces.genomes import check_genomes
 from jaxnas.stages.checks import check_fit, check_settings
 from jaxnas.stages.evaluation import evaluator, read_models
+from jaxnas.stages.initial import of_settings
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
 from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
 from jaxnas.stages.unread import check_read, without_unread
@@ -52,6 +57,10 @@ class Problem:
 
     Under `constraints` the fitness has a column for each of them after the objectives, and a
     candidate is feasible where all are at most 0: only feasible ones count.
+
+    Searches may begin with the `initial` genomes, and with `same_start` all those of a seed have
+    the rest of their first generation in common, but for algorithms that cannot begin with given
+    genomes (evosax). It is off, for the tests take two algorithms' seeds to have nothing in common.
     """
 
     space: AnySpace
@@ -64,6 +73,8 @@ class Problem:
     reference: tuple[float, ...] | None = None
     front: Any = None  # (points, objectives), all of it
     constraints: tuple[str, ...] = ()  # names of the columns after the objectives
+    initial: Any = None  # (k, genes)
+    same_start: bool = False
 
 
 def run_compare(
@@ -72,11 +83,13 @@ def run_compare(
     names: Sequence[str],
     seeds: int,
     problem: Callable[[], Problem] | None = None,
+    same_start: bool = False,
 ) -> None:
     """Compare algorithms in the run directory `out` and print the table.
 
     What is searched is the `problem` of the experiment, where it brings one (a table, say), or else
-    the supernet and the predictor of the run.
+    the supernet and the predictor of the run. `search.initial` and `same_start` are those of a
+    `Problem`.
     """
     check_settings(config)
     _check_read(config, names)
@@ -84,7 +97,7 @@ def run_compare(
         raise UserError(
             f"--seeds must be at least 2, got {seeds}: a comparison needs several, 30 is usual"
         )
-    searched = None if problem is None else problem()
+    searched = None if problem is None else _with_start(problem(), config, same_start)
     objectives = config.search.objectives if searched is None else searched.objectives
     constraints = tuple(config.search.bounds) if searched is None else searched.constraints
     search = replace(
@@ -92,6 +105,9 @@ def run_compare(
         objectives=objectives,
         limits=(),
         constraints=tuple(f"{name}=0" for name in constraints),
+        patience=None,
+        seconds=None,
+        initial=None,
     )
     space = None if searched is None else searched.space
     algorithms = choose_algorithms(names, search, space)
@@ -99,6 +115,8 @@ def run_compare(
         log("compare: the searches have no limits here, for the hypervolume counts the whole front")
     if searched is not None and config.search.constraints:
         log("compare: search.constraints do not count here, for the problem brings its own")
+    if config.search.patience is not None or config.search.seconds is not None:
+        log("compare: no search stops early here, for all evaluate as many candidates")
     if searched is None:
         _check_earlier(config, RunDirectory(out))
     else:
@@ -116,7 +134,7 @@ def run_compare(
             whole = replace(config, search=recorded_settings(run).search)
         check_same_settings(run, whole)
         run.clean()
-        searched = searched or _of_run(run, config, whole)
+        searched = searched or _with_start(_of_run(run, config, whole), config, same_start)
         if not run.exists("config.json"):
             run.write_json("config.json", asdict(config))
         compare_searches(run, searched, algorithms, search, range(config.seed, config.seed + seeds))
@@ -167,6 +185,19 @@ def _check_begins(algorithms: Mapping[str, Algorithm], space: AnySpace) -> None:
         jax.eval_shape(partial(algorithm.init, space=space), jax.random.key(0))
 
 
+def _with_start(problem: Problem, config: Config, same_start: bool) -> Problem:
+    """The problem with what the settings and the command say of the first generation."""
+    problem = replace(problem, same_start=same_start or problem.same_start)
+    if config.search.initial is None:
+        return problem
+    if isinstance(problem.space, Box):
+        raise UserError(
+            f"search.initial names choices, and the problem lies in the box {problem.space.name}: "
+            "leave it away"
+        )
+    return replace(problem, initial=of_settings(config, problem.space))
+
+
 def check_problem(problem: Problem) -> None:
     """Refuses a problem whose parts do not fit together, before anything is searched."""
     m = len(problem.objectives)
@@ -195,6 +226,8 @@ def check_problem(problem: Problem) -> None:
         )
     if problem.front is not None:
         _check_front(np.asarray(problem.front), problem.reference, m)
+    if problem.initial is not None:
+        _check_initial(problem)
     if problem.traced:
         sampled = jax.eval_shape(
             lambda key: problem.fitness(problem.space.sample(key, 2), problem.data),
@@ -219,6 +252,20 @@ def _check_front(front: np.ndarray, reference: tuple[float, ...] | None, objecti
             "reference of the problem must be worse than a point of its front in every objective, "
             f"got {reference}"
         )
+
+
+def _check_initial(problem: Problem) -> None:
+    if isinstance(problem.space, Box):
+        raise UserError(
+            f"initial of the problem must be choices, which the box {problem.space.name} does not "
+            "have: leave it away"
+        )
+    try:
+        check_genomes(problem.space, np.asarray(problem.initial).reshape(len(problem.initial), -1))
+    except ValueError as error:
+        raise UserError(
+            f"initial of the problem must be rows of its choices, got {error}"
+        ) from None
 
 
 def _check_columns(problem: Problem, fitness: Any, rows: int) -> None:
@@ -270,6 +317,7 @@ def compare_searches(
     Seed s is the search of a run with seed s: the same keys, whatever the algorithm.
     """
     budget = settings.population * settings.generations
+    algorithms = _beginning(algorithms, problem, settings.population)
     files = {name: [_file(problem, name, settings, seed) for seed in seeds] for name in algorithms}
     missing = {
         name: [i for i, file in enumerate(files[name]) if not run.exists(file)]
@@ -297,12 +345,26 @@ def compare_searches(
         problem
     )
     for name in algorithms:
-        archives = [_read(run, file) for file in files[name]]
-        arrays |= {
-            f"{name}_{field}": np.stack([getattr(archive, field) for archive in archives])
-            for field in Archive._fields
-        }
+        each = [_read(run, file) for file in files[name]]
+        arrays |= {f"{name}_{field}": np.stack([one[field] for one in each]) for field in each[0]}
     run.write_npz("compare/compare.npz", **arrays)
+
+
+def _beginning(
+    algorithms: Mapping[str, Algorithm], problem: Problem, population: int
+) -> dict[str, Algorithm]:
+    """The algorithms with the first generation that the problem asks for, where they take one."""
+    given = () if problem.initial is None else np.asarray(problem.initial).tolist()
+    if not (len(given) or problem.same_start):
+        return dict(algorithms)
+    if apart := [name for name, one in algorithms.items() if not begins_as_told(one)]:
+        log(f"compare: {', '.join(apart)} cannot begin with given genomes: they choose their own")
+    genomes = tuple(map(tuple, given))
+    drawn = population if problem.same_start else 0
+    return {
+        name: one if name in apart else Seeded(one, genomes, drawn)
+        for name, one in algorithms.items()
+    }
 
 
 def _facts(problem: Problem) -> dict[str, np.ndarray]:
@@ -316,6 +378,10 @@ def _facts(problem: Problem) -> dict[str, np.ndarray]:
         facts["reference"] = np.array(problem.reference, np.float64)
     if problem.front is not None:
         facts["front"] = np.asarray(problem.front, np.float64)
+    if problem.initial is not None:
+        facts["initial"] = np.asarray(problem.initial, np.int32)
+    if problem.same_start:
+        facts["same_start"] = np.array(True)
     return facts
 
 
@@ -335,7 +401,8 @@ def _search_together(
     )
     archives = jax.device_get(archives)
     for i, file in enumerate(todo.values()):
-        run.write_npz(file, **{name: array[i] for name, array in archives._asdict().items()})
+        one = Archive(*jax.tree.map(lambda array, i=i: array[i], archives))
+        run.write_npz(file, **arrays_of(one))
 
 
 def _search_in_turn(
@@ -358,17 +425,16 @@ def _search_in_turn(
             purpose_key(seed, "search"),
             evaluate,
             budget // algorithm.population,
-            on_generation=lambda generation, archive, seed=seed: advance(
-                algorithm.population, seed
-            ),
+            on_generation=lambda _, archive, seed=seed: advance(algorithm.population, seed),
         )
-        run.write_npz(file, **archive._asdict())
+        run.write_npz(file, **arrays_of(archive))
 
 
 def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str:
     facts = [
         problem.digest,
         repr(problem.space.genes),
+        _start(problem),
         name,
         asdict(replace(settings, algorithm=name)),
         source_digest("algorithms", "config.py"),
@@ -377,7 +443,13 @@ def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str
     return f"compare/searches/{plain}-{seed}-{digest(facts)[:16]}.npz"
 
 
-def _read(run: RunDirectory, file: str) -> Archive:
+def _start(problem: Problem) -> list[str]:
+    """A digest of what searches begin with."""
+    given = [] if problem.initial is None else [np.asarray(problem.initial)]
+    return [digest([*given, problem.same_start])]
+
+
+def _read(run: RunDirectory, file: str) -> dict[str, np.ndarray]:
+    """The arrays of a search: a row a candidate, and figures of the algorithm."""
     with reading(run, file):
-        arrays = run.read_npz(file)
-        return Archive(**{name: arrays[name] for name in Archive._fields})
+        return arrays_of(archive_from(run.read_npz(file)))

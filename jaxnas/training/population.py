@@ -53,7 +53,8 @@ class HybridConfig:
     """Of the training images; the same for all candidates."""
     halvings: int = 0
     """Successive halving: so many times all are trained on a quarter of what comes next, and only
-    the better half goes on."""
+    the better half goes on. It is for the error, the only objective that training decides; others
+    are computed or predicted for all, and count when the halves are told apart."""
     batch_size: int = 64
     """Images per step; the remainder of an epoch that fills no batch is dropped."""
     learning_rate: float = 0.02

@@ -1,11 +1,16 @@
+from dataclasses import dataclass
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.seeded import Seeded
 from jaxnas.algorithms.variation import Discrete
 from jaxnas.errors import UserError
 
@@ -23,7 +28,7 @@ def resume(space, evaluate, recorded, algorithm: Algorithm = ALGORITHM, seed=0, 
 
 def test_every_evaluated_generation_is_handed_over(space, evaluate, archive):
     seen = []
-    recorded = Archive(*(array[:9] for array in archive))
+    recorded = Archive(*(array[:9] for array in archive[:4]))
     search(
         ALGORITHM,
         space,
@@ -35,12 +40,68 @@ def test_every_evaluated_generation_is_handed_over(space, evaluate, archive):
     )
     assert [generation for generation, _ in seen] == [1, 2]
     assert [len(so_far.genomes) for _, so_far in seen] == [18, 27]
-    for whole, part in zip(archive, seen[0][1], strict=True):
+    for whole, part in zip(archive[:4], seen[0][1][:4], strict=True):
         np.testing.assert_array_equal(whole[:18], part)
 
 
+@pytest.mark.parametrize("recorded", [0, 1, 2])
+def test_a_report_may_stop_a_search_which_then_stays_so(space, evaluate, archive, recorded):
+    def enough(generation, so_far):
+        assert len(so_far.fitness) == 9 * (generation + 1)
+        return "enough" if generation == 1 else None
+
+    before = Archive(*(array[: 9 * recorded] for array in archive[:4]))
+    if recorded == 2:
+        before = before._replace(stopped="enough")
+    found = search(ALGORITHM, space, jax.random.key(0), evaluate, 3, before, enough)
+    assert found.stopped == "enough"
+    for whole, part in zip(archive[:4], found[:4], strict=True):
+        np.testing.assert_array_equal(whole[:18], part)
+
+
+def test_a_search_cannot_stop_after_its_last_generation(space, evaluate):
+    found = search(
+        ALGORITHM, space, jax.random.key(0), evaluate, 2, on_generation=lambda i, _: "now" * i
+    )
+    assert found.stopped is None
+
+
+@dataclass(frozen=True)
+class Talkative(RandomSearch):
+    """Says how many candidates it was told of, and expects them to be half of that."""
+
+    def figures(self, state):
+        return {"told": 1.0 * state, "predicted": jnp.full((self.population, 2), state / 2)}
+
+
+def test_figures_are_of_every_generation_replayed_or_not(space, evaluate):
+    algorithm = Seeded(Talkative(4), (tuple(31 * [0]),))
+    seen = []
+    whole = search(
+        algorithm,
+        space,
+        jax.random.key(0),
+        evaluate,
+        3,
+        on_generation=lambda _, archive: seen.append(archive.figures["told"].tolist()),
+    )
+    assert seen == [[4], [4, 8], [4, 8, 12]] and whole.figures["predicted"].shape == (3, 4, 2)
+    again = search(algorithm, space, jax.random.key(0), evaluate, 3, Archive(*whole[:4]))
+    many = search_many(
+        algorithm,
+        space,
+        jax.random.key(0)[None],
+        lambda genomes, _: jnp.stack([genomes.sum(1), genomes.max(1)], axis=1),
+        3,
+    )
+    for name in ("told", "predicted"):
+        np.testing.assert_array_equal(again.figures[name], whole.figures[name])
+        np.testing.assert_array_equal(many.figures[name][0], whole.figures[name])
+    assert search(ALGORITHM, space, jax.random.key(0), evaluate, 1).figures == {}
+
+
 def test_an_empty_archive_is_a_start(space, evaluate, archive):
-    recorded = Archive(*(array[:0] for array in archive))
+    recorded = Archive(*(array[:0] for array in archive[:4]))
     np.testing.assert_array_equal(
         resume(space, evaluate, recorded, generations=3).genomes, archive.genomes
     )
@@ -69,7 +130,7 @@ def test_a_changed_genome_fitness_or_parent_is_found(space, evaluate, archive):
 
 def test_partial_generations_and_wrong_shapes(space, evaluate, archive):
     broken = [
-        Archive(*(array[:12] for array in archive)),
+        Archive(*(array[:12] for array in archive[:4])),
         archive._replace(genomes=archive.genomes[:, :5]),
         archive._replace(fitness=archive.fitness[:, 0]),
         archive._replace(fitness=archive.fitness[:5]),

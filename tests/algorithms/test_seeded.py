@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from jaxnas.algorithms.evosax import Evosax
 from jaxnas.algorithms.loop import search
 from jaxnas.algorithms.nsga2 import NSGA2
-from jaxnas.algorithms.seeded import Seeded
+from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.seeded import Seeded, begins_as_told
 from jaxnas.errors import UserError
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
@@ -41,6 +43,20 @@ def test_a_search_goes_on_where_it_stopped():
         np.testing.assert_array_equal(one, other)
 
 
+def test_drawn_candidates_are_the_same_for_every_algorithm_with_this_key():
+    drawn = [found(Seeded(one, GIVEN, 6), 2) for one in (NSGA2(8), RandomSearch(8), NSGA2(12))]
+    for one in drawn:
+        np.testing.assert_array_equal(one.genomes[:2], GIVEN)
+        np.testing.assert_array_equal(one.genomes[2:8], drawn[0].genomes[2:8])
+    assert len(np.unique(drawn[0].genomes[:8], axis=0)) == 8
+    assert (drawn[0].genomes[8:] != drawn[1].genomes[8:]).any()
+
+
+def test_an_algorithm_that_goes_by_what_it_asked_for_says_so():
+    assert begins_as_told(NSGA2(8)) and not begins_as_told(Evosax())
+    assert not begins_as_told(Seeded(Evosax(population=8)))
+
+
 def test_more_than_a_generation_holds_are_refused():
-    with pytest.raises(UserError, match=r"search\.population must be at least the 3 networks"):
+    with pytest.raises(UserError, match=r"search\.population must be at least the 3 genomes"):
         Seeded(NSGA2(2), (*GIVEN, GIVEN[0]))

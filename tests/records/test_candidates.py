@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas.algorithms.loop import Archive
+from jaxnas.algorithms.loop import ROWS, Archive
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
 from jaxnas.predictors.predictor import Prediction
@@ -64,8 +64,20 @@ def test_constraints_are_beside_the_objectives(run):
             read_searched(run, CANDIDATES)
 
 
+def test_a_stopped_search_with_figures_is_read_as_it_was_written(run):
+    figures = {"reward": np.array([0.5], np.float32)}
+    archive = SEARCHED.archive._replace(figures=figures, stopped="the time was up")
+    searched = replace(SEARCHED, archive=archive, seconds=2.5)
+    write_searched(run, CANDIDATES, searched, seed=3)
+    assert same(read_searched(run, CANDIDATES), searched)
+    longer = archive._replace(figures={"reward": np.zeros(2, np.float32)})
+    write_searched(run, CANDIDATES, replace(searched, archive=longer), seed=3)
+    with pytest.raises(UserError, match="figures reward are no numbers of 1 generations"):
+        read_searched(run, CANDIDATES)
+
+
 def test_candidates_of_an_older_run_have_the_names_of_then(run):
-    run.write_npz(CANDIDATES, **SEARCHED.archive._asdict())
+    run.write_npz(CANDIDATES, **dict(zip(ROWS, SEARCHED.archive, strict=False)))
     found = read_searched(run, CANDIDATES)
     assert found.labels == LABELS and found.network is None
 

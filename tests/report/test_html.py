@@ -316,6 +316,26 @@ def run(request, tmp_path_factory) -> RunDirectory:
     return make_run(tmp_path_factory.mktemp("run"), request.param)
 
 
+def test_a_search_that_stopped_and_what_its_algorithm_says(tmp_path):
+    run = make_run(tmp_path)
+    arrays = run.read_npz("candidates.npz")
+    predicted = np.full((10, 20, 2), np.nan, np.float32)
+    predicted[3:] = arrays["fitness"].reshape(10, 20, 2)[3:] ** 2
+    figures = {"reward": np.linspace(0, 1, 10), "predicted": predicted}
+    config = json.loads((tmp_path / "config.json").read_text())
+    with run:
+        stopped = np.array("the hypervolume had not grown for 5")
+        said = {f"figure_{name}": array for name, array in figures.items()}
+        run.write_npz("candidates.npz", **arrays, **said, stopped=stopped)
+        run.write_json("config.json", config | {"search": {"generations": 50}})
+    text = write_report(run).read_text()
+    page = Page(text)
+    assert page.open == [] and page.tags.count("svg") == 7
+    assert len(set(page.values("id"))) == len(page.values("id"))
+    assert "stopped after generation 10 of 50: the hypervolume had not grown for 5." in text
+    assert "error 1.00" in text and "predicted latency (ms) 1.00" in text  # squares keep the order
+
+
 @pytest.fixture(scope="module")
 def text(run) -> str:
     return write_report(run).read_text()

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxnas.algorithms.loop import Archive
+from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.pareto import front
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.variation import Real
@@ -22,6 +23,7 @@ from jaxnas.config import ALGORITHMS, Config, SearchConfig
 from jaxnas.errors import UserError
 from jaxnas.records import cache
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.report.algorithm_plots import Said
 from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
 from jaxnas.report.compare_plots import attained, attainment_panels
 from jaxnas.spaces.box import Box
@@ -449,6 +451,47 @@ def test_the_page_and_the_pictures(compared):
     assert before == {name: run.read_bytes(f"compare/{name}") for name in before}
 
 
+class Expecting(NSGA2):
+    """Expects nothing of the first generation, and of later ones what others would not."""
+
+    def figures(self, state):
+        known = state.generation > 1
+        expected = jnp.where(known, -state.fitness, jnp.nan)
+        acquired = jnp.where(known, 1.0 / state.generation, jnp.nan)
+        return {"predicted": expected, "acquisition": acquired, "reward": 1.0 * state.generation}
+
+
+def test_what_algorithms_say_of_themselves_is_kept_and_drawn(table, tmp_path):
+    run = RunDirectory(tmp_path)
+    algorithms = {"nsga2": NSGA2(8), "own": Expecting(8), "random": RandomSearch(8)}
+    problem = replace(board(table, True), initial=[[0] * 6, [3] * 6], same_start=True)
+    compare_searches(run, problem, algorithms, SETTINGS, range(4))
+    arrays = run.read_npz("compare/compare.npz")
+    assert arrays["own_figure_reward"].tolist() == [list(range(1, 11))] * 4
+    assert arrays["own_figure_predicted"].shape == (4, 10, 8, 2)
+    assert not any(name.startswith("nsga2_figure") for name in arrays)
+    for name in ("own", "random"):
+        first = arrays[f"{name}_genomes"][:, :8]
+        np.testing.assert_array_equal(first, arrays["nsga2_genomes"][:, :8])
+        np.testing.assert_array_equal(first[:, :2], [[[0] * 6, [3] * 6]] * 4)
+    assert len(np.unique(first[:, 2:].reshape(4, -1), axis=0)) == 4
+    write_comparison(run)
+    page = run.read_text("compare/compare.html")
+    assert page.count("<svg") == 4 and "What the algorithms say of themselves" in page
+    assert "begin with the same 2 given genomes" in page and "seeds of two algorithms have" in page
+    assert run.exists("compare/curves.png") and run.exists("compare/predictions.png")
+
+
+def test_predictions_are_held_against_the_candidates_that_they_are_of():
+    fitness = np.random.default_rng(0).uniform(size=(3, 8, 2)).astype(np.float32)
+    predicted = np.stack([fitness[..., 0] ** 2, -fitness[..., 1]], axis=-1).reshape(3, 2, 4, 2)
+    predicted[:, 0] = np.nan
+    said = Said(np.array([4, 8]), {"predicted": predicted}, fitness)
+    assert [said.correlation(0), said.correlation(1)] == [1.0, -1.0]
+    assert [pair.shape for pair in said.pairs(0)] == [(2, 4)] * 3 and said.curves == {}
+    assert Said(np.array([4, 8]), {"predicted": predicted * np.nan}, fitness).predicted is None
+
+
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
 def test_failures_and_any_number_of_objectives(objectives, tmp_path):
     run = RunDirectory(tmp_path)
@@ -501,6 +544,7 @@ def test_a_problem_whose_parts_do_not_fit_is_refused_before_anything_is_searched
             parts(table, front=np.ones((3, 2)), reference=(1.0, 2.0)),
             "worse than a point of its front in every objective",
         ),
+        (parts(table, initial=[[0, 0, 4]]), "initial of the problem must be rows of its choices"),
     ]
     for problem, message in wrong:
         with pytest.raises(UserError, match=message):
@@ -599,9 +643,10 @@ def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
         == 0
     )
     assert RunDirectory("run").read_bytes("compare/compare.npz") == before
-    limited = ("--search.limits", "error=0.001", "--out", "limited")
+    limited = ("--search.limits", "error=0.001", "--search.patience", 1, "--out", "limited")
     code, lines = cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, *limited)
     assert code == 0 and any("the searches have no limits here" in line for line in lines), lines
+    assert any("no search stops early here" in line for line in lines)
     assert RunDirectory("limited").read_bytes("compare/compare.npz") == before
 
 

@@ -1,0 +1,97 @@
+"""A run's search ends early where its settings say so, and is complete then."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxnas.records.candidates import CANDIDATES, RANDOM, read_searched
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.stages import search as stage
+
+LATER = ("chosen.json", "exported.csv", "verified.csv", "report.html")
+
+
+@pytest.fixture
+def unsearched(run_copy):
+    """A run whose search is still to come."""
+    for name in ("config.json", "inputs.json", CANDIDATES, RANDOM, *LATER):
+        (run_copy / name).unlink()
+    return run_copy
+
+
+@pytest.fixture
+def searching(cli, micro, unsearched, monkeypatch):
+    """Searches where the first generation is as good as any; in the one named by `fails` it is
+    interrupted.
+    """
+
+    def search(*settings, fails=None):
+        asked = []
+
+        def evaluate(genomes):
+            asked.append(genomes)
+            if len(asked) == fails:
+                raise KeyboardInterrupt
+            return np.full((len(genomes), 2), 0.5, np.float32)
+
+        monkeypatch.setattr(stage, "evaluator", lambda job, models: (evaluate, ""))
+        code, lines = cli("search", micro, "--out", unsearched, *settings)
+        return code, lines, len(asked)
+
+    return search
+
+
+def test_a_search_without_growth_stops_and_is_complete(searching, unsearched):
+    run = RunDirectory(unsearched)
+    patience = ("--search.patience", 2)
+    assert searching(*patience, fails=3)[0] == 130
+    code, lines, asked = searching(*patience)
+    said = "search: nsga2: stopped after generation 3 of 8: the hypervolume had not grown for 2"
+    assert code == 0 and said in lines and asked == 4  # the third, and three at random
+    found, sampled = (read_searched(run, file) for file in (CANDIDATES, RANDOM))
+    assert found.network is not None and found.seconds is None
+    assert found.archive.generation[-1] == sampled.archive.generation[-1] == 2
+    assert found.archive.stopped == "the hypervolume had not grown for 2"
+    assert sampled.archive.stopped is None and sampled.network is not None
+    assert searching(*patience)[:2] == (0, ["search: done before"])
+    code, lines, asked = searching("--search.patience", 3)
+    assert code == 2 and len(lines) == 1 and "search.patience 2 -> 3" in lines[0]
+
+
+def test_a_search_whose_time_is_up_stops_and_says_what_it_took(searching, unsearched):
+    run = RunDirectory(unsearched)
+    budget = ("--search.seconds", 1000)
+    assert searching(*budget, fails=3)[0] == 130
+    before = read_searched(run, CANDIDATES)
+    assert before.seconds is not None and 0 < before.seconds < 1000
+    arrays = run.read_npz(CANDIDATES)
+    with run:
+        run.write_npz(CANDIDATES, **{**arrays, "seconds": np.float64(1000)})  # a slow machine
+    code, lines, asked = searching(*budget)
+    assert code == 0 and asked == 4
+    said = "search: nsga2: stopped after generation 3 of 8: its 1000 seconds were over"
+    assert said in lines
+
+
+def test_given_genomes_come_first_and_cannot_be_changed_later(searching, unsearched, tmp_path):
+    genes = len(RunDirectory(unsearched).read_npz("selection.npz")["genomes"][0])
+    given = [[0] * genes, [0] * (genes - 1) + [1]]
+    file = tmp_path / "genomes.json"
+    file.write_text(json.dumps(given))
+    code, lines, _ = searching("--search.initial", file, "--search.algorithm", "evosax:PSO")
+    assert (code, len(lines)) == (2, 1) and "search.initial" in lines[0] and "nsga2" in lines[0]
+    code, lines, _ = searching("--search.initial", "1 2 3")
+    assert (code, len(lines)) == (2, 1) and f"a genome of micro has {genes}" in lines[0]
+    assert not (unsearched / "config.json").exists()
+    assert searching("--search.initial", file, fails=3)[0] == 130
+    typed = ",".join(" ".join(map(str, genome)) for genome in given)
+    code, lines, _ = searching("--search.initial", typed)
+    assert code == 0, lines
+    archive = read_searched(RunDirectory(unsearched), CANDIDATES).archive
+    np.testing.assert_array_equal(archive.genomes[:2], given)
+    file.unlink()
+    assert searching("--search.initial", typed)[:2] == (0, ["search: done before"])
+    other = " ".join(["0"] * genes)
+    code, lines, _ = searching("--search.initial", other)
+    assert (code, len(lines)) == (2, 1) and "search.initial" in lines[0]
