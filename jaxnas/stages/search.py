@@ -203,16 +203,21 @@ def _check_limits(job: Job, models: dict[str, Model]) -> None:
 def _least(space: Space, cost: Callable[[np.ndarray], np.ndarray]) -> float:
     """The least cost that is met on the way down from the best of a sample.
 
-    No other choice of a single gene costs less.
+    No other choice of a single gene costs less. NaN where a chip runs none of them.
     """
     steps = moves(space.sizes)
     sample = np.asarray(covering_sample(jax.random.key(0), space, min(1000, space.size() // 2)))
-    found = sample[[np.nanargmin(cost(sample))]]
+    found = sample[[_place_of_least(cost(sample))]]
     while True:
         neighbours = np.concatenate(
             [found, moved(jnp.repeat(found, len(steps), axis=0), steps, space.sizes)]
         )
         costs = cost(neighbours)
-        if np.nanargmin(costs) == 0:
+        least = _place_of_least(costs)
+        if least == 0:
             return float(costs[0])
-        found = neighbours[[np.nanargmin(costs)]]
+        found = neighbours[[least]]
+
+
+def _place_of_least(costs: np.ndarray) -> int:
+    return int(np.where(np.isnan(costs), np.inf, costs).argmin())
