@@ -316,13 +316,18 @@ def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
 
     Nor a figure beyond its bound: those of constraints come after the objectives.
     """
+    every = *all_limits(settings).values(), *settings.bounds.values()
+    violation = total_violation(jnp.asarray(fitness, jnp.float32), every)
+    return np.asarray(violation == 0)
+
+
+def all_limits(settings: SearchConfig) -> dict[str, float | None]:
+    """The limit of each objective by name, those of the formulation among them."""
     count = len(settings.objectives)
     limits = settings.upper_limits
     if settings.formulation is not None:
         limits = tightest(limits, make_formulation(settings.formulation).limits(count))
-    every = *(limits or (None,) * count), *settings.bounds.values()
-    violation = total_violation(jnp.asarray(fitness, jnp.float32), every)
-    return np.asarray(violation == 0)
+    return dict(zip(settings.objectives, limits or (None,) * count, strict=True))
 
 
 def limits_of(settings: SearchConfig) -> str:

@@ -33,6 +33,7 @@ from jaxnas.stages.active_search import ask_device
 from jaxnas.stages.derive import derive
 from jaxnas.stages.evaluation import (
     COSTS,
+    all_limits,
     constraints,
     evaluator,
     feasible,
@@ -182,15 +183,18 @@ def _check_limits(job: Job, models: dict[str, Model]) -> None:
     Before hours are spent.
     """
     settings = job.config.limited_search
-    limits = dict(zip(settings.objectives, settings.upper_limits, strict=False)) | settings.bounds
     made = objectives(job.config, job.net) | constraints(job.config, job.net)
-    for name, limit in limits.items():
+    for name, limit in {**all_limits(settings), **settings.bounds}.items():
         if limit is None or name not in COSTS:
             continue
         least = _least(job.space, measured_alone(made[name], models))
         if not least > limit:
             continue
-        setting = "search.constraints" if name in settings.bounds else "search.limits"
+        setting = "search.formulation with"
+        if name in settings.bounds:
+            setting = "search.constraints"
+        elif limit in settings.upper_limits:
+            setting = "search.limits"
         if name == "latency_ms" and job.config.latency_limit_ms is not None:
             setting, name = "latency_limit_ms", ""
         raise UserError(

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxnas.config import Config, ProfileConfig
+from jaxnas.stages.settings import _device, _located
+
 SPACE = """\
 first_widths = [8]
 first_stride = 2
@@ -189,3 +192,17 @@ def test_a_damaged_inputs_file_is_named(cli, micro, run_copy, text):
     for arguments in (["data", run_copy], ["data", micro, "--out", run_copy]):
         code, lines = cli(*arguments)
         assert code == 2 and len(lines) == 1 and f"corrupt: {run_copy}/inputs.json" in lines[0]
+
+
+def test_a_worst_case_is_known_by_what_its_files_hold(inputs, monkeypatch):
+    monkeypatch.chdir(inputs)
+    config = Config("x", profile=ProfileConfig("worst:raptor,chip.toml"))
+    moved = inputs.parent / "moved"
+    inputs.rename(moved)
+    monkeypatch.chdir(moved.parent)
+    located = _located(config, moved)
+    assert located.profile.device == f"worst:raptor,{moved}/chip.toml"
+    before = _device(located)
+    assert before.startswith("raptor,") and "chip" not in before
+    (moved / "chip.toml").write_text((moved / "chip.toml").read_text().replace("= 1000", "= 999"))
+    assert _device(located) != before

@@ -161,6 +161,12 @@ def test_what_is_a_users_own_may_read_all_unless_it_says_otherwise(tmp_path):
             assert (without_unread(config) == config) == method.startswith("open")
 
 
+def test_a_worst_case_reads_what_one_of_its_devices_reads():
+    for device, reads in (("raptor,openvino", True), ("raptor,raptor_small", False)):
+        config = Config("x", profile=ProfileConfig(f"worst:{device}", threads=2))
+        assert (without_unread(config) == config) == reads
+
+
 def test_settings_that_are_read_stay():
     assert (
         without_unread(READING) == READING
