@@ -17,6 +17,7 @@ from jaxnas.predictors.predictor import (
     Arrays,
     Choices,
     Latencies,
+    check_genomes,
     check_latencies,
     checked,
 )
@@ -61,6 +62,7 @@ class Tables:
 
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        check_genomes(self.space, genomes)
         total = self.constant[:, None]
         genomes = self.space.canonical(genomes)
         for block, table in zip(blocks(self.space), self.tables, strict=True):

@@ -20,6 +20,7 @@ from jaxnas.predictors.predictor import (
     Choices,
     Latencies,
     Marks,
+    check_genomes,
     check_latencies,
     checked,
     trained_on,
@@ -131,6 +132,7 @@ class Fitted:
     perceptrons: LatencyMLP
 
     def __call__(self, genomes: Choices) -> Float[Array, "n"]:
+        check_genomes(self.space, genomes)
         return predict(self.perceptrons, gene_features(self.space, jnp.asarray(genomes)))
 
     def expected(self, genome: SoftGenome) -> Float[Array, ""]:
@@ -199,6 +201,7 @@ class Perceptrons:
 
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        check_genomes(self.space, genomes)
         return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
 
     def expected(self, genome: SoftGenome) -> Float[Array, "k"]:

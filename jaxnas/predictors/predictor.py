@@ -186,14 +186,17 @@ def checked(
 
 
 def check_genomes(space: Space, genomes: Choices) -> None:
-    """Refuses genomes of another space than a predictor was fitted to, as far as they show it."""
+    """Refuses genomes of another space than a predictor was fitted to, as far as they show it.
+
+    By their number of genes, and those of NumPy by their choices (-1 marks what is no candidate).
+    """
     shape = np.shape(genomes)
     if len(shape) != 2 or shape[1] != len(space.genes):
         raise UserError(
             f"a predictor fitted to {space.name} sees genomes of {len(space.genes)} genes, got an "
             f"array of shape {shape}: fit a predictor to their space"
         )
-    if isinstance(genomes, np.ndarray) and ((genomes < 0) | (genomes >= space.sizes)).any():
+    if isinstance(genomes, np.ndarray) and ((genomes < -1) | (genomes >= space.sizes)).any():
         raise UserError(
             f"a predictor fitted to {space.name} sees choices below {space.sizes.tolist()}, got "
             "others: fit a predictor to the genomes' space"

@@ -12,6 +12,7 @@ from jaxnas.predictors.predictor import (
     Arrays,
     Choices,
     Latencies,
+    check_genomes,
     check_latencies,
     checked,
 )
@@ -97,6 +98,7 @@ class Forests:
 
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        check_genomes(self.space, genomes)
         features = self.features(self.space, genomes)
         trees = jax.vmap(jax.vmap(_tree, (None, 0, 0, 0)), (None, 0, 0, 0))
         *nodes, offset = self.splits

@@ -108,6 +108,13 @@ def _spoilt(array: np.ndarray) -> np.ndarray:
     return np.full_like(array, np.nan) if array.dtype.kind == "f" else array - 99
 
 
+def test_genomes_of_another_space_are_refused(model):
+    with pytest.raises(
+        UserError, match=r"fitted to small sees genomes of 8 genes, got .* \(3, 5\)"
+    ):
+        model(np.zeros((3, len(OTHER.genes)), np.int32))
+
+
 def test_a_name_that_nobody_knows():
     known = ", ".join(sorted(PREDICTORS))
     with pytest.raises(UserError, match=f"unknown predictor 'gp'; known: {known}, and your own"):
