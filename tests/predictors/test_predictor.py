@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from jaxnas.errors import UserError
+from jaxnas.predictors.encoders import Flat
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import coverage, pearson
 from jaxnas.predictors.mlp import MLP
+from jaxnas.predictors.network import Network
 from jaxnas.predictors.predictor import Members, Method, Model, Predictor, check_latencies
 from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.predictors.trees import Trees
@@ -21,6 +23,9 @@ METHODS = {
     "lookup": Lookup(),
     "trees": Trees(trees=200, depth=2, learning_rate=0.1),
     "transfer": None,
+    "network": Network(
+        Flat(), hidden=(16,), steps=300, batch=64, learning_rate=0.01, weight_decay=2.0
+    ),
 }
 
 
@@ -108,7 +113,7 @@ def test_latencies_that_are_none(method, space, data, bad):
     latency[3] = bad
     with pytest.raises(
         UserError,
-        match=r"must be finite and above 0 ms, got .* \(1 such\): leave failed measurements out",
+        match=r"must be finite and above 0( ms)?, got .* \(1 such\): leave failed measurements out",
     ):
         method.fit(jax.random.key(0), space, data[0], latency, np.ones((1, 150), bool))
 
