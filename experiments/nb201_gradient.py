@@ -69,7 +69,7 @@ SEARCHES = {
     "fbnet": MIXTURE(relaxation="gumbel:first=1:weight_decay=0"),
     "proxyless": MIXTURE(relaxation="binary_paths"),
 }
-WEIGHTS = tuple(0.001 * 100 ** (i / 7) for i in range(8))  # of ms
+WEIGHTS = tuple(1e-5 * 100 ** (i / 7) for i in range(8))  # of ms
 CHECKS = 40  # of a collapse in a training
 
 
@@ -161,7 +161,7 @@ def sweep(data: Dataset, accuracy: Table, latency: Table) -> None:
     times_ms = [float(latency(one.genome)) for one in found]
     for weight, one, ms in zip(WEIGHTS, found, times_ms, strict=True):
         print(
-            f"weight {weight:.4f}: {ms:6.2f} ms, {float(accuracy(one.genome)):.2f} %  "
+            f"weight {weight:.6f}: {ms:6.2f} ms, {float(accuracy(one.genome)):.2f} %  "
             f"{to_string(one.genome)}"
         )
     print(f"Spearman of weight and latency: {spearmanr(WEIGHTS, times_ms)[0]:.2f}")
