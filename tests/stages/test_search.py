@@ -1,13 +1,17 @@
 """A run's search ends early where its settings say so, and is complete then."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from jaxnas.records.candidates import CANDIDATES, RANDOM, read_searched
+from jaxnas.algorithms.loop import Archive
+from jaxnas.config import SearchConfig
+from jaxnas.records.candidates import CANDIDATES, RANDOM, Searched, read_searched
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages import search as stage
+from jaxnas.stages.stopping import Stop
 
 LATER = ("chosen.json", "exported.csv", "verified.csv", "report.html")
 
@@ -44,34 +48,35 @@ def searching(cli, micro, unsearched, monkeypatch):
 
 def test_a_search_without_growth_stops_and_is_complete(searching, unsearched):
     run = RunDirectory(unsearched)
-    patience = ("--search.patience", 2)
-    assert searching(*patience, fails=3)[0] == 130
-    code, lines, asked = searching(*patience)
+    settings = ("--search.patience", 2, "--search.seconds", 1000)
+    assert searching(*settings, fails=3)[0] == 130
+    before = read_searched(run, CANDIDATES)
+    assert before.archive.stopped is None
+    assert before.seconds is not None and 0 < before.seconds < 1000
+    code, lines, asked = searching(*settings)
     said = "search: nsga2: stopped after generation 3 of 8: the hypervolume had not grown for 2"
     assert code == 0 and said in lines and asked == 4  # the third, and three at random
     found, sampled = (read_searched(run, file) for file in (CANDIDATES, RANDOM))
-    assert found.network is not None and found.seconds is None
+    assert found.network is not None
+    assert found.seconds is not None and found.seconds > before.seconds
     assert found.archive.generation[-1] == sampled.archive.generation[-1] == 2
     assert found.archive.stopped == "the hypervolume had not grown for 2"
-    assert sampled.archive.stopped is None and sampled.network is not None
-    assert searching(*patience)[:2] == (0, ["search: done before"])
-    code, lines, asked = searching("--search.patience", 3)
+    assert sampled.archive.stopped is sampled.seconds is None and sampled.network is not None
+    assert searching(*settings)[:2] == (0, ["search: done before"])
+    code, lines, asked = searching("--search.patience", 3, "--search.seconds", 1000)
     assert code == 2 and len(lines) == 1 and "search.patience 2 -> 3" in lines[0]
 
 
-def test_a_search_whose_time_is_up_stops_and_says_what_it_took(searching, unsearched):
-    run = RunDirectory(unsearched)
-    budget = ("--search.seconds", 1000)
-    assert searching(*budget, fails=3)[0] == 130
-    before = read_searched(run, CANDIDATES)
-    assert before.seconds is not None and 0 < before.seconds < 1000
-    arrays = run.read_npz(CANDIDATES)
-    with run:
-        run.write_npz(CANDIDATES, **{**arrays, "seconds": np.float64(1000)})  # a slow machine
-    code, lines, asked = searching(*budget)
-    assert code == 0 and asked == 4
-    said = "search: nsga2: stopped after generation 3 of 8: its 1000 seconds were over"
-    assert said in lines
+def test_seconds_spent_before_count_and_the_last_generation_stops_nothing():
+    none = np.full((4, 2), -1, np.int32)
+    generation = np.repeat(np.arange(2, dtype=np.int32), 2)
+    archive = Archive(none, np.zeros((4, 2), np.float32), generation, none)
+    spent = Searched(archive, {"error": "", "mmacs": ""}, seconds=1000.0)
+    settings = SearchConfig(population=2, generations=9, seconds=1000)
+    assert Stop(settings)(archive) is None
+    assert Stop(settings, spent)(archive) == "its 1000 seconds were over"
+    assert Stop(replace(settings, generations=2), spent)(archive) is None
+    assert Stop(SearchConfig(), spent).spent is None
 
 
 def test_given_genomes_come_first_and_cannot_be_changed_later(searching, unsearched, tmp_path):
@@ -79,19 +84,17 @@ def test_given_genomes_come_first_and_cannot_be_changed_later(searching, unsearc
     given = [[0] * genes, [0] * (genes - 1) + [1]]
     file = tmp_path / "genomes.json"
     file.write_text(json.dumps(given))
-    code, lines, _ = searching("--search.initial", file, "--search.algorithm", "evosax:PSO")
-    assert (code, len(lines)) == (2, 1) and "search.initial" in lines[0] and "nsga2" in lines[0]
     code, lines, _ = searching("--search.initial", "1 2 3")
     assert (code, len(lines)) == (2, 1) and f"a genome of micro has {genes}" in lines[0]
     assert not (unsearched / "config.json").exists()
-    assert searching("--search.initial", file, fails=3)[0] == 130
-    typed = ",".join(" ".join(map(str, genome)) for genome in given)
-    code, lines, _ = searching("--search.initial", typed)
-    assert code == 0, lines
+    assert searching("--search.initial", file, "--search.generations", 2)[0] == 0
     archive = read_searched(RunDirectory(unsearched), CANDIDATES).archive
     np.testing.assert_array_equal(archive.genomes[:2], given)
-    file.unlink()
-    assert searching("--search.initial", typed)[:2] == (0, ["search: done before"])
+    file.unlink()  # the run knows them
+    typed = ",".join(" ".join(map(str, genome)) for genome in given)
+    for same in (file, typed):
+        done = searching("--search.initial", same, "--search.generations", 2)
+        assert done[:2] == (0, ["search: done before"])
     other = " ".join(["0"] * genes)
-    code, lines, _ = searching("--search.initial", other)
+    code, lines, _ = searching("--search.initial", other, "--search.generations", 2)
     assert (code, len(lines)) == (2, 1) and "search.initial" in lines[0]
