@@ -10,6 +10,20 @@ fronts are drawn densely from their known equations.
 
 Command: python experiments/constrained.py
 Command: CONSTRAINED=TNK jaxnas compare experiments/constrained.py --algorithms nsga2
+Time: 9 to 317 seconds a line, while ten processes shared two cores.
+Result: every seed finds feasible candidates. Hypervolume in % of the front's, medians:
+
+    algorithm        OSY     TNK
+    nsga2            95.4    98.1
+    nsga3            94.0    97.7
+    moead            81.4    97.8
+    islands          96.5    98.1
+    evolution        89.1    97.7
+    elitist          95.4    97.9
+    evosax:CMA_ES    67.3    79.2
+    random           35.7    88.7
+
+SRN: README.md.
 """
 
 import os
