@@ -24,6 +24,7 @@ from jaxnas.algorithms.formulations import (
     EpsilonConstraint,
     Formulation,
     Lexicographic,
+    MnasNet,
     WeightedProduct,
     WeightedSum,
 )
@@ -233,7 +234,8 @@ class SearchConfig:
     formulation: str | None = None
     """One figure made of all objectives, which the search then minimises in place of finding a
     front: weighted_sum:weights=1,0.02, chebyshev:weights=1,0.02 (from ideal=0,0),
-    weighted_product:weights=1,0.07, epsilon_constraint:most=5 (of each objective but the first) or
+    weighted_product:weights=1,0.07, mnasnet:target=20:exponent=-0.07 (or hard=True: the reward of
+    an error and costs with targets), epsilon_constraint:most=5 (of each objective but the first) or
     lexicographic:tolerances=0.01,0.1; values in the order of search.objectives. The network that is
     best by it is the first one chosen."""
     look_ups: int = 0
@@ -375,6 +377,7 @@ FORMULATIONS: dict[str, Callable[..., Formulation]] = {
     "weighted_sum": WeightedSum,
     "chebyshev": Chebyshev,
     "weighted_product": WeightedProduct,
+    "mnasnet": MnasNet,
     "epsilon_constraint": EpsilonConstraint,
     "lexicographic": Lexicographic,
 }

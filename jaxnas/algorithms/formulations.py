@@ -18,6 +18,7 @@ from jaxnas.types import Fitness
 
 Column = Float[Array, "n"]
 Limits = tuple[float | None, ...]  # of each objective; nothing at all: none has one
+LEAST_RATIO = 1e-6  # of a cost to its target; less counts as this
 BITS = 24  # of a whole number that float32 holds exactly
 
 
@@ -99,6 +100,43 @@ class WeightedProduct:
 
     def limits(self, objectives: int) -> Limits:
         _check_count("weights of weighted_product", self.weights, objectives)
+        return ()
+
+
+@dataclass(frozen=True)
+class MnasNet:
+    """The negative of MnasNet's reward (Tan et al., CVPR 2019, equations 2 and 3).
+
+    That is accuracy * (cost / target)^exponent, with a factor for each objective after the first,
+    which is the error. An accuracy of 0 and below is not traded for costs.
+    """
+
+    target: tuple[float, ...]
+    """Of each objective after the first, in its unit, above 0."""
+    exponent: float = -0.07
+    """Of each ratio of a cost to its target: 5 % more accuracy are worth twice the cost."""
+    hard: bool = False
+    """The exponent is 0 up to the target and -1 beyond."""
+    worst_error: float = 1.0
+    """The first objective of a network that is never right: 1 for a share, 100 for percent."""
+
+    def __post_init__(self):
+        _check_finite("target of mnasnet", self.target)
+        if not min(*self.target, self.worst_error) > 0:
+            raise UserError(
+                f"target and worst_error of mnasnet must be above 0, got {_text(self.target)} and "
+                f"{self.worst_error:g}: set the cost that is wanted"
+            )
+
+    def __call__(self, fitness: Fitness) -> Column:
+        accuracy = 1 - fitness[:, 0] / self.worst_error
+        ratios = jnp.maximum(fitness[:, 1:] / _array(self.target), LEAST_RATIO)
+        exponents = jnp.where(ratios <= 1, 0.0, -1.0) if self.hard else self.exponent
+        traded = accuracy * jnp.prod(ratios**exponents, axis=1)
+        return _or_failed(fitness, -jnp.where(accuracy > 0, traded, accuracy))
+
+    def limits(self, objectives: int) -> Limits:
+        _check_count("target of mnasnet", self.target, objectives - 1, "after the first")
         return ()
 
 

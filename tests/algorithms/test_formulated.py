@@ -20,6 +20,7 @@ FORMULATION = {
     "weighted_sum": "weights=1,2",
     "chebyshev": "weights=1,2:ideal=50,5",
     "weighted_product": "weights=1,0.5",
+    "mnasnet": "target=14:worst_error=100",
     "epsilon_constraint": "most=14",
     "lexicographic": "tolerances=5,0.25",
 }
