@@ -10,7 +10,7 @@ column as under `--search.formulation`.
 
 Command: python experiments/nb201_formulations.py
 
-Time: 2 minutes, while ten processes shared two cores.
+Time: 2 minutes while ten processes shared two cores, 13 seconds once compiled.
 Result: 5 of 5 seeds of each algorithm find the best cell under each formulation, except that for
 the weighted sum 2 of 5 of NSGA-II do, whose other seeds find the second or the third best.
 
@@ -38,6 +38,7 @@ FORMULATIONS = (
     "weighted_sum:weights=1,0.2",
     "chebyshev:weights=1,0.3:ideal=5,0",
     "weighted_product:weights=1,0.07",
+    "mnasnet:target=20:worst_error=100",
     "epsilon_constraint:most=10",
     "lexicographic:tolerances=1,0.5",
 )
