@@ -1,6 +1,6 @@
 """Networks over encodings of genomes: an encoder and a perceptron, trained by any loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import pairwise
@@ -16,10 +16,10 @@ from jaxnas.errors import UserError
 from jaxnas.predictors.encoders import Encoder, Weights, dense, joined, part_of
 from jaxnas.predictors.predictor import Arrays, Choices, Latencies, check_genomes, checked
 from jaxnas.predictors.ranking import LOSSES, Loss
+from jaxnas.predictors.targets import check_targets, standard
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
-LEAST = 2  # networks to learn from: one says of no feature what it does
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 
 ColumnsLoss = Callable[
@@ -34,7 +34,8 @@ class Network:
     AdamW with a cosine schedule, `steps` batches drawn with replacement. By the loss `rmse` it
     learns the figures, in standard deviations, and of `positive` ones their logarithms, so that
     relative errors count alike; by another of `ranking.LOSSES` it learns their order alone, and
-    predicts a score without a unit, the less the better. `check_targets` says what it refuses.
+    predicts a score without a unit, the less the better. Refused is what `targets.check_targets`
+    names.
     """
 
     encoder: Encoder
@@ -61,21 +62,6 @@ class Network:
         """One network for each row of `used`, all trained side by side in one program."""
         return self.fitted(key, space, genomes, np.asarray(targets)[:, None], used)
 
-    def fit_heads(
-        self,
-        key: PRNGKey,
-        space: Space,
-        genomes: Choices,
-        targets: Mapping[str, Latencies],
-        members: int = 1,
-    ) -> "Heads":
-        """One network with a head for each figure (a device, an objective), from all genomes."""
-        if not targets:
-            raise UserError("a network with heads needs a figure or more to learn, got none")
-        columns = np.stack([np.asarray(column) for column in targets.values()], axis=1)
-        used = np.ones((members, len(columns)), bool)
-        return Heads(tuple(targets), self.fitted(key, space, genomes, columns, used))
-
     def fitted(
         self,
         key: PRNGKey,
@@ -84,6 +70,7 @@ class Network:
         columns: Float[np.ndarray, "n outputs"],
         used: Bool[np.ndarray, "k n"],
     ) -> "Fitted":
+        """As `fit`, of several figures at once, an output each."""
         check_genomes(space, genomes)
         check_targets(columns, used, self.positive)
         targets, mean, deviation = standard(columns, used, self.positive)
@@ -159,37 +146,6 @@ class Fitted:
         return self.weights | {"mean": self.mean, "deviation": self.deviation}
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Heads:
-    """A network of several figures by name; a pytree."""
-
-    names: tuple[str, ...] = field(metadata={"static": True})
-    fitted: Fitted
-
-    def head(self, name: str) -> "Head":
-        """The figure of this name as a function of genomes; `transfer.learn` takes such devices."""
-        if name not in self.names:
-            raise UserError(f"no head {name!r}; this network has {', '.join(self.names)}")
-        return Head(self.names.index(name), self.fitted)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Head:
-    """One figure of a network of several; a pytree."""
-
-    column: int = field(metadata={"static": True})
-    fitted: Fitted
-
-    def __call__(self, genomes: Choices) -> Float[Array, "n"]:
-        """The members' mean, of positive figures the geometric one."""
-        members = self.fitted.outputs(genomes)[..., self.column]
-        if self.fitted.network.loss == "rmse" and self.fitted.network.positive:
-            return jnp.exp(jnp.log(members).mean(axis=0))
-        return members.mean(axis=0)
-
-
 @partial(jax.jit, static_argnames=("encoder", "space"))
 def encoded(encoder: Encoder, space: Space, genomes: Choices) -> Any:
     """What an encoder sees of genomes."""
@@ -236,46 +192,3 @@ def learnt(
         return jax.lax.scan(step, start, jnp.arange(network.steps))[0][0]
 
     return jax.vmap(one)(keys, start, targets, used)
-
-
-def standard(
-    columns: Float[np.ndarray, "n outputs"], used: Bool[np.ndarray, "k n"], positive: bool
-) -> tuple[Float[Array, "k n outputs"], Float[Array, "k outputs"], Float[Array, "k outputs"]]:
-    """Targets in standard deviations, means and deviations, by the networks that each uses."""
-    figures = np.log(columns) if positive else np.asarray(columns, np.float64)
-    mean = np.stack([figures[row].mean(axis=0) for row in used])
-    deviation = np.stack([figures[row].std(axis=0) for row in used])
-    targets = (figures - mean[:, None]) / deviation[:, None]
-    return (
-        jnp.asarray(targets, jnp.float32),
-        jnp.asarray(mean, jnp.float32),
-        jnp.asarray(deviation, jnp.float32),
-    )
-
-
-def check_targets(
-    columns: Float[np.ndarray, "n outputs"], used: Bool[np.ndarray, "k n"], positive: bool
-) -> None:
-    """Refuses, in one line each, what a network cannot learn from.
-
-    Too few networks, figures that are not finite or should be above 0, and such as are all equal.
-    """
-    least = int(used.sum(axis=1).min(initial=len(columns)))
-    if least < LEAST:
-        raise UserError(
-            f"a network over encodings learns from {LEAST} networks or more, got {least}: measure "
-            "more"
-        )
-    wrong = ~np.isfinite(columns) | ((columns <= 0) & positive)
-    if wrong.any():
-        what = "finite and above 0" if positive else "finite"
-        raise UserError(
-            f"training targets must be {what}, got {columns[wrong][0]} ({wrong.sum()} such): leave "
-            "failed measurements out"
-        )
-    for row in used:
-        if (columns[row].min(axis=0) == columns[row].max(axis=0)).any():
-            raise UserError(
-                f"all training targets of {row.sum()} networks are alike: there is nothing to "
-                "learn from, measure networks that differ"
-            )

@@ -14,13 +14,12 @@ from jaxnas.predictors.network import (
     ColumnsLoss,
     Fitted,
     Network,
-    check_targets,
     encoded,
     learnt,
-    standard,
 )
 from jaxnas.predictors.predictor import Choices, check_genomes
 from jaxnas.predictors.ranking import LOSSES, Loss, rmse
+from jaxnas.predictors.targets import check_targets, standard
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
@@ -57,7 +56,7 @@ class ParetoRank:
         """One model for each row of `used`, of the ranks among the networks that it marks.
 
         Without it one model, of all networks. Objectives are minimised; refused is what
-        `network.check_targets` names, of the objectives and of the ranks.
+        `targets.check_targets` names, of the objectives and of the ranks.
         """
         used = np.ones((1, len(fitness)), bool) if used is None else used
         check_genomes(space, genomes)

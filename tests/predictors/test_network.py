@@ -12,8 +12,6 @@ from jaxnas.predictors.graph_convolution import GraphConvolution
 from jaxnas.predictors.lstm import LSTM
 from jaxnas.predictors.metrics import kendall
 from jaxnas.predictors.network import Network
-from jaxnas.predictors.single import Single
-from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.hand_features import hand_features
 from jaxnas.spaces.nasbench201 import cell_space
@@ -81,23 +79,6 @@ def test_it_is_read_as_it_was_saved(fitted, cells):
         NETWORK.from_arrays(CELLS, fitted.arrays(), 2)
 
 
-def test_a_head_for_each_figure(toy):
-    """And a new device, a mix of the two, from six measurements."""
-    genomes, figures = toy
-    heads = SMALL.fit_heads(jax.random.key(0), TOY, genomes, figures)
-    known = [heads.head(name) for name in figures]
-    for head, other, name in zip(known, known[::-1], figures, strict=True):
-        found = np.asarray(jax.jit(lambda head, genomes: head(genomes))(head, genomes))
-        np.testing.assert_allclose(found, figures[name], rtol=0.5)
-        assert kendall(figures[name], found) > 0.9 > kendall(figures[name], other(genomes))
-    with pytest.raises(UserError, match="no head 'third'; this network has first, second"):
-        heads.head("third")
-    mixed = np.sqrt(figures["first"] * figures["second"])
-    transfer = Single(Transfer(learn(jax.random.key(0), TOY, known)))
-    new = transfer.fit(jax.random.key(0), TOY, genomes[:6], mixed[:6])
-    assert kendall(mixed[6:], np.asarray(new(genomes[6:]))) > 0.8
-
-
 @pytest.mark.parametrize("loss", ["list_mle", "list_mle_between", "hinge"])
 def test_by_a_ranking_loss_it_learns_the_order(toy, loss):
     genomes, figures = toy
@@ -135,5 +116,3 @@ def test_another_space_than_it_was_fitted_to(fitted):
 def test_settings_that_nothing_answers_to():
     with pytest.raises(UserError, match="loss must be one of rmse, list_mle, list_mle_between, h"):
         replace(SMALL, loss="tau")
-    with pytest.raises(UserError, match="needs a figure or more to learn, got none"):
-        SMALL.fit_heads(jax.random.key(0), TOY, np.zeros((3, 4), np.int32), {})
