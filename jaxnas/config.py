@@ -33,7 +33,9 @@ from jaxnas.algorithms.local_search import LocalSearch
 from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
+from jaxnas.algorithms.ppo import PPO
 from jaxnas.algorithms.random_search import RandomSearch
+from jaxnas.algorithms.reinforce import Reinforce
 from jaxnas.algorithms.variation import Real
 from jaxnas.data import digits, npz, tfds
 from jaxnas.data.augment import Augmentation
@@ -84,7 +86,8 @@ from jaxnas.spaces import (
 )
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
-from jaxnas.training import attentive, fair, relaxed, sandwich, shrinking, single_path
+from jaxnas.training import attentive, enas, fair, relaxed, sandwich, shrinking, single_path
+from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.method import MakeMethod, Method, TrainConfig
 from jaxnas.training.population import HybridConfig
@@ -187,8 +190,9 @@ class SearchConfig:
 
     algorithm: Name = "nsga2"
     """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
-    evolution (regularized), elitist, local, random, or evosax:NAME, any of evosax's. Settings of
-    its own follow the name: moead:neighbours=10:locality=0.8; an unknown one gets the list."""
+    evolution (regularized), elitist, local, reinforce and ppo (a recurrent policy that learns from
+    rewards), random, or evosax:NAME, any of evosax's. Settings of its own follow the name:
+    moead:neighbours=10:locality=0.8; an unknown one gets the list."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
@@ -370,6 +374,8 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "evolution": RegularizedEvolution,
     "elitist": Elitist,
     "local": LocalSearch,
+    "reinforce": Reinforce,
+    "ppo": PPO,
     "evosax": Evosax,
     "random": RandomSearch,
 }
@@ -381,6 +387,7 @@ FORMULATIONS: dict[str, Callable[..., Formulation]] = {
     "epsilon_constraint": EpsilonConstraint,
     "lexicographic": Lexicographic,
 }
+CONTROLLERS: dict[str, type[Reinforce] | type[PPO]] = {"reinforce": Reinforce, "ppo": PPO}
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
@@ -416,6 +423,9 @@ METHODS: dict[str, MakeMethod] = {
     "fairnas": fair.fairnas,
     "relaxed": leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")(
         lambda settings: relaxed.relaxed(settings, make_relaxation(settings.relaxed.relaxation))
+    ),
+    "enas": leaves_unread("candidates", "dropout", "drop_connect")(
+        lambda settings: enas.enas(settings, make_controller(settings.enas))
     ),
 }
 PREDICTORS: dict[str, Callable[[PredictConfig], Predictor]] = {
@@ -522,6 +532,13 @@ def make_formulation(text: str) -> Formulation:
             f"{made!r:.80}: see algorithms/formulations.py"
         )
     return made
+
+
+def make_controller(settings: EnasConfig) -> Reinforce | PPO:
+    """The controller of this name, with the settings that follow it: `ppo:epochs=3`."""
+    make, own = find_with_settings("controller", settings.controller, CONTROLLERS)
+    objectives = 2 if settings.cost else 1
+    return build(make, {"population": settings.samples, "objectives": objectives} | own)
 
 
 def make_relaxation(text: str) -> Relaxation:

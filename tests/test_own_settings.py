@@ -1,7 +1,7 @@
 """Settings of one's own, after the name, of algorithms."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -62,14 +62,14 @@ def test_those_of_the_search_are_for_every_algorithm_and_its_own_come_before_the
 def test_every_setting_of_a_dataclass_can_be_written(name):
     """Its default, as Python writes it, gives the same algorithm."""
     algorithm = made(name)
-    variation = getattr(algorithm, "variation", None)
+    parts = [value for value in vars(algorithm).values() if is_dataclass(value)]
     texts = []
     for setting in own_settings(ALGORITHMS[name]):
-        value = getattr(algorithm if hasattr(algorithm, setting) else variation, setting)
+        value = next(getattr(one, setting) for one in (algorithm, *parts) if hasattr(one, setting))
         if value != ():
             texts.append(f"{setting}={value}")
     assert made(":".join([name, *texts])) == algorithm
-    left_out = {"population", "objectives", "limits", "variation", "weights"}
+    left_out = {"population", "objectives", "limits", "variation", "weights", "policy", "reward"}
     assert {field.name for field in fields(algorithm)} - left_out <= {
         text.partition("=")[0] for text in texts
     }

@@ -34,6 +34,7 @@ class Architecture:
     hard: bool  # trained on one network a step, not on mixtures
     cost: Cost | None = None
     target: float = math.nan
+    reward: float = math.nan  # of a controller's last candidates
 
     def cost_of(self, genome: SoftGenome) -> float:
         """NaN where there is no cost."""

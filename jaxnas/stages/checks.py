@@ -196,19 +196,20 @@ def _check_derived(config: Config, space: Space) -> None:
         return
     if chosen := [gene.name for gene in space.genes if gene.kind == CHIP]:
         raise UserError(
-            f"train.method relaxed learns the genes of networks alone, and the device leaves "
+            f"train.method {config.train.method} learns the genes of networks alone, and the "
+            "device leaves "
             f"{', '.join(chosen)} to be chosen: give each one value, or choose another method"
         )
     if derived > config.search.population:
         raise UserError(
-            f"search.population must be at least the {derived} networks that train.relaxed derives "
-            f"at {len(space.resolutions)} resolutions, got {config.search.population}: choose a "
-            "larger one"
+            f"search.population must be at least the {derived} networks that train.method "
+            f"{config.train.method} derives at {len(space.resolutions)} resolutions, got "
+            f"{config.search.population}: choose a larger one"
         )
     if not begins_as_told(make_algorithm(config.search)):
         raise UserError(
             f"search.algorithm {config.search.algorithm} cannot begin with the networks that "
-            "train.method relaxed derives: choose another, such as nsga2"
+            f"train.method {config.train.method} derives: choose another, such as nsga2"
         )
 
 

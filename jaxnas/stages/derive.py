@@ -50,7 +50,9 @@ class Watch:
             append_metrics(self.job.run, "train", event=ARCHITECTURE, step=step, **figures)
             shown = {"entropy": float(np.mean(figures["entropy"]))}
             shown |= {
-                name: figures[name] for name in ("cost", "target", "skips") if name in figures
+                name: figures[name]
+                for name in ("reward", "cost", "target", "skips")
+                if name in figures
             }
             if step >= WARNED_FROM * self.total:
                 self._warn(step, figures)
@@ -153,5 +155,6 @@ def _figures(job: Job, one: Architecture) -> dict[str, Any]:
         "skippable": skippable,
         "collapsed": has_collapsed(job.space, genome),
     }
-    costs = {"cost": one.cost_of(jnp.asarray(one.probabilities, jnp.float32)), "target": one.target}
-    return figures | {name: value for name, value in costs.items() if np.isfinite(value)}
+    cost = one.cost_of(jnp.asarray(one.probabilities, jnp.float32))
+    known = {"cost": cost, "target": one.target, "reward": one.reward}
+    return figures | {name: value for name, value in known.items() if np.isfinite(value)}

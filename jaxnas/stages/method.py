@@ -11,6 +11,7 @@ from jaxnas.records.predictor import read_predictor
 from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
+from jaxnas.training.enas import Enas
 from jaxnas.training.method import Method
 from jaxnas.training.relaxed import Relaxed
 
@@ -21,8 +22,8 @@ def method_of(config: Config) -> Method:
     A cost may be the latency that another run has learnt to predict.
     """
     method = make_method(config.train)
-    name = config.train.relaxed.cost
-    if not (name and isinstance(method, Relaxed)):
+    name = config.train.enas.cost if isinstance(method, Enas) else config.train.relaxed.cost
+    if not (name and isinstance(method, Relaxed | Enas)):
         return method
     device = make_device(config.profile)
 

@@ -101,6 +101,12 @@ READERS = (
         lambda config: config.train.method == "relaxed",
     ),
     Reader(
+        _all_but("train.enas"),
+        "train.method",
+        "enas",
+        lambda config: config.train.method == "enas",
+    ),
+    Reader(
         ("profile.threads",),
         "profile.device",
         "onnxruntime, openvino or ssh:HOST",

@@ -13,6 +13,7 @@ from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
+from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.types import PRNGKey
 
 Extra = Any  # a pytree of arrays
@@ -27,8 +28,9 @@ class TrainConfig:
     """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
     best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking.
     Where choices have no order: spos: random subnets, each on labels; fairnas: so many of them that
-    each operation is trained as often. relaxed: which networks are best is learnt by gradient along
-    with the weights (train.relaxed); they are candidates of the search's first generation."""
+    each operation is trained as often. Which networks are best is learnt along with the weights by
+    relaxed, by gradient (train.relaxed), and by enas, by a controller (train.enas); they are
+    candidates of the search's first generation."""
     epochs: int = 40
     """Of all phases together with ofa."""
     batch_size: int = 64
@@ -64,6 +66,7 @@ class TrainConfig:
     """Longest time between checkpoints, in minutes; of the fine-tuning, too, which also has a
     checkpoint after each epoch."""
     relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
+    enas: EnasConfig = field(default_factory=EnasConfig)
 
     def __post_init__(self):
         object.__setattr__(self, "method", named(self.method))

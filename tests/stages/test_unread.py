@@ -37,6 +37,10 @@ CASES = [
 ]
 
 
+# Settings of methods that learn which networks are best.
+LEARN = ("train.relaxed", "train.enas")
+
+
 def other(name):
     """A value of the setting that is not its default."""
     default = setting(DEFAULTS, name)
@@ -51,8 +55,8 @@ def read(name):
             replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value
         )
     method = "best_up" if name == "train.candidates" else "sandwich"
-    if name.startswith("train.relaxed"):
-        method = "relaxed"
+    if name.startswith(LEARN):
+        method = name.split(".")[1]
     return changed(replace(READING, train=TrainConfig(method)), name, value)
 
 
@@ -60,7 +64,7 @@ def leaving_unread(reader, name):
     """The choice under which the reader does not read this setting."""
     if reader.choice != "train.method":
         return UNREAD[reader.choice]
-    if name.startswith("train.relaxed"):
+    if name.startswith(LEARN):
         return "ofa"
     last = name.rpartition(".")[2]
     return next(method for method, make in METHODS.items() if last in unread(make))
@@ -71,7 +75,7 @@ def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_cho
     reader, name
 ):
     check_read(read(name))
-    of_a_method = name == "train.candidates" or name.startswith("train.relaxed")
+    of_a_method = name == "train.candidates" or name.startswith(LEARN)
     if of_a_method and reader.choice == "train.epochs":
         return  # the method that reads it is itself not read then
     left = changed(read(name), reader.choice, leaving_unread(reader, name))
