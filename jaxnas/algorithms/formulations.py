@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnas.algorithms import pareto, scalarization
+from jaxnas.algorithms.reward import Reward
 from jaxnas.errors import UserError
 from jaxnas.types import Fitness
 
 Column = Float[Array, "n"]
 Limits = tuple[float | None, ...]  # of each objective; nothing at all: none has one
-LEAST_RATIO = 1e-6  # of a cost to its target; less counts as this
 BITS = 24  # of a whole number that float32 holds exactly
 
 
@@ -129,11 +129,8 @@ class MnasNet:
             )
 
     def __call__(self, fitness: Fitness) -> Column:
-        accuracy = 1 - fitness[:, 0] / self.worst_error
-        ratios = jnp.maximum(fitness[:, 1:] / _array(self.target), LEAST_RATIO)
-        exponents = jnp.where(ratios <= 1, 0.0, -1.0) if self.hard else self.exponent
-        traded = accuracy * jnp.prod(ratios**exponents, axis=1)
-        return _or_failed(fitness, -jnp.where(accuracy > 0, traded, accuracy))
+        reward = Reward(self.target, self.exponent, self.hard, self.worst_error)
+        return _or_failed(fitness, -reward.of(fitness, _array(self.target)))
 
     def limits(self, objectives: int) -> Limits:
         _check_count("target of mnasnet", self.target, objectives - 1, "after the first")
