@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnas.config import Config
+from jaxnas.config import Config, ProfileConfig
 from jaxnas.errors import UserError
 from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.single import Single
@@ -14,6 +14,8 @@ from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.spaces.meta_kernel import meta_kernel
 from jaxnas.spaces.soft import softened
 from jaxnas.stages.method import method_of
+from jaxnas.training.enas import Enas
+from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.relaxed import Relaxed
 
@@ -56,3 +58,20 @@ def test_what_says_no_latency_is_refused(predicted, tmp_path):
         paying("latency_ms")(space)
     with pytest.raises(UserError, match=r"config\.json"):
         paying(tmp_path)(space)
+
+
+def test_a_controller_pays_for_a_cost_as_its_second_objective():
+    enas = EnasConfig("reinforce:target=2", cost="mmacs")
+    profile = ProfileConfig("raptor_small")
+    method = method_of(Config("", profile=profile, train=TrainConfig("enas", enas=enas)))
+    assert isinstance(method, Enas) and method.cost is not None
+    assert method.controller.objectives == 2 and method.controller.reward.target == (2.0,)
+    space = meta_kernel(16, 1, 4)
+    (soft,) = softened(space, space.largest[None])
+    macs = float(space.costs(space.largest).macs)
+    assert float(method.cost(space)(soft)) == pytest.approx(macs / 1e6, rel=1e-5)
+
+
+def test_a_target_without_a_cost_is_refused():
+    with pytest.raises(UserError, match="one for each of 0 objectives after the first"):
+        method_of(Config("", train=TrainConfig("enas", enas=EnasConfig("reinforce:target=2"))))
