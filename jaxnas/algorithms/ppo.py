@@ -13,9 +13,11 @@ from jaxnas.algorithms.policy import Params, Policy, entropy_share
 from jaxnas.algorithms.reinforce import EPSILON, State, check_learning
 from jaxnas.algorithms.reward import Reward
 from jaxnas.errors import UserError
+from jaxnas.plugins import leaves_unread
 from jaxnas.types import Fitness, PRNGKey
 
 
+@leaves_unread("initial")  # a policy learns from candidates that it drew itself
 @dataclass(frozen=True)
 class PPO:
     """A recurrent policy draws the candidates and learns from their rewards, several times each.

@@ -12,6 +12,7 @@ from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_li
 from jaxnas.algorithms.policy import Params, Policy, Scores, entropy_share
 from jaxnas.algorithms.reward import Memory, Reward
 from jaxnas.errors import UserError
+from jaxnas.plugins import leaves_unread
 from jaxnas.types import Fitness, PRNGKey
 
 EPSILON = 1e-5  # of Adam: gradients that are rounding alone make no steps
@@ -27,6 +28,7 @@ class State(NamedTuple):
     entropy: Float[Array, ""]  # mean over the genes, as a share of the most
 
 
+@leaves_unread("initial")  # a policy learns from candidates that it drew itself
 @dataclass(frozen=True)
 class Reinforce:
     """A recurrent policy draws the candidates and learns from their rewards.

@@ -60,7 +60,8 @@ class Problem:
 
     Searches may begin with the `initial` genomes, and with `same_start` all those of a seed have
     the rest of their first generation in common, but for algorithms that cannot begin with given
-    genomes (evosax). It is off, for the tests take two algorithms' seeds to have nothing in common.
+    genomes (evosax, controllers). It is off, for the tests take two algorithms' seeds to have
+    nothing in common.
     """
 
     space: AnySpace
