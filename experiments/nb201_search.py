@@ -95,7 +95,9 @@ def all_fitness(board: Board) -> Fitness:
     return fitness(every, board)
 
 
-def score(algorithm: Algorithm, board: Board) -> Score:
+def score(
+    algorithm: Algorithm, board: Board, seeds: int = SEEDS, generations: int = GENERATIONS
+) -> Score:
     """All seeds of one algorithm, against the front of all cells.
 
     Rows of `everything` are in the order of `index`.
@@ -104,8 +106,8 @@ def score(algorithm: Algorithm, board: Board) -> Score:
     front = np.flatnonzero(jax.jit(pareto.front)(everything))
     low = everything.min(axis=0)
     high = everything.max(axis=0)
-    keys = jax.random.split(jax.random.key(0), SEEDS)
-    found = search_many(algorithm, nasbench201(), keys, fitness, GENERATIONS, board)
+    keys = jax.random.split(jax.random.key(0), seeds)
+    found = search_many(algorithm, nasbench201(), keys, fitness, generations, board)
     regret = 1 - jax.vmap(COVERED)((found.fitness - low) / (high - low)) / COVERED(
         (everything - low) / (high - low)
     )

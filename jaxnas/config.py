@@ -14,6 +14,7 @@ import tyro
 
 from jaxnas import toml_files
 from jaxnas.algorithms.algorithm import Algorithm, AnySpace
+from jaxnas.algorithms.bayesian import Bayesian
 from jaxnas.algorithms.constrained import Constrained
 from jaxnas.algorithms.elitist import Elitist
 from jaxnas.algorithms.evolution import RegularizedEvolution
@@ -191,7 +192,8 @@ class SearchConfig:
     algorithm: Name = "nsga2"
     """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
     evolution (regularized), elitist, local, reinforce and ppo (a recurrent policy that learns from
-    rewards), random, or evosax:NAME, any of evosax's. Settings of its own follow the name:
+    rewards), bayesian (models of the objectives choose candidates, for evaluations that are dear),
+    random, or evosax:NAME, any of evosax's. Settings of its own follow the name:
     moead:neighbours=10:locality=0.8; an unknown one gets the list."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
@@ -377,6 +379,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "reinforce": Reinforce,
     "ppo": PPO,
     "evosax": Evosax,
+    "bayesian": Bayesian,
     "random": RandomSearch,
 }
 FORMULATIONS: dict[str, Callable[..., Formulation]] = {

@@ -282,6 +282,14 @@ def in_memory(seen: UInt[Array, "slots"], found: UInt[Array, "n"]) -> Bool[Array
     return seen[found % jnp.uint32(len(seen))] == found
 
 
+def repeated(space: AnySpace, genomes: Genomes, seen: UInt[Array, "slots"]) -> Bool[Array, "n"]:
+    """Which genomes mean a remembered network, or that of an earlier row."""
+    mine = hashes(space, genomes)
+    order = lexsort((mine, 32))
+    later = jnp.append(False, mine[order][1:] == mine[order][:-1])
+    return jnp.zeros_like(later).at[order].set(later) | in_memory(seen, mine)
+
+
 def without_duplicates(
     key: PRNGKey,
     space: AnySpace,
@@ -296,16 +304,10 @@ def without_duplicates(
     `ROUNDS` times at most, so that a space that has been seen whole still gives children.
     """
 
-    def repeated(children):
-        mine = hashes(space, children)
-        order = lexsort((mine, 32))
-        later = jnp.append(False, mine[order][1:] == mine[order][:-1])
-        return jnp.zeros_like(later).at[order].set(later) | in_memory(seen, mine)
-
     def again(carry):
         step, children, duplicates = carry
         children = variation.change(jax.random.fold_in(key, step), space, children, duplicates)
-        return step + 1, children, repeated(children)
+        return step + 1, children, repeated(space, children, seen)
 
-    start = jnp.int32(0), children, repeated(children)
+    start = jnp.int32(0), children, repeated(space, children, seen)
     return jax.lax.while_loop(lambda carry: (carry[0] < ROUNDS) & carry[2].any(), again, start)[1]

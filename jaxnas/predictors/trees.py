@@ -24,13 +24,13 @@ from jaxnas.types import PRNGKey
 class Splits(NamedTuple):
     """Complete binary trees of one depth; a branch that ends early is repeated to that depth.
 
-    Nodes are in order of depth, from left to right.
+    Nodes are in order of depth, from left to right. On the host the arrays are NumPy's.
     """
 
-    feature: Int[Array, "k trees nodes"]  # that a node asks for
-    threshold: Float[Array, "k trees nodes"]  # a feature above it leads to the right
-    value: Float[Array, "k trees leaves"]  # added to log latency
-    offset: Float[Array, "k"]  # log latency before the first tree
+    feature: Int[Array | np.ndarray, "k trees nodes"]  # that a node asks for
+    threshold: Float[Array | np.ndarray, "k trees nodes"]  # a feature above it leads to the right
+    value: Float[Array | np.ndarray, "k trees leaves"]  # added to the target
+    offset: Float[Array | np.ndarray, "k"]  # the target before the first tree
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,37 @@ class Forests:
     @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         check_genomes(self.space, genomes)
-        features = self.features(self.space, genomes)
-        trees = jax.vmap(jax.vmap(_tree, (None, 0, 0, 0)), (None, 0, 0, 0))
-        *nodes, offset = self.splits
-        return jnp.exp(trees(features, *nodes).sum(axis=1) + offset[:, None])
+        return jnp.exp(sums(self.splits, self.features(self.space, genomes)))
 
     def arrays(self) -> dict[str, Array]:
         return self.splits._asdict()
+
+
+def sums(splits: Splits, features: Features) -> Float[Array, "k n"]:
+    """What the trees of each model add up to for each row; traceable."""
+    trees = jax.vmap(jax.vmap(_tree, (None, 0, 0, 0)), (None, 0, 0, 0))
+    *nodes, offset = splits
+    return trees(features, *nodes).sum(axis=1) + offset[:, None]
+
+
+def boosted(
+    seed: int,
+    features: Float[np.ndarray, "n features"],
+    target: Float[np.ndarray, "n"],
+    weight: Float[np.ndarray, "k n"],
+    trees: int,
+    depth: int,
+) -> Splits:
+    """A forest for each row of `weight`, as arrays of NumPy's: called back from traced programs."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    forests = [
+        GradientBoostingRegressor(
+            n_estimators=trees, max_depth=depth, subsample=0.5, random_state=(seed + i) % 2**31
+        ).fit(features[row > 0], target[row > 0], row[row > 0])
+        for i, row in enumerate(weight)
+    ]
+    return Splits(*map(np.stack, zip(*map(_splits, forests), strict=True)))
 
 
 def _tree(
@@ -128,10 +152,10 @@ def _splits(forest: Any) -> Splits:
     trees = [_complete(tree.tree_, forest.max_depth) for tree in forest.estimators_[:, 0]]
     feature, threshold, value = map(np.stack, zip(*trees, strict=True))
     return Splits(
-        jnp.asarray(feature, jnp.int32),
-        jnp.asarray(_below(threshold)),
-        jnp.asarray(forest.learning_rate * value, jnp.float32),
-        jnp.asarray(forest.init_.constant_.item(), jnp.float32),
+        feature.astype(np.int32),
+        _below(threshold),
+        (forest.learning_rate * value).astype(np.float32),
+        np.float32(forest.init_.constant_.item()),
     )
 
 

@@ -31,6 +31,7 @@ SETTINGS = {
     "moead": "neighbours=3",
     "evolution": "members=18:sample=5",
     "evosax": "name=CMA_ES",
+    "bayesian": "initial=18:memory=40:inner_population=16:inner_generations=4:pool=32:samples=16",
 }
 NAMES = [f"{name}:{SETTINGS[name]}" if name in SETTINGS else name for name in ALGORITHMS]
 CMA_ES = "evosax:name=CMA_ES"

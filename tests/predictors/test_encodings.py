@@ -2,16 +2,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnas.spaces.box import Box
 from jaxnas.spaces.encodings import (
+    PATHS,
     cell_counts,
     cell_operations,
+    cell_paths,
+    cell_shape,
     gene_features,
     gene_values,
+    group_scales,
+    grouped,
     one_hot,
     standardisation,
 )
 from jaxnas.spaces.gene import Gene
-from jaxnas.spaces.nasbench201 import nasbench201
+from jaxnas.spaces.nasbench201 import EDGES, nasbench201
 from jaxnas.spaces.space import Space
 
 
@@ -88,3 +94,57 @@ def test_edges_where_nothing_runs_are_none():
     counts = np.asarray(cell_counts(nasbench201(), jnp.asarray(cells)))
     np.testing.assert_array_equal(counts[:, :5], [np.bincount(row, minlength=5) for row in cells])
     np.testing.assert_array_equal(counts[:, 5:], [np.bincount(row, minlength=5) for row in live])
+
+
+def test_paths_are_those_of_a_walk_through_the_cell():
+    cells = np.array(list(np.ndindex(*[5] * 6)), np.int32)[3::13]
+    found = np.asarray(jax.jit(lambda cells: cell_paths(nasbench201(), cells))(cells))
+    shape = np.asarray(cell_shape(nasbench201(), jnp.asarray(cells)))
+    for row, (cell, counts) in enumerate(zip(cells.tolist(), found, strict=True)):
+        walks = list(walked(dict(zip(EDGES, cell, strict=True)), 0))
+        assert counts.sum() == len(walks)
+        for path, count in zip(PATHS, counts, strict=True):
+            assert walks.count(path) == count
+        convolutions = [sum(one in (2, 3) for one in walk) for walk in walks]
+        np.testing.assert_allclose(
+            shape[row] * [4, 3, 3, 6, 1],
+            [
+                len(walks),
+                max(map(len, walks), default=0),
+                max(convolutions, default=0),
+                sum(convolutions),
+                any(3 in walk for walk in walks),
+            ],
+            rtol=1e-6,
+        )
+
+
+def walked(cell, node):
+    """What each way from a node to the output computes."""
+    if node == 3:
+        yield ()
+    for (source, target), operation in cell.items():
+        if source == node and operation != 0:
+            for rest in walked(cell, target):
+                yield rest if operation == 1 else (operation, *rest)
+
+
+def test_groups_of_features_have_a_variance_of_1():
+    genes = (Gene("a", (0, 1, 2), "operation"), Gene("b", (16, 24), "width"), Gene("c", (1,)))
+    for space in (nasbench201(), Space("toy", genes), Box("box", (0.0, -1.0), (1.0, 5.0))):
+        group, mean, scale = group_scales(space)
+        features = jax.jit(lambda key, space=space: grouped(space, space.sample(key, 4000)))(
+            jax.random.key(1)
+        )
+        assert features.shape[1] == len(group) == len(mean) == len(scale)
+        found = [features[:, group == i].var(axis=0).sum() for i in range(group.max() + 1)]
+        expected = [1, 1, 0] if space.name == "toy" else 1
+        np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+def test_genes_that_do_not_matter_have_no_features():
+    genes = (Gene("a", (0, 1, 2), "operation"), Gene("b", (3, 5), "kernel", needs=("a", (1,))))
+    found = jax.jit(lambda genomes: grouped(Space("toy", genes), genomes))(
+        jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    )
+    assert (found[0] == found[1]).all() and (found[2] != found[3]).any()
