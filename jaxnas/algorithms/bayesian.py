@@ -38,7 +38,7 @@ class State(NamedTuple):
     initial: Genomes
     fitted: Any  # surrogates, of each column of the fitness
     worst: Float[Array, "objectives"]  # of all that did not fail
-    key: PRNGKey
+    seed: UInt[Array, ""]  # of what `tell` draws
     generation: Int[Array, ""]
     seen: UInt[Array, "slots"]  # networks evaluated before (variation.remember)
     figures: dict[str, Array]  # of the candidates last told
@@ -128,7 +128,7 @@ class Bayesian:
         return -(-self.initial // self.population)
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
-        memory_key, initial_key, own_key = jax.random.split(key, 3)
+        memory_key, initial_key, seed_key = jax.random.split(key, 3)
         columns = self.objectives + self.constraints
         genomes, fitness, _ = unevaluated(memory_key, space, self.memory, columns)
         nothing = jnp.full((self.population, self.objectives), jnp.nan, jnp.float32)
@@ -138,7 +138,7 @@ class Bayesian:
             latin_hypercube(initial_key, space, self._rounds * self.population),
             unfitted(self._surrogate, space, columns),
             jnp.full(self.objectives, -jnp.inf, jnp.float32),
-            own_key,
+            jax.random.bits(seed_key, (), jnp.uint32),
             jnp.int32(0),
             nothing_seen(self.population),
             {"predicted": nothing, "predicted_sd": nothing, "acquisition": jnp.float32(jnp.nan)},
@@ -236,7 +236,7 @@ class Bayesian:
         kept = self._aims.best(observed, self.memory)
         genomes = genomes[kept]
         observed = observed[kept]
-        key = jax.random.fold_in(state.key, 2 * state.generation)
+        key = jax.random.fold_in(jax.random.key(state.seed), 2 * state.generation)
         learnt = jax.lax.cond(
             state.generation + 1 < self._rounds,
             lambda: state.fitted,
@@ -249,20 +249,23 @@ class Bayesian:
             state.initial,
             learnt,
             jnp.maximum(state.worst, worst.max(axis=0)),
-            state.key,
+            state.seed,
             state.generation + 1,
             remember(state.seen, space, asked),
             figures,
         )
 
     def _figures(self, space: AnySpace, state: State, asked: Genomes) -> dict[str, Array]:
-        key = jax.random.fold_in(state.key, 2 * state.generation + 1)
-        belief = self._belief(space, state)
-        hoped = belief.samples(key, asked, self.samples)
-        gains = self._batch(state, hoped, jnp.ones(self.population, bool))[1]
+        key = jax.random.fold_in(jax.random.key(state.seed), 2 * state.generation + 1)
+        columns = self.objectives + self.constraints
+        around = jnp.array([0.0, 1.0, -1.0], jnp.float32)[:, None] * jnp.ones(columns, jnp.float32)
+        normal = jax.random.normal(key, (self.samples, columns), jnp.float32)
+        found = self._belief(space, state).at(asked, jnp.concatenate([around, normal]))
+        median, high, low = found[:3, :, : self.objectives]
+        gains = self._batch(state, found[3:], jnp.ones(self.population, bool))[1]
         return {
-            "predicted": belief.expected(asked)[:, : self.objectives],
-            "predicted_sd": belief.deviation(asked)[:, : self.objectives],
+            "predicted": median,
+            "predicted_sd": (high - low) / 2,
             "acquisition": gains[0],
         }
 

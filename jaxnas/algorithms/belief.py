@@ -24,18 +24,17 @@ class Belief:
     given: Any  # what `surrogate.given` is, of each column
     scores: Scores  # of each column
 
-    def expected(self, genomes: Genomes, optimism: float = 0.0) -> Fitness:
-        """The median of each figure, or so many standard deviations of its score below."""
+    def at(
+        self, genomes: Genomes, deviations: Float[Array, "k columns"]
+    ) -> Float[Array, "k n columns"]:
+        """The figures at so many standard deviations of their scores above the mean; 0: median."""
         group = group_scales(self.space).group
         x = grouped(self.space, genomes)
         mean, deviation = jax.vmap(lambda given: self.surrogate.predicted(group, given, x))(
             self.given
         )
-        return jax.vmap(values_of)(self.scores, mean - jnp.float32(optimism) * deviation).T
-
-    def deviation(self, genomes: Genomes) -> Fitness:
-        """Half of what lies between a standard deviation of the score below and one above."""
-        return (self.expected(genomes, -1.0) - self.expected(genomes, 1.0)) / 2
+        found = mean + deviations[..., None] * deviation
+        return jnp.moveaxis(jax.vmap(values_of, (0, 1), 1)(self.scores, found), 1, -1)
 
     def samples(
         self, key: PRNGKey, genomes: Genomes, count: int

@@ -26,7 +26,9 @@ class Aims(NamedTuple):
         total += jnp.maximum(rows[:, self.objectives :], 0.0).sum(axis=1)
         return total.reshape(fitness.shape[:-1])
 
-    def with_violation(self, fitness: Fitness) -> Fitness:
+    def with_violation(
+        self, fitness: Float[Array, "n columns"]
+    ) -> Float[Array, "n objectives_and_violation"]:
         """Objectives, and as one more column the violation: 0 of all that are feasible."""
         return jnp.concatenate(
             [fitness[:, : self.objectives], self.violation(fitness)[:, None]], axis=1
@@ -75,9 +77,12 @@ def pool(
         genomes=jnp.concatenate([best, mutants, others]), seen=seen
     )
 
+    columns = len(belief.scores.count)
+    deviations = jnp.full((1, columns), -optimism, jnp.float32)
+
     def generation(state, step):
         asked = inner.ask(jax.random.fold_in(search_key, step), space, state)
-        hoped = belief.expected(asked.genomes, optimism)
+        hoped = belief.at(asked.genomes, deviations)[0]
         state = inner.tell(space, state, asked, aims.with_violation(hoped))
         return state, (asked.genomes, hoped)
 

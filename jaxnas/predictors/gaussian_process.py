@@ -5,7 +5,6 @@ and asked inside a compiled search, over a memory of observations that fills up.
 are kept libraries, but neither is among this project's dependencies, and neither masks rows.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxnas.types import PRNGKey
 
 Rows = Float[Array, "n features"]
-JITTER = 1e-4  # of the prior variance, on the diagonal: float32 has 7 digits
+JITTER = 1e-4  # on the diagonal, in mean variances: float32 has 7 digits
 LEARNING_RATE = 0.1
 PRIOR = 1.5  # standard deviation of the hyperparameters, which are logarithms
 LEAST_NOISE = 1e-4
@@ -36,6 +35,7 @@ class Conditioned(NamedTuple):
 
     hyper: Hyperparameters
     features: Rows
+    known: Bool[Array, "n"]
     factor: Float[Array, "n n"]  # Cholesky's, of the observations' covariance
     weights: Float[Array, "n"]  # the inverse covariance times the targets
 
@@ -75,8 +75,9 @@ def _observed(
 ) -> Float[Array, "n n"]:
     """The observations' covariance; a masked row is independent of all others."""
     both = known[:, None] & known
-    noise = jnp.exp(hyper.noise) + LEAST_NOISE + JITTER * jnp.exp(hyper.matern)
     prior = jnp.where(both, covariance(hyper, group, x, x), 0.0)
+    variance = jnp.trace(prior) / jnp.maximum(known.sum(), 1)
+    noise = jnp.exp(hyper.noise) + LEAST_NOISE + JITTER * variance
     return prior + jnp.diag(jnp.where(known, noise, 1.0))
 
 
@@ -90,7 +91,7 @@ def conditioned(
     """The process given the known rows, y of mean 0 and variance 1."""
     factor = jnp.linalg.cholesky(_observed(hyper, group, x, known))
     weights = jax.scipy.linalg.cho_solve((factor, True), jnp.where(known, y, 0.0))
-    return Conditioned(hyper, jnp.where(known[:, None], x, 0.0), factor, weights)
+    return Conditioned(hyper, x, known, factor, weights)
 
 
 def log_likelihood(
@@ -133,10 +134,9 @@ def slopes(
     )
 
 
-@partial(jax.jit, static_argnames="steps")
 def fitted(
     hyper: Hyperparameters,
-    group: Int[np.ndarray | Array, "features"],
+    group: Int[np.ndarray, "features"],
     x: Rows,
     y: Float[Array, "n"],
     known: Bool[Array, "n"],
@@ -146,7 +146,7 @@ def fitted(
 
     def step(carry, count):
         hyper, first, second = carry
-        slope = slopes(hyper, group, x, y, known)
+        slope = jax.tree.map(jnp.nan_to_num, slopes(hyper, group, x, y, known))
         first = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, first, slope)
         second = jax.tree.map(lambda old, new: 0.99 * old + 0.01 * new**2, second, slope)
         hyper = jax.tree.map(
@@ -167,12 +167,20 @@ def fitted(
     return jax.lax.scan(step, (hyper, nothing, nothing), counts)[0][0]
 
 
+def _explained(
+    given: Conditioned, group: Int[np.ndarray, "features"], x: Float[Array, "m features"]
+) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
+    """Covariance of observations and rows, and a root of what it takes from the rows' variance."""
+    cross = covariance(given.hyper, group, given.features, x)
+    cross = jnp.where(given.known[:, None], cross, 0.0)
+    return cross, jax.scipy.linalg.solve_triangular(given.factor, cross, lower=True)
+
+
 def predicted(
     given: Conditioned, group: Int[np.ndarray, "features"], x: Float[Array, "m features"]
 ) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
     """Mean and standard deviation at each row, without noise."""
-    cross = covariance(given.hyper, group, given.features, x)
-    explained = jax.scipy.linalg.solve_triangular(given.factor, cross, lower=True)
+    cross, explained = _explained(given, group, x)
     own = jnp.exp(given.hyper.matern) + jnp.exp(given.hyper.linear) * (
         x**2 * jnp.exp(given.hyper.weights)[group]
     ).sum(axis=1)
@@ -187,10 +195,13 @@ def sampled(
     count: int,
 ) -> Float[Array, "count m"]:
     """Joint draws from the posterior at these rows."""
-    cross = covariance(given.hyper, group, given.features, x)
-    explained = jax.scipy.linalg.solve_triangular(given.factor, cross, lower=True)
-    joint = covariance(given.hyper, group, x, x) - explained.T @ explained
-    joint += JITTER * 10 * jnp.exp(given.hyper.matern) * jnp.eye(len(x), dtype=jnp.float32)
+    cross, explained = _explained(given, group, x)
+    prior = covariance(given.hyper, group, x, x)
+    joint = prior - explained.T @ explained
+    joint += JITTER * jnp.trace(prior) / len(x) * jnp.eye(len(x), dtype=jnp.float32)
     factor = jnp.linalg.cholesky(joint)
+    apart = jnp.diag(jnp.sqrt(jnp.maximum(jnp.diag(joint), 0.0)))
+    # Rounding may leave no positive matrix; then the draws of each row are its own.
+    factor = jnp.where(jnp.isfinite(factor).all(), factor, apart)
     normal = jax.random.normal(key, (count, len(x)), jnp.float32)
     return given.weights @ cross + normal @ factor.T
