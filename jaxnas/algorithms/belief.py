@@ -42,7 +42,7 @@ class Belief:
         """What the candidates might be: joint draws of each figure."""
         group = group_scales(self.space).group
         x = grouped(self.space, genomes)
-        keys = jax.random.split(key, len(self.scores.count))
+        keys = jax.random.split(key, len(self.scores.rows))
         drawn = jax.vmap(lambda key, given: self.surrogate.sampled(key, group, given, x, count))(
             keys, self.given
         )

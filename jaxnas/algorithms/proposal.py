@@ -77,7 +77,7 @@ def pool(
         genomes=jnp.concatenate([best, mutants, others]), seen=seen
     )
 
-    columns = len(belief.scores.count)
+    columns = len(belief.scores.rows)
     deviations = jnp.full((1, columns), -optimism, jnp.float32)
 
     def generation(state, step):

@@ -20,7 +20,7 @@ class Scores(NamedTuple):
 
     ordered: Float[Array, "n"]  # the known ones first
     score: Float[Array, "n"]  # of each place in the order
-    count: Float[Array, ""]  # of the known ones, at least 1
+    rows: Float[Array, ""]  # of the known ones, at least 1
 
 
 def scores(values: Float[Array, "n"], known: Bool[Array, "n"]) -> tuple[Float[Array, "n"], Scores]:
@@ -37,13 +37,13 @@ def scores(values: Float[Array, "n"], known: Bool[Array, "n"]) -> tuple[Float[Ar
 
 def values_of(scores: Scores, found: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Values of scores: between observations linear in rank, beyond them in the score."""
-    ordered, score, count = scores
-    final = count.astype(jnp.int32) - 1
-    place = jnp.clip(jax.scipy.special.ndtr(found) * count - 0.5, 0.0, count - 1)
+    ordered, score, rows = scores
+    final = rows.astype(jnp.int32) - 1
+    place = jnp.clip(jax.scipy.special.ndtr(found) * rows - 0.5, 0.0, rows - 1)
     low = jnp.floor(place).astype(jnp.int32)
     high = jnp.minimum(low + 1, final)
     inner = ordered[low] + (place - low) * (ordered[high] - ordered[low])
-    inward = jnp.minimum(jnp.ceil(TAIL * count).astype(jnp.int32), final)
+    inward = jnp.minimum(jnp.ceil(TAIL * rows).astype(jnp.int32), final)
     width = jnp.where(inward > 0, score[inward] - score[0], 1.0)
     falls = (ordered[inward] - ordered[0]) / width
     rises = (ordered[final] - ordered[final - inward]) / width

@@ -164,7 +164,14 @@ class BoostedTrees:
         seed = jax.random.randint(seed_key, (), 0, 2**31 - 1, jnp.int32)
 
         def on_host(seed, x, y, weight):
-            return boosted(int(seed), *map(np.asarray, (x, y, weight)), self.trees, self.depth)
+            return boosted(
+                int(seed),
+                np.asarray(x),
+                np.asarray(y),
+                np.asarray(weight),
+                self.trees,
+                self.depth,
+            )
 
         kinds = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), before)
         return jax.pure_callback(

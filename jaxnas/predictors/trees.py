@@ -108,7 +108,7 @@ class Forests:
 def sums(splits: Splits, features: Features) -> Float[Array, "k n"]:
     """What the trees of each model add up to for each row; traceable."""
     trees = jax.vmap(jax.vmap(_tree, (None, 0, 0, 0)), (None, 0, 0, 0))
-    *nodes, offset = splits
+    *nodes, offset = map(jnp.asarray, splits)
     return trees(features, *nodes).sum(axis=1) + offset[:, None]
 
 
@@ -134,9 +134,9 @@ def boosted(
 
 def _tree(
     features: Features,
-    feature: Int[Array, "nodes"],
-    threshold: Float[Array, "nodes"],
-    value: Float[Array, "leaves"],
+    feature: Int[Array | np.ndarray, "nodes"],
+    threshold: Float[Array | np.ndarray, "nodes"],
+    value: Float[Array | np.ndarray, "leaves"],
 ) -> Float[Array, "n"]:
     """The leaf that each genome comes to."""
     place = jnp.zeros(len(features), jnp.int32)
@@ -155,7 +155,7 @@ def _splits(forest: Any) -> Splits:
         feature.astype(np.int32),
         _below(threshold),
         (forest.learning_rate * value).astype(np.float32),
-        np.float32(forest.init_.constant_.item()),
+        np.array(forest.init_.constant_.item(), np.float32),
     )
 
 
