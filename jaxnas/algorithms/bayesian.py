@@ -27,6 +27,7 @@ from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 ACQUISITIONS = ("ehvi", "ucb", "thompson", "linas")
+MARGIN = 0.1  # of the reference point, in ranges observed: what lies beyond them counts, too
 DIRECTIONS = 64  # along which hypervolume is measured
 
 
@@ -56,7 +57,7 @@ class Bayesian:
     `ucb`, over one, which is optimistic; `thompson`, candidate i over sample i alone; or `linas`,
     the best of the inner search on what is expected, by rank and crowding (DyNAS-T, Cummings et al.
     2022).
-    Hypervolume is measured from the worst value observed of each objective.
+    Hypervolume is measured from a little beyond the worst value observed of each objective.
 
     Candidates beyond a limit or a constraint add nothing, in as many samples as say so; as long as
     none can add anything, the least violation leads. Failed candidates teach nothing and are not
@@ -211,9 +212,10 @@ class Bayesian:
         m = self.objectives
         known = ~pareto.failed(state.fitness)[:, None]
         low = jnp.where(known, state.fitness, jnp.inf)[:, :m].min(axis=0)
+        reference = state.worst + MARGIN * (state.worst - low)
 
         def promised(fitness):
-            inside = volumes(fitness[..., :m], low, state.worst, directions(m, DIRECTIONS))
+            inside = volumes(fitness[..., :m], low, reference, directions(m, DIRECTIONS))
             return jnp.where((aims.violation(fitness) == 0)[..., None], inside, 0.0)
 
         return batch(
