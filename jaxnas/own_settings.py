@@ -13,7 +13,7 @@ from jaxnas.errors import UserError
 from jaxnas.plugins import find, unread
 
 T = TypeVar("T", bound=Callable[..., Any])
-OF_SEARCH = ("population", "objectives", "limits")  # of all algorithms alike
+OF_SEARCH = ("population", "objectives", "limits", "constraints")  # of all algorithms alike
 LARGEST = 10**6  # of a number
 EXPECTED = {
     bool: "True or False",

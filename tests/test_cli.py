@@ -125,8 +125,8 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--search.algorithm sgd",
             [
                 (
-                    "unknown algorithm 'sgd'; known: elitist, evolution, evosax, islands, local, "
-                    "moead, nsga2, nsga3"
+                    "unknown algorithm 'sgd'; known: bayesian, elitist, evolution, evosax, islands, "
+                    "local, moead, nsga2, nsga3"
                 )
             ],
         ),
@@ -146,7 +146,10 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--search.algorithm nsga2:mutation=0.1 --search.mutation 0.2",
             ["search.mutation 0.2 is not read with search.algorithm 'nsga2:mutation=0.1'"],
         ),
-        ("--search.algorithm nsga2:PSO", ["unknown algorithm 'nsga2:PSO'; known: elitist"]),
+        (
+            "--search.algorithm nsga2:PSO",
+            ["unknown algorithm 'nsga2:PSO'; known: bayesian, elitist"],
+        ),
         (
             "--search.limits latency_ms=fast",
             ["search.limits must be NAME=NUMBER", "got latency_ms=fast"],

@@ -69,7 +69,8 @@ def test_every_setting_of_a_dataclass_can_be_written(name):
         if value != ():
             texts.append(f"{setting}={value}")
     assert made(":".join([name, *texts])) == algorithm
-    left_out = {"population", "objectives", "limits", "variation", "weights", "policy", "reward"}
+    left_out = {"population", "objectives", "limits", "constraints"}
+    left_out |= {"variation", "weights", "policy", "reward"}
     assert {field.name for field in fields(algorithm)} - left_out <= {
         text.partition("=")[0] for text in texts
     }
@@ -78,8 +79,8 @@ def test_every_setting_of_a_dataclass_can_be_written(name):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("sgd:mutation=0.2", "unknown algorithm 'sgd'; known: elitist"),
-        ("nsga2:PSO", "unknown algorithm 'nsga2:PSO'; known: elitist"),
+        ("sgd:mutation=0.2", "unknown algorithm 'sgd'; known: bayesian, elitist"),
+        ("nsga2:PSO", "unknown algorithm 'nsga2:PSO'; known: bayesian, elitist"),
         ("evosax:Best", "unknown evosax algorithm 'Best'; known: "),
         (
             "nsga2:neighbours=3",
@@ -87,7 +88,8 @@ def test_every_setting_of_a_dataclass_can_be_written(name):
         ),
         (
             "moead:population=3",
-            "avoid_duplicates (search.population, search.objectives, search.limits are set for all",
+            "avoid_duplicates (search.population, search.objectives, search.limits, "
+            "search.constraints are set for all",
         ),
         ("random:mutation=0.2", "unknown setting 'mutation' of random; known: none"),
         ("evolution:mutation=0.2", "unknown setting 'mutation' of evolution; known: members, "),

@@ -38,7 +38,7 @@ class State(NamedTuple):
     fitness: Fitness  # NaN where nothing was observed yet
     initial: Genomes
     fitted: Any  # surrogates, of each column of the fitness
-    worst: Float[Array, "objectives"]  # of all that did not fail
+    worst: Float[Array, "objectives"]  # of all that were feasible
     seed: UInt[Array, ""]  # of what `tell` draws
     generation: Int[Array, ""]
     seen: UInt[Array, "slots"]  # networks evaluated before (variation.remember)
@@ -212,7 +212,9 @@ class Bayesian:
         m = self.objectives
         known = ~pareto.failed(state.fitness)[:, None]
         low = jnp.where(known, state.fitness, jnp.inf)[:, :m].min(axis=0)
-        reference = state.worst + MARGIN * (state.worst - low)
+        high = jnp.where(known, state.fitness, -jnp.inf)[:, :m].max(axis=0)
+        worst = jnp.where(jnp.isfinite(state.worst), state.worst, high)
+        reference = worst + MARGIN * (worst - low)
 
         def promised(fitness):
             inside = volumes(fitness[..., :m], low, reference, directions(m, DIRECTIONS))
@@ -244,7 +246,8 @@ class Bayesian:
             lambda: state.fitted,
             lambda: fitted(key, self._surrogate, space, state.fitted, genomes, observed),
         )
-        worst = jnp.where(pareto.failed(fitness)[:, None], -jnp.inf, fitness)[:, : self.objectives]
+        feasible = (self._aims.violation(fitness) == 0)[:, None]
+        worst = jnp.where(feasible, fitness, -jnp.inf)[:, : self.objectives]
         return State(
             genomes,
             observed,
