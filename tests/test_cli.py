@@ -125,8 +125,8 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             "--search.algorithm sgd",
             [
                 (
-                    "unknown algorithm 'sgd'; known: bayesian, elitist, evolution, evosax, islands, "
-                    "local, moead, nsga2, nsga3"
+                    "unknown algorithm 'sgd'; known: bayesian, elitist, evolution, evosax, "
+                    "islands, local, moead, nsga2, nsga3"
                 )
             ],
         ),
