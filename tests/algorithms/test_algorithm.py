@@ -82,8 +82,8 @@ def assert_identical(one, other):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
     assert one.figures.keys() == other.figures.keys()
-    for name in one.figures:  # sums of gradients round otherwise in a batch of searches
-        np.testing.assert_allclose(one.figures[name], other.figures[name], rtol=1e-3)
+    for name in one.figures:  # sums are rounded otherwise in a batch of searches
+        np.testing.assert_allclose(one.figures[name], other.figures[name], rtol=1e-3, atol=2e-4)
 
 
 def one_of(many, i):
