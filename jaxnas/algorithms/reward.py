@@ -59,10 +59,11 @@ class Reward:
 
     def check(self, objectives: int) -> None:
         """Refuses targets that are not one for each cost."""
-        if self.target and len(self.target) != objectives - 1:
+        costs = objectives - 1
+        if self.target and len(self.target) != costs:
             raise UserError(
-                f"target must be one for each of {objectives - 1} objectives after the first, or "
-                f"none, got {self.target}"
+                f"target must be one for each objective after the first, of which there are "
+                f"{costs}, got {len(self.target)}: " + (f"set {costs}" if costs else "leave it away")
             )
 
     def nothing_known(self, objectives: int) -> Memory:

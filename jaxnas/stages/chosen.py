@@ -54,8 +54,8 @@ def choose_networks(
     error = columns["error"][rows]
     wanted = []
     if preferred is not None:
-        best = rows[np.argmin(preferred.worth[rows])]
-        wanted.append(("best", f"best by {preferred.name}", best))
+        worth = np.nan_to_num(preferred.worth[rows], nan=np.inf)
+        wanted.append(("best", f"best by {preferred.name}", rows[np.argmin(worth)]))
     if limit_ms is not None:
         wanted.append(
             (

@@ -63,8 +63,8 @@ def initial_genomes(text: str, space: Space, room: int) -> Rows:
         raise UserError(f"{what} names no genome whose evaluation succeeded: name another")
     if len(found) > room:
         raise UserError(
-            f"{what} names {len(found)} networks, but {room} fit into the first generation: name "
-            "fewer, or choose a larger search.population"
+            f"{what} names more networks ({len(found)}) than fit into the first generation "
+            f"({room}): name fewer, or choose a larger search.population"
         )
     return found
 
@@ -111,14 +111,15 @@ def _named(text: str, space: Space) -> tuple[np.ndarray, np.ndarray | None]:
         return _of_text(text, text, space), None
     try:
         if path.endswith(".npz"):
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found = np.asarray(arrays["genomes"])
-                return _checked(text, found), _fitness(arrays.get("fitness"), len(found))
-        with open(path, encoding="utf-8") as file:
-            written = file.read()
+                fitness = _fitness(arrays.get("fitness"), len(found))
+                return _checked(text, found), _within(fitness, arrays.get("feasible"))
+        with open(path, encoding="utf-8") as lines:
+            written = lines.read()
         if path.endswith(".json"):
             return _checked(text, np.array(_of_json(json.loads(written)))), None
-    except (OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # a damaged .npz fails in a dozen ways
         raise UserError(
             f"search.initial {text[:60]!r} holds no genomes ({type(error).__name__}: "
             f"{str(error)[:80]}): name {EXPECTED}"
@@ -138,7 +139,7 @@ def _fitness(fitness: np.ndarray | None, rows: int) -> np.ndarray | None:
     return fitness
 
 
-def _of_run(path: str, space: Space) -> tuple[np.ndarray, np.ndarray]:
+def _of_run(path: str, space: Space) -> tuple[np.ndarray, np.ndarray | None]:
     """What its search has evaluated within its limits."""
     run = RunDirectory(path)
     if not run.exists(CANDIDATES):
@@ -149,10 +150,14 @@ def _of_run(path: str, space: Space) -> tuple[np.ndarray, np.ndarray]:
             "same space"
         )
     searched = read_searched(run, CANDIDATES)
-    fitness = searched.archive.fitness
-    if searched.feasible is not None and searched.feasible.any():
-        fitness = np.where(searched.feasible[:, None], fitness, np.nan)
-    return searched.archive.genomes, fitness
+    return searched.archive.genomes, _within(searched.archive.fitness, searched.feasible)
+
+
+def _within(fitness: np.ndarray | None, feasible: np.ndarray | None) -> np.ndarray | None:
+    """The fitness, NaN of candidates beyond limits and constraints where any is within."""
+    if fitness is None or feasible is None or not feasible.any():
+        return fitness
+    return np.where(feasible[:, None], fitness, np.nan)
 
 
 def _structure(space: Space, saved: Any) -> Any:

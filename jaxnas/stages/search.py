@@ -124,8 +124,9 @@ def _search(
         archive = search(
             algorithm, job.space, job.key(purpose), evaluate, settings.generations, before, save
         )
-    _log(job, settings, archive)
-    return _searched(job, settings, labels, archive, stop.spent)
+    searched = _searched(job, settings, labels, archive, stop.spent)
+    _log(job, settings, searched)
+    return searched
 
 
 def _searched(
@@ -150,22 +151,20 @@ def _told(searched: Searched) -> Archive:
     return searched.archive._replace(fitness=searched.whole.fitness)
 
 
-def _log(job: Job, settings: SearchConfig, archive: Archive) -> None:
+def _log(job: Job, settings: SearchConfig, searched: Searched) -> None:
     """How many networks a search has seen, and what their errors say."""
-    network = network_numbers(job.space, archive.genomes)
-    fitness = archive.fitness[:, : len(settings.objectives)]
-    error = Columns(settings.objectives, fitness)["error"]
-    best = float(np.fmin.reduce(error))
-    worst = float(np.fmax.reduce(error))
-    front = np.asarray(pareto.front(jnp.asarray(fitness)))
+    network = network_numbers(job.space, searched.archive.genomes)
+    best = float(np.fmin.reduce(searched["error"]))
+    worst = float(np.fmax.reduce(searched["error"]))
+    front = np.asarray(pareto.front(jnp.asarray(searched.counted.fitness)))
     counts = (
         f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of "
         "them on the front"
     )
-    if ended := stopped_in_words(archive, settings.generations):
+    if ended := stopped_in_words(searched.archive, settings.generations):
         log(f"search: {settings.algorithm}: {ended}")
     log(f"search: {settings.algorithm}: {counts}; error {best:.1%} to {worst:.1%}")
-    if (limits := limits_of(settings)) and not feasible(archive.fitness, settings).any():
+    if (limits := limits_of(settings)) and not feasible(searched.whole.fitness, settings).any():
         log(f"search: {settings.algorithm}: no candidate is within {limits}")
     least = 1 - commonest_share(search_split(job).labels)
     if best >= least:

@@ -106,18 +106,14 @@ def run_compare(
         objectives=objectives,
         limits=(),
         constraints=tuple(f"{name}=0" for name in constraints),
+        formulation=None,
         patience=None,
         seconds=None,
         initial=None,
     )
     space = None if searched is None else searched.space
     algorithms = choose_algorithms(names, search, space)
-    if config.limited_search.limits:
-        log("compare: the searches have no limits here, for the hypervolume counts the whole front")
-    if searched is not None and config.search.constraints:
-        log("compare: search.constraints do not count here, for the problem brings its own")
-    if config.search.patience is not None or config.search.seconds is not None:
-        log("compare: no search stops early here, for all evaluate as many candidates")
+    _log_left_out(config, searched is not None)
     if searched is None:
         _check_earlier(config, RunDirectory(out))
     else:
@@ -142,6 +138,19 @@ def run_compare(
         table = write_comparison(run)
     print(table)
     log(f"compare: {run.path('compare/compare.html')}")
+
+
+def _log_left_out(config: Config, brings_problem: bool) -> None:
+    """Says which settings of the search do not count in a comparison."""
+    whole = "for the hypervolume counts the whole front"
+    if config.limited_search.limits:
+        log(f"compare: the searches have no limits here, {whole}")
+    if config.search.formulation is not None:
+        log(f"compare: search.formulation does not count here, {whole}")
+    if brings_problem and config.search.constraints:
+        log("compare: search.constraints do not count here, for the problem brings its own")
+    if config.search.patience is not None or config.search.seconds is not None:
+        log("compare: no search stops early here, for all evaluate as many candidates")
 
 
 def _check_read(config: Config, names: Sequence[str]) -> None:

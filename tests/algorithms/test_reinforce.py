@@ -117,7 +117,7 @@ def test_a_ratio_counts_up_to_its_clip_where_that_gains_less():
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0"),
         ({"entropy": -1.0}, "entropy must be at least 0, got -1"),
         ({"baseline": 1.0}, "baseline must be from 0 to below 1, got 1"),
-        ({"reward": Reward((1.0,))}, "target must be one for each of 0 objectives after the first"),
+        ({"reward": Reward((1.0,))}, "of which there are 0, got 1: leave it away"),
     ],
 )
 def test_settings_are_checked(algorithm, settings, message):

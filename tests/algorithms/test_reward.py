@@ -113,5 +113,5 @@ def test_settings_are_checked(settings, message):
 
 
 def test_a_target_is_needed_for_each_cost():
-    with pytest.raises(UserError, match="one for each of 2 objectives after the first"):
+    with pytest.raises(UserError, match="of which there are 2, got 1: set 2"):
         Reward((1.0,)).check(3)

@@ -140,3 +140,7 @@ def test_the_best_by_a_formulation_comes_first_if_it_is_on_the_front():
     choices = chosen.choose_networks(Columns(("error", "latency_ms"), FITNESS), 4, 1.5, preferred)
     assert choices[0] == chosen.Choice("best", "best by sum", int(np.nanargmin(worth)))
     assert choices[1].name == "below_limit" and len(choices) == 3
+    # A product has no value where an objective is below 0.
+    preferred = chosen.Preferred("sum", np.where(np.arange(8) == 3, np.nan, worth))
+    choices = chosen.choose_networks(Columns(("error", "latency_ms"), FITNESS), 4, 1.5, preferred)
+    assert choices[0].row == 6

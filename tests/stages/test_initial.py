@@ -71,7 +71,7 @@ def test_of_a_run_with_limits_what_is_within(run):
     arrays = run.read_npz(CANDIDATES)
     with run:
         run.write_npz(CANDIDATES, **arrays, feasible=FITNESS[:, 1] > 5)
-    assert named(run.root) == [[0, 0, 0], [1, 1, 1]]
+    assert named(run.root) == named(run.path(CANDIDATES)) == [[0, 0, 0], [1, 1, 1]]
 
 
 def refused(text, match, room=9):
@@ -85,11 +85,12 @@ def test_what_is_refused(run, tmp_path):
     refused("", "names no genome")
     refused("0 1 2 0", "has 4 choices, but a genome of toy has 3")
     refused("0 1 3", "has the choice 3 for the gene kernel of toy, which has 0 to 2")
-    refused("0 1 2,2 1 0", "names 2 networks, but 1 fit into the first generation", room=1)
+    refused("0 1 2,2 1 0", r"more networks \(2\) than fit into the first generation \(1\)", room=1)
     refused(tmp_path, "has no candidates.npz: name a run that has searched")
     damaged = tmp_path / "damaged.npz"
-    damaged.write_bytes(b"PK")
-    refused(damaged, "holds no genomes")
+    for content in (b"", b"PK", b"PK\x03\x04"):
+        damaged.write_bytes(content)
+        refused(damaged, "holds no genomes")
     np.savez(tmp_path / "a.npz", allow_pickle=False, genomes=np.zeros((2, 4), int))
     refused(tmp_path / "a.npz", "has genomes of 4 choices, but the space toy has 3 genes")
     (tmp_path / "a.json").write_text("{}")
@@ -98,7 +99,7 @@ def test_what_is_refused(run, tmp_path):
     refused(tmp_path / "b.npz", "expected fitness of 6 genomes, got shape")
     np.savez(tmp_path / "b.npz", allow_pickle=False, genomes=ROWS, fitness=FITNESS * np.nan)
     refused(tmp_path / "b.npz", "names no genome whose evaluation succeeded")
-    refused(run.root, "names 1 networks, but 0 fit into the first generation", room=0)
+    refused(run.root, r"more networks \(1\) than fit into the first generation \(0\)", room=0)
     with run:
         run.write_json("space.json", {"name": "toy", "genes": {"width": [1]}})
     refused(run.root, "is a run in another space than toy")

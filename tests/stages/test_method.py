@@ -73,5 +73,5 @@ def test_a_controller_pays_for_a_cost_as_its_second_objective():
 
 
 def test_a_target_without_a_cost_is_refused():
-    with pytest.raises(UserError, match="one for each of 0 objectives after the first"):
+    with pytest.raises(UserError, match="of which there are 0, got 1: leave it away"):
         method_of(Config("", train=TrainConfig("enas", enas=EnasConfig("reinforce:target=2"))))

@@ -644,9 +644,11 @@ def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
     )
     assert RunDirectory("run").read_bytes("compare/compare.npz") == before
     limited = ("--search.limits", "error=0.001", "--search.patience", 1, "--out", "limited")
+    limited += ("--search.formulation", "weighted_sum:weights=1,1")
     code, lines = cli("compare", "board.py", "--algorithms", "local,nsga2", "--seeds", 3, *limited)
     assert code == 0 and any("the searches have no limits here" in line for line in lines), lines
     assert any("no search stops early here" in line for line in lines)
+    assert any("search.formulation does not count here" in line for line in lines)
     assert RunDirectory("limited").read_bytes("compare/compare.npz") == before
 
 
