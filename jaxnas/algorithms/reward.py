@@ -61,9 +61,10 @@ class Reward:
         """Refuses targets that are not one for each cost."""
         costs = objectives - 1
         if self.target and len(self.target) != costs:
+            what_to_do = f"set {costs}" if costs else "leave it away"
             raise UserError(
-                f"target must be one for each objective after the first, of which there are "
-                f"{costs}, got {len(self.target)}: " + (f"set {costs}" if costs else "leave it away")
+                "target must be one for each objective after the first, of which there are "
+                f"{costs}, got {len(self.target)}: {what_to_do}"
             )
 
     def nothing_known(self, objectives: int) -> Memory:
