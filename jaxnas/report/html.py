@@ -4,7 +4,7 @@ One HTML page that opens offline, made from the files of the run directory alone
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def _write_report(run: RunDirectory) -> Path:
             read_searched(run, RANDOM),
             networks,
             limit_ms,
-            config.get("search", {}).get("generations", 0),
+            config.get("search", {}),
         ),
         "doubt": _doubt(run) if run.exists(FOUND) else None,
         "claims": read_claims(run),
@@ -127,7 +127,7 @@ def _search(
     random: Searched,
     networks: list[dict[str, Any]],
     limit_ms: float | None,
-    generations: int,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     labels = candidates.labels
     found = candidates.counted.fitness
@@ -152,19 +152,20 @@ def _search(
         "verdict": words.verdict(*final),
         "counts": [_counts(candidates), _counts(random)],
         "failed": int(np.isnan(candidates.archive.fitness).any(axis=1).sum()),
-        "constraints": _said_constraints(candidates, random),
+        "constraints": _said_constraints(candidates, random, settings.get("constraints", ())),
+        "formulation": settings.get("formulation"),
         "generations": len(growth[0]),
-        "stopped": stopped_in_words(candidates.archive, generations),
+        "stopped": stopped_in_words(candidates.archive, settings.get("generations", 0)),
         "said": _said(candidates),
     }
 
 
-def _said_constraints(candidates: Searched, random: Searched) -> str:
+def _said_constraints(candidates: Searched, random: Searched, constraints: Sequence[str]) -> str:
     """How many candidates keep to the constraints; nothing where there are none."""
     if candidates.constraints is None or candidates.feasible is None or random.feasible is None:
         return ""
     return (
-        f"Only candidates that keep to the constraints ({', '.join(candidates.constraints.names)}) "
+        f"Only candidates that keep to the constraints ({', '.join(constraints)}) "
         f"count: {candidates.feasible.sum()} of the search, {random.feasible.sum()} at random."
     )
 

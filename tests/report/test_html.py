@@ -327,8 +327,11 @@ def test_a_search_that_stopped_and_what_its_algorithm_says(tmp_path):
         stopped = np.array("the hypervolume had not grown for 5")
         said = {f"figure_{name}": array for name, array in figures.items()}
         run.write_npz("candidates.npz", **arrays, **said, stopped=stopped)
-        run.write_json("config.json", config | {"search": {"generations": 50}})
+        search = {"generations": 50, "formulation": "chebyshev:weights=1,2"}
+        run.write_json("config.json", config | {"search": search})
     text = write_report(run).read_text()
+    assert "<code>chebyshev:weights=1,2</code>, and sought no front" in text
+    assert "with one seed" not in text
     page = Page(text)
     assert page.open == [] and page.tags.count("svg") == 7
     assert len(set(page.values("id"))) == len(page.values("id"))
