@@ -202,8 +202,9 @@ class SearchConfig:
     patience: int | None = None
     """The search stops when the hypervolume of the candidates within all limits has grown by at
     most 0.1 % in so many generations. Its reference point lies beyond the worst values of the first
-    generation, by a tenth of their range. None: it never stops so. Random sampling beside takes as
-    many generations as the search."""
+    generation, by a tenth of their range. Under a formulation its best value counts in place of the
+    hypervolume. None: it never stops so. Random sampling beside takes as many generations as the
+    search."""
     seconds: float | None = None
     """Wall time of the search at most, checked after each generation. What it took before it was
     interrupted counts."""

@@ -1,8 +1,11 @@
 """When a run's search ends before its last generation, by its settings."""
 
+import jax.numpy as jnp
+import numpy as np
+
 from jaxnas.algorithms.loop import Archive
 from jaxnas.algorithms.stopping import Budget, stalled
-from jaxnas.config import SearchConfig
+from jaxnas.config import SearchConfig, make_formulation
 from jaxnas.records.candidates import Searched
 from jaxnas.stages.evaluation import feasible
 
@@ -28,9 +31,19 @@ class Stop:
         settings = self.settings
         if int(archive.generation[-1]) + 1 == settings.generations:
             return None
-        if settings.patience is not None:
-            kept = feasible(archive.fitness, settings)
-            fitness = archive.fitness[:, : len(settings.objectives)]
-            if reason := stalled(archive._replace(fitness=fitness), kept, settings.patience):
-                return reason
+        if settings.patience is not None and (reason := self._stalled(archive, settings.patience)):
+            return reason
         return None if self.budget is None else self.budget.exceeded()
+
+    def _stalled(self, archive: Archive, patience: int) -> str | None:
+        """By the hypervolume; under a formulation by its best value, which is what is sought."""
+        settings = self.settings
+        kept = feasible(archive.fitness, settings)
+        fitness = archive.fitness[:, : len(settings.objectives)]
+        if settings.formulation is None:
+            return stalled(archive._replace(fitness=fitness), kept, patience)
+        value = make_formulation(settings.formulation)(jnp.asarray(fitness, jnp.float32))
+        column = np.asarray(value)[:, None]
+        if stalled(archive._replace(fitness=column), kept, patience) is None:
+            return None
+        return f"the best by {settings.formulation} had not improved for {patience}"

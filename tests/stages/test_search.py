@@ -79,6 +79,20 @@ def test_seconds_spent_before_count_and_the_last_generation_stops_nothing():
     assert Stop(SearchConfig(), spent).spent is None
 
 
+def test_under_a_formulation_its_best_value_must_improve():
+    """The second generation has fewer MACs and is no more accurate; the third is."""
+    none = np.full((6, 2), -1, np.int32)
+    fitness = np.array([[0.5, 5], [0.9, 9], [0.6, 1], [0.6, 1], [0.4, 9], [0.6, 1]], np.float32)
+    generation = np.repeat(np.arange(3, dtype=np.int32), 2)
+    archive = Archive(none, fitness, generation, none)
+    second = Archive(none[:4], fitness[:4], generation[:4], none[:4])
+    settings = SearchConfig(population=2, patience=1, objectives=("error", "mmacs"))
+    assert Stop(settings)(second) is None
+    formulated = replace(settings, formulation="weighted_sum:weights=1,0")
+    reason = "the best by weighted_sum:weights=1,0 had not improved for 1"
+    assert Stop(formulated)(second) == reason and Stop(formulated)(archive) is None
+
+
 def test_given_genomes_come_first_and_cannot_be_changed_later(searching, unsearched, tmp_path):
     genes = len(RunDirectory(unsearched).read_npz("selection.npz")["genomes"][0])
     given = [[0] * genes, [0] * (genes - 1) + [1]]
