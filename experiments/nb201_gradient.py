@@ -69,7 +69,7 @@ SEARCHES = {
     "fbnet": MIXTURE(relaxation="gumbel:first=1:weight_decay=0"),
     "proxyless": MIXTURE(relaxation="binary_paths"),
 }
-WEIGHTS = tuple(1e-5 * 100 ** (i / 7) for i in range(8))  # of ms
+WEIGHTS = tuple(5e-5 * 100 ** (i / 7) for i in range(8))  # of ms
 CHECKS = 40  # of a collapse in a training
 
 
