@@ -479,6 +479,7 @@ def test_what_algorithms_say_of_themselves_is_kept_and_drawn(table, tmp_path):
     page = run.read_text("compare/compare.html")
     assert page.count("<svg") == 4 and "What the algorithms say of themselves" in page
     assert "begin with the same 2 given genomes" in page and "seeds of two algorithms have" in page
+    assert "nothing in common" not in page
     assert run.exists("compare/curves.png") and run.exists("compare/predictions.png")
 
 
