@@ -38,6 +38,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 os.environ["JAX_DEBUG_KEY_REUSE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
+MAPPINGS = 20_000  # with which a module may begin
 gc.set_threshold(100_000, 50, 50)  # a trace is millions of objects that stay
 
 shapes_checked = jaxtyping.jaxtyped
@@ -84,12 +85,19 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_are_counted_from_none(request):
-    """JAX keeps 4,096 programs of a process: a module that counts its own begins with none."""
-    if "_cache_size" in Path(request.path).read_text():
+def few_programs_are_kept(request):
+    """A module begins without programs if it counts its own, or if the process holds too many.
+
+    JAX keeps 4,096. Each takes some of the 65,530 mappings of memory that Linux gives a process;
+    without one more the next compilation is a segmentation fault.
+    """
+    maps = Path("/proc/self/maps")
+    mappings = maps.read_bytes().count(b"\n") if maps.exists() else 0
+    if mappings > MAPPINGS or "_cache_size" in Path(request.path).read_text():
         import jax
 
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
