@@ -5,15 +5,16 @@ Space `tiny`, digits, the modelled chip raptor_small. `two_stage` trains by the 
 evaluates 50 generations of 28. `joint` trains eight architectures, each for a weight of its own of
 the latency, by one sampled path a step (GDAS), and evaluates one generation: the eight networks
 derived and 20 random ones. Its epochs are as many as take the same time, training and search
-together, programs compiled before. Errors are those of inherited weights, on images that no search has seen.
+together, programs compiled before. Errors are those of inherited weights, on images that no search
+has seen.
 
 Commands: jaxnas run experiments/joint_search.py:two_stage --seed 0 --out runs/two_0
           jaxnas run experiments/joint_search.py:joint --seed 0 --out runs/joint_0
           (and four other seeds of each)
           jaxnas compare runs/two_0 --with runs/two_1,...,runs/joint_4
 Time: three to six minutes a run, on one core beside others.
-Result: no, the two stages do. After 218 and 207 seconds (medians of five seeds) hypervolume is 0.567
-against 0.260 of the box of joint_0's random search.
+Result: no, the two stages do. After 218 and 207 seconds (medians of five seeds) hypervolume is
+0.567 against 0.260 of the box of joint_0's random search.
 """
 
 from dataclasses import replace
