@@ -9,7 +9,8 @@ feasible candidates only, below the nadir point of the front and a tenth of its 
 fronts are drawn densely from their known equations.
 
 Command: python experiments/constrained.py
-Command: CONSTRAINED=TNK jaxnas compare experiments/constrained.py --algorithms nsga2
+Command: jaxnas compare experiments/constrained.py --algorithms nsga2   (the problem that the
+         variable CONSTRAINED names: OSY, TNK or SRN)
 Time: 9 to 421 seconds a line, while ten processes shared two cores.
 Result: every seed of all that was run finds feasible candidates. Hypervolume in % of the front's,
 medians:

@@ -79,8 +79,8 @@ def search(
             fitness = _replay(archive, generation, asked)
         else:
             fitness = _evaluate(evaluate, asked)
-        state, told = _tell(algorithm, space, state, asked, fitness)
-        figures.append(jax.device_get(told))
+        state = _tell(algorithm, space, state, asked, fitness)
+        figures.append(jax.device_get(_figures(algorithm, state)))
         if generation < done:
             continue
         archive = _append(archive, generation, asked, fitness)._replace(figures=_stacked(figures))
@@ -106,9 +106,13 @@ def _ask(algorithm: Algorithm, key: PRNGKey, space: AnySpace, state: State) -> A
 @partial(jax.jit, static_argnames=("algorithm", "space"))
 def _tell(
     algorithm: Algorithm, space: AnySpace, state: State, asked: Asked, fitness: Fitness
-) -> tuple[State, dict[str, Array]]:
-    state = algorithm.tell(space, state, asked, fitness)
-    return state, figures_of(algorithm, state)
+) -> State:
+    return algorithm.tell(space, state, asked, fitness)
+
+
+@partial(jax.jit, static_argnames=("algorithm",))
+def _figures(algorithm: Algorithm, state: State) -> dict[str, Array]:
+    return figures_of(algorithm, state)
 
 
 def _stacked(figures: list[dict[str, Any]]) -> dict[str, np.ndarray]:
