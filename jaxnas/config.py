@@ -391,7 +391,7 @@ FORMULATIONS: dict[str, Callable[..., Formulation]] = {
     "epsilon_constraint": EpsilonConstraint,
     "lexicographic": Lexicographic,
 }
-CONTROLLERS: dict[str, type[Reinforce] | type[PPO]] = {"reinforce": Reinforce, "ppo": PPO}
+CONTROLLERS: dict[str, type[Reinforce]] = {"reinforce": Reinforce, "ppo": PPO}
 DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "onnxruntime": lambda settings: OnnxRuntime(settings.threads, settings.seconds),
     "openvino": lambda settings: OpenVino(settings.threads, settings.seconds),
@@ -538,7 +538,7 @@ def make_formulation(text: str) -> Formulation:
     return made
 
 
-def make_controller(settings: EnasConfig) -> Reinforce | PPO:
+def make_controller(settings: EnasConfig) -> Reinforce:
     """The controller of this name, with the settings that follow it: `ppo:epochs=3`."""
     make, own = find_with_settings("controller", settings.controller, CONTROLLERS)
     objectives = 2 if settings.cost else 1

@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017): several careful steps a generation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -8,35 +8,23 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness, check_limits, check_sizes
-from jaxnas.algorithms.policy import Params, Policy, entropy_share
-from jaxnas.algorithms.reinforce import EPSILON, State, check_learning
-from jaxnas.algorithms.reward import Reward
+from jaxnas.algorithms.algorithm import AnySpace, Asked, check_fitness
+from jaxnas.algorithms.policy import Params, entropy_share
+from jaxnas.algorithms.reinforce import Reinforce, State
 from jaxnas.errors import UserError
-from jaxnas.plugins import leaves_unread
-from jaxnas.types import Fitness, PRNGKey
+from jaxnas.types import Fitness
 
 
-@leaves_unread("initial")  # a policy learns from candidates that it drew itself
 @dataclass(frozen=True)
-class PPO:
+class PPO(Reinforce):
     """A recurrent policy draws the candidates and learns from their rewards, several times each.
 
-    As `Reinforce`, with `epochs` steps of Adam a generation on the probability of each candidate as
-    a ratio to that with which it was drawn, times its advantage. A candidate whose ratio has
-    already moved by `clip` the way that its advantage says adds nothing. NASNet (Zoph et al., CVPR
-    2018) and MnasNet (Tan et al., CVPR 2019) were found so.
-
-    Candidates have no parents and may repeat. Those beyond a limit come after all others of their
-    generation, by their excess; failed ones teach nothing.
+    As `Reinforce`, but with `epochs` steps of Adam a generation on the probability of each
+    candidate as a ratio to that with which it was drawn, times its advantage. A candidate whose
+    ratio has already moved by `clip` the way that its advantage says adds nothing. NASNet (Zoph et
+    al., CVPR 2018) and MnasNet (Tan et al., CVPR 2019) were found so.
     """
 
-    population: int = 28
-    """Candidates per generation, at least 2."""
-    objectives: int = 2
-    """Columns of the fitness."""
-    policy: Policy = field(default_factory=Policy)
-    reward: Reward = field(default_factory=Reward)
     learning_rate: float = 0.004
     """Of Adam. Published: 0.00035 (NASNet), for 20,000 candidates."""
     epochs: int = 4
@@ -46,30 +34,13 @@ class PPO:
     entropy: float = 0.2
     """Weight of the entropy of a candidate's choices, in nats, beside advantages in standard
     deviations."""
-    baseline: float = 0.5
-    """Share of itself that the moving average of rewards keeps from generation to generation."""
-    limits: tuple[float | None, ...] = ()
-    """The most that each objective may be; None, or nothing at all, sets no limit."""
 
     def __post_init__(self):
-        check_sizes(self.population, self.objectives)
-        check_limits(self.limits, self.objectives)
-        self.reward.check(self.objectives)
-        check_learning(self.learning_rate, self.entropy, self.baseline)
+        super().__post_init__()
         if self.epochs < 1:
             raise UserError(f"epochs must be at least 1, got {self.epochs}: set more")
         if not 0 < self.clip < 1:
             raise UserError(f"clip must lie between 0 and 1, got {self.clip:g}: set it so")
-
-    def init(self, key: PRNGKey, space: AnySpace) -> State:
-        params = self.policy.init(key, space)
-        memory = self.reward.nothing_known(self.objectives)
-        reward, entropy = jnp.full(2, jnp.nan, jnp.float32)
-        return State(params, self._optimizer().init(params), memory, reward, entropy)
-
-    def ask(self, key: PRNGKey, space: AnySpace, state: State) -> Asked:
-        genomes = self.policy.sample(key, space, state.params, self.population)
-        return Asked(genomes, jnp.full((self.population, 2), -1, jnp.int32))
 
     def tell(self, space: AnySpace, state: State, asked: Asked, fitness: Fitness) -> State:
         check_fitness(self, fitness)
@@ -96,13 +67,6 @@ class PPO:
             jnp.mean(judged.rewards),
             entropy_share(space, asked.genomes, before),
         )
-
-    def figures(self, state: State) -> dict[str, Array]:
-        """Of the last generation: mean reward, and the genes' entropy as a share of the most."""
-        return {"reward": state.reward, "entropy": state.entropy}
-
-    def _optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.learning_rate, eps=EPSILON)
 
 
 def surrogate(

@@ -65,7 +65,14 @@ class Reinforce:
         check_sizes(self.population, self.objectives)
         check_limits(self.limits, self.objectives)
         self.reward.check(self.objectives)
-        check_learning(self.learning_rate, self.entropy, self.baseline)
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0, got {self.learning_rate:g}: set it so")
+        if not self.entropy >= 0:
+            raise UserError(f"entropy must be at least 0, got {self.entropy:g}: set its weight")
+        if not 0 <= self.baseline < 1:
+            raise UserError(
+                f"baseline must be from 0 to below 1, got {self.baseline:g}: set a share"
+            )
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
         params = self.policy.init(key, space)
@@ -102,13 +109,3 @@ class Reinforce:
 
     def _optimizer(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, eps=EPSILON)
-
-
-def check_learning(learning_rate: float, entropy: float, baseline: float) -> None:
-    """What a controller asks of its settings."""
-    if not learning_rate > 0:
-        raise UserError(f"learning_rate must be above 0, got {learning_rate:g}: set it so")
-    if not entropy >= 0:
-        raise UserError(f"entropy must be at least 0, got {entropy:g}: set its weight")
-    if not 0 <= baseline < 1:
-        raise UserError(f"baseline must be from 0 to below 1, got {baseline:g}: set a share")

@@ -15,7 +15,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from jaxnas.algorithms.ppo import PPO
 from jaxnas.algorithms.reinforce import Reinforce, State
 from jaxnas.relaxations.architecture import Architecture, Cost, at_resolution, searched_choices
 from jaxnas.spaces.soft import softened
@@ -33,7 +32,7 @@ from jaxnas.types import Fitness, Genome, Genomes, PRNGKey
 class Enas:
     """A `Bilevel` method; the controller is asked and told as in a search."""
 
-    controller: Reinforce | PPO
+    controller: Reinforce
     settings: TrainConfig
     cost: Callable[[Space], Cost] | None = None
 
@@ -129,7 +128,7 @@ class Enas:
         return jnp.stack(columns, axis=-1).astype(jnp.float32)
 
 
-def enas(settings: TrainConfig, controller: Reinforce | PPO) -> Enas:
+def enas(settings: TrainConfig, controller: Reinforce) -> Enas:
     """The method of these settings; what a cost is has to be added, where they name one."""
     return Enas(controller, settings)
 
@@ -140,7 +139,7 @@ def _at_images(space: Space, genomes: Genomes, batch: Batch) -> Genomes:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _conditionals(
-    controller: Reinforce | PPO, space: Space, params: Any
+    controller: Reinforce, space: Space, params: Any
 ) -> Float[Array, "genes choices"]:
     """The probability of each gene's choices, given the most probable ones of earlier genes."""
     genes, choices = len(space.genes), int(space.sizes.max())
