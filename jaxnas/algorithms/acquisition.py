@@ -6,13 +6,13 @@ objectives, and what one more point adds is a subtraction.
 """
 
 from functools import cache
-from math import gamma, pi
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy import stats
+
+from jaxnas.algorithms.indicators import sobol_directions, volume_by_reach
 
 
 @cache
@@ -23,9 +23,7 @@ def directions(objectives: int, count: int) -> Float[np.ndarray, "count objectiv
     if objectives == 2:
         angle = (np.arange(count) + 0.5) * np.pi / (2 * count)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    drawn = stats.qmc.Sobol(objectives, rng=np.random.default_rng(0)).random(count)
-    normal = np.abs(stats.norm.ppf(drawn.clip(1e-6, 1 - 1e-6))).clip(1e-6)
-    return (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
+    return sobol_directions(objectives, count, seed=0)
 
 
 def volumes(
@@ -43,7 +41,7 @@ def volumes(
     wide = jnp.where(reference > low, reference - low, 1.0)
     depth = jnp.nan_to_num(jnp.maximum((reference - points) / wide, 0.0))
     length = jnp.min(depth[..., None, :] / directions, axis=-1)
-    return length**m * np.float32(pi ** (m / 2) / (2**m * gamma(m / 2 + 1)))
+    return length**m * np.float32(volume_by_reach(m))
 
 
 def batch(

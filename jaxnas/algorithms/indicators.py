@@ -7,10 +7,13 @@ for nothing.
 """
 
 from collections.abc import Sequence
+from math import gamma, pi
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy import stats
 
 from jaxnas.algorithms.pareto import failed
 from jaxnas.errors import UserError
@@ -96,6 +99,22 @@ def _areas(
         return grid, area
 
     return jax.lax.scan(add, jnp.zeros((n,) * axes, depths.dtype), (depths, places))[1]
+
+
+def sobol_directions(objectives: int, count: int, seed: int) -> Float[np.ndarray, "count m"]:
+    """Unit vectors without a negative part: scrambled Sobol points, made normal, of length 1."""
+    drawn = stats.qmc.Sobol(objectives, rng=np.random.default_rng(seed)).random(count)
+    normal = np.maximum(np.abs(stats.norm.ppf(drawn.clip(1e-9, 1 - 1e-9))), 1e-9)
+    return (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
+
+
+def volume_by_reach(objectives: int) -> float:
+    """What a dominated volume is, divided by the mean of `reach ** objectives`.
+
+    Reaches are how far it extends from the reference along evenly spread directions (Deng & Zhang,
+    IEEE Transactions on Evolutionary Computation 23, 2019, equation 12).
+    """
+    return pi ** (objectives / 2) / (2**objectives * gamma(objectives / 2 + 1))
 
 
 def igd_plus(fitness: Fitness, front: Float[Array, "m objectives"]) -> Float[Array, ""]:

@@ -6,7 +6,7 @@ Hypervolume curves and their bands, rank tests of all pairs with effect sizes.
 from collections.abc import Mapping
 from functools import partial
 from itertools import combinations
-from math import comb, gamma, pi
+from math import comb
 from typing import NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import stats
 
-from jaxnas.algorithms.indicators import hypervolume
+from jaxnas.algorithms.indicators import hypervolume, sobol_directions, volume_by_reach
 
 RESAMPLES = 2000
 LEVEL = 0.05  # of the tests: the chance that any difference is claimed where there is none
@@ -72,10 +72,8 @@ def estimated_curve(
         jnp.asarray(generation),
         jnp.asarray(_directions(m)),
     )
-    volume = pi ** (m / 2) / (2**m * gamma(m / 2 + 1))
-    means = volume * (np.asarray(reach, np.float64) ** m).reshape(REPLICATES, DIRECTIONS, -1).mean(
-        axis=1
-    )
+    powers = (np.asarray(reach, np.float64) ** m).reshape(REPLICATES, DIRECTIONS, -1)
+    means = volume_by_reach(m) * powers.mean(axis=1)
     return means.mean(axis=0), means.std(axis=0, ddof=1) / REPLICATES**0.5
 
 
@@ -97,17 +95,9 @@ def _reach(
 
 
 def _directions(objectives: int) -> Float[np.ndarray, "d m"]:
-    """Unit vectors without a negative part.
-
-    Replicates of scrambled Sobol points, made normal, then of length 1.
-    """
-    drawn = [
-        stats.qmc.Sobol(objectives, rng=np.random.default_rng(i)).random(DIRECTIONS)
-        for i in range(REPLICATES)
-    ]
-    normal = np.abs(stats.norm.ppf(np.concatenate(drawn).clip(1e-9, 1 - 1e-9)))
-    normal = np.maximum(normal, 1e-9)
-    return (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
+    return np.concatenate(
+        [sobol_directions(objectives, DIRECTIONS, seed) for seed in range(REPLICATES)]
+    )
 
 
 def bootstrap_band(
