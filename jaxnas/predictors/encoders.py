@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnas.predictors.predictor import Choices
-from jaxnas.spaces.encodings import FeatureFunction, gene_features
+from jaxnas.spaces.encodings import FeatureFunction, gene_features, over_the_space
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
 Weights = dict[str, Array]
-SAMPLE = 1024  # networks over which an encoding is brought to one scale
 
 
 @runtime_checkable
@@ -103,9 +102,7 @@ def standardised(
 def _scales(
     encoding: Callable[[Space, Choices], Array], space: Space
 ) -> tuple[Float[np.ndarray, "columns"], Float[np.ndarray, "columns"]]:
-    with jax.ensure_compile_time_eval():
-        genomes = space.sample(jax.random.key(0), SAMPLE)
-        found = jax.jit(lambda genomes: encoding(space, genomes))(genomes)
+    found = over_the_space(encoding, space)
     rows = np.asarray(found, np.float64).reshape(-1, found.shape[-1])
     deviation = rows.std(axis=0)
     varies = deviation > 1e-6 * np.abs(rows).max(axis=0)

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -189,14 +189,17 @@ class Scales(NamedTuple):
     scale: Float[np.ndarray, "features"]  # one of a group
 
 
+def over_the_space(encoding: Callable[..., Any], space: Space | Box) -> Any:
+    """What an encoding gives of `SAMPLE` genomes of a space, as numbers whatever is traced."""
+    with jax.ensure_compile_time_eval():
+        genomes = space.sample(jax.random.key(0), SAMPLE)
+        return jax.jit(lambda genomes: encoding(space, genomes))(genomes)
+
+
 @cache
 def group_scales(space: Space | Box) -> Scales:
     """By the scale features of a group have a variance of 1 in all, unless they never change."""
-    with jax.ensure_compile_time_eval():
-        found = jax.jit(
-            lambda: groups_of_features(space, space.sample(jax.random.key(0), SAMPLE))
-        )()
-    parts = [np.asarray(one, np.float64) for one in found]
+    parts = [np.asarray(one, np.float64) for one in over_the_space(groups_of_features, space)]
     spreads = [np.sqrt(part.var(axis=0).sum()) or 1.0 for part in parts]
     widths = [part.shape[1] for part in parts]
     return Scales(
