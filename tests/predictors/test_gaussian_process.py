@@ -15,12 +15,21 @@ HYPER = gp.Hyperparameters(
 )
 KERNEL = ConstantKernel(0.8) * Matern(1.0, nu=2.5) + ConstantKernel(0.4) * DotProduct(1e-6)
 KNOWN = jnp.ones(12, bool)
+
+
+def log_likelihood(hyper, group, x, y, known):
+    """Rasmussen & Williams, equation 2.30: what a fit ascends, by its gradient alone."""
+    given = gp.conditioned(hyper, group, x, y, known)
+    misfit = 0.5 * jnp.where(known, y, 0.0) @ given.weights
+    return -misfit - jnp.log(jnp.diag(given.factor)).sum() - known.sum() * np.log(2 * np.pi) / 2
+
+
 # Compiled whole: operation by operation they take seconds.
 conditioned, predicted, sampled, likelihood, slopes = (
     jax.jit(partial(one, group=GROUP), static_argnames="count")
     if one is gp.sampled
     else jax.jit(partial(one, group=GROUP))
-    for one in (gp.conditioned, gp.predicted, gp.sampled, gp.log_likelihood, gp.slopes)
+    for one in (gp.conditioned, gp.predicted, gp.sampled, log_likelihood, gp.slopes)
 )
 
 
