@@ -23,10 +23,7 @@ def upper_limits(limits: Sequence[str], objectives: Sequence[str]) -> tuple[floa
             raise UserError(
                 f"search.limits and latency_limit_ms set two limits of {name}: leave one out"
             )
-        try:
-            found[name] = float(value)
-        except ValueError:
-            found[name] = math.nan
+        found[name] = _number(value)
         if not 0 < found[name] < math.inf:
             raise UserError(
                 f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20"
@@ -53,13 +50,18 @@ def upper_bounds(constraints: Sequence[str], objectives: Sequence[str]) -> dict[
             )
         if name in found:
             raise UserError(f"search.constraints set two bounds of {name}: leave one out")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            found[name] = math.nan
+        found[name] = _number(value)
         if not name or not math.isfinite(found[name]):
             raise UserError(
                 f"search.constraints must be NAME=NUMBER, a finite number, got {text}: write "
                 f"{name or 'mmacs'}=20"
             )
     return found
+
+
+def _number(text: str) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -41,7 +41,7 @@ from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
 
 # Objectives that no weights and no images decide.
-COSTS = ("latency_ms", "energy_uj", "mmacs", "mparams", "peak_kib", "chip_kib")
+COSTS = tuple(name for name in OBJECTIVES if name != "error")
 # What decides the error of a genome.
 ERROR_CODE = ("networks", "spaces", "supernets", "training", "data", "objectives")
 
