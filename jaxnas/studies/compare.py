@@ -447,7 +447,7 @@ def _file(problem: Problem, name: str, settings: SearchConfig, seed: int) -> str
         _start(problem),
         name,
         asdict(replace(settings, algorithm=name)),
-        source_digest("algorithms", "config.py"),
+        source_digest("algorithms", "predictors", "spaces", "config.py"),
     ]
     plain = re.sub(r"[^\w.=-]", "-", name)[:100]
     return f"compare/searches/{plain}-{seed}-{digest(facts)[:16]}.npz"
