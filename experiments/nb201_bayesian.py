@@ -7,23 +7,21 @@ candidates at the start, then batches from the front that boosted trees predict.
 Whitney's, two-sided, of the regrets of the Bayesian search and of NSGA-II (20).
 
 Command: python experiments/nb201_bayesian.py
-Time: 10 minutes on two cores that others kept busy, a third of it compiling.
-Result: a fifth of NSGA-II's regret, less on seven of seven devices (bar: five). Mean regrets of 10
+Time: seven minutes on two quiet cores, five of them the boosted trees.
+Result: a quarter of NSGA-II's regret, less on seven of seven devices (bar: five). Mean regrets of 10
 seeds:
 
-    device        Bayesian  NSGA-II (20)  NSGA-II (10)  random search  p        recall: Bayesian  NSGA-II (20)
-    raspi4        0.0034    0.0040        0.0047        0.0083         0.34     11 %              5 %
-    pixel3        0.0036    0.0078        0.0063        0.0102         0.011    12 %              5 %
-    eyeriss       0.0005    0.0036        0.0057        0.0155         0.00018  43 %              9 %
-    fpga          0.0009    0.0034        0.0030        0.0243         0.00025  38 %              9 %
-    gold_6226     0.0013    0.0131        0.0076        0.0321         0.00025  46 %              12 %
-    titan_rtx_256 0.0015    0.0161        0.0125        0.0363         0.00018  32 %              7 %
-    1080ti_1      0.0016    0.0178        0.0142        0.0526         0.00018  46 %              12 %
-    mean          0.0018    0.0094        0.0077        0.0256                  33 %              9 %
+    device         Bayesian  NSGA-II (20)  NSGA-II (10)  random search  trees, LINAS  p        recall: Bayesian  NSGA-II (20)
+    raspi4         0.0033    0.0040        0.0047        0.0083         0.0029        0.34     11 %              5 %
+    pixel3         0.0039    0.0078        0.0063        0.0102         0.0042        0.026    14 %              5 %
+    eyeriss        0.0005    0.0036        0.0057        0.0155         0.0217        0.00018  42 %              9 %
+    fpga           0.0010    0.0034        0.0030        0.0243         0.0016        0.00025  35 %              9 %
+    gold_6226      0.0013    0.0131        0.0076        0.0321         0.0065        0.00025  48 %              12 %
+    titan_rtx_256  0.0035    0.0161        0.0125        0.0363         0.0024        0.001    31 %              7 %
+    1080ti_1       0.0018    0.0178        0.0142        0.0526         0.0046        0.00018  47 %              12 %
+    mean           0.0022    0.0094        0.0077        0.0256         0.0063                 33 %              9 %
 
-A proposal of 20 from 200 observations, with what is learnt from them, takes 0.72 s (median, two
-busy cores; bar: 2). (`trees, LINAS` is part of the command, and is not in the table: it was not
-measured yet.)
+A proposal of 20 from 200 observations, with what is learnt from them, takes 0.13 s (median; bar: 2).
 """  # noqa: E501
 
 import sys
