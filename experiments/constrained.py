@@ -3,15 +3,15 @@
 OSY (Osyczka & Kundu 1995: six variables, six constraints), TNK (Tanaka et al. 1995: two and two, a
 front in pieces) and SRN (Srinivas & Deb 1994: two and two). Fitness has the two objectives and then
 the constraints, feasible where each is at most 0, as pymoo has them. Every algorithm evaluates 100
-generations of 50, 10 seeds; those with operators vary real values by simulated binary crossover and
-polynomial mutation. Local search needs choices, of which a box has none. Hypervolume counts
-feasible candidates only, below the nadir point of the front and a tenth of its extent more; the
-fronts are drawn densely from their known equations.
+generations of 50, 10 seeds; Bayesian search, for dear candidates, 12. Those with operators vary
+real values by simulated binary crossover and polynomial mutation. Local search needs choices, of
+which a box has none. Hypervolume counts feasible candidates only, below the nadir point of the
+front and a tenth of its extent more; the fronts are drawn densely from their known equations.
 
 Command: python experiments/constrained.py
 Command: jaxnas compare experiments/constrained.py --algorithms nsga2   (the problem that the
          variable CONSTRAINED names: OSY, TNK or SRN)
-Time: 2 minutes on two quiet cores, 1 to 9 seconds a line.
+Time: 2 minutes on two quiet cores, 1 to 9 seconds a line, and 3 minutes for Bayesian search.
 Result: every seed of every algorithm finds feasible candidates. Hypervolume in % of the front's,
 medians:
 
@@ -24,6 +24,7 @@ medians:
     elitist          95.4    97.9    99.8
     evosax:CMA_ES    67.3    79.2    96.4
     random           35.7    88.7    98.3
+    bayesian         92.2    96.1    98.8    with 600 evaluations in place of 5,000
 """
 
 import os
@@ -60,8 +61,10 @@ ALGORITHMS = (
     "elitist",
     "evosax:CMA_ES",
     "random",
+    "bayesian",
 )
 SEARCH = SearchConfig(population=50, generations=100, mutation=0.9)
+GENERATIONS = {"bayesian": 12}  # of those that evaluate fewer
 COVERED = jax.jit(partial(hypervolume, reference=jnp.ones(2)))
 
 config = Config("constrained", search=SEARCH)
@@ -184,7 +187,8 @@ def feasible_found(here: Problem, name: str) -> Float[Array, "seeds n 2"]:
     bounded = replace(settings, constraints=tuple(f"{one}=0" for one in here.constraints))
     algorithm = make_algorithm(bounded, here.space)
     keys = jax.random.split(jax.random.key(0), SEEDS)
-    found = search_many(algorithm, here.space, keys, here.fitness, SEARCH.generations).fitness
+    generations = GENERATIONS.get(name, SEARCH.generations)
+    found = search_many(algorithm, here.space, keys, here.fitness, generations).fitness
     kept = (found[..., 2:] <= 0).all(axis=-1, keepdims=True)
     return jnp.where(kept, found[..., :2], jnp.nan)
 
