@@ -9,7 +9,8 @@ searched. A collapse counts where it is said before 90 % of the steps and holds 
 all operations are dear on a CPU, so that their searches have fewer steps.
 
 Command: python experiments/nb201_gradient.py 0-4   (seeds; then names, to run some)
-Command: python experiments/nb201_gradient.py sweep   (GDAS, 8 weights of the latency on raspi4)
+Command: python experiments/nb201_gradient.py sweep   (GDAS, 8 weights of the latency on raspi4;
+         the least of them may follow, the most is a hundred times that)
 
 Reads the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it from
 public files. CIFAR-10 is read from ~/tensorflow_datasets.
@@ -69,7 +70,7 @@ SEARCHES = {
     "fbnet": MIXTURE(relaxation="gumbel:first=1:weight_decay=0"),
     "proxyless": MIXTURE(relaxation="binary_paths"),
 }
-WEIGHTS = tuple(5e-5 * 100 ** (i / 7) for i in range(8))  # of ms
+LEAST_WEIGHT = 1e-5  # of a ms
 CHECKS = 40  # of a collapse in a training
 
 
@@ -113,6 +114,12 @@ def searched(net: Supernet, data: Dataset, method: Relaxed, seed: int) -> list[F
     ]
 
 
+def told_of(found: Found) -> str:
+    """Its skips, and whether a collapse was said."""
+    said = "no collapse" if found.warned is None else f"collapse said at {found.warned}"
+    return f"{skipped(SPACE, found.genome)[0]} skips, {said}"
+
+
 def expected_best(figures: np.ndarray, draws: int) -> float:
     """The mean of the best of so many draws with replacement.
 
@@ -141,34 +148,40 @@ def compare(data: Dataset, table: Table, seeds: range, names: list[str]) -> None
             assert isinstance(method, Relaxed)
             (found,) = searched(net, data, method, seed)
             accuracies.append(float(table(found.genome)))
-            skips, _ = skipped(SPACE, found.genome)
-            said = "no collapse" if found.warned is None else f"collapse said at {found.warned}"
             print(
-                f"{name:9} seed {seed}: {accuracies[-1]:.2f} %, {skips} skips, {said}, entropy "
+                f"{name:9} seed {seed}: {accuracies[-1]:.2f} %, {told_of(found)}, entropy "
                 f"{found.entropy:.2f}, {perf_counter() - start:.0f} s  {to_string(found.genome)}",
                 flush=True,
             )
         print(f"{name:9} mean {np.mean(accuracies):.2f} %, worst {min(accuracies):.2f} %")
 
 
-def sweep(data: Dataset, accuracy: Table, latency: Table) -> None:
+def sweep(data: Dataset, accuracy: Table, latency: Table, least: float = LEAST_WEIGHT) -> None:
     """Derived cells of all weights, from one training, and their rank correlation."""
-    own = replace(SEARCHES["gdas"].relaxed, cost="latency_ms", cost_weights=WEIGHTS)
+    weights = tuple(least * 100 ** (i / 7) for i in range(8))
+    # Architectures take turns: an eighth of the steps each, which are more and larger ones.
+    own = replace(
+        SEARCHES["gdas"].relaxed,
+        cost="latency_ms",
+        cost_weights=weights,
+        weights_first=0.5,
+        learning_rate=0.05,
+    )
     method = make_method(replace(SEARCHES["gdas"], relaxed=own))
     assert isinstance(method, Relaxed)
     priced = replace(method, cost=lambda space: expected_figure(space, latency))
     found = searched(build(SPACE), data, priced, 0)
     times_ms = [float(latency(one.genome)) for one in found]
-    for weight, one, ms in zip(WEIGHTS, found, times_ms, strict=True):
+    for weight, one, ms in zip(weights, found, times_ms, strict=True):
         print(
-            f"weight {weight:.6f}: {ms:6.2f} ms, {float(accuracy(one.genome)):.2f} %  "
-            f"{to_string(one.genome)}"
+            f"weight {weight:.6f}: {ms:6.2f} ms, {float(accuracy(one.genome)):.2f} %, "
+            f"{told_of(one)}  {to_string(one.genome)}"
         )
-    print(f"Spearman of weight and latency: {spearmanr(WEIGHTS, times_ms)[0]:.2f}")
+    print(f"Spearman of weight and latency: {spearmanr(weights, times_ms)[0]:.2f}")
 
 
 def main(what: str = "0-4", *names: str) -> None:
-    """`what` is the first and the last seed, or `sweep`."""
+    """`what` is the first and the last seed, before names of searches; or `sweep`."""
     accuracy = load(TABLES, "test_acc_cifar10", SPACE, "%")
     data = tfds.load(
         "cifar10",
@@ -178,7 +191,8 @@ def main(what: str = "0-4", *names: str) -> None:
         seed=0,
     )
     if what == "sweep":
-        return sweep(data, accuracy, load(TABLES, "latency_ms_raspi4", SPACE, "ms"))
+        latency = load(TABLES, "latency_ms_raspi4", SPACE, "ms")
+        return sweep(data, accuracy, latency, *map(float, names))
     seeds = re.fullmatch(r"(\d+)-(\d+)", what)
     if seeds is None:
         raise UserError(f"the first argument must be seeds as in 0-4, or sweep, got {what!r}")
