@@ -1,29 +1,24 @@
 """Bayesian and predictor-assisted search: models of the objectives say what to evaluate next."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt
+from jaxtyping import Array, Float, Int
 
-from jaxnas.algorithms import pareto
+from jaxnas.algorithms import memory, pareto
 from jaxnas.algorithms.acquisition import batch, directions, volumes
-from jaxnas.algorithms.algorithm import AnySpace, Asked, check_limits, check_sizes, unevaluated
+from jaxnas.algorithms.aims import Aims
+from jaxnas.algorithms.algorithm import AnySpace, Asked, check_limits, check_sizes
 from jaxnas.algorithms.belief import Belief, believed, fitted, unfitted
-from jaxnas.algorithms.proposal import Aims, pool
-from jaxnas.algorithms.variation import (
-    Discrete,
-    Variation,
-    nothing_seen,
-    remember,
-    without_duplicates,
-)
+from jaxnas.algorithms.compiled import in_turn
+from jaxnas.algorithms.memory import Memory
+from jaxnas.algorithms.proposal import pool
+from jaxnas.algorithms.variation import Discrete, Variation
 from jaxnas.errors import UserError, choose
 from jaxnas.predictors.surrogates import SURROGATES, Surrogate
-from jaxnas.spaces.box import Box
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 ACQUISITIONS = ("ehvi", "ucb", "thompson", "linas")
@@ -32,16 +27,11 @@ DIRECTIONS = 64  # along which hypervolume is measured
 
 
 class State(NamedTuple):
-    """What was observed, best first, and what was learnt from it."""
+    """What was observed, and what was learnt from it."""
 
-    genomes: Genomes  # (memory, genes)
-    fitness: Fitness  # NaN where nothing was observed yet
-    initial: Genomes
+    memory: Memory
     fitted: Any  # surrogates, of each column of the fitness
     worst: Float[Array, "objectives"]  # of all that were feasible
-    seed: UInt[Array, ""]  # of what `tell` draws
-    generation: Int[Array, ""]
-    seen: UInt[Array, "slots"]  # networks evaluated before (variation.remember)
     figures: dict[str, Array]  # of the candidates last told
 
 
@@ -129,19 +119,12 @@ class Bayesian:
         return -(-self.initial // self.population)
 
     def init(self, key: PRNGKey, space: AnySpace) -> State:
-        memory_key, initial_key, seed_key = jax.random.split(key, 3)
         columns = self.objectives + self.constraints
-        genomes, fitness, _ = unevaluated(memory_key, space, self.memory, columns)
         nothing = jnp.full((self.population, self.objectives), jnp.nan, jnp.float32)
         return State(
-            genomes,
-            fitness,
-            latin_hypercube(initial_key, space, self._rounds * self.population),
+            memory.empty(key, space, self.memory, columns, self.population, self.initial),
             unfitted(self._surrogate, space, columns),
             jnp.full(self.objectives, -jnp.inf, jnp.float32),
-            jax.random.bits(seed_key, (), jnp.uint32),
-            jnp.int32(0),
-            nothing_seen(self.population),
             {"predicted": nothing, "predicted_sd": nothing, "acquisition": jnp.float32(jnp.nan)},
         )
 
@@ -169,14 +152,14 @@ class Bayesian:
         return state.figures
 
     def _asked(self, space: AnySpace, key: PRNGKey, state: State) -> Genomes:
-        propose_key, duplicates_key = jax.random.split(key)
-        first = jnp.minimum(state.generation, self._rounds - 1) * self.population
-        genomes = jax.lax.cond(
-            state.generation < self._rounds,
-            lambda: jax.lax.dynamic_slice_in_dim(state.initial, first, self.population),
-            lambda: self._proposed(propose_key, space, state),
+        return memory.asked(
+            key,
+            space,
+            self.variation,
+            state.memory,
+            self.population,
+            lambda key: self._proposed(key, space, state),
         )
-        return without_duplicates(duplicates_key, space, self.variation, genomes, state.seen)
 
     def _proposed(self, key: PRNGKey, space: AnySpace, state: State) -> Genomes:
         pool_key, sample_key = jax.random.split(key)
@@ -189,8 +172,7 @@ class Bayesian:
             self.inner_population,
             self.inner_generations,
             0.0 if self.acquisition == "linas" else self.optimism,
-            state.genomes,
-            state.seen,
+            state.memory,
             self.pool,
         )
         if self.acquisition == "linas":
@@ -202,7 +184,8 @@ class Bayesian:
         return found.genomes[self._batch(state, hoped, found.free)[0]]
 
     def _belief(self, space: AnySpace, state: State) -> Belief:
-        return believed(self._surrogate, space, state.fitted, state.genomes, state.fitness)
+        known = state.memory
+        return believed(self._surrogate, space, state.fitted, known.genomes, known.fitness)
 
     def _batch(
         self, state: State, hoped: Float[Array, "samples n columns"], free
@@ -210,9 +193,10 @@ class Bayesian:
         """Rows of a pool, chosen by what it might be, and the hypervolume each was to add."""
         aims = self._aims
         m = self.objectives
-        known = ~pareto.failed(state.fitness)[:, None]
-        low = jnp.where(known, state.fitness, jnp.inf)[:, :m].min(axis=0)
-        high = jnp.where(known, state.fitness, -jnp.inf)[:, :m].max(axis=0)
+        observed = state.memory.fitness
+        known = ~pareto.failed(observed)[:, None]
+        low = jnp.where(known, observed, jnp.inf)[:, :m].min(axis=0)
+        high = jnp.where(known, observed, -jnp.inf)[:, :m].max(axis=0)
         worst = jnp.where(jnp.isfinite(state.worst), state.worst, high)
         reference = worst + MARGIN * (worst - low)
 
@@ -222,7 +206,7 @@ class Bayesian:
 
         return batch(
             promised(hoped),
-            promised(state.fitness).max(axis=0),
+            promised(observed).max(axis=0),
             aims.violation(hoped).mean(axis=0),
             free,
             self.population,
@@ -231,40 +215,31 @@ class Bayesian:
 
     def _told(self, space: AnySpace, state: State, asked: Genomes, fitness: Fitness) -> State:
         figures = jax.lax.cond(
-            state.generation < self._rounds,
+            state.memory.generation < self._rounds,
             lambda: state.figures,
             lambda: self._figures(space, state, asked),
         )
-        genomes = jnp.concatenate([asked, state.genomes])
-        observed = jnp.concatenate([fitness, state.fitness])
-        kept = self._aims.best(observed, self.memory)
-        genomes = genomes[kept]
-        observed = observed[kept]
-        key = jax.random.fold_in(jax.random.key(state.seed), 2 * state.generation)
+        known = memory.updated(state.memory, space, self._aims, asked, fitness)
         learnt = jax.lax.cond(
-            state.generation + 1 < self._rounds,
+            known.generation < self._rounds,
             lambda: state.fitted,
-            lambda: fitted(key, self._surrogate, space, state.fitted, genomes, observed),
+            lambda: fitted(
+                state.memory.key(0),
+                self._surrogate,
+                space,
+                state.fitted,
+                known.genomes,
+                known.fitness,
+            ),
         )
         feasible = (self._aims.violation(fitness) == 0)[:, None]
         worst = jnp.where(feasible, fitness, -jnp.inf)[:, : self.objectives]
-        return State(
-            genomes,
-            observed,
-            state.initial,
-            learnt,
-            jnp.maximum(state.worst, worst.max(axis=0)),
-            state.seed,
-            state.generation + 1,
-            remember(state.seen, space, asked),
-            figures,
-        )
+        return State(known, learnt, jnp.maximum(state.worst, worst.max(axis=0)), figures)
 
     def _figures(self, space: AnySpace, state: State, asked: Genomes) -> dict[str, Array]:
-        key = jax.random.fold_in(jax.random.key(state.seed), 2 * state.generation + 1)
         columns = self.objectives + self.constraints
         around = jnp.array([0.0, 1.0, -1.0], jnp.float32)[:, None] * jnp.ones(columns, jnp.float32)
-        normal = jax.random.normal(key, (self.samples, columns), jnp.float32)
+        normal = jax.random.normal(state.memory.key(1), (self.samples, columns), jnp.float32)
         found = self._belief(space, state).at(asked, jnp.concatenate([around, normal]))
         median, high, low = found[:3, :, : self.objectives]
         gains = self._batch(state, found[3:], jnp.ones(self.population, bool))[1]
@@ -273,34 +248,3 @@ class Bayesian:
             "predicted_sd": (high - low) / 2,
             "acquisition": gains[0],
         }
-
-
-def latin_hypercube(key: PRNGKey, space: AnySpace, n: int) -> Genomes:
-    """`n` genomes that have each choice of a gene as often as any other, give or take one.
-
-    In a box each of `n` equal slices of a gene's range has one (McKay, Beckman & Conover,
-    Technometrics 21, 1979).
-    """
-    order_key, place_key = jax.random.split(key)
-    keys = jax.random.split(order_key, len(space.genes))
-    order = jax.vmap(lambda key: jax.random.permutation(key, n))(keys).T.astype(jnp.int32)
-    if isinstance(space, Box):
-        low, high = (jnp.asarray(end, jnp.float32) for end in (space.low, space.high))
-        place = (order + jax.random.uniform(place_key, order.shape, jnp.float32)) / n
-        return low + place * (high - low)
-    return order * jnp.asarray(space.sizes) // n
-
-
-def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of arrays, which a vmap over seeds calls for one seed after another.
-
-    So the seeds of a compiled search are bit for bit those of the loop: matrices side by side are
-    multiplied and factorised in another order than one. JAX counts in 32 bits within.
-    """
-
-    @jax.custom_batching.sequential_vmap
-    def one(*arrays):
-        with jax.enable_x64(False):
-            return function(*arrays)
-
-    return one

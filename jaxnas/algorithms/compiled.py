@@ -72,3 +72,18 @@ def _search_many(
         return Archives(genomes, found, told, parents, figures)
 
     return jax.vmap(one)(keys)
+
+
+def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of arrays, which a vmap over seeds calls for one seed after another.
+
+    So the seeds of a compiled search are bit for bit those of the loop: matrices side by side are
+    multiplied and factorised in another order than one. JAX counts in 32 bits within.
+    """
+
+    @jax.custom_batching.sequential_vmap
+    def one(*arrays):
+        with jax.enable_x64(False):
+            return function(*arrays)
+
+    return one

@@ -8,7 +8,8 @@ import pytest
 
 from jaxnas.algorithms import acquisition
 from jaxnas.algorithms.algorithm import Asked
-from jaxnas.algorithms.bayesian import ACQUISITIONS, Bayesian, latin_hypercube
+from jaxnas.algorithms.bayesian import ACQUISITIONS, Bayesian
+from jaxnas.algorithms.latin_hypercube import latin_hypercube
 from jaxnas.algorithms.variation import Real
 from jaxnas.errors import UserError
 from jaxnas.predictors.surrogates import SURROGATES
