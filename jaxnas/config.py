@@ -38,7 +38,7 @@ from jaxnas.algorithms.ppo import PPO
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.reinforce import Reinforce
 from jaxnas.algorithms.variation import Real
-from jaxnas.data import digits, npz, tfds
+from jaxnas.data import digits, folder, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
@@ -99,9 +99,16 @@ class DataConfig:
     """Which images, and how they are split and augmented."""
 
     source: Name = "digits"
-    """digits, tfds:NAME or npz:PATH."""
+    """digits, tfds:NAME, npz:PATH (an archive) or folder:PATH (JPEG, PNG, WebP, BMP and GIF files,
+    a sub-folder for each class)."""
     data_dir: Annotated[str | None, tyro.conf.arg(aliases=("--data-dir",))] = None
     """Where tfds keeps its data sets."""
+    image_size: int | None = None
+    """Height and width that the pictures of a folder are scaled to, pixels. By default they keep
+    their own, where all are squares of one size."""
+    non_square: str = "crop"
+    """How other pictures of a folder become squares: crop (the square in the middle) or squash (all
+    of the picture, its sides scaled apart)."""
     search_images: int = 400
     """Images taken from the training split for the search split, where the source brings none of
     its own."""
@@ -455,6 +462,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "tfds": tfds.load,
     "npz": npz.load,
+    "folder": folder.load,
 }
 
 
@@ -478,7 +486,8 @@ def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
     """What loads the data of this name, `KIND` or `KIND:ARGUMENT`, and the argument.
 
     A user's own is a function of an argument, which is empty, and of `data_dir`, `search_images`,
-    `calibration_images` and `seed`.
+    `calibration_images` and `seed`; where it has the parameters `image_size` and `non_square`, of
+    these, too.
     """
     kind, _, argument = name.partition(":")
     if is_place(kind):

@@ -7,6 +7,7 @@ operators).
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from inspect import signature
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from jaxnas.errors import UserError
@@ -75,6 +76,11 @@ def own_settings(make: Any) -> dict[str, Any]:
 def reads(make: Callable[..., Any], setting: str) -> bool:
     """Whether what is made so reads this setting of its own; a function may read any."""
     return setting in own_settings(make) if is_dataclass(make) else setting not in unread(make)
+
+
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a function has a parameter of this name."""
+    return parameter in signature(function).parameters
 
 
 def build(make: Any, values: Mapping[str, Any]) -> Any:

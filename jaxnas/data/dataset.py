@@ -47,6 +47,7 @@ class Dataset:
     calibration: Split
     mean: Float32[np.ndarray, "channels"]  # of the train images scaled to [0, 1]
     deviation: Float32[np.ndarray, "channels"]  # at least one grey level, 1/255
+    notes: tuple[str, ...] = ()  # what its source has to say, a line each: files left out
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -129,6 +130,7 @@ def make_dataset(
     test: Pair,
     calibration_images: int,
     seed: int,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """The only way to make a `Dataset`: checks everything that a source can get wrong.
 
@@ -161,6 +163,7 @@ def make_dataset(
         calibration=_split(train[0][calibration], train[1][calibration]),
         mean=mean,
         deviation=deviation,
+        notes=notes,
     )
 
 

@@ -1,6 +1,6 @@
 """data.json: what the images of a run are."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from jaxnas.data.preparation import BEFORE, Preparation
@@ -33,6 +33,7 @@ class DataRecord:
     class_sizes: dict[str, list[int]] | None = None  # by split; None: an older run
     resizing: str = BEFORE.resizing
     recalibration: str = BEFORE.recalibration
+    notes: list[str] = field(default_factory=list)  # what the source has to say, a line each
 
     @property
     def prepared(self) -> Preparation:
@@ -66,6 +67,9 @@ def _check(values: dict[str, Any]) -> None:
     names = values["class_names"]
     if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
         raise TypeError("class_names must be a list of text")
+    notes = values.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(one, str) for one in notes):
+        raise TypeError("notes must be a list of text")
     for name in ("mean", "deviation"):
         _check_channels(values, name)
     for split, sizes in named(values.get("class_sizes", {})).items():

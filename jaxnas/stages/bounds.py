@@ -29,6 +29,7 @@ SUBNETS = Range(2, 10**5)
 RANGES = {
     "seed": Range(0, 2**32 - 1),  # all that a key of JAX keeps of it
     "latency_limit_ms": Range(0, 1e9, above=True),
+    "data.image_size": Range(1, 1 << 14),
     "data.search_images": COUNT,
     "data.selection_share": Range(0, 1, below=True),
     "data.calibration_images": COUNT,

@@ -21,6 +21,7 @@ from jaxnas.config import (
 from jaxnas.data.augment import RESIZINGS
 from jaxnas.data.dataset import Dataset
 from jaxnas.data.memory import available_memory, require_memory
+from jaxnas.data.pictures import NON_SQUARE
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
@@ -68,6 +69,7 @@ def check_settings(config: Config) -> None:
     choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, NUMERICS)
     make_source(config.data.source)
+    choose("data.non_square", config.data.non_square, NON_SQUARE)
     if config.search.population * config.search.generations > CANDIDATES:
         raise UserError(
             f"search.population x search.generations must be at most {CANDIDATES}, got "

@@ -59,6 +59,7 @@ def _described(job: Job) -> DataRecord:
         fingerprint=data.fingerprint(),
         class_sizes={name: _class_sizes(data, split) for name, split in splits.items()},
         **asdict(job.prepared),
+        notes=list(data.notes),
     )
 
 
@@ -73,6 +74,8 @@ def _log(data: Dataset, splits: dict[str, Split]) -> None:
         f"data: {data.name}, {data.classes} classes, {height}x{width}x{data.channels}; images: "
         f"{images}"
     )
+    for note in data.notes:
+        log(f"data: {note}")
     if unseen := data.unseen_classes:
         shown = ", ".join(map(str, unseen[:SHOWN])) + (", ..." if len(unseen) > SHOWN else "")
         which = f"{len(unseen)} of {data.classes} classes have no training image, numbers {shown}"

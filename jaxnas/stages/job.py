@@ -22,6 +22,7 @@ from jaxnas.hardware.cost_model import cost_model
 from jaxnas.hardware.elastic_chip import genes_of
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
+from jaxnas.own_settings import takes
 from jaxnas.records.data import DATA, read_data
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.joint import alone, joint
@@ -41,6 +42,7 @@ from jaxnas.weights import checkpoints, pretrained
 RENAMED = {"teacher/": "extra/"}
 # Bytes of a split's images as float32, at most; larger ones are prepared a batch at a time.
 PREPARED = 1 << 28
+OF_PICTURES = ("image_size", "non_square")  # settings that a source may take
 PURPOSES = (
     "train",
     "plan",
@@ -231,10 +233,18 @@ def space_settings(space: Space) -> dict[str, Any]:
 def load_data(settings: DataConfig, seed: int) -> Dataset:
     """The data set that `source` names, `KIND` or `KIND:ARGUMENT`."""
     load, argument = make_source(settings.source)
-    rest = {
+    rest: dict[str, Any] = {
         "search_images": settings.search_images,
         "calibration_images": settings.calibration_images,
     }
+    for name in OF_PICTURES:
+        if takes(load, name):
+            rest[name] = getattr(settings, name)
+        elif getattr(settings, name) != getattr(DataConfig, name):
+            raise UserError(
+                f"data.{name} {getattr(settings, name)!r} is not read by {settings.source}: leave "
+                "it away, or give the function a parameter of this name"
+            )
     return load(argument, data_dir=settings.data_dir, **rest, seed=seed)
 
 

@@ -96,7 +96,8 @@ def _begun_in(run: RunDirectory) -> Path:
 
 def _located(config: Config, folder: Path) -> Config:
     kind, colon, path = config.data.source.partition(":")
-    source = f"{kind}{colon}{_from(folder, path)}" if kind == "npz" else config.data.source
+    of_path = kind in ("npz", "folder")
+    source = f"{kind}{colon}{_from(folder, path)}" if of_path else config.data.source
     data_dir = config.data.data_dir and _from(folder, config.data.data_dir)
     space, *devices = (
         _from(folder, name) if name.endswith(".toml") else name

@@ -72,8 +72,14 @@ READERS = (
     Reader(
         ("data.search_images",),
         "data.source",
-        "digits or tfds:NAME",
+        "digits, tfds:NAME or folder:PATH",
         lambda config: _source(config) != "npz",
+    ),
+    Reader(
+        _all("data", "image_size", "non_square"),
+        "data.source",
+        "folder:PATH",
+        lambda config: _source(config) not in ("digits", "tfds", "npz"),
     ),
     Reader(
         _all("data.augmentation", "crop", "flip"),

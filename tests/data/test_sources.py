@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxnas.data import digits, npz, tfds
+from jaxnas.data import digits, folder, npz, tfds
 
 MEDICAL = Path(__file__).parents[2].parent / "shared" / "data" / "medical"
 SETTINGS = {"search_images": 40, "calibration_images": 24, "seed": 0}
@@ -34,7 +35,7 @@ def image_sets(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*_[0-9]*.npz"))
 
 
-SOURCES = ["digits", "npz grey", "npz rgb", "tfds", "tfds validation"]
+SOURCES = ["digits", "npz grey", "npz rgb", "tfds", "tfds validation", "folder"]
 SOURCES += [f"medical {name}" for name in image_sets(MEDICAL)]
 
 
@@ -51,6 +52,12 @@ def source(request, tmp_path_factory, toy_tfds):
             str(archive(tmp_path_factory.mktemp("npz") / "toy.npz", shape, labels_shape)),
             None,
         )
+    if kind == "folder":
+        root = tmp_path_factory.mktemp("folder")
+        for row, image in enumerate(pixels(120, (12, 12, 3))):
+            (root / f"class {row % 3}").mkdir(exist_ok=True)
+            Image.fromarray(image).save(root / f"class {row % 3}" / f"{row}.png")
+        return folder.load, str(root), None
     if kind == "tfds":
         return (
             tfds.load,

@@ -43,7 +43,7 @@ LEARN = ("train.relaxed", "train.enas")
 
 def other(name):
     """A value of the setting that is not its default."""
-    default = setting(DEFAULTS, name)
+    default = 0 if name == "data.image_size" else setting(DEFAULTS, name)
     return {int: 5, float: 0.123, bool: True, tuple: (0.5,)}.get(type(default), "other")
 
 
@@ -54,6 +54,8 @@ def read(name):
         return changed(
             replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value
         )
+    if name in ("data.image_size", "data.non_square"):
+        return changed(replace(READING, data=DataConfig("folder:pictures")), name, value)
     method = "best_up" if name == "train.candidates" else "sandwich"
     if name.startswith(LEARN):
         method = name.split(".")[1]

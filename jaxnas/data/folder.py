@@ -1,0 +1,301 @@
+"""A folder of pictures: a sub-folder for each class, or these in train, val and test."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset, take_out
+from jaxnas.data.memory import available_memory, require_memory
+from jaxnas.data.pictures import (
+    ENDINGS,
+    PictureError,
+    picture_size,
+    pillow_is_strict,
+    read_picture,
+)
+from jaxnas.errors import UserError, cannot, printable
+
+VALIDATION = ("val", "validation", "valid")
+SPLITS = ("train", *VALIDATION, "test")
+TEST_SHARE = 5  # a fifth is the test split where there is no folder for it
+BROKEN_SHARE = 0.1  # of the files that may be damaged
+SHOWN = 3  # of them that are named
+COPIED = 1.5  # times the images: while splits are taken out of them
+
+Classes = dict[str, list[Path]]  # the files of each class, both in the order of their names
+
+
+class Files(NamedTuple):
+    """The files of a split."""
+
+    paths: list[Path]
+    labels: np.ndarray
+
+
+def load(
+    argument: str,
+    *,
+    data_dir: str | None,
+    search_images: int,
+    calibration_images: int,
+    seed: int,
+    image_size: int | None = None,
+    non_square: str = "crop",
+) -> Dataset:
+    """The pictures in the folder `argument`, as RGB of `image_size` pixels.
+
+    The classes are the names of sub-folders, in alphabetical order. Where these lie in train, val
+    and test, they are the splits. Without val the search split is held out of train; without any
+    of the three a fifth is the test split, stratified, the same for every seed. Files that are
+    hidden or no pictures are left out, and so are damaged ones, which `notes` names; a tenth of
+    them at the most. Without `image_size` all must be squares of one size.
+    """
+    del data_dir
+    name = f"folder:{argument}"
+    if not argument:
+        raise UserError("folder needs the path of a folder, got none: write folder:PATH")
+    splits, notes = _found(name, Path(argument))
+    class_names = tuple(splits["train"])
+    files = {split: _labelled(classes) for split, classes in splits.items()}
+    with pillow_is_strict():
+        size = image_size or _common_size(name, files)
+        count = sum(len(one.paths) for one in files.values())
+        require_memory(name, round(COPIED * count * 3 * size**2), available_memory())
+        pairs, broken = _read(name, files, class_names, size, non_square)
+    if broken:
+        notes.append(f"{len(broken)} of {count} pictures cannot be read, {_shown(broken)}")
+    train, search, test = _divided(pairs, search_images, seed)
+    return make_dataset(
+        name,
+        class_names,
+        train=train,
+        search=search,
+        test=test,
+        calibration_images=calibration_images,
+        seed=seed,
+        notes=tuple(f"{note}: left out" for note in notes),
+    )
+
+
+def _found(name: str, root: Path) -> tuple[dict[str, Classes], list[str]]:
+    """The files of each class in each split, and a line on those that are no pictures."""
+    try:
+        root = root.expanduser()
+        if not root.is_dir():
+            raise UserError(
+                f"{name}: no such folder: check the path, which is relative to the working "
+                "directory"
+            )
+        folders = {split: _subfolders(path) for split, path in _split_folders(name, root).items()}
+        classes = list(folders["train"])
+        if len(classes) < 2:
+            raise UserError(
+                f"{name} must have a sub-folder for each class, at least 2, got "
+                f"{', '.join(map(printable, classes)) or 'none'}: sort the pictures into folders"
+            )
+        _check_names(name, classes)
+        others: list[Path] = []
+        splits = {
+            split: _files(f"{name}: {split}", classes, found, others)
+            for split, found in folders.items()
+        }
+    except OSError as error:
+        raise cannot("read", error.filename or root, error) from error
+    except RuntimeError as error:  # a home that is not known
+        raise UserError(f"{name} cannot be found ({error}): write the whole path") from error
+    if not others:
+        return splits, []
+    line = f"{len(others)} files are no pictures by their names, {_relative(others[0], root)} first"
+    return splits, [line]
+
+
+def _split_folders(name: str, root: Path) -> dict[str, Path]:
+    """The folders of the splits by name, or for all images `root` itself under "train"."""
+    found = _subfolders(root)
+    named = {one: path for one, path in found.items() if one in SPLITS}
+    if "train" not in named or named.keys() != found.keys():
+        if "train" in named and len(named) > 1:
+            others = ", ".join(map(printable, list(found.keys() - named.keys())[:SHOWN]))
+            raise UserError(
+                f"{name} has {', '.join(named)} and also {others}: leave folders of splits alone, "
+                "or of classes"
+            )
+        return {"train": root}
+    validation = [one for one in VALIDATION if one in named]
+    if len(validation) > 1:
+        raise UserError(f"{name} has {' and '.join(validation)}: leave one of them")
+    if validation and "test" not in named:
+        raise UserError(
+            f"{name} has {validation[0]} but no test, which is used once, at the end: rename "
+            f"{validation[0]} to test, and the search split is taken out of train"
+        )
+    splits = {"train": named["train"]}
+    if validation:
+        splits["val"] = named[validation[0]]
+    return splits | ({"test": named["test"]} if "test" in named else {})
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir(), key=lambda path: path.name)
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    }
+
+
+def _check_names(name: str, classes: Sequence[str]) -> None:
+    try:
+        "".join(classes).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{name}: names of class folders must be UTF-8, got other bytes: rename them"
+        ) from None
+
+
+def _files(where: str, classes: list[str], folders: dict[str, Path], others: list[Path]) -> Classes:
+    """The pictures of each class; what else lies there goes to `others`."""
+    if unknown := sorted(folders.keys() - set(classes)):
+        raise UserError(
+            f"{where} has the class {printable(unknown[0])!r}, which train has not: add it there, "
+            "or remove it"
+        )
+    if missing := [one for one in classes if one not in folders]:
+        raise UserError(
+            f"{where} lacks the class {printable(missing[0])!r} ({len(missing)} of {len(classes)} "
+            "classes): every split needs all of them"
+        )
+    found = {}
+    for one, folder in folders.items():
+        files = _below(folder)
+        found[one] = [path for path in files if path.suffix.lower() in ENDINGS]
+        if not found[one]:
+            raise UserError(
+                f"{where}: the class {printable(one)!r} has no pictures ({', '.join(ENDINGS)}), "
+                f"{len(files)} other files: add some, or remove its folder"
+            )
+        others += [path for path in files if path.suffix.lower() not in ENDINGS]
+    return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """The files in a folder and in those inside it, without hidden ones, in order."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _labelled(classes: Classes) -> Files:
+    paths = [path for files in classes.values() for path in files]
+    sizes = [len(files) for files in classes.values()]
+    return Files(paths, np.repeat(np.arange(len(sizes), dtype=np.int64), sizes))
+
+
+def _common_size(name: str, files: dict[str, Files]) -> int:
+    """The size of all pictures, where they are squares of one size."""
+
+    def size(path: Path) -> tuple[int, int] | None:
+        try:
+            return picture_size(path)
+        except PictureError:
+            return None
+
+    with _threads() as threads:
+        paths = [path for one in files.values() for path in one.paths]
+        sizes = {one for one in threads.map(size, paths) if one is not None}
+    if not sizes:
+        raise UserError(f"{name}: none of {len(paths)} pictures can be read: check one of them")
+    height, width = min(sizes)
+    if len(sizes) > 1 or height != width:
+        shown = f"{height}x{width}" + (f" and {len(sizes) - 1} more" if len(sizes) > 1 else "")
+        raise UserError(
+            f"{name}: pictures must be squares of one size, got {shown}: say the size that they "
+            "are to have, --data.image-size 64"
+        )
+    return height
+
+
+def _read(
+    name: str, files: dict[str, Files], class_names: Sequence[str], size: int, non_square: str
+) -> tuple[dict[str, Pair], list[str]]:
+    """Images and labels of each split, and a line for each picture that cannot be read."""
+    pairs = {}
+    broken: list[str] = []
+    for split, (paths, labels) in files.items():
+        images = np.empty((len(paths), size, size, 3), np.uint8)
+        with _threads() as threads:
+            reasons = list(
+                threads.map(partial(_fill, images, paths, size, non_square), range(len(paths)))
+            )
+        sound = [row for row, reason in enumerate(reasons) if reason is None]
+        broken += [
+            f"{_relative(path, path.parents[1])} ({reason})"
+            for path, reason in zip(paths, reasons, strict=True)
+            if reason is not None
+        ]
+        if len(sound) < len(paths):
+            for row, old in enumerate(sound):  # a row's place is never behind the row
+                images[row] = images[old]
+        pairs[split] = images[: len(sound)], labels[sound]
+        present = np.unique(labels[sound])
+        if len(present) < len(class_names):
+            lost = int(np.setdiff1d(np.arange(len(class_names)), present)[0])
+            raise UserError(
+                f"{name}: {split}: no picture of the class {printable(class_names[lost])!r} can be "
+                f"read, {_shown(broken)}: fetch them anew"
+            )
+    count = sum(len(paths) for paths, _ in files.values())
+    if len(broken) > BROKEN_SHARE * count:
+        raise UserError(
+            f"{name}: {len(broken)} of {count} pictures cannot be read, more than "
+            f"{BROKEN_SHARE:.0%}, {_shown(broken)}: fetch them anew, or remove them"
+        )
+    return pairs, broken
+
+
+def _fill(
+    images: np.ndarray, paths: Sequence[Path], size: int, non_square: str, row: int
+) -> str | None:
+    """Read a picture into its row; why that cannot be."""
+    try:
+        images[row] = read_picture(paths[row], size, non_square)
+    except PictureError as error:
+        return printable(str(error))
+    return None
+
+
+def _divided(pairs: dict[str, Pair], search_images: int, seed: int) -> tuple[Pair, Pair, Pair]:
+    """Train, search and test; a class is never taken out of train altogether."""
+    train = pairs["train"]
+    if "test" in pairs:
+        test = pairs["test"]
+    else:
+        train, test = take_out(*train, len(train[1]) // TEST_SHARE, seed=0)
+    if "val" in pairs:
+        return train, pairs["val"], test
+    train, search = hold_out(*train, search_images, seed)
+    return train, search, test
+
+
+def _threads() -> ThreadPoolExecutor:
+    """One a core; Pillow decodes outside Python's lock."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+
+
+def _shown(broken: Sequence[str]) -> str:
+    more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    return ", ".join(broken[:SHOWN]) + more
+
+
+def _relative(path: Path, root: Path) -> str:
+    return printable(str(path.relative_to(root)))
