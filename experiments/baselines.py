@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from jaxnas.baselines.catalogue import BASELINES, init
 from jaxnas.baselines.repvgg import reparameterised
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
+from jaxnas.experiment import load_config
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.networks.builder import at_size

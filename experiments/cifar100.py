@@ -12,8 +12,8 @@ Command: jaxnas run experiments/cifar100.py --data-dir ~/tensorflow_datasets   (
 from dataclasses import replace
 from pathlib import Path
 
-from jaxnas.cli import load_config
 from jaxnas.config import Config
+from jaxnas.experiment import load_config
 
 CIFAR10 = Path(__file__).with_name("cifar10.py")
 

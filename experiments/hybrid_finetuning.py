@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
+from jaxnas.experiment import load_config
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, holds, publish

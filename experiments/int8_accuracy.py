@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
 from jaxnas.config import NUMERICS, ExportConfig
+from jaxnas.experiment import load_config
 from jaxnas.export.int8 import quantise
 from jaxnas.export.onnx import emit
 from jaxnas.export.proof import onnx_logits

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxnas.cli import load_config
 from jaxnas.config import make_device
+from jaxnas.experiment import load_config
 from jaxnas.hardware.device import ExportedModel
 from jaxnas.predictors.metrics import summary
 from jaxnas.profiling.rounds import confirmed, unsettled

@@ -21,9 +21,10 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
 from jaxnas.config import Config, DataConfig
 from jaxnas.data.augment import Augmentation
+from jaxnas.experiment import load_config
 from jaxnas.hardware.tables import load
 from jaxnas.predictors.metrics import kendall
 from jaxnas.progress import log

@@ -33,8 +33,9 @@ from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.indicators import hypervolume
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.random_search import RandomSearch
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
 from jaxnas.config import Config, DataConfig, ProfileConfig, SearchConfig, load_chip
+from jaxnas.experiment import load_config
 from jaxnas.hardware.elastic_chip import chip_of
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory

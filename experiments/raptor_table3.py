@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.elitist import Elitist
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
 from jaxnas.config import make_layered_model
+from jaxnas.experiment import load_config
 from jaxnas.hardware.cost_model import LayeredModel
 from jaxnas.networks.costs import cost_table
 from jaxnas.records.candidates import CANDIDATES, read_searched

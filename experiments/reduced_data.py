@@ -21,8 +21,9 @@ from hybrid_finetuning import candidates, trainer
 from jaxnas.algorithms import pareto
 from jaxnas.algorithms.indicators import hypervolume
 from jaxnas.algorithms.loop import search
-from jaxnas.cli import load_config, told
+from jaxnas.cli import told
 from jaxnas.config import make_algorithm
+from jaxnas.experiment import load_config
 from jaxnas.predictors.metrics import summary
 from jaxnas.progress import progress
 from jaxnas.records.run_directory import RunDirectory

@@ -29,10 +29,17 @@ CHIP_COMMANDS = {
     ),
 }
 
+LOOKING = {
+    "list": "the names that settings know, and what they stand for: spaces, devices, algorithms",
+    "show": "what a run has found: the networks chosen, and the front, under a budget if asked",
+    "doctor": "whether this machine and a device are ready for a run, and how noisy they are",
+    "new": "write a commented experiment file to begin with",
+}
+
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
 directory of a run, whose settings are then taken up again. A file may define
-others beside it: FILE.py:paper is its `paper`.
+others beside it: FILE.py:paper is its `paper`. quickstart comes with jaxnas.
 
 Every command works on a run directory, and goes on where an earlier one stopped,
 however it stopped; the same command line resumes. Settings that differ from those
@@ -180,6 +187,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 help="then fit a latency table of each part of the networks: layers.csv",
             )
     _add_chip_commands(commands)
+    _add_looking_commands(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser(
         "bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3
@@ -191,6 +199,32 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     bench.set_defaults(out=None)
     return parser.parse_known_args(arguments)
+
+
+def _add_looking_commands(commands: Any) -> None:
+    named, show, doctor, new = (
+        commands.add_parser(
+            name, help=summary, description=f"jaxnas {name}: {summary}.", allow_abbrev=False
+        )
+        for name, summary in LOOKING.items()
+    )
+    named.add_argument(
+        "experiment", metavar="KIND", nargs="?", help="spaces, devices, ... (default: all kinds)"
+    )
+    show.add_argument("experiment", metavar="RUN", help="the directory of a run")
+    show.add_argument(
+        "--under", metavar="3ms", help="the most accurate networks within: 3ms, or mmacs=20"
+    )
+    show.add_argument(
+        "-n", dest="count", metavar="N", type=_whole(1, 10_000), help="networks of the front (20)"
+    )
+    doctor.set_defaults(experiment="")
+    doctor.add_argument(
+        "--device", metavar="NAME", help="as --profile.device (default: onnxruntime)"
+    )
+    new.add_argument("experiment", metavar="FILE", help="my.py")
+    for parser in (named, show, doctor, new):
+        parser.set_defaults(out=None)
 
 
 def _add_chip_commands(commands: Any) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
-import io
 import logging
 import os
 import re
@@ -14,26 +12,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from jaxnas import signals
-from jaxnas.arguments import CHIP_COMMANDS, SEEDS, parse
+from jaxnas.arguments import CHIP_COMMANDS, LOOKING, SEEDS, parse
 from jaxnas.errors import FULL, UserError, check_path, how_to_install, one_line, silence
 
-if TYPE_CHECKING:  # loaded where they are needed: --help needs no JAX
-    from jaxnas.config import Config
-
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
-
-# Settings that have other names now.
-RENAMED = {"--search.also": "--search.objectives error latency_ms"}
-SETTINGS = (
-    "Settings of this experiment, all of which can be overridden as below; `--out DIR` names the "
-    "run directory."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,13 +87,17 @@ def _main(arguments: list[str]) -> int:
     _import_jax()
     if command in CHIP_COMMANDS:
         return _chip_command(known, overrides)
+    if command in LOOKING:
+        return _look(known, overrides)
     if others := getattr(known, "others", None):
         given = {"--algorithms": known.algorithms, "--seeds": known.seeds, "--out": out}
         given |= {"--same-start": known.same_start or None}
         unread = [name for name, value in given.items() if value is not None]
         return _compare_runs([experiment, *others], [*unread, *overrides])
+    from jaxnas.experiment import load_config, load_problem, overridden
+
     before = load_config(experiment)
-    config = _overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
+    config = overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _start_jax()
@@ -221,103 +210,22 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def load_config(experiment: str) -> Config:
-    """The `config` of an experiment file, or the settings of a run directory.
+def _look(known: argparse.Namespace, rest: list[str]) -> int:
+    """`list`, `show`, `doctor` or `new`, which change no run."""
+    if rest:
+        raise UserError(f"unknown option {rest[0]}; see jaxnas {known.command} --help")
+    from jaxnas.commands import doctor, listing, new, show
 
-    Of FILE.py:NAME its NAME.
-    """
-    from jaxnas.config import Config
-    from jaxnas.stages.bounds import check_types
-    from jaxnas.stages.settings import read_config
-
-    path, name = _file_and_name(experiment)
-    if path.is_dir():
-        return read_config(path)
-    config = getattr(_experiment(path), name, None)
-    if type(config) is not Config:
-        raise UserError(
-            f"{path} must define `{name}`, a jaxnas.config.Config, got {type(config).__name__}"
-        )
-    check_types(config)
-    return config
-
-
-def _file_and_name(experiment: str) -> tuple[Path, str]:
-    """
-    >>> _file_and_name("a/b.py:paper"), _file_and_name("runs/b")
-    ((PosixPath('a/b.py'), 'paper'), (PosixPath('runs/b'), 'config'))
-    """
-    check_path("an experiment", experiment)
-    file, colon, name = experiment.rpartition(":")
-    return (Path(file), name) if colon and file.endswith(".py") else (Path(experiment), "config")
-
-
-def load_problem(experiment: str) -> Callable[[], Any] | None:
-    """The function `problem` of an experiment file; it returns a `studies.compare.Problem`.
-
-    None where there is none.
-    """
-    path, _ = _file_and_name(experiment)
-    return None if path.is_dir() else getattr(_experiment(path), "problem", None)
-
-
-def _experiment(path: Path) -> ModuleType:
-    if path.suffix != ".py" or not path.is_file():
-        raise UserError(
-            "an experiment is a Python file that defines `config`, or the directory of a run, got "
-            f"{str(path)!r}: no such file"
-        )
-    spec = importlib.util.spec_from_file_location("jaxnas_experiment", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where classes are known by
-    try:
-        spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        # sys.exit() too: an experiment file defines settings, and does nothing else.
-        raise UserError(f"{path} does not run: {type(error).__name__}: {error}") from error
-    return module
-
-
-def _overridden(config: Config, overrides: list[str], prog: str) -> Config:
-    """The settings with the overrides of the command line.
-
-    Tyro's box of complaints becomes one line.
-    """
-    import tyro
-
-    from jaxnas.config import Config
-
-    for text in overrides:
-        if (name := text.partition("=")[0].replace("_", "-")) in RENAMED:
-            raise UserError(f"{name} is now {RENAMED[name]}: write that, and the others after it")
-    box = io.StringIO()
-    try:
-        with redirect_stderr(box):
-            return tyro.cli(Config, default=config, args=overrides, prog=prog, description=SETTINGS)
-    except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-        _, *lines = (
-            line.strip("│| ") if re.search(r"\w", line) else ""
-            for line in box.getvalue().splitlines()
-        )
-        complaint, *rest = (
-            part.replace("\n", " ") for part in re.split(r"\n{2,}", "\n".join(lines).strip())
-        )
-        meant = (
-            [
-                name
-                for name in re.findall(r"--[a-z][\w.-]*", rest[0])
-                if rest[0].startswith("Perhaps")
-            ]
-            if rest
-            else []
-        )
-        hint = f"perhaps you meant {' or '.join(meant)}; " if meant else ""
-        raise UserError(f"{complaint}; {hint}{prog} --help lists all settings") from None
+    if known.command == "list":
+        listing.run_list(known.experiment)
+    elif known.command == "show":
+        show.run_show(known.experiment, known.under, known.count)
+    elif known.command == "new":
+        new.run_new(known.experiment)
+    else:
+        _start_jax()
+        doctor.run_doctor(known.device)
+    return 0
 
 
 def _keep_compiled_programs() -> None:

@@ -6,7 +6,7 @@ composes them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -347,30 +347,36 @@ class Config:
         )
 
 
+def _of_any_size(make: Callable[..., Space]) -> Callable[..., Space]:
+    """A space that has resolutions of its own, whatever size the images have."""
+
+    @wraps(make)
+    def built(size: int, channels: int, classes: int, **scaled: Any) -> Space:
+        return make(channels, classes, **scaled)
+
+    return built
+
+
 # Known by name. A space is built for the image size, channels and classes of a data set.
 SPACES: dict[str, Callable[..., Space]] = {
     "tiny": published.tiny,
     "residual": published.residual,
-    "resnet": lambda size, channels, classes: published.resnet(channels, classes),
+    "resnet": _of_any_size(published.resnet),
     "resnext_cifar": published.resnext_cifar,
     "cifar": published.cifar,
-    "cifar_hailo": lambda size, channels, classes: published.cifar_hailo(channels, classes),
-    "attentive_nas": lambda size, channels, classes: published.attentive_nas(channels, classes),
+    "cifar_hailo": _of_any_size(published.cifar_hailo),
+    "attentive_nas": _of_any_size(published.attentive_nas),
     "attentive_nas_cifar": published.attentive_nas_cifar,
-    "ofa_mobilenet_v3": lambda size, channels, classes: published.ofa_mobilenet_v3(
-        channels, classes
-    ),
+    "ofa_mobilenet_v3": _of_any_size(published.ofa_mobilenet_v3),
     "ofa_mobilenet_v3_cifar": published.ofa_mobilenet_v3_cifar,
-    "mobilenet_v2": lambda size, channels, classes, **scaled: mobilenet_v2.mobilenet_v2(
-        channels, classes, **scaled
-    ),
+    "mobilenet_v2": _of_any_size(mobilenet_v2.mobilenet_v2),
     "mobilenet_v2_cifar": mobilenet_v2.mobilenet_v2_cifar,
     "meta_kernel": meta_kernel.meta_kernel,
-    "raptor": lambda size, channels, classes: raptor.raptor(channels, classes),
+    "raptor": _of_any_size(raptor.raptor),
     "raptor_cifar": raptor.raptor_cifar,
-    "mnasnet": lambda size, channels, classes: mnasnet.mnasnet(channels, classes),
+    "mnasnet": _of_any_size(mnasnet.mnasnet),
     "mnasnet_cifar": mnasnet.mnasnet_cifar,
-    "squeezenet": lambda size, channels, classes: squeezenet.squeezenet(channels, classes),
+    "squeezenet": _of_any_size(squeezenet.squeezenet),
     "fire_cifar": squeezenet.fire_cifar,
     "nasbench201": nasbench201.nasbench201,
     "darts": darts.darts,

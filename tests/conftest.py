@@ -375,7 +375,7 @@ def run_copy(finished_run, tmp_path) -> Path:
 def cli(monkeypatch, capsys, tmp_path):
     """Calls the command in this process, in an empty directory.
 
-    Returns the exit code and the lines on stderr.
+    Returns the exit code and the lines on stderr; `cli.printed` is what stands on stdout.
     """
     import jax
 
@@ -390,12 +390,17 @@ def cli(monkeypatch, capsys, tmp_path):
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
 
-    def call(*arguments) -> tuple[int, list[str]]:
-        capsys.readouterr()
-        code = cli.main([str(argument) for argument in arguments])
-        return code, without_times(capsys.readouterr().err).splitlines()
+    class Command:
+        printed = ""
 
-    yield call
+        def __call__(self, *arguments) -> tuple[int, list[str]]:
+            capsys.readouterr()
+            code = cli.main([str(argument) for argument in arguments])
+            said = capsys.readouterr()
+            self.printed = said.out
+            return code, without_times(said.err).splitlines()
+
+    yield Command()
     job.load_data.cache_clear()
     for name, value in before.items():
         jax.config.update(name, value)

@@ -18,9 +18,10 @@ import pytest
 
 from jaxnas import cli
 from jaxnas.arguments import COMMANDS
-from jaxnas.cli import load_config, main, told
+from jaxnas.cli import main, told
 from jaxnas.config import Config
 from jaxnas.errors import UserError
+from jaxnas.experiment import load_config
 from jaxnas.pipeline import STAGES
 from jaxnas.records.run_directory import RunDirectory
 

@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 from jaxnas.algorithms import pareto
-from jaxnas.cli import load_config
 from jaxnas.config import DEVICES
 from jaxnas.data import digits
 from jaxnas.data.preparation import PUBLISHED
+from jaxnas.experiment import load_config
 from jaxnas.hardware.device import Measurement
 from jaxnas.pipeline import STAGES
 from jaxnas.records.run_directory import RunDirectory

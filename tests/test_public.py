@@ -12,10 +12,11 @@ from sklearn.datasets import load_digits
 
 import jaxnas
 from jaxnas.arguments import COMMANDS
-from jaxnas.cli import load_config, main
+from jaxnas.cli import main
 from jaxnas.config import make_space
 from jaxnas.data.augment import normalise, resized
 from jaxnas.data.dataset import make_dataset
+from jaxnas.experiment import load_config
 from jaxnas.export.proof import jax_logits
 from jaxnas.records.chosen import Chosen
 from jaxnas.stages.export import _properties

@@ -220,7 +220,12 @@ def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -
 
 def load_space(config: Config, data: Dataset) -> Space:
     """The space that the settings name, for these images, and the genes of the device's chip."""
-    networks = make_space(config.space)(data.image_size[0], data.channels, data.classes)
+    return space_of(config, data.image_size[0], data.channels, data.classes)
+
+
+def space_of(config: Config, image_size: int, channels: int, classes: int) -> Space:
+    """The same, for images of so many pixels a side."""
+    networks = make_space(config.space)(image_size, channels, classes)
     return joint(networks, genes_of(cost_model(make_device(config.profile))))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxnas.algorithms import pareto
-from jaxnas.cli import load_config
 from jaxnas.config import OBJECTIVES, load_chip
+from jaxnas.experiment import load_config
 from jaxnas.records.measurements import read_measurements
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.joint import chip_values

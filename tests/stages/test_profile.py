@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxnas.cli import load_config
 from jaxnas.config import DEVICES, load_chip
+from jaxnas.experiment import load_config
 from jaxnas.hardware import watched
 from jaxnas.hardware.device import Measurement
 from jaxnas.profiling import active_profile

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnas.cli import load_config
 from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
+from jaxnas.experiment import load_config
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
 from jaxnas.studies.baselines import Contestant, contest, from_scratch

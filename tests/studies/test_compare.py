@@ -18,9 +18,9 @@ from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.pareto import front
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.variation import Real
-from jaxnas.cli import load_config
 from jaxnas.config import ALGORITHMS, Config, SearchConfig
 from jaxnas.errors import UserError
+from jaxnas.experiment import load_config
 from jaxnas.records import cache
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.algorithm_plots import Said

@@ -1,0 +1,143 @@
+"""`jaxnas show`: the front of a run, its chosen networks, and which of them to take."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxnas.algorithms import pareto
+from jaxnas.errors import UserError
+from jaxnas.objectives.columns import Columns
+from jaxnas.records.candidates import CANDIDATES, Searched, read_searched
+from jaxnas.records.data import read_data
+from jaxnas.records.files import RECORDS, STAGES
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.report import words
+from jaxnas.report.headline import answer
+from jaxnas.report.networks import read_networks
+from jaxnas.stages.job import space_of
+from jaxnas.stages.settings import read_config
+
+ROWS = 20  # of a front, unless more are asked for
+
+
+def run_show(path: str, under: str | None, count: int | None) -> None:
+    """Print what a run has found so far; of a search under a budget the best of its front."""
+    run = RunDirectory(path)
+    if not run.exists("config.json"):
+        raise UserError(f"{path} is no run directory: it has no config.json; name one")
+    done = [record for record in RECORDS.values() if record.completes and run.exists(record.name)]
+    missing = [stage for stage in STAGES if stage not in {one.made_by for one in done}]
+    print(f"{path}: {', '.join(one.made_by for one in done)} done")
+    if not run.exists(CANDIDATES):
+        print(f"Nothing is searched yet; jaxnas {missing[0]} {path} goes on.")
+        return
+    searched = read_searched(run, CANDIDATES)
+    most = budget(under, searched.columns.costs)
+    if run.exists("verified.csv"):
+        print(_chosen(run, searched))
+    print(_front(run, searched, most, count or ROWS))
+
+
+def budget(text: str | None, costs: tuple[str, ...]) -> tuple[str, float] | None:
+    """The cost that `--under` names, and the most that it may be.
+
+    >>> budget("3ms", ("latency_ms",)), budget("mmacs=20", ("latency_ms", "mmacs"))
+    (('latency_ms', 3.0), ('mmacs', 20.0))
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\w+)=)?([0-9.]+(?:e[+-]?[0-9]+)?) ?(ms)?", text)
+    name = "latency_ms" if found is None or not found[1] else found[1]
+    try:
+        most = math.nan if found is None else float(found[2])
+    except ValueError:
+        most = math.nan
+    if not 0 < most < math.inf:
+        raise UserError(f"--under must be as 3ms or mmacs=20, above 0, got {text[:60]!r}")
+    if name not in costs:
+        raise UserError(
+            f"--under {text}: the run minimised {words.listed(costs)}; name one as NAME=NUMBER"
+        )
+    return name, most
+
+
+def _chosen(run: RunDirectory, searched: Searched) -> str:
+    """The chosen networks as they were measured, and the recommendation."""
+    config = run.read_json("config.json")
+    data = asdict(read_data(run))
+    data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
+    int8 = config.get("export", {}).get("precision") == "int8"
+    networks = read_networks(run, int8, searched.columns.costs)
+    said = "simulated" if any(one["simulated"] for one in networks) else "measured"
+    rows = [["", "network", "test accuracy", "95 %", f"ms, {said}", "p99", "predicted", "model"]]
+    for one in networks:
+        low, high = map(words.percent, one["interval"])
+        rows.append(
+            [
+                one["letter"],
+                f"{one['name']} ({one['role']})" if one["role"] != one["name"] else one["name"],
+                words.percent(one["accuracy"]),
+                f"{low} to {high}",
+                *(words.significant(one[name]) for name in ("ms", "p99_ms", "predicted_ms")),
+                one["model"],
+            ]
+        )
+    text = answer(run, config, data, networks, said)["text"]
+    return "\n".join(["", text, "", *words.aligned(rows), ""])
+
+
+def _front(
+    run: RunDirectory, searched: Searched, under: tuple[str, float] | None, count: int
+) -> str:
+    """The networks of the front, by their first cost; under a budget the most accurate first."""
+    in_words = _words_of(run)
+    columns = searched.counted
+    first, *_ = columns.costs or ("error",)
+    rows = front_rows(columns, searched.network)
+    if under is None:
+        rows = rows[np.argsort(columns[first][rows], kind="stable")]
+        head = f"{len(rows)} networks on the front of the search, by {first}:"
+    else:
+        name, most = under
+        rows = rows[columns[name][rows] <= most]
+        rows = rows[np.argsort(columns["error"][rows], kind="stable")]
+        head = f"{len(rows)} networks of the front have {name} of at most {most:g}:"
+        if not len(rows):
+            least = words.significant(float(np.nanmin(columns[name])))
+            return f"No network of the search has {name} of at most {most:g}: the least is {least}."
+    table = [["error", *columns.costs, "genome", "network"]]
+    for row in rows[:count]:
+        genome = searched.archive.genomes[row]
+        table.append(
+            [
+                words.percent(float(columns["error"][row])),
+                *(words.significant(float(columns[name][row])) for name in columns.costs),
+                " ".join(map(str, genome)),
+                in_words(genome),
+            ]
+        )
+    more = [f"... {len(rows) - count} more: -n {len(rows)}"] if len(rows) > count else []
+    return "\n".join([head, *words.aligned(table), *more])
+
+
+def _words_of(run: RunDirectory) -> Callable[[Int[np.ndarray, "genes"]], str]:
+    """What a genome of the run says; nothing where the device of its space is not at hand."""
+    data = read_data(run)
+    try:
+        config = read_config(run.root)
+        space = space_of(config, data.height, data.channels, len(data.class_names))
+    except UserError:
+        return lambda genome: ""
+    return lambda genome: words.genome_in_words(space.decode(genome))
+
+
+def front_rows(columns: Columns, network: Int[np.ndarray, "n"] | None) -> Int[np.ndarray, "front"]:
+    """The rows on the front, one of each network."""
+    rows = np.flatnonzero(np.asarray(pareto.front(columns.fitness)))
+    if network is None:
+        return rows
+    return rows[np.sort(np.unique(network[rows], return_index=True)[1])]
