@@ -58,6 +58,7 @@ from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.objectives import chip, costs, energy, error, latency
+from jaxnas.objectives.expected import OF_SPACE
 from jaxnas.objectives.limits import upper_bounds, upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.own_settings import build, find_with_settings
@@ -87,7 +88,16 @@ from jaxnas.spaces import (
 )
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.space import Space
-from jaxnas.training import attentive, enas, fair, relaxed, sandwich, shrinking, single_path
+from jaxnas.training import (
+    attentive,
+    enas,
+    fair,
+    pareto_rank,
+    relaxed,
+    sandwich,
+    shrinking,
+    single_path,
+)
 from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.method import MakeMethod, Method, TrainConfig
@@ -440,6 +450,9 @@ METHODS: dict[str, MakeMethod] = {
     "fairnas": fair.fairnas,
     "relaxed": leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")(
         lambda settings: relaxed.relaxed(settings, make_relaxation(settings.relaxed.relaxation))
+    ),
+    "pareto_rank": leaves_unread("random_subnets", "candidates", "dropout", "drop_connect")(
+        lambda settings: pareto_rank.pareto_rank(settings, OF_SPACE.get(settings.pareto.cost))
     ),
     "enas": leaves_unread("candidates", "dropout", "drop_connect")(
         lambda settings: enas.enas(settings, make_controller(settings.enas))

@@ -215,6 +215,22 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             ["train.batch_size must be at most the 1338 training images, got 5000"],
         ),
         (
+            "--train.method pareto_rank --train.pareto.held-out 0.01",
+            ["at most the 13 training images of the smaller part", "holds 13 of 1338 out"],
+        ),
+        (
+            "--train.method pareto_rank --train.pareto.group 1",
+            ["train.pareto.group must be at least 2, got 1"],
+        ),
+        (
+            "--train.method pareto_rank --train.pareto.weight -1",
+            ["train.pareto.weight must be at least 0, got -1"],
+        ),
+        (
+            "--train.method pareto_rank --train.pareto.cost watts",
+            ["unknown expected cost 'watts'; known: energy_uj, latency_ms, mmacs, mparams"],
+        ),
+        (
             "--finetune.batch-size 5000",
             ["finetune.batch_size must be at most the 1338 training images"],
         ),

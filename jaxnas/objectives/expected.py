@@ -169,6 +169,11 @@ def _check_parts(space: Space, what: str) -> None:
         )
 
 
+# Those that the space alone decides.
+OF_SPACE: dict[str, Callable[[Space], Cost]] = {
+    "mmacs": expected_macs,
+    "mparams": expected_params,
+}
 COSTS: dict[str, Callable[[Space, Device, Models], Cost]] = {
     "mmacs": lambda space, device, models: expected_macs(space),
     "mparams": lambda space, device, models: expected_params(space),

@@ -39,6 +39,7 @@ from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
 from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
+from jaxnas.training.method import HeldOut
 from jaxnas.training.parallel import check_divides, data_mesh
 from jaxnas.training.population import QUARTER
 from jaxnas.weights import pretrained
@@ -161,7 +162,10 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         check_linear(space)
     if config.train.epochs:
         check_divides(config.train.batch_size, config.train.accumulate, data_mesh())
-        check_training(alone(space), method_of(config), config.train)
+        method = method_of(config)
+        check_training(alone(space), method, config.train)
+        if isinstance(method, HeldOut):
+            _check_held_out(config, method.held_out, len(data.train))
     _check_derived(config, space)
     require_memory(
         "the training split on the device",
@@ -188,6 +192,18 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         raise UserError(
             f"profile.train, .validation and .test ask for {subnets} subnets, but space "
             f"{space.name} has {space.size()}: ask for fewer"
+        )
+
+
+def _check_held_out(config: Config, share: float, images: int) -> None:
+    """Refuses batches larger than the images that are kept from the weights, or left to them."""
+    kept = round(share * images)
+    least = min(kept, images - kept)
+    if config.train.batch_size > least:
+        raise UserError(
+            f"train.batch_size must be at most the {least} training images of the smaller part "
+            f"where train.method {config.train.method} holds {kept} of {images} out, got "
+            f"{config.train.batch_size}: choose a smaller one, or another held_out"
         )
 
 

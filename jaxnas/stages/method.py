@@ -12,7 +12,8 @@ from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.training.enas import Enas
-from jaxnas.training.method import Method
+from jaxnas.training.method import Method, TrainConfig
+from jaxnas.training.pareto_rank import ParetoRank
 from jaxnas.training.relaxed import Relaxed
 
 
@@ -22,8 +23,10 @@ def method_of(config: Config) -> Method:
     A cost may be the latency that another run has learnt to predict.
     """
     method = make_method(config.train)
-    name = config.train.enas.cost if isinstance(method, Enas) else config.train.relaxed.cost
-    if not (name and isinstance(method, Relaxed | Enas)):
+    if not isinstance(method, Relaxed | Enas | ParetoRank):
+        return method
+    name = _cost_of(config.train, method)
+    if not name:
         return method
     device = make_device(config.profile)
 
@@ -34,6 +37,13 @@ def method_of(config: Config) -> Method:
         return make_cost(name, space, device, {})
 
     return replace(method, cost=cost)
+
+
+def _cost_of(settings: TrainConfig, method: Relaxed | Enas | ParetoRank) -> str:
+    """The name of what a method pays for."""
+    if isinstance(method, Relaxed):
+        return settings.relaxed.cost
+    return settings.enas.cost if isinstance(method, Enas) else settings.pareto.cost
 
 
 def _predictor_of(folder: str, space: Space) -> Model:

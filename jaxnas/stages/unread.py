@@ -113,6 +113,12 @@ READERS = (
         lambda config: config.train.method == "enas",
     ),
     Reader(
+        _all_but("train.pareto"),
+        "train.method",
+        "pareto_rank",
+        lambda config: config.train.method == "pareto_rank",
+    ),
+    Reader(
         ("profile.threads",),
         "profile.device",
         "onnxruntime, openvino or ssh:HOST",

@@ -24,14 +24,8 @@ class Fair(SinglePath):
     """
 
     def check(self, space: Space) -> None:
-        """Refuses a space of which a step would train too many subnets."""
-        longest = max(space.genes, key=lambda gene: len(gene.choices))
-        if len(longest.choices) > MOST:
-            raise UserError(
-                f"train.method fairnas trains as many subnets a step as a gene has choices, and "
-                f"{longest.name} of {space.name} has {len(longest.choices)}, more than {MOST}: "
-                "choose another method, or give it fewer"
-            )
+        """See `check_fair`."""
+        check_fair(space, "fairnas")
 
     def draw(
         self, net: Supernet, state: TrainState, steps: int, batch: Batch, key: PRNGKey
@@ -43,6 +37,17 @@ class Fair(SinglePath):
 def fairnas(settings: TrainConfig) -> Fair:
     """FairNAS as published."""
     return Fair(smoothing=settings.label_smoothing)
+
+
+def check_fair(space: Space, method: str) -> None:
+    """Refuses a space of which a step would train too many subnets; the method is named."""
+    longest = max(space.genes, key=lambda gene: len(gene.choices))
+    if len(longest.choices) > MOST:
+        raise UserError(
+            f"train.method {method} trains as many subnets a step as a gene has choices, and "
+            f"{longest.name} of {space.name} has {len(longest.choices)}, more than {MOST}: "
+            "choose another method, or give it fewer"
+        )
 
 
 def fair_genomes(key: PRNGKey, space: Space) -> Genomes:

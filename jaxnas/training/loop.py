@@ -20,8 +20,8 @@ from jaxnas.training.accumulate import accumulated, cut
 from jaxnas.training.dropout import drop_rates, make_drop
 from jaxnas.training.method import (
     Batch,
-    Bilevel,
     Extra,
+    HeldOut,
     Losses,
     Method,
     TrainConfig,
@@ -57,7 +57,7 @@ def init_state(
     """A fresh supernet; `steps` is the whole training's number of steps."""
     params = net.init(key)
     optimizer = _optimizer(method, settings, steps).init(params)
-    extra = method.start(net.space) if isinstance(method, Bilevel) else method.init(params)
+    extra = method.start(net.space) if isinstance(method, HeldOut) else method.init(params)
     return TrainState(params, optimizer, jnp.int32(0), extra)
 
 
@@ -107,7 +107,7 @@ def _orders(
     key: PRNGKey, epoch: int, n: int, method: Method, settings: TrainConfig
 ) -> tuple[Order, ...]:
     """The batches of an epoch, for the weights and, where the method keeps images from these."""
-    if isinstance(method, Bilevel):
+    if isinstance(method, HeldOut):
         return divided_order(key, epoch, n, settings.batch_size, method.held_out)
     return (epoch_order(jax.random.fold_in(key, epoch), n, settings.batch_size),)
 
@@ -133,9 +133,9 @@ def make_step(
 ) -> Callable[..., tuple[TrainState, Losses]]:
     """The jitted step (state, key, images, rows, held_out, *, resolution) -> state, losses.
 
-    `rows` are the batch's; `held_out`, with a bilevel method, are the other batch's. It is traced
-    once for each resolution. `steps` is the whole training's number of steps; `mesh` holds the
-    devices that share the batch, by default all.
+    `rows` are the batch's; `held_out`, of a method that holds images out, are the other batch's. It
+    is traced once for each resolution. `steps` is the whole training's number of steps; `mesh`
+    holds the devices that share the batch, by default all.
     """
     mesh = mesh if mesh is not None else data_mesh()
     check_training(net.space, method, settings)
@@ -164,7 +164,7 @@ def make_step(
 
         augment_key, draw_key, drop_key = jax.random.split(key, 3)
         batch = batch_of(augment_key, rows)
-        if isinstance(method, Bilevel) and held_out is not None:
+        if isinstance(method, HeldOut) and held_out is not None:
             drop_key, other_key, tune_key = jax.random.split(drop_key, 3)
             other = batch_of(other_key, held_out)
             state = state._replace(extra=method.tune(net, state, steps, batch, other, tune_key))

@@ -14,6 +14,7 @@ from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.dropout import Drop
 from jaxnas.training.enas_settings import EnasConfig
+from jaxnas.training.pareto_settings import ParetoConfig
 from jaxnas.types import PRNGKey
 
 Extra = Any  # a pytree of arrays
@@ -28,9 +29,10 @@ class TrainConfig:
     """sandwich: largest, smallest and random subnets, distilled; alphanet: so by alpha-divergence;
     best_up, worst_up: random subnets chosen by loss at a drawn MACs; ofa: progressive shrinking.
     Where choices have no order: spos: random subnets, each on labels; fairnas: so many of them that
-    each operation is trained as often. Which networks are best is learnt along with the weights by
-    relaxed, by gradient (train.relaxed), and by enas, by a controller (train.enas); they are
-    candidates of the search's first generation."""
+    each operation is trained as often. pareto_rank: fairnas, then subnets whose order by accuracy
+    and a cost is trained, too (train.pareto). Which networks are best is learnt along with the
+    weights by relaxed, by gradient (train.relaxed), and by enas, by a controller (train.enas); they
+    are candidates of the search's first generation."""
     epochs: int = 40
     """Of all phases together with ofa."""
     batch_size: int = 64
@@ -67,6 +69,7 @@ class TrainConfig:
     checkpoint after each epoch."""
     relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
     enas: EnasConfig = field(default_factory=EnasConfig)
+    pareto: ParetoConfig = field(default_factory=ParetoConfig)
 
     def __post_init__(self):
         object.__setattr__(self, "method", named(self.method))
@@ -152,11 +155,11 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Bilevel(Protocol):
-    """What a `Method` has besides, if it also learns which networks are best.
+class HeldOut(Protocol):
+    """What a `Method` has besides, if it keeps training images from the weights.
 
-    It learns that on training images that no weight learns from: the loop divides the training
-    split, the same way throughout, and gives every step a batch of either part.
+    The loop divides the training split, the same way throughout, and gives every step a batch of
+    either part.
     """
 
     @property
@@ -179,6 +182,11 @@ class Bilevel(Protocol):
     ) -> Extra:
         """The new `extra`, before the step's `draw` and `gradients`."""
         ...
+
+
+@runtime_checkable
+class Bilevel(HeldOut, Protocol):
+    """What a `Method` has besides, if on such images it learns which networks are best."""
 
     def learnt(self, space: Space, extra: Extra) -> list[Architecture]:
         """What it has come to; on the host."""

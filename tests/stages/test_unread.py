@@ -37,14 +37,14 @@ CASES = [
 ]
 
 
-# Settings of methods that learn which networks are best.
-LEARN = ("train.relaxed", "train.enas")
+# Sections of settings that a single method reads.
+SECTIONS = {"train.relaxed": "relaxed", "train.enas": "enas", "train.pareto": "pareto_rank"}
 
 
 def other(name):
     """A value of the setting that is not its default."""
     default = 0 if name == "data.image_size" else setting(DEFAULTS, name)
-    return {int: 5, float: 0.123, bool: True, tuple: (0.5,)}.get(type(default), "other")
+    return {int: 7, float: 0.123, bool: True, tuple: (0.5,)}.get(type(default), "other")
 
 
 def read(name):
@@ -57,8 +57,7 @@ def read(name):
     if name in ("data.image_size", "data.non_square"):
         return changed(replace(READING, data=DataConfig("folder:pictures")), name, value)
     method = "best_up" if name == "train.candidates" else "sandwich"
-    if name.startswith(LEARN):
-        method = name.split(".")[1]
+    method = SECTIONS.get(name.rpartition(".")[0], method)
     return changed(replace(READING, train=TrainConfig(method)), name, value)
 
 
@@ -66,9 +65,9 @@ def leaving_unread(reader, name):
     """The choice under which the reader does not read this setting."""
     if reader.choice != "train.method":
         return UNREAD[reader.choice]
-    if name.startswith(LEARN):
+    section, _, last = name.rpartition(".")
+    if section in SECTIONS:
         return "ofa"
-    last = name.rpartition(".")[2]
     return next(method for method, make in METHODS.items() if last in unread(make))
 
 
@@ -77,7 +76,7 @@ def test_a_setting_that_a_choice_leaves_unread_is_refused_and_with_the_named_cho
     reader, name
 ):
     check_read(read(name))
-    of_a_method = name == "train.candidates" or name.startswith(LEARN)
+    of_a_method = name == "train.candidates" or name.rpartition(".")[0] in SECTIONS
     if of_a_method and reader.choice == "train.epochs":
         return  # the method that reads it is itself not read then
     left = changed(read(name), reader.choice, leaving_unread(reader, name))
@@ -98,7 +97,7 @@ def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
     check_read(switched)
     if type(other(name)) is bool:
         return  # it has no third value
-    third = {int: 7, float: 0.456, tuple: (0.6,)}.get(type(other(name)), "worst_up")
+    third = {int: 9, float: 0.456, tuple: (0.6,)}.get(type(other(name)), "worst_up")
     given = changed(switched, name, third)
     with pytest.raises(UserError, match=name):
         check_read(only_read(given, before))
