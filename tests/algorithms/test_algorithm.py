@@ -1,9 +1,11 @@
 """The contract of every search algorithm that has a name, through the loop that drives it."""
 
+import functools
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import moocore
 import numpy as np
 import pytest
 
-from jaxnas.algorithms.algorithm import Algorithm
+from jaxnas.algorithms.algorithm import figures_of
 from jaxnas.algorithms.compiled import search_many
 from jaxnas.algorithms.evolution import RegularizedEvolution
 from jaxnas.algorithms.local_search import LocalSearch
@@ -40,9 +42,9 @@ GENERATIONS = 5
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """Counts how often each function of an algorithm is traced."""
+    """Counts how often each function of an algorithm is traced, in 32 bits and in 64."""
 
-    algorithm: Algorithm
+    algorithm: Any
     traces: list = field(default_factory=list)
 
     @property
@@ -50,16 +52,22 @@ class Traced:
         return self.algorithm.population
 
     def init(self, key, space):
-        self.traces.append("init")
+        self.note("init")
         return self.algorithm.init(key, space)
 
     def ask(self, key, space, state):
-        self.traces.append("ask")
+        self.note("ask")
         return self.algorithm.ask(key, space, state)
 
     def tell(self, space, state, asked, fitness):
-        self.traces.append("tell")
+        self.note("tell")
         return self.algorithm.tell(space, state, asked, fitness)
+
+    def figures(self, state):
+        return figures_of(self.algorithm, state)
+
+    def note(self, function):
+        self.traces.append((function, jax.config.jax_enable_x64))
 
 
 def named(name, limits=(), population=9):
@@ -74,6 +82,17 @@ def name(request):
 @pytest.fixture
 def algorithm(name):
     return named(name)
+
+
+@functools.cache
+def traced_algorithm(name):
+    return Traced(named(name))
+
+
+@pytest.fixture
+def traced(name):
+    """The algorithm as all searches of this page share it, so that it is compiled once."""
+    return traced_algorithm(name)
 
 
 def assert_identical(one, other):
@@ -96,8 +115,8 @@ def first_generations(archive, count):
     return Archive(*(getattr(archive, name)[kept] for name in ROWS))
 
 
-def test_candidates_are_of_the_space_and_descend_from_earlier_ones(algorithm, space, evaluate):
-    archive = search(algorithm, space, jax.random.key(0), evaluate, GENERATIONS)
+def test_candidates_are_of_the_space_and_descend_from_earlier_ones(traced, space, evaluate):
+    archive = search(traced, space, jax.random.key(0), evaluate, GENERATIONS)
     n = 9 * GENERATIONS
     assert [array.shape for array in archive[:4]] == [(n, 31), (n, 2), (n,), (n, 2)]
     assert [array.dtype for array in archive[:4]] == [np.int32, np.float32, np.int32, np.int32]
@@ -109,17 +128,17 @@ def test_candidates_are_of_the_space_and_descend_from_earlier_ones(algorithm, sp
     assert (archive.parents[:9] == -1).all()
 
 
-def test_one_trace_over_generations_and_seeds(algorithm, space, evaluate):
-    traced = Traced(algorithm)
+def test_one_trace_over_generations_and_seeds(traced, space, evaluate):
     archive = search(traced, space, jax.random.key(0), evaluate, GENERATIONS)
     search(traced, space, jax.random.key(1), evaluate, GENERATIONS, first_generations(archive, 0))
     search(traced, space, jax.random.key(0), evaluate, GENERATIONS, first_generations(archive, 3))
-    assert sorted(traced.traces) == ["ask", "init", "tell"]
+    narrow = [function for function, wide in traced.traces if not wide]
+    assert sorted(narrow) == ["ask", "init", "tell"]
 
 
-def test_the_key_decides_everything(algorithm, space, evaluate):
+def test_the_key_decides_everything(traced, space, evaluate):
     one, same, other = (
-        search(algorithm, space, jax.random.key(seed), evaluate, 3) for seed in (0, 0, 1)
+        search(traced, space, jax.random.key(seed), evaluate, 3) for seed in (0, 0, 1)
     )
     assert_identical(one, same)
     assert (one.genomes != other.genomes).any()
@@ -127,7 +146,7 @@ def test_the_key_decides_everything(algorithm, space, evaluate):
 
 
 @pytest.mark.parametrize("done", range(1, GENERATIONS + 1))
-def test_resuming_is_bit_identical(algorithm, space, evaluate, done):
+def test_resuming_is_bit_identical(traced, space, evaluate, done):
     def flaky(genomes):
         fitness = evaluate(genomes)
         fitness[genomes.sum(axis=1) % 4 == 0, 0] = np.nan
@@ -139,10 +158,10 @@ def test_resuming_is_bit_identical(algorithm, space, evaluate, done):
         calls.append(1)
         return flaky(genomes)
 
-    whole = search(algorithm, space, jax.random.key(2), flaky, GENERATIONS)
+    whole = search(traced, space, jax.random.key(2), flaky, GENERATIONS)
     assert np.isnan(whole.fitness).any()
     resumed = search(
-        algorithm, space, jax.random.key(2), counted, GENERATIONS, first_generations(whole, done)
+        traced, space, jax.random.key(2), counted, GENERATIONS, first_generations(whole, done)
     )
     assert_identical(resumed, whole)
     assert len(calls) == GENERATIONS - done
@@ -161,17 +180,17 @@ def conflict(genomes, data=None):
     return jnp.where((cost % 6 == 0)[:, None], jnp.nan, fitness)
 
 
-def test_many_searches_in_one_program_are_the_loops_bit_for_bit(name, algorithm, space):
+def test_many_searches_in_one_program_are_the_loops_bit_for_bit(name, traced, space):
     if name == CMA_ES and os.environ["XLA_FLAGS"]:
         pytest.skip(
             "as tests are compiled, matrices times one vector add up otherwise than times four"
         )
     keys = jax.random.split(jax.random.key(0), 4)
-    many = search_many(algorithm, space, keys, conflict, 12)
+    many = search_many(traced.algorithm, space, keys, conflict, 12)
     assert np.isnan(many.fitness).any()
     fitness = jax.jit(conflict)
     for i, key in enumerate(keys):
-        alone = search(algorithm, space, key, lambda genomes: np.asarray(fitness(genomes)), 12)
+        alone = search(traced, space, key, lambda genomes: np.asarray(fitness(genomes)), 12)
         assert_identical(one_of(many, i), alone)
 
 
@@ -194,18 +213,18 @@ def test_limits_guide_the_search(name, space):
     assert shares[1] > 1.2 * shares[0] and shares[1] > 0.25, shares
 
 
-def test_64_bits_change_nothing(algorithm, space):
+def test_64_bits_change_nothing(traced, space):
     fitness = jax.jit(conflict)
     with jax.enable_x64(True):
         wide = search(
-            algorithm,
+            traced,
             space,
             jax.random.key(0),
             lambda genomes: np.asarray(fitness(genomes)),
             GENERATIONS,
         )
     narrow = search(
-        algorithm,
+        traced,
         space,
         jax.random.key(0),
         lambda genomes: np.asarray(fitness(genomes)),
