@@ -67,7 +67,7 @@ class Traced:
         return figures_of(self.algorithm, state)
 
     def note(self, function):
-        self.traces.append((function, jax.config.jax_enable_x64))
+        self.traces.append((function, jax.config.read("jax_enable_x64")))
 
 
 def named(name, limits=(), population=9):
