@@ -35,6 +35,10 @@ LOOKING = {
     "doctor": "whether this machine and a device are ready for a run, and how noisy they are",
     "new": "write a commented experiment file to begin with",
 }
+PRUNE = (
+    "make the space of a searched run smaller by choices that its front does without: the space, "
+    "its weights, and the front's networks"
+)
 
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
@@ -92,6 +96,16 @@ def _milliseconds(text: str) -> float:
     if not 0 < limit_ms < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text[:60]!r}")
     return limit_ms
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text[:60]!r}")
+    return share
 
 
 def _algorithms(text: str) -> list[str]:
@@ -188,6 +202,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
     _add_chip_commands(commands)
     _add_looking_commands(commands)
+    _add_prune(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser(
         "bench", help=summary, description=f"jaxnas bench: {summary}.", add_help=len(arguments) < 3
@@ -225,6 +240,21 @@ def _add_looking_commands(commands: Any) -> None:
     new.add_argument("experiment", metavar="FILE", help="my.py")
     for parser in (named, show, doctor, new):
         parser.set_defaults(out=None)
+
+
+def _add_prune(commands: Any) -> None:
+    prune = commands.add_parser(
+        "prune", help=PRUNE, description=f"jaxnas prune: {PRUNE}.", allow_abbrev=False
+    )
+    prune.add_argument("experiment", metavar="RUN", help="the directory of a run that has searched")
+    prune.add_argument(
+        "--share",
+        metavar="S",
+        type=_share,
+        default=0.5,
+        help="of the networks, that is left at most (default: 0.5)",
+    )
+    prune.add_argument("--out", metavar="DIR", help="the folder to write (default: RUN/pruned)")
 
 
 def _add_chip_commands(commands: Any) -> None:

@@ -89,6 +89,8 @@ def _main(arguments: list[str]) -> int:
         return _chip_command(known, overrides)
     if command in LOOKING:
         return _look(known, overrides)
+    if command == "prune":
+        return _prune(known, overrides)
     if others := getattr(known, "others", None):
         given = {"--algorithms": known.algorithms, "--seeds": known.seeds, "--out": out}
         given |= {"--same-start": known.same_start or None}
@@ -193,6 +195,18 @@ def _bench(name: str, options: list[str]) -> int:
             f"a bench is one of {', '.join(known)}, got {name!r}: see jaxnas bench --help"
         )
     return subprocess.run([sys.executable, BENCHES / f"{name}.py", *options]).returncode
+
+
+def _prune(known: argparse.Namespace, rest: list[str]) -> int:
+    """`prune`, which takes the settings of the run."""
+    if rest:
+        raise UserError(f"unknown option {rest[0]}; see jaxnas prune --help")
+    _start_jax()
+    _keep_compiled_programs()
+    from jaxnas.studies.pruning import run_prune
+
+    run_prune(known.experiment, known.share, known.out)
+    return 0
 
 
 def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:

@@ -81,12 +81,14 @@ from jaxnas.spaces import (
     mnasnet,
     mobilenet_v2,
     nasbench201,
+    pruned_file,
     published,
     raptor,
     squeezenet,
     toml,
 )
 from jaxnas.spaces.box import Box
+from jaxnas.spaces.pruned import prune
 from jaxnas.spaces.space import Space
 from jaxnas.training import (
     attentive,
@@ -316,9 +318,10 @@ class Config:
     operator); squeezenet and fire_cifar (fire modules); meta_kernel (depthwise kernels of 3 to 11);
     nasbench201 (15,625 cells), darts (8 cells, as are searched; jaxnas.spaces.darts:darts_20 has
     the 20 that are trained in the end); the path of a .toml file that describes one (README: Your
-    own space); or your own, file.py:name, a function of the images' size, channels and classes. So
-    any name of these settings may be: of an algorithm, a device, a predictor, a method of training,
-    a source of data; in an experiment's file the function stands for its name."""
+    own space), or of a pruned.json that `jaxnas prune` left; or your own, file.py:name, a function
+    of the images' size, channels and classes. So any name of these settings may be: of an
+    algorithm, a device, a predictor, a method of training, a source of data; in an experiment's
+    file the function stands for its name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in
@@ -580,13 +583,16 @@ def make_relaxation(text: str) -> Relaxation:
 
 
 def make_space(name: str) -> Callable[[int, int, int], Space]:
-    """What builds the space of this name, of a .toml file, or of a user's own function.
+    """What builds the space of this name, of a file, or of a user's own function.
 
-    It takes a size of images, channels and classes. A number after a colon is a width multiplier:
+    A .toml file describes one, a .json file what `jaxnas prune` left of one. It takes
+    a size of images, channels and classes. A number after a colon is a width multiplier:
     `mobilenet_v2:0.5`.
     """
     if name.endswith(".toml"):
         return partial(toml.load, name)
+    if name.endswith(".json"):
+        return partial(_pruned, name)
     known, _, multiplier = name.partition(":")
     if known not in SCALED or name == known:
         return find("space", name, SPACES, "the path of a .toml file that describes one")
@@ -596,6 +602,15 @@ def make_space(name: str) -> Callable[[int, int, int], Space]:
         raise UserError(
             f"a space's width multiplier must be a number, got {name!r}: write {known}:0.5"
         ) from None
+
+
+def _pruned(path: str, image_size: int, channels: int, classes: int) -> Space:
+    """What a file leaves of the space that it names."""
+    space, choices = pruned_file.read(path)
+    try:
+        return prune(make_space(space)(image_size, channels, classes), choices)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def make_device(settings: ProfileConfig) -> Device:

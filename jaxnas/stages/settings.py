@@ -100,7 +100,7 @@ def _located(config: Config, folder: Path) -> Config:
     source = f"{kind}{colon}{_from(folder, path)}" if of_path else config.data.source
     data_dir = config.data.data_dir and _from(folder, config.data.data_dir)
     space, *devices = (
-        _from(folder, name) if name.endswith(".toml") else name
+        _from(folder, name) if name.endswith((".toml", ".json")) else name
         for name in (config.space, *device_names(config.profile.device))
     )
     device = f"{'worst:' * config.profile.device.startswith('worst:')}{','.join(devices)}"

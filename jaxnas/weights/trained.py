@@ -5,7 +5,7 @@ What a run leaves as supernet.safetensors (older ones as supernet.npz), and what
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.resources import as_file, files
@@ -58,16 +58,22 @@ def _shipped() -> dict[str, Traversable]:
 
 
 def to_bytes(
-    net: Supernet, params: Params, class_names: tuple[str, ...], prepared: Preparation = OWN
+    net: Supernet,
+    params: Params,
+    class_names: tuple[str, ...],
+    prepared: Preparation = OWN,
+    more: Mapping[str, np.ndarray] | None = None,
+    said: Mapping[str, Any] | None = None,
 ) -> bytes:
     """A safetensors file: the parameters by path, float32, and what they are.
 
-    The structure of their space, the classes, and how images were prepared.
+    The structure of their space, the classes, and how images were prepared. More arrays and texts
+    may stand beside them, which `load` does not read.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    arrays = {path_of(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
+    arrays = {path_of(keys): np.asarray(leaf, np.float32, order="C") for keys, leaf in leaves}
     about = {"structure": _structure(net), "class_names": class_names, **asdict(prepared)}
-    return tensor_files.to_bytes(arrays, about)
+    return tensor_files.to_bytes({**arrays, **(more or {})}, {**about, **(said or {})})
 
 
 def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
@@ -79,7 +85,7 @@ def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
     Raises:
         UserError: no such file; not a file of arrays; a supernet of another space; damaged.
     """
-    with _opened(name) as (path, file):
+    with opened_file(name) as (path, file):
         about, wanted = _described(path, file, net)
         found = {place: file.array(place) for place in _paths(wanted)}
     for place, array in found.items():
@@ -96,12 +102,12 @@ def look(name: str | os.PathLike[str], net: Supernet) -> About:
 
     Refuses what `load` would refuse for it.
     """
-    with _opened(name) as (path, file):
+    with opened_file(name) as (path, file):
         return _described(path, file, net)[0]
 
 
 @contextmanager
-def _opened(name: str | os.PathLike[str]) -> Iterator[tuple[Path, TensorFile]]:
+def opened_file(name: str | os.PathLike[str]) -> Iterator[tuple[Path, TensorFile]]:
     """The path of a file, and its arrays, read when they are asked for."""
     ours = _shipped().get(str(name))
     with as_file(ours) if ours else nullcontext(Path(name)) as path:
