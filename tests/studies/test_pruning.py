@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnas.experiment import load_config
 from jaxnas.errors import UserError
+from jaxnas.experiment import load_config
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.genomes import from_text
 from jaxnas.stages.initial import initial_genomes
