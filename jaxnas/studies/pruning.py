@@ -7,7 +7,7 @@ Another run names them as its space, its weights and its first candidates.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,24 @@ from jaxnas.weights import networks, trained
 SPACE = "pruned.json"
 NETWORKS = "networks.json"  # for people
 FRONT = "front.npz"  # the same for search.initial
+FILE = trained.FILES[0]
+
+
+class Evaluated(NamedTuple):
+    """Networks and their fitness; `names` are those of the columns."""
+
+    names: tuple[str, ...]
+    genomes: Int[np.ndarray, "n genes"]
+    fitness: Float[np.ndarray, "n objectives"]
+
+
+class Front(NamedTuple):
+    """Networks that are left, as genomes of both spaces."""
+
+    names: tuple[str, ...]
+    genomes: Int[np.ndarray, "n genes"]
+    fitness: Float[np.ndarray, "n objectives"]
+    moved: Int[np.ndarray, "n genes"]  # in the smaller space
 
 
 def run_prune(path: str, share: float, out: str | None) -> None:
@@ -53,31 +71,29 @@ def run_prune(path: str, share: float, out: str | None) -> None:
     run = RunDirectory(path)
     require_earlier(run, "finetune", "prune", () if config.predicts else OF_LATENCY)
     job = open_job(run, config)
-    names, genomes, fitness = _evaluated(job)
-    space = job.space
-    found = without_least_used(space, genomes, fitness, share)
-    choices = kept_choices(space, found.kept)
-    small = prune(space, choices)
+    evaluated = _evaluated(job)
+    found = without_least_used(job.space, evaluated.genomes, evaluated.fitness, share)
+    choices = kept_choices(job.space, found.kept)
+    small = prune(job.space, choices)
     params = jax.device_get(job.params())
     own = pruned_params(params, alone(small))
-    rows, moved = _front(space, small, genomes, fitness)
-    rows = rows[np.argsort(fitness[rows, names.index("error")], kind="stable")]
-    members = _members(job, params, moved[rows], genomes[rows])
+    front = _front(job.space, small, evaluated)
+    members = _members(job, params, front)
     about = (job.data.class_names, job.prepared)
-    weights = networks.to_bytes(build(alone(small)), own, *about, members)
     made.write_text(SPACE, _described(config, choices).text())
-    made.write_bytes(trained.FILES[0], weights)
-    made.write_json(NETWORKS, _networks(small, moved[rows], fitness[rows], names))
-    made.write_npz(FRONT, genomes=moved[rows], fitness=fitness[rows])
-    print("\n".join(_said(space, small, choices)))
+    made.write_bytes(FILE, networks.to_bytes(build(alone(small)), own, *about, members))
+    made.write_json(NETWORKS, _networks(small, front))
+    made.write_npz(FRONT, genomes=front.moved, fitness=front.fitness)
+    for line in _lost(job.space, small, choices):
+        print(line)
     print(
-        f"{space.size():,} networks -> {small.size():,} ({small.size() / space.size():.1%}), "
-        f"{_weights(params):,} weights -> {_weights(own):,}; {found.hypervolume:.2%} of the "
-        f"hypervolume of {len(genomes)} candidates, {len(rows)} networks on its front"
+        f"{job.space.size():,} networks -> {small.size():,}, {_weights(params):,} weights -> "
+        f"{_weights(own):,}; {found.hypervolume:.2%} of the hypervolume of "
+        f"{len(evaluated.genomes)} candidates, {len(front.moved)} networks on its front"
     )
     print(
-        f"search it: jaxnas run {path} --space {folder}/{SPACE} --weights "
-        f"{folder}/{trained.FILES[0]} --train.epochs 0 --out NEW"
+        f"search it: jaxnas run {path} --space {folder}/{SPACE} --weights {folder}/{FILE} "
+        "--train.epochs 0 --out NEW"
     )
 
 
@@ -91,55 +107,42 @@ def _made(folder: str) -> RunDirectory:
     return made
 
 
-def _evaluated(
-    job: Job,
-) -> tuple[list[str], Int[np.ndarray, "n genes"], Float[np.ndarray, "n objectives"]]:
-    """Names of objectives, and all candidates of the search and of random sampling beside it."""
-    objectives = job.config.search.objectives
-    both = [read_searched(job.run, file, job.space, objectives) for file in (CANDIDATES, RANDOM)]
+def _evaluated(job: Job) -> Evaluated:
+    """All candidates of the search and of random sampling beside it, each network once."""
+    names = job.config.search.objectives
+    both = [read_searched(job.run, file, job.space, names) for file in (CANDIDATES, RANDOM)]
     genomes = np.concatenate([one.archive.genomes for one in both])
     fitness = np.concatenate([one.counted.fitness for one in both])
     rows = first_rows(job.space, genomes)
-    return list(objectives), np.asarray(job.space.canonical(genomes))[rows], fitness[rows]
+    return Evaluated(names, np.asarray(job.space.canonical(genomes))[rows], fitness[rows])
 
 
-def _front(
-    space: Space,
-    small: Space,
-    genomes: Int[np.ndarray, "n genes"],
-    fitness: Float[np.ndarray, "n objectives"],
-) -> tuple[Int[np.ndarray, "front"], Int[np.ndarray, "n genes"]]:
-    """The rows of the front of what is left, and all genomes as they are in the smaller space."""
-    moved = to_pruned(space, small, genomes)
-    inside = np.where((moved < 0).any(axis=1, keepdims=True), np.nan, fitness)
-    return np.flatnonzero(np.asarray(pareto.front(jnp.asarray(inside)))), moved
+def _front(space: Space, small: Space, evaluated: Evaluated) -> Front:
+    """That of the networks left, the least error first."""
+    moved = to_pruned(space, small, evaluated.genomes)
+    gone = (moved < 0).any(axis=1, keepdims=True)
+    inside = np.where(gone, np.nan, evaluated.fitness)
+    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(inside))))
+    error = inside[rows, evaluated.names.index("error")]
+    rows = rows[np.argsort(error, kind="stable")]
+    return Front(evaluated.names, evaluated.genomes[rows], inside[rows], moved[rows])
 
 
-def _members(
-    job: Job,
-    params: Params,
-    moved: Int[np.ndarray, "n genes"],
-    genomes: Int[np.ndarray, "n genes"],
-) -> dict[str, tuple[np.ndarray, Arrays]]:
+def _members(job: Job, params: Params, front: Front) -> dict[str, tuple[np.ndarray, Arrays]]:
     """The front's networks as a file of networks has them, numbered by their errors."""
-    stats = (jax.device_get(job.inherited(params, genome).stats) for genome in genomes)
-    own = of_network(job.space, moved)
+    stats = (jax.device_get(job.inherited(params, genome).stats) for genome in front.genomes)
+    own = of_network(job.space, front.moved)
     return {str(i): one for i, one in enumerate(zip(own, stats, strict=True))}
 
 
-def _networks(
-    space: Space,
-    genomes: Int[np.ndarray, "n genes"],
-    fitness: Float[np.ndarray, "n objectives"],
-    names: Sequence[str],
-) -> list[dict[str, Any]]:
+def _networks(space: Space, front: Front) -> list[dict[str, Any]]:
     return [
         {
             "genome": to_text(genome),
             "network": space.decode(genome),
-            **dict(zip(names, figures, strict=True)),
+            **dict(zip(front.names, figures, strict=True)),
         }
-        for genome, figures in zip(genomes, fitness.tolist(), strict=True)
+        for genome, figures in zip(front.moved, front.fitness.tolist(), strict=True)
     ]
 
 
@@ -156,7 +159,7 @@ def _described(config: Config, choices: dict[str, tuple[int, ...]]) -> PrunedFil
     return PrunedFile(config.space, choices)
 
 
-def _said(space: Space, small: Space, choices: dict[str, tuple[int, ...]]) -> list[str]:
+def _lost(space: Space, small: Space, choices: dict[str, tuple[int, ...]]) -> list[str]:
     """A line for each gene that has lost choices."""
     before = {gene.name: gene for gene in space.genes}
     lines = []
