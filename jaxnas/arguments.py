@@ -46,8 +46,9 @@ directory of a run, whose settings are then taken up again. A file may define
 others beside it: FILE.py:paper is its `paper`. quickstart comes with jaxnas.
 
 Every command works on a run directory, and goes on where an earlier one stopped,
-however it stopped; the same command line resumes. Settings that differ from those
-of the run are refused, and so are settings that nothing would read. Where the
+however it stopped; the same command line resumes. With other settings `run` does
+again what they decide, and keeps what was there in DIR/earlier; those that decide
+the supernet are refused, and so are settings that nothing would read. Where the
 images, weights and TOML files lie may change. Nothing is written outside the run directory and the
 cache of compiled programs, evaluations and measurements, JAXNAS_CACHE (default
 ~/.cache/jaxnas).

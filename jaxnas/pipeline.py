@@ -15,8 +15,10 @@ from jaxnas.records.metrics import append_metrics
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
+from jaxnas.stages.changed import outdated, put_aside
 from jaxnas.stages.checks import check_fit, check_initial, check_settings, check_weights
 from jaxnas.stages.data import run_data
+from jaxnas.stages.differences import check_same_settings, keep_settings
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
 from jaxnas.stages.job import Job, load_data, load_space, open_job
@@ -24,7 +26,6 @@ from jaxnas.stages.layers import run_layers
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
-from jaxnas.stages.settings import check_same_settings, keep_settings
 from jaxnas.stages.train import run_train
 from jaxnas.stages.unread import check_read
 from jaxnas.stages.verify import run_verify
@@ -70,13 +71,16 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
     check_fit(config, data, space)
+    again = outdated(run, config, space, names)
     if not run.exists("checkpoints/supernet"):
         check_weights(config, data, space)
-    if not run.exists(RANDOM):
+    if again or not run.exists(RANDOM):
         check_initial(config, space)
-    if {"profile", "verify"} & set(names) and not run.exists("verified.csv"):
+    if {"profile", "verify"} & set(names) and (again or not run.exists("verified.csv")):
         check_reachable(make_device(config.profile))
     with run:
+        if again:
+            put_aside(run, config, space, again)
         check_same_settings(run, config)
         job = open_job(run, config)
         keep_settings(run, config, job.space)

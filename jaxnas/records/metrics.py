@@ -1,5 +1,7 @@
 """metrics.jsonl: figures of training and fine-tuning, and events of all stages, a line each."""
 
+import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,15 @@ def read_metrics(run: RunDirectory) -> list[dict[str, Any]]:
 def append_metrics(run: RunDirectory, stage: str, **figures: Any) -> None:
     """Add a line of a stage."""
     run.append_jsonl(METRICS, {"stage": stage, **figures})
+
+
+def drop_metrics(run: RunDirectory, stages: Collection[str]) -> None:
+    """Remove the lines of these stages."""
+    if run.exists(METRICS):
+        kept = [line for line in run.read_jsonl(METRICS) if line.get("stage") not in stages]
+        run.write_text(
+            METRICS, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in kept)
+        )
 
 
 def _check(line: dict[str, Any]) -> None:

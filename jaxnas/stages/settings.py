@@ -11,9 +11,8 @@ space.json.
 import hashlib
 import json
 import os
-import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,13 @@ from jaxnas.config import Config, device_names, load_chip
 from jaxnas.errors import UserError
 from jaxnas.hardware.elastic_chip import ElasticChip
 from jaxnas.records.cache import digest
-from jaxnas.records.files import decides
-from jaxnas.records.inputs import INPUTS, Inputs, read_inputs, write_inputs
-from jaxnas.records.line_files import plain
-from jaxnas.records.reading import reading
+from jaxnas.records.inputs import Inputs, read_inputs
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.space import Space
 from jaxnas.stages.bounds import check_types
 from jaxnas.stages.initial import of_settings
-from jaxnas.stages.job import space_settings
 from jaxnas.stages.unread import without_unread
 from jaxnas.weights import trained
-
-PLACES = ("data.source", "data.data_dir", "space", "weights", "profile.device", "search.initial")
 
 
 def config_from(values: Mapping[str, Any]) -> Config:
@@ -74,7 +67,7 @@ def read_config(folder: Path) -> Config:
     try:
         config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         check_types(config)
-        return without_unread(_located(config, _begun_in(RunDirectory(folder))))
+        return without_unread(located(config, begun_in(RunDirectory(folder))))
     except (
         OSError,
         ValueError,
@@ -90,11 +83,13 @@ def read_config(folder: Path) -> Config:
         ) from error
 
 
-def _begun_in(run: RunDirectory) -> Path:
+def begun_in(run: RunDirectory) -> Path:
+    """The folder at which relative paths of its settings begin."""
     return Path(read_inputs(run).folder)
 
 
-def _located(config: Config, folder: Path) -> Config:
+def located(config: Config, folder: Path) -> Config:
+    """The settings with paths that lead nowhere from here begun at that folder."""
     kind, colon, path = config.data.source.partition(":")
     of_path = kind in ("npz", "folder")
     source = f"{kind}{colon}{_from(folder, path)}" if of_path else config.data.source
@@ -123,54 +118,9 @@ def _from(folder: Path, path: str) -> str:
     return str(folder / path)
 
 
-def check_same_settings(run: RunDirectory, config: Config) -> None:
-    """Refuses settings that differ from those of the run.
-
-    Whatever the files that they name hold.
-    """
-    if not run.exists("config.json"):
-        return
-    old = _flat(recorded_settings(run))
-    new = _flat(config)
-    changes = {
-        name: (old[name], new[name]) for name in new if decides(name) and old[name] != new[name]
-    }
-    # A place is named beside them, as the reason why its own settings differ.
-    if not changes.keys() <= set(PLACES):
-        _refuse(run, changes)
-
-
-def keep_settings(run: RunDirectory, config: Config, space: Space) -> None:
-    """Write what a new run is.
-
-    Of one that exists, write where its files lie now, and refuse files that hold something else.
-    """
-    inputs = Inputs(os.getcwd(), _weights(config), _device(config), _initial(config, space))
-    config = without_unread(config)
-    structure = plain(space_settings(space))
-    moved = False
-    if run.exists("config.json"):
-        recorded = recorded_settings(run)
-        before = read_inputs(run)
-        _refuse(
-            run,
-            {
-                **_other_inputs(recorded, config, before, inputs),
-                **_other_space(run, recorded, config, structure),
-            },
-        )
-        moved = without_unread(_located(recorded, _begun_in(run))) != config
-        inputs = replace(
-            inputs,
-            weights=inputs.weights or before.weights,
-            initial=inputs.initial or before.initial,
-        )
-    if moved or not run.exists("config.json"):
-        run.write_json("config.json", asdict(config))
-    if not run.exists("space.json"):
-        run.write_json("space.json", structure)
-    if moved or not run.exists(INPUTS):
-        write_inputs(run, inputs)
+def inputs_of(config: Config, space: Space) -> Inputs:
+    """What the settings name, as it is now."""
+    return Inputs(os.getcwd(), _weights(config), _device(config), _initial(config, space))
 
 
 def recorded_settings(run: RunDirectory) -> Config:
@@ -186,50 +136,6 @@ def recorded_settings(run: RunDirectory) -> Config:
             f"corrupt: {run.path('config.json')} ({what[:200]}) holds no settings of jaxnas; "
             "if this is a run, restore it, else use another --out"
         ) from error
-
-
-def _other_inputs(
-    old: Config, new: Config, before: Inputs, inputs: Inputs
-) -> dict[str, tuple[Any, Any]]:
-    """Initial weights, device and genomes, if they are not those that the run began with."""
-    settings = {
-        "weights": (old.weights, new.weights, before.weights, inputs.weights),
-        "profile.device": (old.profile.device, new.profile.device, before.device, inputs.device),
-        "search.initial": (
-            old.search.initial,
-            new.search.initial,
-            before.initial,
-            inputs.initial,
-        ),
-    }
-    changes = {}
-    for name, (was, now, known, found) in settings.items():
-        # The weights of a run that is trained, the genomes of one that has searched.
-        gone = now is not None and found is None
-        same = was == now if known is None else known == found or gone
-        if not same:
-            changes[name] = (was, now)
-    return changes
-
-
-def _other_space(
-    run: RunDirectory, old: Config, new: Config, structure: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """The space, if it is another than that of the run.
-
-    By its setting, or by what its file says now.
-    """
-    if not run.exists("space.json"):
-        return {}
-    with reading(run, "space.json"):
-        was = _flat_values(run.read_json("space.json"))
-        now = _flat_values(structure)
-        names = [
-            name for name in {**was, **now} if name != "name" and was.get(name) != now.get(name)
-        ]
-    if names and old.space != new.space:
-        return {"space": (old.space, new.space)}
-    return {name: (was.get(name), now.get(name)) for name in names}
 
 
 def _weights(config: Config) -> str | None:
@@ -267,51 +173,3 @@ def _described(name: str) -> str:
     chip = load_chip(name)
     settings = chip.settings if isinstance(chip, ElasticChip) else vars(chip)
     return digest({**settings, "name": ""})
-
-
-def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
-    if not changes:
-        return
-    said = ", ".join(_change(name, was, now) for name, (was, now) in changes.items())
-    advice = "use another --out, or restore them"
-    supernet = next(filter(run.exists, trained.FILES), None)
-    if supernet and all(map(_is_after_training, changes)):
-        weights = shlex.quote(f"{run.root}/{supernet}")
-        advice = (
-            f"restore them, or keep the training in a new run: --out NEW --weights {weights} "
-            "--train.epochs 0"
-        )
-    raise UserError(f"{run.root} was made with other settings: {said}; {advice}")
-
-
-def _is_after_training(name: str) -> bool:
-    """Whether a setting decides something, but not the supernet."""
-    files = decides(name)
-    return bool(files) and trained.FILES[0] not in files
-
-
-def _change(name: str, was: Any, now: Any) -> str:
-    return (
-        f"{name} {_json(was)} -> {_json(now)}"
-        if was != now
-        else f"{name} {_json(now)}, which holds something else now"
-    )
-
-
-def _json(value: Any) -> str:
-    return "not set" if value is None else json.dumps(plain(value), ensure_ascii=False)
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    return _flat_values(plain(asdict(without_unread(config))))
-
-
-def _flat_values(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as {dotted path: setting}."""
-    if not isinstance(value, Mapping) or (prefix and not value):
-        return {prefix: value}
-    return {
-        name: text
-        for key, item in value.items()
-        for name, text in _flat_values(item, f"{prefix}.{key}".lstrip(".")).items()
-    }

@@ -33,10 +33,11 @@ from jaxnas.report.compare import write_comparison
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.genomes import check_genomes
 from jaxnas.stages.checks import check_fit, check_settings
+from jaxnas.stages.differences import check_same_settings, keep_settings
 from jaxnas.stages.evaluation import evaluator, read_models
 from jaxnas.stages.initial import of_settings
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
-from jaxnas.stages.settings import check_same_settings, keep_settings, recorded_settings
+from jaxnas.stages.settings import recorded_settings
 from jaxnas.stages.unread import check_read, without_unread
 from jaxnas.studies.statistics import least_seeds
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnas.config import Config, ProfileConfig
-from jaxnas.stages.settings import _device, _located
+from jaxnas.stages.settings import _device, located
 
 SPACE = """\
 first_widths = [8]
@@ -129,11 +129,11 @@ def test_a_run_older_than_a_setting_has_its_default(cli, micro, run_copy):
     "change, keeps", [("--search.generations 9", True), ("--train.epochs 9", False)]
 )
 def test_the_refusal_says_how_to_keep_the_training(cli, micro, run_copy, change, keeps):
-    code, (line,) = cli("search", micro, "--out", run_copy, *change.split())
+    code, (line,) = cli("predict", micro, "--out", run_copy, *change.split())
     assert code == 2
-    assert (
-        f"--out NEW --weights {run_copy}/supernet.safetensors --train.epochs 0" in line
-    ) == keeps
+    new_run = f"--out NEW --weights {run_copy}/supernet.safetensors --train.epochs 0"
+    for advice in ("`jaxnas run` does again", new_run):
+        assert (advice in line) == keeps
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "null", '{"name": "x", "train": 5}'])
@@ -200,9 +200,9 @@ def test_a_worst_case_is_known_by_what_its_files_hold(inputs, monkeypatch):
     moved = inputs.parent / "moved"
     inputs.rename(moved)
     monkeypatch.chdir(moved.parent)
-    located = _located(config, moved)
-    assert located.profile.device == f"worst:raptor,{moved}/chip.toml"
-    before = _device(located)
+    there = located(config, moved)
+    assert there.profile.device == f"worst:raptor,{moved}/chip.toml"
+    before = _device(there)
     assert before.startswith("raptor,") and "chip" not in before
     (moved / "chip.toml").write_text((moved / "chip.toml").read_text().replace("= 1000", "= 999"))
-    assert _device(located) != before
+    assert _device(there) != before
