@@ -100,23 +100,6 @@ def few_programs_are_kept(request):
         gc.collect()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def arrays_of_the_host_need_no_program():
-    """A NumPy array goes to the device as a copy.
-
-    JAX compiles the identity for every new shape that `jnp.asarray` sees, which takes 12 ms.
-    """
-    import jax
-    from jax._src.core import stage_p
-
-    staged = stage_p.impl
-
-    def put(x):
-        return jax.device_put(np.array(x)) if isinstance(x, np.ndarray) else staged(x)
-
-    stage_p.def_impl(put)
-
-
 @pytest.fixture(scope="session")
 def small_mobilenet():
     """Builds a space of two stages, which compiles fast.
