@@ -78,14 +78,18 @@ def proposal_s(path: str, algorithm: Algorithm, times: int = 5) -> float:
 
 def main(path: str = TABLES, names: str = ";".join(ALGORITHMS)) -> int:
     """Prints a line per device and algorithm; 1 if a bar is missed."""
-    found: dict[str, list[Score]] = {name: [] for name in names.split(";")}
+    found = searched(path, {name: ALGORITHMS[name] for name in names.split(";")})
+    return _judged(path, found) if {OURS, THEIRS} <= {*found} else 0
+
+
+def searched(path: str, algorithms: dict[str, Algorithm]) -> dict[str, list[Score]]:
+    """Scores of each algorithm, of one device after the other; prints a line for each."""
+    found: dict[str, list[Score]] = {name: [] for name in algorithms}
     for device in DEVICES:
         here = board(path, device)
-        for name in found:
+        for name, algorithm in algorithms.items():
             start = perf_counter()
-            algorithm = ALGORITHMS[name]
-            generations = EVALUATIONS // algorithm.population
-            one = score(algorithm, here, SEEDS, generations)
+            one = score(algorithm, here, SEEDS, EVALUATIONS // algorithm.population)
             found[name].append(one)
             print(
                 f"{device:14} {name:14} regret {one.regret.mean():.5f} ({one.regret.min():.5f}-"
@@ -94,12 +98,17 @@ def main(path: str = TABLES, names: str = ";".join(ALGORITHMS)) -> int:
                 flush=True,
             )
     for name, scores in found.items():
-        regret = np.mean([one.regret.mean() for one in scores])
-        print(f"{name:14} mean regret {regret:.5f}, recall {_recall(scores):.1%}")
-    return _judged(path, found) if {OURS, THEIRS} <= {*found} else 0
+        print(f"{name:14} mean regret {mean_regret(scores):.5f}, recall {mean_recall(scores):.1%}")
+    return found
 
 
-def _recall(scores: list[Score]) -> float:
+def mean_regret(scores: list[Score]) -> float:
+    """Over devices and seeds."""
+    return float(np.mean([one.regret.mean() for one in scores]))
+
+
+def mean_recall(scores: list[Score]) -> float:
+    """Over devices and seeds."""
     return float(np.mean([one.recall.mean() for one in scores]))
 
 

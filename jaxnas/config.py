@@ -34,6 +34,7 @@ from jaxnas.algorithms.local_search import LocalSearch
 from jaxnas.algorithms.moead import MOEAD
 from jaxnas.algorithms.nsga2 import NSGA2
 from jaxnas.algorithms.nsga3 import NSGA3
+from jaxnas.algorithms.pareto_rank import ParetoRankSearch
 from jaxnas.algorithms.ppo import PPO
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.reinforce import Reinforce
@@ -212,8 +213,9 @@ class SearchConfig:
     """nsga2, nsga3, moead, islands (four of NSGA-II, a quarter of the population each),
     evolution (regularized), elitist, local, reinforce and ppo (a recurrent policy that learns from
     rewards), bayesian (models of the objectives choose candidates, for evaluations that are dear),
-    random, or evosax:NAME, any of evosax's. Settings of its own follow the name:
-    moead:neighbours=10:locality=0.8; an unknown one gets the list."""
+    pareto_rank (networks that learn the Pareto rank choose them), random, or evosax:NAME, any of
+    evosax's. Settings of its own follow the name: moead:neighbours=10:locality=0.8; an unknown one
+    gets the list."""
     population: int = 28
     """Candidates per generation, evaluated in one compiled call."""
     generations: int = 50
@@ -407,6 +409,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "ppo": PPO,
     "evosax": Evosax,
     "bayesian": Bayesian,
+    "pareto_rank": ParetoRankSearch,
     "random": RandomSearch,
 }
 FORMULATIONS: dict[str, Callable[..., Formulation]] = {

@@ -86,6 +86,10 @@ def believed(
 
 def _observed(space: AnySpace, genomes: Genomes, fitness: Fitness) -> tuple[Observed, Scores]:
     """With the scores of all columns as `y`, (columns, n)."""
-    known = ~failed(fitness)
-    y, back = jax.vmap(scores, (1, None))(fitness, known)
-    return Observed(grouped(space, genomes), y, known), back
+    y, back = scored(fitness)
+    return Observed(grouped(space, genomes), y, ~failed(fitness)), back
+
+
+def scored(fitness: Fitness) -> tuple[Float[Array, "columns n"], Scores]:
+    """Scores of each column among the rows that did not fail, and the way back."""
+    return jax.vmap(scores, (1, None))(fitness, ~failed(fitness))

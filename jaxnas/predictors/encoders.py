@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnas.predictors.predictor import Choices
+from jaxnas.spaces.box import Box
 from jaxnas.spaces.encodings import FeatureFunction, gene_features, over_the_space
 from jaxnas.spaces.space import Space
-from jaxnas.types import PRNGKey
+from jaxnas.types import Genomes, PRNGKey
 
 Weights = dict[str, Array]
 
@@ -88,7 +89,7 @@ def dense(key: PRNGKey, inputs: int, outputs: int) -> Float[Array, "inputs outpu
 
 
 def standardised(
-    encoding: Callable[[Space, Choices], Array], space: Space, genomes: Choices
+    encoding: Callable[[Any, Any], Array], space: Space | Box, genomes: Genomes | np.ndarray
 ) -> Float[Array, "n *columns"]:
     """An encoding with mean 0 and deviation 1 of each column over the networks of the space.
 
@@ -100,7 +101,7 @@ def standardised(
 
 @cache
 def _scales(
-    encoding: Callable[[Space, Choices], Array], space: Space
+    encoding: Callable[[Any, Any], Array], space: Space | Box
 ) -> tuple[Float[np.ndarray, "columns"], Float[np.ndarray, "columns"]]:
     found = over_the_space(encoding, space)
     rows = np.asarray(found, np.float64).reshape(-1, found.shape[-1])

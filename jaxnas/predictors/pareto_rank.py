@@ -2,21 +2,17 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
-from jaxnas.predictors.network import (
-    ColumnsLoss,
-    Fitted,
-    Network,
-    encoded,
-    learnt,
-)
+from jaxnas.predictors.encoders import Weights
+from jaxnas.predictors.network import ColumnsLoss, Fitted, Network, encoded, learnt
 from jaxnas.predictors.predictor import Choices, check_genomes
 from jaxnas.predictors.ranking import LOSSES, Loss, rmse
 from jaxnas.predictors.targets import check_targets, standard
@@ -68,14 +64,37 @@ class ParetoRank:
         outputs = fitness.shape[1] + 1
         weights = jax.vmap(lambda key: self.network.fresh(key, features, outputs))(keys[0])
         data = features, targets, jnp.asarray(used)
-        weights = learnt(self.network, objectives_error, keys[1], weights, *data)
-        tuned = replace(
-            self.network, steps=self.steps, batch=self.batch, learning_rate=self.learning_rate
-        )
-        weights = learnt(tuned, with_rank(LOSSES[self.loss]), keys[2], weights, *data)
+        weights = self.regressed(keys[1], weights, *data)
+        weights = self.ranked(keys[2], weights, *data)
         last = ((0, 0), (0, 1))  # scores have no unit
         deviation = jnp.pad(deviation, last, constant_values=1)
         return Ranks(Fitted(space, self.network, weights, jnp.pad(mean, last), deviation))
+
+    def regressed(
+        self,
+        keys: Key[Array, "k"],
+        weights: Weights,
+        features: Any,
+        targets: Float[Array, "k n outputs"],
+        used: Bool[Array, "k n"],
+    ) -> Weights:
+        """The first step from these weights, of one network for each row of `used`; traceable."""
+        return learnt(self.network, objectives_error, keys, weights, features, targets, used)
+
+    def ranked(
+        self,
+        keys: Key[Array, "k"],
+        weights: Weights,
+        features: Any,
+        targets: Float[Array, "k n outputs"],
+        used: Bool[Array, "k n"],
+    ) -> Weights:
+        """The second step; the last of the targets is the rank. Traceable."""
+        tuned = replace(
+            self.network, steps=self.steps, batch=self.batch, learning_rate=self.learning_rate
+        )
+        loss = with_rank(LOSSES[self.loss])
+        return learnt(tuned, loss, keys, weights, features, targets, used)
 
 
 def _ranks(

@@ -210,11 +210,11 @@ def group_scales(space: Space | Box) -> Scales:
 
 
 def grouped(
-    space: Space | Box, genomes: Float[Array, "n genes"] | Int[Array, "n genes"]
+    space: Space | Box, genomes: Float[Array, "n genes"] | Int[Array | np.ndarray, "n genes"]
 ) -> Features:
     """All groups side by side, centred and scaled by `group_scales`."""
     scales = group_scales(space)
-    features = jnp.concatenate(groups_of_features(space, genomes), axis=1)
+    features = jnp.concatenate(groups_of_features(space, jnp.asarray(genomes)), axis=1)
     return (features - scales.mean) / scales.scale
 
 

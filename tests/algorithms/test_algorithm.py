@@ -34,6 +34,7 @@ SETTINGS = {
     "evolution": "members=18:sample=5",
     "evosax": "name=CMA_ES",
     "bayesian": "initial=18:memory=40:inner_population=16:inner_generations=4:pool=32:samples=16",
+    "pareto_rank": "initial=18:members=2:steps=9:refit_steps=9:inner_population=16",
 }
 NAMES = [f"{name}:{SETTINGS[name]}" if name in SETTINGS else name for name in ALGORITHMS]
 CMA_ES = "evosax:name=CMA_ES"
