@@ -26,11 +26,12 @@ class Pruned:
     """A family's structure with the choices that are left, of genes that have lost some."""
 
     structure: Structure
-    choices: dict[str, list[int]]
+    choices: tuple[tuple[str, tuple[int, ...]], ...]  # by the name of a gene
 
     def settings(self) -> dict[str, Any]:
         """As it is saved."""
-        return {**self.structure.settings(), "choices": self.choices}
+        choices = {name: list(values) for name, values in self.choices}
+        return {**self.structure.settings(), "choices": choices}
 
     def completed(self, saved: dict[str, Any]) -> dict[str, Any]:
         """What a file says, in today's form."""
@@ -49,14 +50,15 @@ def prune(space: Space, choices: Choices) -> Space:
     """
     _check(space, choices)
     genes = _left(space.genes, choices)
-    changed = {new.name: list(new.choices) for new, old in _pairs(genes, space) if new != old}
+    changed = {new.name: new.choices for new, old in _pairs(genes, space) if new != old}
     if not changed:
         return space
     structure = space.structure
     if isinstance(structure, Pruned):
-        structure = Pruned(structure.structure, {**structure.choices, **changed})
-    elif structure is not None:
-        structure = Pruned(structure, changed)
+        changed = {**dict(structure.choices), **changed}
+        structure = structure.structure
+    if structure is not None:
+        structure = Pruned(structure, tuple(changed.items()))
     parts = tuple(_pruned_part(part, genes) for part in space.parts)
     return replace(space, genes=genes, parts=parts, structure=structure, smaller=None)
 

@@ -36,6 +36,7 @@ def test_settings_say_what_is_left_and_pruning_again_adds_to_it():
     twice = prune(once, {"edge_0_1": (3,), "edge_2_3": (3, 1)})
     choices = {"edge_0_1": [3], "edge_0_2": [1, 2, 3], "edge_2_3": [1, 3]}
     assert twice.settings == {**space.settings, "choices": choices}
+    assert hash(twice) != hash(once)  # compiled programs are known by their space
     assert twice.completed(twice.settings) == {
         name: value for name, value in twice.settings.items() if name != "name"
     }
