@@ -40,6 +40,10 @@ PRUNE = (
     "its weights, and the front's networks"
 )
 
+PICK = (
+    "train, export and measure other networks of a run's front: the most accurate within a budget"
+)
+
 MANUAL = """\
 EXPERIMENT is a Python file that defines `config`, a jaxnas.config.Config, or the
 directory of a run, whose settings are then taken up again. A file may define
@@ -203,6 +207,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
     _add_chip_commands(commands)
     _add_looking_commands(commands)
+    _add_pick(commands)
     _add_prune(commands)
     summary = "time jaxnas against its peers; needs a checkout"
     bench = commands.add_parser(
@@ -241,6 +246,20 @@ def _add_looking_commands(commands: Any) -> None:
     new.add_argument("experiment", metavar="FILE", help="my.py")
     for parser in (named, show, doctor, new):
         parser.set_defaults(out=None)
+
+
+def _add_pick(commands: Any) -> None:
+    pick = commands.add_parser(
+        "pick", help=PICK, description=f"jaxnas pick: {PICK}.", allow_abbrev=False
+    )
+    pick.add_argument("experiment", metavar="RUN", help="the directory of a run that has searched")
+    pick.add_argument(
+        "--under", metavar="3ms", required=True, help="the most that they take: 3ms, or mmacs=20"
+    )
+    pick.add_argument(
+        "-n", dest="count", metavar="N", type=_whole(1, 1000), default=3, help="networks (3)"
+    )
+    pick.set_defaults(out=None)
 
 
 def _add_prune(commands: Any) -> None:

@@ -117,7 +117,8 @@ def _main(arguments: list[str]) -> int:
         from jaxnas.pipeline import STAGES, run_stages
 
         also = ["layers"] if getattr(known, "per_layer", False) else []
-        run_stages(list(STAGES) if command == "run" else [command, *also], config, out)
+        whole = command in ("run", "pick")
+        run_stages(list(STAGES) if whole else [command, *also], config, out)
     return 0
 
 
@@ -164,7 +165,11 @@ def _start_jax() -> None:
 
 
 def _sitting(known: argparse.Namespace) -> list[str]:
-    """The overrides that `--device` and `--until` are short for."""
+    """The overrides that `--device`, `--until` and `pick` are short for."""
+    if known.command == "pick":
+        from jaxnas.commands import pick
+
+        return pick.overrides(known.experiment, known.under, known.count)
     device = getattr(known, "device", None)
     until = getattr(known, "until", None)
     overrides = [] if device is None else ["--profile.device", device]

@@ -1,1 +1,1 @@
-"""Commands that look: at the names that settings know, at a machine, at a run."""
+"""Commands beside the stages: about names that settings know, a machine, a run."""

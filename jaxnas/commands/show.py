@@ -1,7 +1,5 @@
 """`jaxnas show`: the front of a run, its chosen networks, and which of them to take."""
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -11,6 +9,7 @@ from jaxtyping import Int
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
+from jaxnas.objectives.limits import budget
 from jaxnas.records.candidates import CANDIDATES, Searched, read_searched
 from jaxnas.records.data import read_data
 from jaxnas.records.files import RECORDS, STAGES
@@ -36,28 +35,17 @@ def run_show(path: str, under: str | None, count: int | None) -> None:
         print(f"Nothing is searched yet; jaxnas {missing[0]} {path} goes on.")
         return
     searched = read_searched(run, CANDIDATES)
-    most = budget(under, searched.columns.costs)
+    most = _budget(under, searched.columns.costs)
     if run.exists("verified.csv"):
         print(_chosen(run, searched))
     print(_front(run, searched, most, count or ROWS))
 
 
-def budget(text: str | None, costs: tuple[str, ...]) -> tuple[str, float] | None:
-    """The cost that `--under` names, and the most that it may be.
-
-    >>> budget("3ms", ("latency_ms",)), budget("mmacs=20", ("latency_ms", "mmacs"))
-    (('latency_ms', 3.0), ('mmacs', 20.0))
-    """
+def _budget(text: str | None, costs: tuple[str, ...]) -> tuple[str, float] | None:
+    """The cost that `--under` names, and the most that it may be."""
     if text is None:
         return None
-    found = re.fullmatch(r"(?:(\w+)=)?([0-9.]+(?:e[+-]?[0-9]+)?) ?(ms)?", text)
-    name = "latency_ms" if found is None or not found[1] else found[1]
-    try:
-        most = math.nan if found is None else float(found[2])
-    except ValueError:
-        most = math.nan
-    if not 0 < most < math.inf:
-        raise UserError(f"--under must be as 3ms or mmacs=20, above 0, got {text[:60]!r}")
+    name, most = budget(text)
     if name not in costs:
         raise UserError(
             f"--under {text}: the run minimised {words.listed(costs)}; name one as NAME=NUMBER"

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from jaxnas.errors import UserError, choose
 
 
-def upper_limits(limits: Sequence[str], objectives: Sequence[str]) -> tuple[float | None, ...]:
+def upper_limits(
+    limits: Sequence[str],
+    objectives: Sequence[str],
+    setting: str = "search.limits and latency_limit_ms",
+) -> tuple[float | None, ...]:
     """The limit of each objective, None where it has none; nothing at all where none has.
 
     >>> upper_limits(["mmacs=20"], ["error", "mmacs"]), upper_limits([], ["error"])
@@ -20,15 +24,29 @@ def upper_limits(limits: Sequence[str], objectives: Sequence[str]) -> tuple[floa
         name, _, value = text.partition("=")
         choose("objective to limit", name, dict.fromkeys(objectives))
         if name in found:
-            raise UserError(
-                f"search.limits and latency_limit_ms set two limits of {name}: leave one out"
-            )
+            raise UserError(f"{setting} set two limits of {name}: leave one out")
         found[name] = _number(value)
         if not 0 < found[name] < math.inf:
             raise UserError(
-                f"search.limits must be NAME=NUMBER, a number above 0, got {text}: write {name}=20"
+                f"{setting.partition(' ')[0]} must be NAME=NUMBER, a number above 0, got {text}: "
+                f"write {name}=20"
             )
     return tuple(map(found.get, objectives)) if found else ()
+
+
+def budget(text: str) -> tuple[str, float]:
+    """A cost and the most that it may be, as `--under` has them.
+
+    >>> budget("3ms"), budget("mmacs=20")
+    (('latency_ms', 3.0), ('mmacs', 20.0))
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        name, value = "latency_ms", text.removesuffix("ms")
+    most = _number(value)
+    if not name.isidentifier() or not 0 < most < math.inf:
+        raise UserError(f"--under must be as 3ms or mmacs=20, above 0, got {text[:60]!r}")
+    return name, most
 
 
 def upper_bounds(constraints: Sequence[str], objectives: Sequence[str]) -> dict[str, float]:

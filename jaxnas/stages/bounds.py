@@ -96,6 +96,7 @@ RANGES = {
     "finetune.learning_rate": RATE,
     "finetune.weight_decay": Range(0, 100),
     "finetune.label_smoothing": SMOOTHING,
+    "finetune.networks": Range(1, 1000),
     "finetune.within_points": Range(0, 100),
     "export.calibration_images": COUNT,
 }

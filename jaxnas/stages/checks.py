@@ -26,6 +26,7 @@ from jaxnas.data.preparation import OWN, RECALIBRATIONS
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.cost_model import cost_model
+from jaxnas.objectives.limits import upper_limits
 from jaxnas.plugins import find
 from jaxnas.spaces.gene import CHIP
 from jaxnas.spaces.joint import alone
@@ -78,6 +79,7 @@ def check_settings(config: Config) -> None:
         )
     _check_objectives(config)
     make_algorithm(config.limited_search)
+    upper_limits(config.finetune.under, config.search.objectives, "finetune.under")
     device = make_device(config.profile)
     if config.search.look_ups and cost_model(device) is not None:
         raise UserError(

@@ -1,16 +1,16 @@
 """Which networks of a front are worth training: the answer to "which one do I take"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns, joined
 
-COUNT = 3  # networks of two objectives
 FASTEST = ("fastest", "fastest")
 
 
@@ -36,8 +36,9 @@ def choose_networks(
     within_points: float,
     limit_ms: float | None,
     preferred: Preferred | None = None,
+    count: int = 3,
 ) -> list[Choice]:
-    """Three networks of the front, and one more for each cost beyond the first.
+    """So many networks of the front, and one more for each cost beyond the first.
 
     Or all of a smaller front.
 
@@ -46,11 +47,8 @@ def choose_networks(
     `within_points` percentage points of accuracy of that, the knee; a network in two roles counts
     once, and the front's middle fills up.
     """
-    columns = joined(("error", *columns.costs), {name: columns[name] for name in columns.names})
+    columns, rows = _front(columns)
     fitness = columns.fitness
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
-    _, first = np.unique(fitness[rows], axis=0, return_index=True)
-    rows = rows[first]  # by error, one row per point
     error = columns["error"][rows]
     wanted = []
     if preferred is not None:
@@ -77,11 +75,40 @@ def choose_networks(
     ]
     chosen: list[Choice] = []
     for name, role, row in wanted:
-        if len(chosen) < COUNT + len(columns.costs) - 1 and not any(
+        if len(chosen) < count + len(columns.costs) - 1 and not any(
             (fitness[row] == fitness[other.row]).all() for other in chosen
         ):
             chosen.append(Choice(name, role, int(row)))
     return chosen
+
+
+def choose_within(columns: Columns, limits: Sequence[float | None], count: int) -> list[Choice]:
+    """The most accurate networks of the front within the limits, so many or all that there are.
+
+    `limits` has one for each column, None where it has none. A `UserError` where none is within.
+    """
+    most = {name: one for name, one in zip(columns.names, limits, strict=True) if one is not None}
+    columns, rows = _front(columns)
+    said = " and ".join(f"{name} up to {one:g}" for name, one in most.items())
+    inside = np.all([columns[name][rows] <= one for name, one in most.items()], axis=0)
+    if not inside.any():
+        least = ", ".join(f"{name} {columns[name][rows].min():.3g}" for name in most)
+        raise UserError(
+            f"no network of the front has {said}; the least there is {least}: raise finetune.under"
+        )
+    return [
+        Choice(f"pick_{i}", f"number {i} in accuracy with {said}", int(row))
+        for i, row in enumerate(rows[inside][:count], 1)
+    ]
+
+
+def _front(columns: Columns) -> tuple[Columns, Int[np.ndarray, "front"]]:
+    """The columns with the error first, and the front's rows by error, one of each point."""
+    columns = joined(("error", *columns.costs), {name: columns[name] for name in columns.names})
+    fitness = columns.fitness
+    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
+    _, first = np.unique(fitness[rows], axis=0, return_index=True)
+    return columns, rows[first]
 
 
 def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:

@@ -1,4 +1,4 @@
-"""Choose three networks of the front, by images that the search has not seen.
+"""Choose networks of the front, by images that the search has not seen.
 
 Train each on its own.
 """
@@ -13,16 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnas.config import Config
 from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.networks.subnet import Subnet
+from jaxnas.objectives.limits import upper_limits
 from jaxnas.progress import progress
 from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
 from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.spaces.genomes import described
 from jaxnas.spaces.joint import alone, chip_values, of_network
-from jaxnas.stages.chosen import Choice, choose_networks
+from jaxnas.stages.chosen import Choice, choose_networks, choose_within
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
 from jaxnas.stages.selection import Candidates, candidates_to_choose, preferred
@@ -49,17 +51,25 @@ def run_finetune(job: Job) -> bool:
         return False
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
-    settings = job.config
-    choices = choose_networks(
-        candidates.columns,
-        settings.finetune.within_points,
-        settings.latency_limit_ms,
-        preferred(settings.limited_search, candidates.columns),
-    )
+    choices = _choices(job.config, candidates)
     images = on_device(job.data)
     chosen = [_finetuned(job, params, images, candidates, choice) for choice in choices]
     write_chosen(job.run, chosen)
     return True
+
+
+def _choices(config: Config, candidates: Candidates) -> list[Choice]:
+    own = config.finetune
+    if own.under:
+        limits = upper_limits(own.under, candidates.columns.names, "finetune.under")
+        return choose_within(candidates.columns, limits, own.networks)
+    return choose_networks(
+        candidates.columns,
+        own.within_points,
+        config.latency_limit_ms,
+        preferred(config.limited_search, candidates.columns),
+        own.networks,
+    )
 
 
 def _finetuned(

@@ -152,7 +152,7 @@ READERS = (
         lambda config: config.search.hybrid.trains,
     ),
     Reader(
-        _all_but("finetune", "epochs", "within_points"),
+        _all_but("finetune", "epochs", "networks", "under", "within_points"),
         "finetune.epochs",
         "1 and more",
         lambda config: config.finetune.epochs > 0,

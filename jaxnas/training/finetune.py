@@ -33,6 +33,12 @@ class FinetuneConfig:
     """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
+    networks: int = 3
+    """Networks chosen; one more for each cost beyond the first, unless `under` names budgets."""
+    under: tuple[str, ...] = ()
+    """The most accurate networks of the front within these budgets are chosen, NAME=NUMBER:
+    latency_ms=3 mmacs=20. By default one for each role: the most accurate, the fastest, the
+    knee."""
     within_points: float = 5.0
     """The fastest network is chosen within this many percentage points of the most accurate one's
     accuracy."""

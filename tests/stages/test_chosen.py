@@ -144,3 +144,14 @@ def test_the_best_by_a_formulation_comes_first_if_it_is_on_the_front():
     preferred = chosen.Preferred("sum", np.where(np.arange(8) == 3, np.nan, worth))
     choices = chosen.choose_networks(Columns(("error", "latency_ms"), FITNESS), 4, 1.5, preferred)
     assert choices[0].row == 6
+
+
+def test_within_budgets_the_most_accurate_are_chosen():
+    columns = Columns(("error", "latency_ms"), FITNESS)
+    found = chosen.choose_within(columns, (None, 3.5), 2)
+    assert [choice.row for choice in found] == [2, 6]
+    assert found[0].name == "pick_1"
+    assert found[1].role == "number 2 in accuracy with latency_ms up to 3.5"
+    assert [choice.row for choice in chosen.choose_within(columns, (None, 1.2), 5)] == [5, 0]
+    with pytest.raises(UserError, match=r"latency_ms up to 0\.5; the least there is latency_ms 1"):
+        chosen.choose_within(columns, (None, 0.5), 2)
