@@ -98,8 +98,9 @@ def _main(arguments: list[str]) -> int:
         return _compare_runs([experiment, *others], [*unread, *overrides])
     from jaxnas.experiment import load_config, load_problem, overridden
 
+    sitting = _sitting(known)
     before = load_config(experiment)
-    config = overridden(before, [*_sitting(known), *overrides], f"jaxnas {command} {experiment}")
+    config = overridden(before, [*sitting, *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
     _start_jax()
