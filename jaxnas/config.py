@@ -64,9 +64,13 @@ from jaxnas.objectives.limits import upper_bounds, upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.own_settings import build, find_with_settings
 from jaxnas.plugins import Name, find, is_place, leaves_unread, named
+from jaxnas.predictors.encoders import Flat, Joined
 from jaxnas.predictors.ensemble import Ensemble
+from jaxnas.predictors.graph_convolution import GraphConvolution
 from jaxnas.predictors.lookup import Lookup
+from jaxnas.predictors.lstm import LSTM
 from jaxnas.predictors.mlp import MLP, EarlyStoppedMLP
+from jaxnas.predictors.network import Network
 from jaxnas.predictors.predictor import Predictor
 from jaxnas.predictors.single import Single
 from jaxnas.predictors.trees import Trees
@@ -89,6 +93,7 @@ from jaxnas.spaces import (
     toml,
 )
 from jaxnas.spaces.box import Box
+from jaxnas.spaces.hand_features import hand_features
 from jaxnas.spaces.pruned import prune
 from jaxnas.spaces.space import Space
 from jaxnas.training import (
@@ -191,15 +196,16 @@ class PredictConfig:
     method: Name = "mlp"
     """mlp (the mean of eight perceptrons), ensemble (25 perceptrons; each leaves a fifth of the
     networks out, and its errors there set the intervals), lookup (a table for each part of the
-    network), trees (gradient-boosted), or your own, file.py:name: a function of these settings that
-    returns a `Predictor` (predictors/predictor.py)."""
+    network), trees (gradient-boosted), lstm_gcn_af (a network over the sequence of layers, their
+    graph and eight hand features, HW-PR-NAS's encoders), or your own, file.py:name: a function of
+    these settings that returns a `Predictor` (predictors/predictor.py)."""
     steps: int = 2000
-    """Of training, at most: those after which the validation networks are predicted best count. A
-    member of the ensemble takes 500."""
+    """Of training; of mlp at most: those after which the validation networks are predicted best
+    count. A member of the ensemble takes 500."""
     learning_rate: float = 0.01
-    """Of the optimizer, AdamW."""
+    """Of the optimizer, AdamW, of mlp and ensemble."""
     weight_decay: float = 2.0
-    """Of the optimizer, AdamW."""
+    """Of the same."""
 
     def __post_init__(self):
         object.__setattr__(self, "method", named(self.method))
@@ -473,6 +479,9 @@ PREDICTORS: dict[str, Callable[[PredictConfig], Predictor]] = {
     ),
     "lookup": lambda settings: Single(Lookup()),
     "trees": lambda settings: Single(Trees()),
+    "lstm_gcn_af": lambda settings: Single(
+        Network(Joined((LSTM(), GraphConvolution(), Flat(hand_features))), steps=settings.steps)
+    ),
 }
 OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "error": error.error,

@@ -133,14 +133,14 @@ READERS = (
     Reader(
         ("predict.steps",),
         "predict.method",
-        "mlp",
+        "mlp or lstm_gcn_af",
         lambda config: config.predict.method not in ("ensemble", "lookup", "trees"),
     ),
     Reader(
         _all("predict", "learning_rate", "weight_decay"),
         "predict.method",
         "mlp or ensemble",
-        lambda config: config.predict.method not in ("lookup", "trees"),
+        lambda config: config.predict.method not in ("lookup", "trees", "lstm_gcn_af"),
     ),
     _by_name("search", "crossover", "algorithm", ALGORITHMS, _algorithm_reads),
     _by_name("search", "mutation", "algorithm", ALGORITHMS, _algorithm_reads),

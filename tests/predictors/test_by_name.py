@@ -1,5 +1,7 @@
 """What every predictor that has a name owes."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,34 +14,53 @@ from jaxnas.predictors.metrics import coverage, pearson
 from jaxnas.predictors.predictor import IntervalModel, Model, Predictor
 from jaxnas.profiling.active_profile import covering_sample, uniform_sample
 from jaxnas.spaces.gene import Gene
+from jaxnas.spaces.nasbench201 import cell_space
+from jaxnas.spaces.nasbench201_network import NasBench201
+from jaxnas.spaces.published import tiny
 from jaxnas.spaces.space import Space
 
 SPACE = Space("small", tuple(Gene(f"g{i}", (8, 16, 24, 32)[: 2 + i % 3]) for i in range(8)))
 OTHER = Space("other", SPACE.genes[:5])
+CELLS = cell_space("small", NasBench201(1, 1, 4, 4))
+# Networks over layers want spaces that have some: their own, and another.
+SPACES = {"lstm_gcn_af": (CELLS, replace(tiny(32, 3, 10), name="other"))}
 TRAIN = 56
+STEPS = {"lstm_gcn_af": 200}
 MEASURED = 80  # train and validation
 
 
+@pytest.fixture(scope="module", params=PREDICTORS)
+def name(request) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def data():
+def spaces(name):
+    return SPACES.get(name, (SPACE, OTHER))
+
+
+@pytest.fixture(scope="module")
+def data(spaces):
     """Train (covering), validation and 100 fresh ones (uniform); a sum of squares, 2 % noise."""
+    space, _ = spaces
     keys = jax.random.split(jax.random.key(0), 2)
-    train = np.asarray(covering_sample(keys[0], SPACE, TRAIN))
-    rest = np.asarray(uniform_sample(keys[1], SPACE, 124, exclude=train))
+    train = np.asarray(covering_sample(keys[0], space, TRAIN))
+    rest = np.asarray(uniform_sample(keys[1], space, 124, exclude=train))
     genomes = np.concatenate([train, rest])
-    ms = 0.5 + 1e-3 * (np.asarray(SPACE.values(genomes)) ** 2).sum(axis=1)
+    price = 5e-2 if space is CELLS else 1e-3
+    ms = 0.5 + price * (np.asarray(space.values(genomes)) ** 2).sum(axis=1)
     return genomes, (ms * np.random.default_rng(0).normal(1, 0.02, len(ms))).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=PREDICTORS)
-def predictor(request) -> Predictor:
-    return make_predictor(PredictConfig(request.param, steps=500))
+@pytest.fixture(scope="module")
+def predictor(name) -> Predictor:
+    return make_predictor(PredictConfig(name, steps=STEPS.get(name, 500)))
 
 
 @pytest.fixture(scope="module")
-def model(predictor, data) -> Model:
+def model(predictor, spaces, data) -> Model:
     genomes, ms = (part[:MEASURED] for part in data)
-    return predictor.fit(jax.random.key(1), SPACE, genomes, ms, np.arange(MEASURED) >= TRAIN)
+    return predictor.fit(jax.random.key(1), spaces[0], genomes, ms, np.arange(MEASURED) >= TRAIN)
 
 
 @pytest.fixture
@@ -82,37 +103,45 @@ def test_a_search_may_compile_it(model, fresh):
     np.testing.assert_allclose(compiled(model, genomes).ravel(), expected, rtol=1e-5)
 
 
-def test_it_is_read_as_it_was_saved(predictor, model, fresh, tmp_path):
+def test_it_is_read_as_it_was_saved(predictor, spaces, model, fresh, tmp_path):
     np.savez(tmp_path / "model.npz", allow_pickle=False, **model.arrays())
     with np.load(tmp_path / "model.npz", allow_pickle=False) as arrays:
-        again = predictor.from_arrays(SPACE, dict(arrays))
+        again = predictor.from_arrays(spaces[0], dict(arrays))
     assert jax.tree.structure(again) == jax.tree.structure(model)
     for one, other in zip(*map(jax.tree.leaves, (again, model)), strict=True):
         assert one.dtype == other.dtype and np.array_equal(one, other)
     np.testing.assert_array_equal(again(fresh[0]), model(fresh[0]))
 
 
-def test_what_is_no_model_of_it_is_refused(predictor, model):
+def test_what_is_no_model_of_it_is_refused(predictor, spaces, model):
     arrays = {name: np.asarray(array) for name, array in model.arrays().items()}
     for name, array in arrays.items():
         missing = {other: one for other, one in arrays.items() if other != name}
         longer = np.append(array, array).reshape(2, *array.shape)
         for wrong in (missing, missing | {name: longer}, missing | {name: _spoilt(array)}):
             with pytest.raises(ValueError, match=name.removeprefix("members.")):
-                predictor.from_arrays(SPACE, wrong)
+                predictor.from_arrays(spaces[0], wrong)
     with pytest.raises(ValueError, match=r"of another space than other|no genome of other"):
-        predictor.from_arrays(OTHER, arrays)
+        predictor.from_arrays(spaces[1], arrays)
 
 
 def _spoilt(array: np.ndarray) -> np.ndarray:
     return np.full_like(array, np.nan) if array.dtype.kind == "f" else array - 99
 
 
-def test_genomes_of_another_space_are_refused(model):
+def test_genomes_of_another_space_are_refused(model, spaces):
+    own, other = (len(space.genes) for space in spaces)
     with pytest.raises(
-        UserError, match=r"fitted to small sees genomes of 8 genes, got .* \(3, 5\)"
+        UserError, match=rf"fitted to small sees genomes of {own} genes, got .* \(3, {other}\)"
     ):
-        model(np.zeros((3, len(OTHER.genes)), np.int32))
+        model(np.zeros((3, other), np.int32))
+
+
+def test_a_space_without_layers_is_refused():
+    predictor = make_predictor(PredictConfig("lstm_gcn_af", steps=1))
+    genomes = np.asarray(SPACE.sample(jax.random.key(0), 4))
+    with pytest.raises(UserError, match="small has no parts"):
+        predictor.fit(jax.random.key(0), SPACE, genomes, np.arange(1.0, 5), None)
 
 
 def test_a_name_that_nobody_knows():

@@ -16,6 +16,7 @@ from jaxnas.stages.job import open_job
 from jaxnas.stages.predict import LEAST_PEARSON
 from jaxnas.stages.settings import read_config
 
+SETTINGS = {"lstm_gcn_af": {"steps": 60}}
 FILES = ("predictor.npz", "predictions.csv", "predictor.json")
 
 
@@ -61,7 +62,7 @@ def with_method(run, method) -> None:
     if method is None:
         del settings["predict"]["method"]
     else:
-        settings["predict"] = {"method": method}
+        settings["predict"] = {"method": method} | SETTINGS.get(method, {})
         for file in FILES:
             (run / file).unlink()
     (run / "config.json").write_text(json.dumps(settings))
