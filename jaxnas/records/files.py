@@ -51,8 +51,9 @@ def _within(setting: str, part: str) -> bool:
 
 CHECKPOINTS = ("train.checkpoint_every", "train.checkpoint_minutes")  # how often a training saves
 SUPERNET = ("seed", "data", "space", "weights", "train")
-SEARCH = ("seed", "latency_limit_ms", "data", "search", "profile.device", "export.precision")
-NETWORKS = ("seed", "latency_limit_ms", "data", "search", "finetune", "export.precision")
+TRAINED = ("seed", "latency_limit_ms", "data", "search", "train.class_weights", "export.precision")
+SEARCH = (*TRAINED, "profile.device")
+NETWORKS = (*TRAINED, "finetune")
 DEVICE = ("profile", "export.target", "export.precision")
 PREDICTOR = ("seed", "predict")
 

@@ -39,6 +39,7 @@ from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
 from jaxnas.training.device_memory import device_bytes
+from jaxnas.training.class_weights import check_class_weights, class_weights
 from jaxnas.training.loop import PRECISIONS, check_training
 from jaxnas.training.method import HeldOut
 from jaxnas.training.parallel import check_divides, data_mesh
@@ -69,6 +70,7 @@ def check_settings(config: Config) -> None:
     make_predictor(config.predict)
     choose("precision", config.train.precision, PRECISIONS)
     choose("target", config.export.target, TARGETS)
+    check_class_weights(config.train.class_weights)
     choose("precision", config.export.precision, NUMERICS)
     make_source(config.data.source)
     choose("data.non_square", config.data.non_square, NON_SQUARE)
@@ -171,6 +173,7 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
     _check_derived(config, space)
     require_memory(
         "the training split on the device",
+    class_weights(config.train.class_weights, data.train.labels, data.classes)
         data.train.images.nbytes,
         device_bytes() or available_memory(),
     )

@@ -36,7 +36,6 @@ from jaxnas.spaces.joint import alone, of_network, on_one_chip
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
 
@@ -174,7 +173,7 @@ def _inputs(job: Job, models: dict[str, Model], split: Split) -> list[Evaluation
     params = job.params()
     mesh = all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
-    training = on_device(job.data) if job.config.search.hybrid.trains else None
+    training = job.training_images() if job.config.search.hybrid.trains else None
     return [
         on_each(mesh, EvaluationInputs(params, models, jnp.int32(i), some, training))
         for i, some in enumerate(examples)
@@ -224,11 +223,8 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
     device = jax.devices()[0]
     hybrid = job.config.search.hybrid
     trained_on = [data.train.images, data.train.labels]
-    training = (
-        [asdict(hybrid), asdict(job.augmentation), job.config.seed, *trained_on]
-        if hybrid.trains
-        else []
-    )
+    settings = [asdict(hybrid), asdict(job.augmentation), job.config.train.class_weights]
+    training = [*settings, job.config.seed, *trained_on] if hybrid.trains else []
     own = alone(job.space)  # no chip changes an error
     drawn = job.config.seed if job.prepared.recalibration != "plain" else None
     facts = {

@@ -31,7 +31,7 @@ from jaxnas.stages.selection import Candidates, candidates_to_choose, preferred
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
-from jaxnas.training.loop import Images, on_device
+from jaxnas.training.loop import Images
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.weights import checkpoints
@@ -52,7 +52,7 @@ def run_finetune(job: Job) -> bool:
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
     choices = _choices(job.config, candidates)
-    images = on_device(job.data)
+    images = job.training_images()
     chosen = [_finetuned(job, params, images, candidates, choice) for choice in choices]
     write_chosen(job.run, chosen)
     return True

@@ -32,7 +32,7 @@ from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training import finetune
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import init_state, total_steps
+from jaxnas.training.loop import Images, init_state, on_device, total_steps
 from jaxnas.training.method import TrainState
 from jaxnas.training.recalibrate import recalibrated, statistics
 from jaxnas.types import PRNGKey
@@ -93,6 +93,10 @@ class Job:
         return purpose_key(self.config.seed, purpose)
 
     def resolution(self, genome: Int[np.ndarray, "genes"]) -> int:
+    def training_images(self) -> Images:
+        """The training split on the device, with the weights of its classes."""
+        return on_device(self.data, self.config.train.class_weights)
+
         return self.space.pixels(np.asarray(genome))
 
     def examples(self, split: Split, resolution: int) -> Examples:

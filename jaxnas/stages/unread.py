@@ -90,8 +90,16 @@ READERS = (
         ),
     ),
     Reader(
-        # Fine-tuning has the minutes between checkpoints of the training.
-        _all_but("train", "epochs", "checkpoint_minutes"),
+        ("train.class_weights",),
+        "finetune.epochs",
+        "1 and more (or train.epochs or search.hybrid)",
+        lambda config: (
+            config.finetune.epochs + config.train.epochs > 0 or config.search.hybrid.trains
+        ),
+    ),
+    Reader(
+        # Fine-tuning has the minutes between checkpoints of the training, and weights of classes.
+        _all_but("train", "epochs", "checkpoint_minutes", "class_weights"),
         "train.epochs",
         "1 and more",
         lambda config: config.train.epochs > 0,

@@ -21,7 +21,7 @@ from jaxnas.records.cache import digest
 from jaxnas.stages.job import Job
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import Images, on_device
+from jaxnas.training.loop import Images
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.types import PRNGKey
 
@@ -77,10 +77,11 @@ def contest(
     known = {
         (row["network"], row["digest"], int(row["seed"])): float(row["accuracy"]) for row in rows
     }
-    images = on_device(job.data)
+    images = job.training_images()
     settings = job.config.finetune
     augmentation = job.augmentation
     recipe = [repr(settings), repr(augmentation), len(images.labels)]
+    recipe += [job.config.train.class_weights] if job.config.train.class_weights else []
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [
         (seed, one, key)

@@ -42,7 +42,7 @@ class Attentive:
 
         def loss(genome: Genome) -> Float[Array, ""]:
             logits = net.apply(params, batch.images, genome)[0]
-            return hard_loss(logits, batch.labels, self.smoothing)
+            return hard_loss(logits, batch.labels, self.smoothing, batch.weights)
 
         return attentive_genomes(
             key, net.space, table, loss, self.keep, self.subnets, self.candidates

@@ -15,6 +15,7 @@ from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.networks.subnet import Arrays, Subnet, forward
 from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
+from jaxnas.training.method import Batch
 from jaxnas.training.optimizer import sgd
 from jaxnas.types import PRNGKey
 
@@ -121,12 +122,13 @@ def training_batch(
     rows: Int[Array, "batch"],
     augmentation: Augmentation,
     resolution: int,
-) -> tuple[Float[Array, "batch h w c"], Int[Array, "batch"]]:
+) -> Batch:
     """Some images, augmented, normalised and resized, and their labels."""
-    batch = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
-    return resized(
-        normalise(batch, images.mean, images.deviation), resolution, augmentation.resizing
-    ), images.labels[rows]
+    shifted = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
+    normal = normalise(shifted, images.mean, images.deviation)
+    labels = images.labels[rows]
+    batch = resized(normal, resolution, augmentation.resizing)
+    return Batch(batch, labels, images.weights(labels))
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))
@@ -140,10 +142,11 @@ def _step(
     augmentation,
     resolution: int,
 ):
-    batch, labels = training_batch(key, images, rows, augmentation, resolution)
+    batch = training_batch(key, images, rows, augmentation, resolution)
 
     def objective(weights):
-        return hard_loss(forward(ops, weights, batch)[0], labels, settings.label_smoothing)
+        logits = forward(ops, weights, batch.images)[0]
+        return hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
 
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
 from jaxnas.data.batches import Order, divided_order, epoch_order, steps_of_epoch
@@ -17,6 +17,7 @@ from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.accumulate import accumulated, cut
+from jaxnas.training.class_weights import class_weights
 from jaxnas.training.dropout import drop_rates, make_drop
 from jaxnas.training.method import (
     Batch,
@@ -42,12 +43,22 @@ class Images(NamedTuple):
     labels: Int[Array, "n"]
     mean: Array
     deviation: Array
+    class_weights: Float[Array, "classes"] | None = None
+
+    def weights(self, labels: Int[Array, "*n"]) -> Float[Array, "*n"] | None:
+        """Of images with these labels, in a loss."""
+        return None if self.class_weights is None else self.class_weights[labels]
 
 
-def on_device(data: Dataset) -> Images:
-    """The training split of a data set, uint8, and how to normalise it."""
+def on_device(data: Dataset, weights: str | None = None) -> Images:
+    """The training split of a data set, uint8, and how to normalise it.
+
+    `weights` are those of the classes, as `train.class_weights` has them.
+    """
+    of_classes = class_weights(weights, data.train.labels, data.classes)
     return Images(
-        *map(jnp.asarray, (data.train.images, data.train.labels, data.mean, data.deviation))
+        *map(jnp.asarray, (data.train.images, data.train.labels, data.mean, data.deviation)),
+        class_weights=None if of_classes is None else jnp.asarray(of_classes),
     )
 
 
@@ -88,7 +99,7 @@ def train(
     mesh = data_mesh()
     if state is None:
         state = init_state(net, method, settings, total, init_key)
-    state, images = on_each(mesh, (state, on_device(data)))
+    state, images = on_each(mesh, (state, on_device(data, settings.class_weights)))
     step = make_step(net, method, settings, augmentation, total, mesh)
     resolutions = net.space.resolutions
     first = int(state.step)
@@ -160,7 +171,8 @@ def make_step(
             shifted = augment(key, own, augmentation.crop, augmentation.flip)
             normal = normalise(shifted, images.mean, images.deviation)
             batch = resized(normal, resolution, augmentation.resizing).astype(dtype)
-            return Batch(batch, images.labels[rows])
+            labels = images.labels[rows]
+            return Batch(batch, labels, images.weights(labels))
 
         augment_key, draw_key, drop_key = jax.random.split(key, 3)
         batch = batch_of(augment_key, rows)

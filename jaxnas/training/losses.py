@@ -1,4 +1,7 @@
-"""Losses, all means over a batch, computed in float32 where the logits have less precision."""
+"""Losses, all means over a batch, computed in float32 where the logits have less precision.
+
+`weights` are those of the images in the mean; without them all count alike.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,30 +13,36 @@ from jaxnas.networks.chunks import wide
 RATIO_CLIP = 5.0  # of the importance ratio in the alpha-divergence
 
 
+Weights = Float[Array, "n"] | None  # of the images
+
+
 def hard_loss(
-    logits: Float[Array, "n classes"], labels: Int[Array, "n"], smoothing: float
+    logits: Float[Array, "n classes"],
+    labels: Int[Array, "n"],
+    smoothing: float,
+    weights: Weights = None,
 ) -> Float[Array, ""]:
     """Cross-entropy against the labels, smoothed (Szegedy et al. 2016)."""
     logits = logits.astype(wide(logits.dtype))
     targets = optax.smooth_labels(
         jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), smoothing
     )
-    return jnp.mean(optax.softmax_cross_entropy(logits, targets))
+    return _mean(optax.softmax_cross_entropy(logits, targets), weights)
 
 
 def distillation_loss(
-    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"], weights: Weights = None
 ) -> Float[Array, ""]:
     """Cross-entropy against the teacher's probabilities (temperature 1).
 
     No gradient flows through these.
     """
     targets = jax.nn.softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32))
-    return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets))
+    return _mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), targets), weights)
 
 
 def alpha_loss(
-    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"]
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"], weights: Weights = None
 ) -> Float[Array, ""]:
     """AlphaNet's adaptive divergence from the teacher.
 
@@ -45,7 +54,7 @@ def alpha_loss(
     """
     low = alpha_divergence(logits, teacher, -1.0)
     high = alpha_divergence(logits, teacher, 1.0)
-    return jnp.mean(jnp.where(low > high, low, high))
+    return _mean(jnp.where(low > high, low, high), weights)
 
 
 def alpha_divergence(
@@ -80,3 +89,8 @@ def alpha_divergence(
     through = -jnp.sum(weight * log_q, -1)
     # The value of the one, the gradient of the other.
     return value + through - jax.lax.stop_gradient(through)
+
+
+def _mean(losses: Float[Array, "n"], weights: Weights) -> Float[Array, ""]:
+    """Of the losses times the weights, whose own mean is 1 over all images, not over a batch."""
+    return jnp.mean(losses if weights is None else losses * weights)

@@ -51,6 +51,10 @@ class TrainConfig:
     """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
+    class_weights: str | None = None
+    """How much each class counts in all losses, the fine-tuning's too: balanced, in inverse
+    proportion to its training images, or a number for each, as 1,2.5,1. They are scaled so that
+    their mean over the training images is 1. Accuracies stay plain shares of images."""
     dropout: float = 0.0
     """Of the classifier's inputs in the largest network."""
     drop_connect: float = 0.0
@@ -85,13 +89,17 @@ class TrainState(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Augmented, normalised images of one resolution, (n, h, w, c), and their labels, (n,)."""
+    """Augmented, normalised images of one resolution, (n, h, w, c), and their labels, (n,).
+
+    `weights`, (n,), are those of the images in a loss; None: all count alike.
+    """
 
     images: Array
     labels: Array
 
 
 class Losses(NamedTuple):
+    weights: Array | None = None
     """Mean losses of one step: of the largest network, the smallest and the subnets drawn.
 
     None where a method does not compute one in every step.

@@ -159,7 +159,7 @@ def tuned(
     name = path_of_head(net.space)
     head = params[name]
     if plain is not None:
-        head = _train_head(head, plain, chosen.labels, later, settings)
+        head = _train_head(head, plain, chosen, later, settings)
     correct = hits(classify(head, describe(examples.images)), examples.labels)
     return Tuned({**params, name: head}, correct / len(examples.labels))
 
@@ -196,12 +196,11 @@ def _train_whole(
 ) -> Params:
     def loss(params, xs):
         rows, key = xs
-        batch, labels = training_batch(
+        batch = training_batch(
             jax.random.wrap_key_data(key), images, rows, augmentation, resolution
         )
-        return hard_loss(
-            trained_logits(net, params, genome, batch), labels, settings.label_smoothing
-        )
+        logits = trained_logits(net, params, genome, batch.images)
+        return hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
 
     keys = jax.random.key_data(jax.random.split(key, len(order)))
     return _descend(loss, params, (order, keys), settings)
@@ -210,12 +209,14 @@ def _train_whole(
 def _train_head(
     head: Params,
     features: Float[Array, "n c"],
-    labels: Int[Array, "n"],
+    images: Images,
     order,
     settings: HybridConfig,
 ) -> Params:
     def loss(head, rows):
-        return hard_loss(classify(head, features[rows]), labels[rows], settings.label_smoothing)
+        labels = images.labels[rows]
+        logits = classify(head, features[rows])
+        return hard_loss(logits, labels, settings.label_smoothing, images.weights(labels))
 
     return _descend(loss, head, order, settings)
 

@@ -174,7 +174,8 @@ class Relaxed:
 
     def error(self, answers: Float[Array, "n classes"], batch: Batch) -> Float[Array, ""]:
         """Cross-entropy."""
-        return hard_loss(answers, batch.labels, self.settings.label_smoothing)
+        smoothing = self.settings.label_smoothing
+        return hard_loss(answers, batch.labels, smoothing, batch.weights)
 
     def priced(
         self,

@@ -43,7 +43,7 @@ class Sandwich:
     smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
     distil: Callable[..., Float[Array, ""]] = distillation_loss
-    """(logits, the teacher's logits) -> the loss of a taught network."""
+    """(logits, the teacher's logits, weights of the images) -> the loss of a taught network."""
 
     def check(self, space: Space) -> None:
         """Every space can be trained so."""
@@ -69,7 +69,15 @@ class Sandwich:
         drop: Drop,
     ) -> tuple[Params, tuple[()], Losses]:
         found, losses = sandwich_gradients(
-            net, state.params, *batch, subnets, self.smoothing, self.distil, drop
+            net,
+            state.params,
+            batch.images,
+            batch.labels,
+            subnets,
+            self.smoothing,
+            self.distil,
+            drop,
+            batch.weights,
         )
         return found, (), losses
 
@@ -98,6 +106,7 @@ def sandwich_gradients(
     smoothing: float,
     distil: Callable[..., Float[Array, ""]] = distillation_loss,
     drop: Drop | None = None,
+    weights: Float[Array, "batch"] | None = None,
 ) -> tuple[Params, Losses]:
     """Summed gradients of the largest, the smallest and the given subnets.
 
@@ -105,19 +114,22 @@ def sandwich_gradients(
 
     The largest and the smallest are static slices of the weights; `genomes` (k, genes) are traced,
     so that every draw runs in the same program. All use batch statistics. `distil` (logits, the
-    teacher's logits) is the loss of a taught network; `drop` regularises the largest only.
+    teacher's logits, weights) is the loss of a taught network; `drop` regularises the largest only;
+    `weights` are those of the images in all losses.
     """
-    largest, gradients, teacher = largest_gradients(net, params, images, labels, smoothing, drop)
+    largest, gradients, teacher = largest_gradients(
+        net, params, images, labels, smoothing, drop, weights
+    )
     ops = net.ops(net.space.smallest)
     smallest, more = jax.value_and_grad(
-        lambda p: distil(forward(ops, take(p, ops), images)[0], teacher)
+        lambda p: distil(forward(ops, take(p, ops), images)[0], teacher, weights)
     )(params)
     gradients = jax.tree.map(jnp.add, gradients, more)
 
     def one(gradients: PyTree, genome):
-        loss, more = jax.value_and_grad(lambda p: distil(net.apply(p, images, genome)[0], teacher))(
-            params
-        )
+        loss, more = jax.value_and_grad(
+            lambda p: distil(net.apply(p, images, genome)[0], teacher, weights)
+        )(params)
         return jax.tree.map(jnp.add, gradients, more), loss
 
     gradients, random = jax.lax.scan(one, gradients, genomes)
@@ -131,6 +143,7 @@ def largest_gradients(
     labels: Int[Array, "batch"],
     smoothing: float,
     drop: Drop | None,
+    weights: Float[Array, "batch"] | None = None,
 ) -> tuple[Float[Array, ""], Params, Float[Array, "batch classes"]]:
     """Loss of the largest network on hard labels, its gradients and its logits.
 
@@ -140,7 +153,7 @@ def largest_gradients(
 
     def objective(params):
         logits, _ = forward(ops, take(params, ops), images, drop=drop)
-        return hard_loss(logits, labels, smoothing), logits
+        return hard_loss(logits, labels, smoothing, weights), logits
 
     (loss, logits), gradients = jax.value_and_grad(objective, has_aux=True)(params)
     return loss, gradients, logits

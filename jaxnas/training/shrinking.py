@@ -103,7 +103,16 @@ class Shrinking:
     ) -> tuple[Params, Params, Losses]:
         phase = phase_of(state.step, steps)
         found, losses = shrinking_gradients(
-            net, state.params, state.extra, *batch, subnets, phase, self.smoothing, drop
+            net,
+            state.params,
+            state.extra,
+            batch.images,
+            batch.labels,
+            subnets,
+            phase,
+            self.smoothing,
+            drop,
+            batch.weights,
         )
         return found, state.extra, losses
 
@@ -206,6 +215,7 @@ def shrinking_gradients(
     phase: Int[Array, ""],
     smoothing: float,
     drop: Drop | None = None,
+    weights: Float[Array, "batch"] | None = None,
 ) -> tuple[Params, Losses]:
     """Summed gradients of the phase's first `subnets` genomes (labels and distillation).
 
@@ -213,11 +223,13 @@ def shrinking_gradients(
 
     One program serves all phases. The teacher runs on batch statistics too, as in OFA's training
     mode. `drop` regularises the largest network, which is static (OFA drops features of its subnets
-    also).
+    also). `weights` are those of the images in all losses.
     """
 
     def largest():
-        loss, gradients, _ = largest_gradients(net, params, images, labels, smoothing, drop)
+        loss, gradients, _ = largest_gradients(
+            net, params, images, labels, smoothing, drop, weights
+        )
         return gradients, Losses(loss, None, loss)
 
     def shrunk():
@@ -226,7 +238,8 @@ def shrinking_gradients(
 
         def loss(params, genome):
             logits = net.apply(params, images, genome)[0]
-            return hard_loss(logits, labels, smoothing) + KD_RATIO * distillation_loss(logits, soft)
+            hard = hard_loss(logits, labels, smoothing, weights)
+            return hard + KD_RATIO * distillation_loss(logits, soft, weights)
 
         def add(i, sums):
             return jax.tree.map(jnp.add, sums, jax.value_and_grad(loss)(params, genomes[i]))
@@ -235,6 +248,7 @@ def shrinking_gradients(
         total, gradients = jax.lax.fori_loop(
             0, count, add, (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
         )
-        return gradients, Losses(hard_loss(soft, labels, smoothing), None, total / count)
+        taught = hard_loss(soft, labels, smoothing, weights)
+        return gradients, Losses(taught, None, total / count)
 
     return jax.lax.cond(phase == 0, largest, shrunk)

@@ -73,7 +73,7 @@ def label_gradients(
     def one(gradients: Params, genome):
         def objective(params: Params):
             logits = trained_logits(net, params, genome, batch.images)
-            return hard_loss(logits, batch.labels, smoothing)
+            return hard_loss(logits, batch.labels, smoothing, batch.weights)
 
         loss, more = jax.value_and_grad(objective)(params)
         return jax.tree.map(jnp.add, gradients, more), loss

@@ -50,7 +50,7 @@ def other(name):
 def read(name):
     """Settings under which this one, changed, is read."""
     value = "best_up" if name == "train.method" else other(name)
-    if name.startswith("data.augmentation"):  # which all that trains reads
+    if name.startswith(("data.augmentation", "train.class_weights")):  # which all that trains reads
         return changed(
             replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value
         )
