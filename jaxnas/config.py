@@ -55,6 +55,10 @@ from jaxnas.hardware.onnxruntime import OnnxRuntime
 from jaxnas.hardware.openvino import OpenVino
 from jaxnas.hardware.ssh import SshDevice
 from jaxnas.hardware.worst_case import worst_case
+from jaxnas.loggers.mlflow import MLflow
+from jaxnas.loggers.tensorboard import TensorBoard
+from jaxnas.loggers.wandb import WeightsAndBiases
+from jaxnas.loggers.writer import About, MakeWriter, Writer
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
@@ -339,6 +343,10 @@ class Config:
     are, which a fresh classifier forbids unless search.hybrid trains."""
     seed: int = 0
     """All randomness follows from it."""
+    loggers: tuple[str, ...] = ()
+    """Where the lines of metrics.jsonl are shown besides, each an optional part of jaxnas:
+    tensorboard (files in the run directory), wandb, mlflow, or your own, file.py:name, a function
+    of what loggers/writer.py calls `About`."""
     latency_limit_ms: float | None = None
     """The most that a network may be predicted to take: a limit of the search, and the first
     network chosen is the most accurate within."""
@@ -492,6 +500,11 @@ OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "peak_kib": costs.peak_memory,
     "chip_kib": chip.memory,
 }
+LOGGERS: dict[str, MakeWriter] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+    "mlflow": MLflow,
+}
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "tfds": tfds.load,
@@ -527,6 +540,17 @@ def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
     if is_place(kind):
         return find("data set", name, {}), ""
     return find("data set", kind, DATASETS), argument
+
+
+def make_logger(name: str, about: About) -> Writer:
+    """The logger of this name; a user's own is a function of what is known of the run."""
+    writer = find("logger", name, LOGGERS)(about)
+    if not isinstance(writer, Writer):
+        raise UserError(
+            f"logger {name} must return a writer with the method write, got {writer!r:.80}: see "
+            "loggers/writer.py"
+        )
+    return writer
 
 
 def make_algorithm(settings: SearchConfig, space: AnySpace | None = None) -> Algorithm:

@@ -11,7 +11,6 @@ from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
 from jaxnas.records.candidates import RANDOM
 from jaxnas.records.files import OF_LATENCY
-from jaxnas.records.metrics import append_metrics
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
@@ -94,7 +93,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
                 log(f"{name}: done before")
             elif name not in ("report", *OPTIONS):  # which are made anew every time
                 seconds = round(time.perf_counter() - start, 1)
-                append_metrics(run, name, event="done", seconds=seconds)
+                job.record(name, event="done", seconds=seconds)
 
 
 def _draw_report(run: RunDirectory, config: Config) -> None:

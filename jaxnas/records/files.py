@@ -49,7 +49,8 @@ def _within(setting: str, part: str) -> bool:
     return setting == part or setting.startswith(f"{part}.")
 
 
-CHECKPOINTS = ("train.checkpoint_every", "train.checkpoint_minutes")  # how often a training saves
+# How often a training saves, and says how it fares.
+CLOCKS = ("train.checkpoint_every", "train.checkpoint_minutes", "train.log_seconds")
 SUPERNET = ("seed", "data", "space", "weights", "train")
 TRAINED = ("seed", "latency_limit_ms", "data", "search", "train.class_weights", "export.precision")
 SEARCH = (*TRAINED, "profile.device")
@@ -71,8 +72,8 @@ RECORDS = {
             completes=True,
             reported=True,
         ),
-        Record("checkpoints/supernet", "train", SUPERNET, CHECKPOINTS, completes=True),
-        Record("supernet.safetensors", "train", SUPERNET, CHECKPOINTS),
+        Record("checkpoints/supernet", "train", SUPERNET, CLOCKS, completes=True),
+        Record("supernet.safetensors", "train", SUPERNET, CLOCKS),
         Record("metrics.jsonl", "train", reported=True),  # to which later stages add lines
         Record("measurements.csv", "profile", ("seed", *DEVICE), completes=True, reported=True),
         Record("layers.csv", "profile", ("seed", *DEVICE)),

@@ -1,7 +1,7 @@
 """metrics.jsonl: figures of training and fine-tuning, and events of all stages, a line each."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,9 @@ def read_metrics(run: RunDirectory) -> list[dict[str, Any]]:
     return lines
 
 
-def append_metrics(run: RunDirectory, stage: str, **figures: Any) -> None:
-    """Add a line of a stage."""
-    run.append_jsonl(METRICS, {"stage": stage, **figures})
+def append_metrics(run: RunDirectory, line: Mapping[str, Any]) -> None:
+    """Add a line: its `stage`, and figures or an `event`."""
+    run.append_jsonl(METRICS, dict(line))
 
 
 def drop_metrics(run: RunDirectory, stages: Collection[str]) -> None:

@@ -63,6 +63,7 @@ RANGES = {
     "train.pareto.held_out": Range(0, 1, above=True, below=True),
     "train.checkpoint_every": COUNT,
     "train.checkpoint_minutes": Range(0, 1e6),
+    "train.log_seconds": Range(0, 1e6),
     "profile.threads": Range(1, 1024),
     "profile.train": SUBNETS,
     "profile.validation": SUBNETS,

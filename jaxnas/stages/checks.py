@@ -8,6 +8,7 @@ import jax
 from jaxnas.algorithms.indicators import CELLS
 from jaxnas.algorithms.seeded import begins_as_told
 from jaxnas.config import (
+    LOGGERS,
     NUMERICS,
     OBJECTIVES,
     Config,
@@ -38,8 +39,8 @@ from jaxnas.stages.initial import networks_derived, of_settings
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.heads import check_linear
-from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.class_weights import check_class_weights, class_weights
+from jaxnas.training.device_memory import device_bytes
 from jaxnas.training.loop import PRECISIONS, check_training
 from jaxnas.training.method import HeldOut
 from jaxnas.training.parallel import check_divides, data_mesh
@@ -69,10 +70,12 @@ def check_settings(config: Config) -> None:
     make_method(config.train)
     make_predictor(config.predict)
     choose("precision", config.train.precision, PRECISIONS)
-    choose("target", config.export.target, TARGETS)
     check_class_weights(config.train.class_weights)
+    choose("target", config.export.target, TARGETS)
     choose("precision", config.export.precision, NUMERICS)
     make_source(config.data.source)
+    for name in config.loggers:
+        find("logger", name, LOGGERS)
     choose("data.non_square", config.data.non_square, NON_SQUARE)
     if config.search.population * config.search.generations > CANDIDATES:
         raise UserError(
@@ -170,10 +173,10 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
         check_training(alone(space), method, config.train)
         if isinstance(method, HeldOut):
             _check_held_out(config, method.held_out, len(data.train))
+    class_weights(config.train.class_weights, data.train.labels, data.classes)
     _check_derived(config, space)
     require_memory(
         "the training split on the device",
-    class_weights(config.train.class_weights, data.train.labels, data.classes)
         data.train.images.nbytes,
         device_bytes() or available_memory(),
     )

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jaxnas.progress import log
 from jaxnas.records.derived import DERIVED, Derived, read_derived, write_derived
-from jaxnas.records.metrics import ARCHITECTURE, append_metrics
+from jaxnas.records.metrics import ARCHITECTURE
 from jaxnas.relaxations.architecture import (
     Architecture,
     at_resolution,
@@ -47,7 +47,7 @@ class Watch:
         shown: dict[str, float] = {}
         for one in self.method.learnt(self.job.space, state.extra):
             figures = _figures(self.job, one)
-            append_metrics(self.job.run, "train", event=ARCHITECTURE, step=step, **figures)
+            self.job.record("train", event=ARCHITECTURE, step=step, **figures)
             shown = {"entropy": float(np.mean(figures["entropy"]))}
             shown |= {
                 name: figures[name]

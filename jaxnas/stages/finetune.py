@@ -20,7 +20,6 @@ from jaxnas.networks.subnet import Subnet
 from jaxnas.objectives.limits import upper_limits
 from jaxnas.progress import progress
 from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
-from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.spaces.genomes import described
 from jaxnas.spaces.joint import alone, chip_values, of_network
@@ -210,7 +209,7 @@ def _record(
         "loss": loss,
         "search_accuracy": float(accuracy(tuned, examples.images, examples.labels)),
     }
-    append_metrics(job.run, "finetune", name=name, epoch=epoch, **figures)
+    job.record("finetune", name=name, epoch=epoch, **figures)
     return figures
 
 

@@ -3,6 +3,7 @@
 The data, the space and its supernet, and what earlier stages left in the run directory.
 """
 
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnas.config import Config, DataConfig, make_device, make_source, make_space
+from jaxnas.config import Config, DataConfig, make_device, make_logger, make_source, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.data.dataset import Dataset, Split
 from jaxnas.data.pixels import Pixels
@@ -20,13 +21,16 @@ from jaxnas.data.preparation import OWN, Preparation, calibration_images
 from jaxnas.errors import UserError
 from jaxnas.hardware.cost_model import cost_model
 from jaxnas.hardware.elastic_chip import genes_of
+from jaxnas.loggers.writer import About, Writer
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
 from jaxnas.own_settings import takes
 from jaxnas.records.data import DATA, read_data
+from jaxnas.records.metrics import append_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.joint import alone, joint
 from jaxnas.spaces.space import Space
+from jaxnas.stages.bounds import settings_of
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
@@ -73,6 +77,7 @@ class Job:
     space: Space
     net: Supernet
     prepared: Preparation = OWN  # what images look like to the supernet
+    writers: tuple[Writer, ...] = ()  # of the lines of metrics.jsonl, besides that file
 
     @cached_property
     def trained_net(self) -> Supernet:
@@ -88,15 +93,22 @@ class Job:
         """The settings', with the resizing that is meant."""
         return replace(self.config.data.augmentation, resizing=self.prepared.resizing)
 
+    def training_images(self) -> Images:
+        """The training split on the device, with the weights of its classes."""
+        return on_device(self.data, self.config.train.class_weights)
+
+    def record(self, stage: str, **figures: Any) -> None:
+        """Add a line of a stage to metrics.jsonl, and show it wherever the settings say."""
+        line = {"stage": stage, "time": round(time.time(), 1), **figures}
+        append_metrics(self.run, line)
+        for writer in self.writers:
+            writer.write(line)
+
     def key(self, purpose: str) -> PRNGKey:
         """A key of its own for each purpose, from the seed."""
         return purpose_key(self.config.seed, purpose)
 
     def resolution(self, genome: Int[np.ndarray, "genes"]) -> int:
-    def training_images(self) -> Images:
-        """The training split on the device, with the weights of its classes."""
-        return on_device(self.data, self.config.train.class_weights)
-
         return self.space.pixels(np.asarray(genome))
 
     def examples(self, split: Split, resolution: int) -> Examples:
@@ -200,7 +212,9 @@ def open_job(run: RunDirectory, config: Config) -> Job:
             "use another --out"
         )
     net = build(space)
-    return Job(run, config, data, space, net, _prepared(run, config, data, net))
+    about = About(config.name, run.root, {name: value for name, _, value in settings_of(config)})
+    writers = tuple(make_logger(name, about) for name in config.loggers)
+    return Job(run, config, data, space, net, _prepared(run, config, data, net), writers)
 
 
 def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -> Preparation:

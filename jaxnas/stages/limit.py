@@ -10,7 +10,6 @@ from jaxnas.errors import UserError
 from jaxnas.networks.costs import layer_costs
 from jaxnas.progress import log
 from jaxnas.records.measurements import by_network, read_measurements
-from jaxnas.records.metrics import append_metrics
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job
 
@@ -29,7 +28,7 @@ def note_wide_limit(job: Job) -> None:
     if slowest_ms >= limit_ms:
         return
     larger = _spaces_with(job, macs * limit_ms / slowest_ms)
-    append_metrics(job.run, "search", event="limit", slowest_ms=slowest_ms, larger=larger)
+    job.record("search", event="limit", slowest_ms=slowest_ms, larger=larger)
     advice = (
         f"; spaces with networks as slow as it allows, judged by multiply-adds: {', '.join(larger)}"
         if larger

@@ -19,7 +19,6 @@ from jaxnas.records.measurements import (
     read_measurements,
     write_measurements,
 )
-from jaxnas.records.metrics import append_metrics
 from jaxnas.stages.job import Job
 from jaxnas.stages.measuring import as_exported, exporter, open_device
 from jaxnas.stages.plan import Todo, most_networks, unmeasured
@@ -96,7 +95,7 @@ def _record(job: Job, step: Step) -> None:
         "error": step.error,
         "reason": step.reason,
     }
-    append_metrics(job.run, "profile", event="over", **outcome)
+    job.record("profile", event="over", **outcome)
     log(
         f"profile: {outcome['networks']} networks, {outcome['measurements']} measurements: "
         f"{step.reason}"

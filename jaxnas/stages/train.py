@@ -4,21 +4,21 @@ import time
 from functools import partial
 
 import numpy as np
+import optax
 
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
-from jaxnas.records.metrics import append_metrics
 from jaxnas.signals import Saving
 from jaxnas.stages.derive import Watch
 from jaxnas.stages.job import Job
 from jaxnas.stages.method import method_of
 from jaxnas.supernets.heads import path_of_head
 from jaxnas.training.loop import init_state, total_steps, train
-from jaxnas.training.method import Bilevel, Losses, Method, TrainState
+from jaxnas.training.method import Bilevel, Losses, Method, TrainConfig, TrainState
 from jaxnas.training.teacher import caution
 from jaxnas.weights import checkpoints, pretrained, trained
 
-LOGGED = 200  # lines in metrics.jsonl, about
+LOGGED = 200  # first steps that each have a line in metrics.jsonl
 
 
 def run_train(job: Job) -> bool:
@@ -27,7 +27,6 @@ def run_train(job: Job) -> bool:
     method = method_of(config)
     total = total_steps(config.train, job.data)
     folder = job.run.path("checkpoints/supernet")
-    every = max(1, total // LOGGED)
     checkpoints.clean(folder)
     latest = checkpoints.latest_step(folder)
     if latest == total:
@@ -35,9 +34,9 @@ def run_train(job: Job) -> bool:
     if total == 0:  # of an untrained supernet the latency can still be learnt
         checkpoints.save(folder, 0, _initial(job, method, total))
         return _keep(job)
-    start = time.perf_counter()
     done = latest or 0
     begun = job.train_state() or _initial(job, method, total)
+    said = Said(config.train, method.schedule(config.train, total), total, done)
     watch = Watch(job, method, total) if isinstance(method, Bilevel) else None
     with (
         progress("train", total, done) as advance,
@@ -53,14 +52,43 @@ def run_train(job: Job) -> bool:
             begun,
         ):
             advance()
-            if step % every == 0 or step == total:
+            if said.due(step):
                 figures = _figures(step, losses)
-                speed = (step - done) * config.train.batch_size / (time.perf_counter() - start)
-                append_metrics(job.run, "train", step=step, **figures, images_per_s=round(speed, 1))
+                job.record("train", step=step, **figures, **said.speed(step))
                 advance(0, **figures, **(watch.note(step, state) if watch else {}))
             due = step % config.train.checkpoint_every == 0 or step == total
             saving.after(due, partial(checkpoints.save, folder, step, state))
     return _keep(job)
+
+
+class Said:
+    """When the next line of metrics.jsonl is due, and how fast the training has gone since."""
+
+    def __init__(self, settings: TrainConfig, rate: optax.Schedule, total: int, done: int):
+        self.settings = settings
+        self.rate = rate
+        self.total = total
+        self.epoch = total // settings.epochs
+        self.step = done  # of the last line
+        self.time = time.perf_counter()
+
+    def due(self, step: int) -> bool:
+        """Whether this step is to have a line."""
+        at = step <= LOGGED or step % self.epoch == 0 or step == self.total
+        return at or time.perf_counter() - self.time >= self.settings.log_seconds
+
+    def speed(self, step: int) -> dict[str, float]:
+        """Figures of the steps since the last line, the learning rate of the last of them."""
+        now = time.perf_counter()
+        seconds = max(now - self.time, 1e-9)
+        steps = step - self.step
+        self.step = step
+        self.time = now
+        return {
+            "learning_rate": float(np.asarray(self.rate(step - 1))),
+            "step_ms": round(1000 * seconds / steps, 2),
+            "images_per_s": round(steps * self.settings.batch_size / seconds, 1),
+        }
 
 
 def _keep(job: Job) -> bool:

@@ -71,6 +71,9 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     """Longest time between checkpoints, in minutes; of the fine-tuning, too, which also has a
     checkpoint after each epoch."""
+    log_seconds: float = 10.0
+    """Longest time between lines of metrics.jsonl, in seconds. The first 200 steps and the last of
+    each epoch have one whatever the time."""
     relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
     enas: EnasConfig = field(default_factory=EnasConfig)
     pareto: ParetoConfig = field(default_factory=ParetoConfig)
@@ -96,10 +99,10 @@ class Batch(NamedTuple):
 
     images: Array
     labels: Array
+    weights: Array | None = None
 
 
 class Losses(NamedTuple):
-    weights: Array | None = None
     """Mean losses of one step: of the largest network, the smallest and the subnets drawn.
 
     None where a method does not compute one in every step.
