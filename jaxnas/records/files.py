@@ -49,8 +49,13 @@ def _within(setting: str, part: str) -> bool:
     return setting == part or setting.startswith(f"{part}.")
 
 
-# How often a training saves, and says how it fares.
-CLOCKS = ("train.checkpoint_every", "train.checkpoint_minutes", "train.log_seconds")
+# How often a training saves, and what it says meanwhile.
+ASIDE = (
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
+    "train.log_seconds",
+    "train.evaluated_subnets",
+)
 SUPERNET = ("seed", "data", "space", "weights", "train")
 TRAINED = ("seed", "latency_limit_ms", "data", "search", "train.class_weights", "export.precision")
 SEARCH = (*TRAINED, "profile.device")
@@ -72,8 +77,8 @@ RECORDS = {
             completes=True,
             reported=True,
         ),
-        Record("checkpoints/supernet", "train", SUPERNET, CLOCKS, completes=True),
-        Record("supernet.safetensors", "train", SUPERNET, CLOCKS),
+        Record("checkpoints/supernet", "train", SUPERNET, ASIDE, completes=True),
+        Record("supernet.safetensors", "train", SUPERNET, ASIDE),
         Record("metrics.jsonl", "train", reported=True),  # to which later stages add lines
         Record("measurements.csv", "profile", ("seed", *DEVICE), completes=True, reported=True),
         Record("layers.csv", "profile", ("seed", *DEVICE)),

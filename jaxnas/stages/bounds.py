@@ -64,6 +64,7 @@ RANGES = {
     "train.checkpoint_every": COUNT,
     "train.checkpoint_minutes": Range(0, 1e6),
     "train.log_seconds": Range(0, 1e6),
+    "train.evaluated_subnets": Range(0, 1000),
     "profile.threads": Range(1, 1024),
     "profile.train": SUBNETS,
     "profile.validation": SUBNETS,

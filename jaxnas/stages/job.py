@@ -57,6 +57,7 @@ PURPOSES = (
     "doubt",
     "hybrid",
     "calibration",
+    "watch",
 )
 
 

@@ -9,6 +9,7 @@ import optax
 from jaxnas.errors import UserError
 from jaxnas.progress import log, progress
 from jaxnas.signals import Saving
+from jaxnas.stages.accuracies import Accuracies
 from jaxnas.stages.derive import Watch
 from jaxnas.stages.job import Job
 from jaxnas.stages.method import method_of
@@ -36,7 +37,8 @@ def run_train(job: Job) -> bool:
         return _keep(job)
     done = latest or 0
     begun = job.train_state() or _initial(job, method, total)
-    said = Said(config.train, method.schedule(config.train, total), total, done)
+    lines = Lines(config.train, method.schedule(config.train, total), total, done)
+    accuracies = Accuracies(job) if config.train.evaluated_subnets else None
     watch = Watch(job, method, total) if isinstance(method, Bilevel) else None
     with (
         progress("train", total, done) as advance,
@@ -52,43 +54,51 @@ def run_train(job: Job) -> bool:
             begun,
         ):
             advance()
-            if said.due(step):
+            if lines.due(step):
                 figures = _figures(step, losses)
-                job.record("train", step=step, **figures, **said.speed(step))
+                speed = lines.speed(step)
+                if accuracies and lines.ends_epoch(step):
+                    figures |= accuracies(state.params)
+                job.record("train", step=step, **figures, **speed)
                 advance(0, **figures, **(watch.note(step, state) if watch else {}))
+                lines.written(step)
             due = step % config.train.checkpoint_every == 0 or step == total
             saving.after(due, partial(checkpoints.save, folder, step, state))
     return _keep(job)
 
 
-class Said:
-    """When the next line of metrics.jsonl is due, and how fast the training has gone since."""
+class Lines:
+    """When the next line of metrics.jsonl is due, and how fast the training goes."""
 
     def __init__(self, settings: TrainConfig, rate: optax.Schedule, total: int, done: int):
         self.settings = settings
         self.rate = rate
         self.total = total
         self.epoch = total // settings.epochs
-        self.step = done  # of the last line
-        self.time = time.perf_counter()
+        self.written(done)
 
     def due(self, step: int) -> bool:
         """Whether this step is to have a line."""
-        at = step <= LOGGED or step % self.epoch == 0 or step == self.total
+        at = step <= LOGGED or self.ends_epoch(step)
         return at or time.perf_counter() - self.time >= self.settings.log_seconds
 
+    def ends_epoch(self, step: int) -> bool:
+        return step % self.epoch == 0
+
     def speed(self, step: int) -> dict[str, float]:
-        """Figures of the steps since the last line, the learning rate of the last of them."""
-        now = time.perf_counter()
-        seconds = max(now - self.time, 1e-9)
+        """Figures of the steps since the last line, and the learning rate of the last of them."""
+        seconds = max(time.perf_counter() - self.time, 1e-9)
         steps = step - self.step
-        self.step = step
-        self.time = now
         return {
             "learning_rate": float(np.asarray(self.rate(step - 1))),
             "step_ms": round(1000 * seconds / steps, 2),
             "images_per_s": round(steps * self.settings.batch_size / seconds, 1),
         }
+
+    def written(self, step: int) -> None:
+        """A line of this step is there; what was done for it is no part of the next one's time."""
+        self.step = step
+        self.time = time.perf_counter()
 
 
 def _keep(job: Job) -> bool:

@@ -74,6 +74,9 @@ class TrainConfig:
     log_seconds: float = 10.0
     """Longest time between lines of metrics.jsonl, in seconds. The first 200 steps and the last of
     each epoch have one whatever the time."""
+    evaluated_subnets: int = 0
+    """Random subnets that are evaluated after each epoch, with the largest and the smallest one, as
+    the search evaluates candidates; metrics.jsonl has their accuracy. 0: no subnet is."""
     relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
     enas: EnasConfig = field(default_factory=EnasConfig)
     pareto: ParetoConfig = field(default_factory=ParetoConfig)

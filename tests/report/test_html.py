@@ -240,7 +240,7 @@ def make_run(path: Path, name: str = "big", limit_ms: float | None = 0.4) -> Run
                 "calibration": [200, 56],
             }
         }
-        | {"fingerprint": "abc"},
+        | {"fingerprint": "abc", "notes": ["4 of 60 pictures cannot be read: left out"]},
         "predictor": {
             split: {
                 "pearson": 0.991,
@@ -416,6 +416,10 @@ def test_every_part_is_there(text, part):
     assert part in " ".join(text.split())
 
 
+def test_what_the_data_left_out_is_said(text):
+    assert "<p>4 of 60 pictures cannot be read: left out.</p>" in text
+
+
 def test_the_words_are_those_of_the_field(text):
     words = re.sub(r"<[^>]*>", " ", text)
     assert not re.search(r"\b(wish|touched|sitting|front_1)\b", words)
@@ -424,7 +428,7 @@ def test_the_words_are_those_of_the_field(text):
 
 OLDER = (
     {"network"},
-    {"selection", "class_sizes"},
+    {"selection", "class_sizes", "notes"},
     {"median_ms", "p99_ms", "noise_floor", "float32_median_ms", "int8_median_ms"},
 )
 
