@@ -20,8 +20,16 @@ from jaxnas.data.pictures import (
 )
 from jaxnas.errors import UserError, cannot, printable
 
-VALIDATION = ("val", "validation", "valid")
-SPLITS = ("train", *VALIDATION, "test")
+# What a folder of a split may be called, in any case.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 TEST_SHARE = 5  # a fifth is the test split where there is no folder for it
 BROKEN_SHARE = 0.1  # of the files that may be damaged
 SHOWN = 3  # of them that are named
@@ -110,34 +118,36 @@ def _found(name: str, root: Path) -> tuple[dict[str, Classes], list[str]]:
         raise UserError(f"{name} cannot be found ({error}): write the whole path") from error
     if not others:
         return splits, []
-    line = f"{len(others)} files are no pictures by their names, {_relative(others[0], root)} first"
+    are = (
+        "files are no pictures by their names" if len(others) > 1 else "file is no picture by name"
+    )
+    line = f"{len(others)} {are}, {_relative(others[0], root)}" + ", ..." * (len(others) > 1)
     return splits, [line]
 
 
 def _split_folders(name: str, root: Path) -> dict[str, Path]:
-    """The folders of the splits by name, or for all images `root` itself under "train"."""
+    """The folder of each split, or for all images `root` itself under "train"."""
     found = _subfolders(root)
-    named = {one: path for one, path in found.items() if one in SPLITS}
-    if "train" not in named or named.keys() != found.keys():
-        if "train" in named and len(named) > 1:
-            others = ", ".join(map(printable, list(found.keys() - named.keys())[:SHOWN]))
-            raise UserError(
-                f"{name} has {', '.join(named)} and also {others}: leave folders of splits alone, "
-                "or of classes"
-            )
+    named = [one for one in found if one.lower() in SPLITS]
+    splits = {SPLITS[one.lower()]: found[one] for one in named}
+    others = [one for one in found if one not in named]
+    if "train" not in splits or (others and len(named) == 1):  # a class may be called train
         return {"train": root}
-    validation = [one for one in VALIDATION if one in named]
-    if len(validation) > 1:
-        raise UserError(f"{name} has {' and '.join(validation)}: leave one of them")
-    if validation and "test" not in named:
+    shown = ", ".join(map(printable, found))
+    if others:
         raise UserError(
-            f"{name} has {validation[0]} but no test, which is used once, at the end: rename "
-            f"{validation[0]} to test, and the search split is taken out of train"
+            f"{name} has folders of splits beside others, {shown[:200]}: leave those of splits "
+            "alone, or of classes"
         )
-    splits = {"train": named["train"]}
-    if validation:
-        splits["val"] = named[validation[0]]
-    return splits | ({"test": named["test"]} if "test" in named else {})
+    if len(splits) < len(named):
+        raise UserError(f"{name} has two folders for one split, {shown}: leave one of them")
+    if "val" in splits and "test" not in splits:
+        was = splits["val"].name
+        raise UserError(
+            f"{name} has {was} but no test, which is used once, at the end: rename {was} to test, "
+            "and the search split is taken out of train"
+        )
+    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:

@@ -35,7 +35,13 @@ def load(
     if not argument:
         raise UserError("npz needs the path of an archive, got none: write npz:PATH")
     try:
-        with opened(Path(argument).expanduser()) as archive:
+        path = Path(argument).expanduser()
+        if path.is_dir():
+            raise UserError(
+                f"{name} is a folder, expected an archive: for pictures in it write "
+                f"folder:{argument}"
+            )
+        with opened(path) as archive:
             pairs, class_names = _read(name, archive)
     except FileNotFoundError:
         raise UserError(

@@ -73,6 +73,17 @@ def test_without_val_the_search_split_is_held_out_of_train(tmp_path):
     assert load(tmp_path, 6, seed=1).fingerprint() != data.fingerprint()
 
 
+def test_folders_of_splits_have_other_names_too_but_a_class_may_be_called_train(tmp_path):
+    for split in ("Training", "valid", "TEST"):
+        fill(tmp_path / split, 8)
+    assert load(tmp_path).classes == 3
+    fill(tmp_path / "val", 8)
+    assert "has two folders for one split, TEST, Training, val, valid" in refused(tmp_path)
+    vehicles = tmp_path / ".vehicles"
+    fill(vehicles, 20, classes=("bus", "train"))
+    assert load(vehicles, 6).class_names == ("bus", "train")
+
+
 def test_pictures_of_any_size_become_those_that_are_asked_for(tmp_path):
     fill(tmp_path, 20, shape=(10, 14, 3))
     text = refused(tmp_path)
@@ -98,7 +109,7 @@ def test_hidden_files_and_notes_are_no_pictures_and_folders_inside_a_class_are_i
     for path in sorted((tmp_path / "bee").glob("0[2-3]*.png")):
         path.rename(tmp_path / "bee/deep/er" / path.name)
     data = load(tmp_path)
-    assert data.notes == ("1 files are no pictures by their names, bee/notes.txt first: left out",)
+    assert data.notes == ("1 file is no picture by name, bee/notes.txt: left out",)
     assert len(data.train) == len(before.train)
 
 
@@ -142,7 +153,7 @@ def test_splits_without_a_class_or_with_one_more_are_refused(tmp_path):
     for split in ("train", "val", "test"):
         fill(tmp_path / split, 8)
     (tmp_path / "val/bee").rename(tmp_path / "bee")
-    assert "has test, train, val and also bee: leave" in refused(tmp_path)
+    assert "has folders of splits beside others, bee, test, train, val: leave" in refused(tmp_path)
     (tmp_path / "bee").rename(tmp_path / "test/dog")
     assert "val lacks the class 'bee' (1 of 3 classes)" in refused(tmp_path)
     (tmp_path / "val").rename(tmp_path / ".val")

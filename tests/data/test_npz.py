@@ -80,7 +80,9 @@ def refused(path):
 def test_no_path_no_file_no_archive(tmp_path, save):
     assert refused("") == "npz needs the path of an archive, got none: write npz:PATH"
     assert "no such file" in refused(tmp_path / "absent.npz")
-    assert "cannot be read" in refused(tmp_path)
+    assert f"is a folder, expected an archive: for pictures in it write folder:{tmp_path}" in (
+        refused(tmp_path)
+    )
     (tmp_path / "text.npz").write_text("hello")
     assert "File is not a zip file" in refused(tmp_path / "text.npz")
     (tmp_path / "empty.npz").write_bytes(b"")

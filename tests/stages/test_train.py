@@ -50,7 +50,8 @@ def test_accuracies_after_an_epoch_are_those_of_the_networks_themselves(finished
     for name in ("smallest", "largest"):
         genome = getattr(job.space, name)
         examples = job.examples(search_split(job), job.resolution(genome))
-        alone = accuracy(job.inherited(params, genome), examples.images, examples.labels)
+        subnet = job.inherited(params, genome)
+        alone = float(accuracy(subnet, examples.images, examples.labels))
         assert last[f"accuracy_{name}"] == pytest.approx(alone, abs=0.026)  # an image of 40
     others = [line for line in read_metrics(run) if "loss_largest" in line][:-1]
     assert not any("accuracy_random" in line for line in others)
