@@ -126,8 +126,8 @@ def training_batch(
     """Some images, augmented, normalised and resized, and their labels."""
     shifted = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
     normal = normalise(shifted, images.mean, images.deviation)
-    labels = images.labels[rows]
     batch = resized(normal, resolution, augmentation.resizing)
+    labels = images.labels[rows]
     return Batch(batch, labels, images.weights(labels))
 
 

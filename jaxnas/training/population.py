@@ -214,8 +214,8 @@ def _train_head(
     settings: HybridConfig,
 ) -> Params:
     def loss(head, rows):
-        labels = images.labels[rows]
         logits = classify(head, features[rows])
+        labels = images.labels[rows]
         return hard_loss(logits, labels, settings.label_smoothing, images.weights(labels))
 
     return _descend(loss, head, order, settings)
