@@ -158,7 +158,7 @@ class ParetoRank:
 
         def loss(params: Params, genome: Genome) -> Float[Array, ""]:
             logits = trained_logits(net, params, genome, batch.images)
-            return hard_loss(logits, batch.labels, self.settings.label_smoothing)
+            return hard_loss(logits, batch.labels, self.settings.label_smoothing, batch.weights)
 
         def total(losses: Float[Array, "group"]) -> Float[Array, ""]:
             order = self.settings.pareto.weight * self.order_loss(losses, subnets)
@@ -175,7 +175,8 @@ class ParetoRank:
         self, net: Supernet, params: Params, genomes: Genomes, batch: Batch
     ) -> Float[Array, "n"]:
         def loss(genome: Genome) -> Float[Array, ""]:
-            return hard_loss(trained_logits(net, params, genome, batch.images), batch.labels, 0.0)
+            logits = trained_logits(net, params, genome, batch.images)
+            return hard_loss(logits, batch.labels, 0.0, batch.weights)
 
         return jax.lax.map(loss, _at_images(net.space, genomes, batch))
 

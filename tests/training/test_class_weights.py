@@ -17,7 +17,7 @@ from jaxnas.training.class_weights import check_class_weights, class_weights
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.finetune import FinetuneConfig, finetune_steps
 from jaxnas.training.loop import init_state, make_step, on_device
-from jaxnas.training.method import Bilevel, TrainConfig
+from jaxnas.training.method import HeldOut, TrainConfig
 from jaxnas.training.population import HybridConfig, tuned
 
 LABELS = np.array([0] * 6 + [1] * 3 + [2])
@@ -92,7 +92,7 @@ def test_every_loss_of_every_method_is_weighted(net, digits, name, seen):
     method = make_method(settings)
     step = make_step(net, method, settings, Augmentation(), 40)
     state = init_state(net, method, settings, 40, jax.random.key(0))
-    rows = (ROWS, ROWS) if isinstance(method, Bilevel) else (ROWS,)
+    rows = (ROWS, ROWS) if isinstance(method, HeldOut) else (ROWS,)
     images = on_device(digits, settings.class_weights)
     jax.eval_shape(partial(step, resolution=8), state, jax.random.key(1), images, *rows)
 
