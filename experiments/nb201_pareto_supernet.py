@@ -8,13 +8,12 @@ evaluated with the weights that they inherit; Kendall's tau is taken between the
 inherited accuracy and latency, and those by published test accuracy and latency. Then the space is
 pruned with what is inherited, and the best front left is looked up, beside prunings at random.
 
-Commands: jaxnas data experiments/nb201_supernet.py:nb201_fairnas --seed 0 --out runs/fairnas_0
-          jaxnas train runs/fairnas_0
-          jaxnas data experiments/nb201_pareto_supernet.py:pareto --seed 0 --out runs/pareto_0 \\
-              --weights runs/fairnas_0/supernet.safetensors
-          jaxnas train runs/pareto_0   (and so :fair and :focused, and other seeds)
+Commands: jaxnas data experiments/nb201_pareto_supernet.py:nb201_pareto --seed 0 \\
+              --out runs/pareto_0 --weights runs/fairnas_0/supernet.safetensors
+          jaxnas train runs/pareto_0   (and so nb201_fair, nb201_focused, and other seeds)
           python experiments/nb201_pareto_supernet.py runs/fair_* runs/pareto_* runs/focused_*
 
+The weights are those that nb201_supernet.py leaves by strict fairness.
 All read the tables from the file that NB201_TABLES names; experiments/nb201_tables.py writes it.
 """
 
@@ -59,24 +58,26 @@ def latency(space: Space, device: Device, models: Models) -> Cost:
 
 
 BEFORE = load_config(f"{SUPERNET}:nb201_fairnas")
-fair = replace(
+nb201_fair = replace(
     BEFORE,
     name="nb201_fair",
     train=replace(BEFORE.train, epochs=4, learning_rate=0.01, warmup_epochs=0.5),
 )
-pareto = replace(
-    fair,
+nb201_pareto = replace(
+    nb201_fair,
     name="nb201_pareto",
     train=replace(
-        fair.train,
+        nb201_fair.train,
         method="pareto_rank",
         pareto=ParetoConfig(cost=latency, fair_first=0.0, weight=0.5, renew_every=20),
     ),
 )
-focused = replace(
-    pareto,
+nb201_focused = replace(
+    nb201_pareto,
     name="nb201_focused",
-    train=replace(pareto.train, pareto=replace(pareto.train.pareto, weight=0.0, renew_every=5)),
+    train=replace(
+        nb201_pareto.train, pareto=replace(nb201_pareto.train.pareto, weight=0.0, renew_every=5)
+    ),
 )
 
 
@@ -138,7 +139,7 @@ def main(*runs: str) -> int:
         found_left = left(space, [at_random(share, seed) for seed in range(RANDOM)])
         mean, worst = found_left.mean(), found_left.min()
         log(f"at random to {share:.0%} of the cells: {mean:.2%}, at least {worst:.2%}")
-    gain = max(means.values()) - means.get(fair.name, np.nan)
+    gain = max(means.values()) - means.get(nb201_fair.name, np.nan)
     met = gain >= GAIN and least >= LEFT
     log(f"gain {gain:+.3f}, bar {GAIN:+}; left {least:.2%}: {'met' if met else 'MISSED'}")
     return int(not met)
