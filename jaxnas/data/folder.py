@@ -9,33 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnas.data.class_folders import Classes, class_folders, relative
 from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset, take_out
 from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.pictures import (
-    ENDINGS,
     PictureError,
     picture_size,
     pillow_is_strict,
     read_picture,
 )
-from jaxnas.errors import UserError, cannot, printable
+from jaxnas.errors import UserError, printable
 
-# What a folder of a split may be called, in any case.
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 TEST_SHARE = 5  # a fifth is the test split where there is no folder for it
 BROKEN_SHARE = 0.1  # of the files that may be damaged
 SHOWN = 3  # of them that are named
 COPIED = 1.5  # times the images: while splits are taken out of them
-
-Classes = dict[str, list[Path]]  # the files of each class, both in the order of their names
 
 
 class Files(NamedTuple):
@@ -67,7 +55,7 @@ def load(
     name = f"folder:{argument}"
     if not argument:
         raise UserError("folder needs the path of a folder, got none: write folder:PATH")
-    splits, notes = _found(name, Path(argument))
+    splits, notes = class_folders(name, Path(argument))
     class_names = tuple(splits["train"])
     files = {split: _labelled(classes) for split, classes in splits.items()}
     with pillow_is_strict():
@@ -88,121 +76,6 @@ def load(
         seed=seed,
         notes=tuple(f"{note}: left out" for note in notes),
     )
-
-
-def _found(name: str, root: Path) -> tuple[dict[str, Classes], list[str]]:
-    """The files of each class in each split, and a line on those that are no pictures."""
-    try:
-        root = root.expanduser()
-        if not root.is_dir():
-            raise UserError(
-                f"{name}: no such folder: check the path, which is relative to the working "
-                "directory"
-            )
-        folders = {split: _subfolders(path) for split, path in _split_folders(name, root).items()}
-        classes = list(folders["train"])
-        if len(classes) < 2:
-            raise UserError(
-                f"{name} must have a sub-folder for each class, at least 2, got "
-                f"{', '.join(map(printable, classes)) or 'none'}: sort the pictures into folders"
-            )
-        _check_names(name, classes)
-        others: list[Path] = []
-        splits = {
-            split: _files(f"{name}: {split}", classes, found, others)
-            for split, found in folders.items()
-        }
-    except OSError as error:
-        raise cannot("read", error.filename or root, error) from error
-    except RuntimeError as error:  # a home that is not known
-        raise UserError(f"{name} cannot be found ({error}): write the whole path") from error
-    if not others:
-        return splits, []
-    are = (
-        "files are no pictures by their names" if len(others) > 1 else "file is no picture by name"
-    )
-    line = f"{len(others)} {are}, {_relative(others[0], root)}" + ", ..." * (len(others) > 1)
-    return splits, [line]
-
-
-def _split_folders(name: str, root: Path) -> dict[str, Path]:
-    """The folder of each split, or for all images `root` itself under "train"."""
-    found = _subfolders(root)
-    named = [one for one in found if one.lower() in SPLITS]
-    splits = {SPLITS[one.lower()]: found[one] for one in named}
-    others = [one for one in found if one not in named]
-    if "train" not in splits or (others and len(named) == 1):  # a class may be called train
-        return {"train": root}
-    shown = ", ".join(map(printable, found))
-    if others:
-        raise UserError(
-            f"{name} has folders of splits beside others, {shown[:200]}: leave those of splits "
-            "alone, or of classes"
-        )
-    if len(splits) < len(named):
-        raise UserError(f"{name} has two folders for one split, {shown}: leave one of them")
-    if "val" in splits and "test" not in splits:
-        was = splits["val"].name
-        raise UserError(
-            f"{name} has {was} but no test, which is used once, at the end: rename {was} to test, "
-            "and the search split is taken out of train"
-        )
-    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
-    return {
-        path.name: path
-        for path in sorted(folder.iterdir(), key=lambda path: path.name)
-        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
-    }
-
-
-def _check_names(name: str, classes: Sequence[str]) -> None:
-    try:
-        "".join(classes).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{name}: names of class folders must be UTF-8, got other bytes: rename them"
-        ) from None
-
-
-def _files(where: str, classes: list[str], folders: dict[str, Path], others: list[Path]) -> Classes:
-    """The pictures of each class; what else lies there goes to `others`."""
-    if unknown := sorted(folders.keys() - set(classes)):
-        raise UserError(
-            f"{where} has the class {printable(unknown[0])!r}, which train has not: add it there, "
-            "or remove it"
-        )
-    if missing := [one for one in classes if one not in folders]:
-        raise UserError(
-            f"{where} lacks the class {printable(missing[0])!r} ({len(missing)} of {len(classes)} "
-            "classes): every split needs all of them"
-        )
-    found = {}
-    for one, folder in folders.items():
-        files = _below(folder)
-        found[one] = [path for path in files if path.suffix.lower() in ENDINGS]
-        if not found[one]:
-            raise UserError(
-                f"{where}: the class {printable(one)!r} has no pictures ({', '.join(ENDINGS)}), "
-                f"{len(files)} other files: add some, or remove its folder"
-            )
-        others += [path for path in files if path.suffix.lower() not in ENDINGS]
-    return found
-
-
-def _below(folder: Path) -> list[Path]:
-    """The files in a folder and in those inside it, without hidden ones, in order."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    found = []
-    for place, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
 def _labelled(classes: Classes) -> Files:
@@ -249,7 +122,7 @@ def _read(
             )
         sound = [row for row, reason in enumerate(reasons) if reason is None]
         broken += [
-            f"{_relative(path, path.parents[1])} ({reason})"
+            f"{relative(path, path.parents[1])} ({reason})"
             for path, reason in zip(paths, reasons, strict=True)
             if reason is not None
         ]
@@ -305,7 +178,3 @@ def _threads() -> ThreadPoolExecutor:
 def _shown(broken: Sequence[str]) -> str:
     more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     return ", ".join(broken[:SHOWN]) + more
-
-
-def _relative(path: Path, root: Path) -> str:
-    return printable(str(path.relative_to(root)))
