@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from jaxnas.config import Config, make_device
+from jaxnas.errors import UserError
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
 from jaxnas.records.candidates import RANDOM
@@ -14,7 +15,7 @@ from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
-from jaxnas.stages.changed import outdated, put_aside
+from jaxnas.stages.changed import outdated, put_aside, put_back
 from jaxnas.stages.checks import check_fit, check_initial, check_settings, check_weights
 from jaxnas.stages.data import run_data
 from jaxnas.stages.differences import check_same_settings, keep_settings
@@ -78,22 +79,30 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     if {"profile", "verify"} & set(names) and (again or not run.exists("verified.csv")):
         check_reachable(make_device(config.profile))
     with run:
-        if again:
-            put_aside(run, config, space, again)
-        check_same_settings(run, config)
-        job = open_job(run, config)
-        keep_settings(run, config, job.space)
-        run.clean()
-        for name in names:
-            if name in skipped:
-                log(f"{name}: not needed, for latency_ms is none of search.objectives")
-                continue
-            start = time.perf_counter()
-            if not {**STAGES, **OPTIONS}[name](job):
-                log(f"{name}: done before")
-            elif name not in ("report", *OPTIONS):  # which are made anew every time
-                seconds = round(time.perf_counter() - start, 1)
-                job.record(name, event="done", seconds=seconds)
+        aside = put_aside(run, config, space, again) if again else None
+        try:
+            check_same_settings(run, config)
+            job = open_job(run, config)
+            keep_settings(run, config, job.space)
+            run.clean()
+            _run_each(names, job, skipped)
+        except UserError:
+            if aside is not None:
+                put_back(run, aside)
+            raise
+
+
+def _run_each(names: Sequence[str], job: Job, skipped: Sequence[str]) -> None:
+    """The stages in order, and the time that each took."""
+    for name in names:
+        if name in skipped:
+            log(f"{name}: not needed, for latency_ms is none of search.objectives")
+            continue
+        start = time.perf_counter()
+        if not {**STAGES, **OPTIONS}[name](job):
+            log(f"{name}: done before")
+        elif name not in ("report", *OPTIONS):  # which are made anew every time
+            job.record(name, event="done", seconds=round(time.perf_counter() - start, 1))
 
 
 def _draw_report(run: RunDirectory, config: Config) -> None:

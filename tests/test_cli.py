@@ -137,7 +137,10 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ),
         (
             "--search.limits mmacs=5",
-            ["unknown objective to limit 'mmacs'; known: error, latency_ms"],
+            [
+                "are of what the search minimises, error, latency_ms, got mmacs=",
+                "search.constraints",
+            ],
         ),
         (
             "--search.algorithm nsga2:neighbours=3",

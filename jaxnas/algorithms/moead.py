@@ -103,8 +103,8 @@ class MOEAD:
         check_sizes(self.population)
         if self.objectives < 2:
             raise UserError(
-                f"objectives of MOEA/D must be at least 2, got {self.objectives}; use evolution "
-                "for one"
+                f"objectives of MOEA/D must be at least 2, got {self.objectives} (a formulation "
+                "makes one of all); use evolution for one"
             )
         check_limits(self.limits, self.objectives)
         if self.neighbours < 2:

@@ -28,16 +28,20 @@ def run_show(path: str, under: str | None, count: int | None) -> None:
     run = RunDirectory(path)
     if not run.exists("config.json"):
         raise UserError(f"{path} is no run directory: it has no config.json; name one")
-    done = [record for record in RECORDS.values() if record.completes and run.exists(record.name)]
-    missing = [stage for stage in STAGES if stage not in {one.made_by for one in done}]
-    print(f"{path}: {', '.join(one.made_by for one in done)} done")
+    done = [
+        record.made_by
+        for record in RECORDS.values()
+        if (record.completes or record.name == "report.html") and run.exists(record.name)
+    ]
+    missing = [stage for stage in STAGES if stage not in done]
+    print(f"{path}: {', '.join(done)} done")
     if not run.exists(CANDIDATES):
         print(f"Nothing is searched yet; jaxnas {missing[0]} {path} goes on.")
         return
     searched = read_searched(run, CANDIDATES)
     most = _budget(under, searched.columns.costs)
     if run.exists("verified.csv"):
-        print(_chosen(run, searched))
+        print(_chosen(run, searched, advised=under is None))
     print(_front(run, searched, most, count or ROWS))
 
 
@@ -53,8 +57,8 @@ def _budget(text: str | None, costs: tuple[str, ...]) -> tuple[str, float] | Non
     return name, most
 
 
-def _chosen(run: RunDirectory, searched: Searched) -> str:
-    """The chosen networks as they were measured, and the recommendation."""
+def _chosen(run: RunDirectory, searched: Searched, advised: bool) -> str:
+    """The chosen networks as they were measured, and the recommendation if it is asked for."""
     config = run.read_json("config.json")
     data = asdict(read_data(run))
     data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
@@ -74,8 +78,8 @@ def _chosen(run: RunDirectory, searched: Searched) -> str:
                 one["model"],
             ]
         )
-    text = answer(run, config, data, networks, said)["text"]
-    return "\n".join(["", text, "", *words.aligned(rows), ""])
+    text = [answer(run, config, data, networks, said)["text"], ""] if advised else []
+    return "\n".join(["", *text, *words.aligned(rows), ""])
 
 
 def _front(

@@ -16,7 +16,10 @@ LABEL = "local memory of the chip (KiB)"
 
 
 def memory(context: Context) -> Objective:
-    """A `UserError` where the device leaves no memory to be chosen."""
+    """Local memory of a chip that is searched with the network.
+
+    A `UserError` where the device leaves none to be chosen.
+    """
     model = cost_model(context.device)
     chosen = [name for name, _ in model.choices] if isinstance(model, ElasticChip) else []
     if not isinstance(model, ElasticChip) or not {*chosen} & {*model.chip.memories}:

@@ -14,7 +14,10 @@ LABEL = "energy (uJ)"
 
 
 def energy(context: Context) -> Objective:
-    """A `UserError` where the device does not model it."""
+    """Microjoules of one image, of a device that models them.
+
+    A `UserError` where it does not.
+    """
     return modelled_energy(context.space, model_with(context.device, NAME))
 
 

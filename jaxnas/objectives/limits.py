@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from jaxnas.errors import UserError, choose
+from jaxnas.errors import UserError
 
 
 def upper_limits(
@@ -22,7 +22,11 @@ def upper_limits(
     found: dict[str, float] = {}
     for text in limits:
         name, _, value = text.partition("=")
-        choose("objective to limit", name, dict.fromkeys(objectives))
+        if name not in objectives:
+            raise UserError(
+                f"{setting} are of what the search minimises, {', '.join(objectives)}, got {text}: "
+                "name one of these, or bound other figures by search.constraints"
+            )
         if name in found:
             raise UserError(f"{setting} set two limits of {name}: leave one out")
         found[name] = _number(value)

@@ -107,6 +107,7 @@ def write_comparison(run: RunDirectory) -> str:
         ],
         "initial": len(arrays["initial"]) if "initial" in arrays else 0,
         "same_start": "same_start" in arrays,
+        "apart": words.listed(arrays["apart"].tolist() if "apart" in arrays else []),
         "level": LEVEL,
         "figures": {name: Markup(plots.svg(figure, name)) for name, figure in figures.items()},
     }

@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxnas.config import Config
 from jaxnas.errors import cannot
 from jaxnas.progress import log
 from jaxnas.records.files import RECORDS, STAGES
-from jaxnas.records.inputs import write_inputs
-from jaxnas.records.metrics import drop_metrics
+from jaxnas.records.inputs import INPUTS, write_inputs
+from jaxnas.records.metrics import METRICS, drop_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.whole import write_whole
 from jaxnas.report.words import listed
@@ -23,8 +23,10 @@ from jaxnas.spaces.space import Space
 from jaxnas.stages.differences import change_in_words, differences, is_after_training
 from jaxnas.stages.settings import inputs_of
 from jaxnas.stages.unread import without_unread
+from jaxnas.weights import trained
 
 EARLIER = "earlier"
+WRITTEN_ANEW = ("config.json", INPUTS, METRICS)
 ORDER = list(STAGES)
 
 
@@ -59,7 +61,15 @@ def outdated(
     return Outdated(changes, tuple(ORDER[min(decided) :]))
 
 
-def put_aside(run: RunDirectory, config: Config, space: Space, again: Outdated) -> None:
+class Aside(NamedTuple):
+    """What was moved away, and the files that were written anew, as they were."""
+
+    folder: Path | None  # None: there was nothing to move
+    moved: list[str]
+    before: dict[str, bytes]
+
+
+def put_aside(run: RunDirectory, config: Config, space: Space, again: Outdated) -> Aside:
     """Move what the stages left into earlier/N, with copies of what it was made from.
 
     The last stages' files go first and the settings are written last: whenever this is killed,
@@ -68,24 +78,44 @@ def put_aside(run: RunDirectory, config: Config, space: Space, again: Outdated) 
     moved = [name for stage in reversed(again.stages) for name in _made_by(run, stage)]
     kept = {stage: list(_made_by(run, stage)) for stage in ORDER if stage not in again.stages}
     said = ", ".join(change_in_words(name, *both) for name, both in again.changes.items())
-    text = f"{said}: nothing that this decides was there yet"
+    before = {name: run.read_bytes(name) for name in WRITTEN_ANEW if run.exists(name)}
+    folder = None
     try:
         if moved:
             folder = _next(run)
             _copy(run, folder, [name for names in kept.values() for name in names])
             for name in moved:
                 _move(run.path(name), folder / name)
-            left = listed([stage for stage, names in kept.items() if names])
-            text = (
-                f"{said}: {listed(again.stages)} are done again, {left} kept; what was there is "
-                f"the run {folder}"
-            )
         drop_metrics(run, again.stages)
     except OSError as error:
         raise cannot("put aside files of", run.root, error) from error
     write_inputs(run, inputs_of(config, space))
     run.write_json("config.json", asdict(without_unread(config)))
-    log(text)
+    left = listed([stage for stage, names in kept.items() if names])
+    log(
+        f"{said}: {listed(again.stages)} are done again, {left} kept; what was there is the run "
+        f"{folder}"
+        if folder
+        else f"{said}: nothing that this decides was there yet"
+    )
+    return Aside(folder, moved, before)
+
+
+def put_back(run: RunDirectory, aside: Aside) -> None:
+    """As it was, unless a stage has already left something."""
+    if any(map(run.exists, aside.moved)):
+        return
+    try:
+        for name in reversed(aside.moved):
+            assert aside.folder is not None
+            _move(aside.folder / name, run.path(name))
+        for name, data in aside.before.items():
+            run.write_bytes(name, data)
+        if aside.folder is not None:
+            shutil.rmtree(aside.folder)
+    except OSError as error:
+        raise cannot("put back files of", run.root, error) from error
+    log("the run is as it was")
 
 
 def _made_by(run: RunDirectory, stage: str) -> Iterator[str]:
@@ -99,8 +129,8 @@ def _made_by(run: RunDirectory, stage: str) -> Iterator[str]:
             yield from (f"checkpoints/{name}" for name in names if name != "supernet")
         else:
             name = "models" if record.name == "models/NAME.onnx" else record.name
-            if run.exists(name):
-                yield name
+            older = trained.FILES if name in trained.FILES else (name,)
+            yield from filter(run.exists, older)
 
 
 def _next(run: RunDirectory) -> Path:

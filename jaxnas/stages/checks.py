@@ -113,6 +113,12 @@ def _check_objectives(config: Config) -> None:
             "search.objectives must be error and one to three others, each once, got "
             f"{' '.join(names) or 'none'}: write error latency_ms"
         )
+    limit = dict(zip(names, search.upper_limits, strict=False)).get("error")
+    if limit is not None and limit > 1:
+        raise UserError(
+            f"a limit of error is a share of the images, at most 1, got error={limit:g}: write "
+            "error=0.05 for 5 %"
+        )
     candidates = search.population * search.generations
     if len(names) == MOST and candidates > COMPARED:
         raise UserError(

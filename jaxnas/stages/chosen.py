@@ -116,7 +116,7 @@ def _below(rows, latency_ms: Float[np.ndarray, "n"], limit_ms: float) -> int:
     if not (latency_ms <= limit_ms).any():
         raise UserError(
             f"no network found is predicted below {limit_ms:g} ms; the fastest takes "
-            f"{latency_ms.min():.3g} ms: raise latency_limit_ms, and use another --out"
+            f"{latency_ms.min():.3g} ms: raise latency_limit_ms"
         )
     return int(rows[latency_ms <= limit_ms][0])
 

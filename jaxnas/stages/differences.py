@@ -139,6 +139,8 @@ def _other_space(
 def _refuse(run: RunDirectory, changes: Mapping[str, tuple[Any, Any]]) -> None:
     if not changes:
         return
+    obstacles = {name: both for name, both in changes.items() if not is_after_training(name)}
+    changes = obstacles or changes
     said = ", ".join(change_in_words(name, was, now) for name, (was, now) in changes.items())
     advice = "use another --out, or restore them"
     supernet = next(filter(run.exists, trained.FILES), None)

@@ -174,9 +174,10 @@ def _of_text(what: str, written: str, space: Space) -> np.ndarray:
     words = [word for word in re.split(APART, written.strip()) if word]
     genes = len(space.genes)
     if not all(re.fullmatch(r"[0-9]{1,9}", word) for word in words):
-        raise UserError(
-            f"search.initial {what[:60]!r} is neither there nor genomes: name {EXPECTED}"
+        wrong = (
+            "is neither there nor genomes" if what == written else "holds other words than choices"
         )
+        raise UserError(f"search.initial {what[:60]!r} {wrong}: name {EXPECTED}")
     if len(words) % genes:
         raise UserError(
             f"search.initial {what[:60]!r} has {len(words)} choices, but a genome of {space.name} "

@@ -198,8 +198,7 @@ def _check_limits(job: Job, models: dict[str, Model]) -> None:
             setting, name = "latency_limit_ms", ""
         raise UserError(
             f"{setting} {name and f'{name}='}{limit:g} is below every network of {job.space.name} "
-            f"that was tried: step by step the least found is {least:.3g}; raise it, and use "
-            "another --out"
+            f"that was tried: step by step the least found is {least:.3g}; raise it"
         )
 
 

@@ -152,6 +152,6 @@ def _within_limits(job: Job, columns: Columns, whole: Columns) -> Columns:
         )
         raise UserError(
             f"no network found is within {limits}, the least of each alone are "
-            f"{least}: raise the limits, and use another --out"
+            f"{least}: raise the limits"
         )
     return replace(columns, fitness=np.where(kept[:, None], columns.fitness, np.nan))

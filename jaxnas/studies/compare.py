@@ -353,7 +353,7 @@ def compare_searches(
                     lambda n, seed, name=name: advance(n, algorithm=name, seed=seed),
                 )
     arrays = {"algorithms": np.array(list(algorithms)), "seed": np.array(seeds, np.int64)} | _facts(
-        problem
+        problem, algorithms
     )
     for name in algorithms:
         each = [_read(run, file) for file in files[name]]
@@ -378,9 +378,11 @@ def _beginning(
     }
 
 
-def _facts(problem: Problem) -> dict[str, np.ndarray]:
+def _facts(problem: Problem, algorithms: Mapping[str, Algorithm]) -> dict[str, np.ndarray]:
     """What the report says of the problem."""
     facts = {"objectives": np.array(problem.objectives), "space": np.array(problem.space.name)}
+    if apart := [name for name, one in algorithms.items() if not isinstance(one, Seeded)]:
+        facts["apart"] = np.array(apart)  # from those that begin as they are told
     if problem.constraints:
         facts["constraints"] = np.array(problem.constraints)
     if problem.units:

@@ -30,7 +30,7 @@ def latencies(said: str) -> list[float]:
 def test_a_finished_run_has_a_recommendation_its_networks_and_its_front(shown, finished_run):
     said = shown(finished_run)
     chosen = json.loads((finished_run / "chosen.json").read_text())
-    assert "verify done" in said
+    assert "verify, report done" in said
     for one in chosen:
         assert f"models/{one['name']}.onnx" in said
     found = latencies(said)

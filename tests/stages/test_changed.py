@@ -38,7 +38,7 @@ def test_a_longer_search_keeps_the_training_and_puts_the_rest_aside(cli, run_cop
 
     assert cli("report", earlier) == (0, [f"report: {earlier}/report.html"])  # it is a whole run
     assert cli("show", earlier)[0] == 0
-    assert "verify done" in cli.printed
+    assert "verify, report done" in cli.printed
 
 
 def test_what_decides_the_supernet_or_an_earlier_stage_is_refused(cli, run_copy):
@@ -83,3 +83,13 @@ def test_whenever_it_is_killed_the_same_command_goes_on(cli, run_copy, monkeypat
     assert not (run_copy / "chosen.json").exists()
     found = {path.name for path in (run_copy / "earlier").rglob("*")}
     assert set(REDONE) <= found
+
+
+def test_a_search_that_is_refused_leaves_the_run_as_it_was(cli, run_copy):
+    before = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    code, said = cli("run", run_copy, "--search.constraints", "mmacs=0.00001")
+    assert code == 2 and "is below every network" in said[-1] and "raise it" in said[-1]
+    assert "the run is as it was" in said
+    after = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    assert after == before
+    assert not any((run_copy / "earlier").iterdir())
