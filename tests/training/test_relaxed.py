@@ -85,7 +85,7 @@ def test_one_hot_probabilities_give_the_loss_of_the_network_and_second_order_one
     genome = jnp.array([2, 3, 1, 3], jnp.int32)
     logits = 200 * jax.nn.one_hot(genome, 4)
     method = Relaxed(Softmax(), SETTINGS)
-    images, labels = batch(0)
+    images, labels, _ = batch(0)
     given = Batch(images.astype(jnp.float32), labels)
     loss, soft = method.objective(edges, params, logits, given, given, jax.random.key(0), turn())
     np.testing.assert_array_equal(soft, jax.nn.one_hot(genome, 4))
