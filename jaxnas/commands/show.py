@@ -1,7 +1,6 @@
 """`jaxnas show`: the front of a run, its chosen networks, and which of them to take."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 from jaxtyping import Int
@@ -15,8 +14,7 @@ from jaxnas.records.data import read_data
 from jaxnas.records.files import RECORDS, STAGES
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import words
-from jaxnas.report.headline import answer
-from jaxnas.report.networks import read_networks
+from jaxnas.report.headline import answer, read_head
 from jaxnas.stages.job import space_of
 from jaxnas.stages.settings import read_config
 
@@ -59,14 +57,11 @@ def _budget(text: str | None, costs: tuple[str, ...]) -> tuple[str, float] | Non
 
 def _chosen(run: RunDirectory, searched: Searched, advised: bool) -> str:
     """The chosen networks as they were measured, and the recommendation if it is asked for."""
-    config = run.read_json("config.json")
-    data = asdict(read_data(run))
-    data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
-    int8 = config.get("export", {}).get("precision") == "int8"
-    networks = read_networks(run, int8, searched.columns.costs)
-    said = "simulated" if any(one["simulated"] for one in networks) else "measured"
-    rows = [["", "network", "test accuracy", "95 %", f"ms, {said}", "p99", "predicted", "model"]]
-    for one in networks:
+    head = read_head(run, searched.columns.costs)
+    rows = [
+        ["", "network", "test accuracy", "95 %", f"ms, {head.said}", "p99", "predicted", "model"]
+    ]
+    for one in head.networks:
         low, high = map(words.percent, one["interval"])
         rows.append(
             [
@@ -78,7 +73,7 @@ def _chosen(run: RunDirectory, searched: Searched, advised: bool) -> str:
                 one["model"],
             ]
         )
-    text = [answer(run, config, data, networks, said)["text"], ""] if advised else []
+    text = [answer(run, *head)["text"], ""] if advised else []
     return "\n".join(["", *text, *words.aligned(rows), ""])
 
 

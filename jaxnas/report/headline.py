@@ -1,17 +1,40 @@
 """The head of the page: which network to take, and what speaks against believing it."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from jaxnas.records.candidates import CANDIDATES, read_searched
+from jaxnas.records.data import read_data
 from jaxnas.records.measurements import read_measurements
 from jaxnas.records.metrics import read_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.selection import read_selection
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
-from jaxnas.report.networks import measured
+from jaxnas.report.networks import measured, read_networks
+
+
+class Head(NamedTuple):
+    """What a page on a run begins with."""
+
+    config: dict[str, Any]
+    data: dict[str, Any]  # data.json
+    networks: list[dict[str, Any]]  # the chosen ones
+    said: str  # what their latencies are
+
+
+def read_head(run: RunDirectory, costs: Sequence[str]) -> Head:
+    """Of a verified run; `costs` are its objectives beside the error."""
+    config = run.read_json("config.json")
+    data = asdict(read_data(run))
+    # Older runs have neither.
+    data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
+    int8 = config.get("export", {}).get("precision") == "int8"
+    networks = read_networks(run, int8, costs)
+    said = "simulated" if any(one["simulated"] for one in networks) else "measured"
+    return Head(config, data, networks, said)
 
 
 def answer(

@@ -5,7 +5,6 @@ One HTML page that opens offline, made from the files of the run directory alone
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from jaxnas.errors import UserError
 from jaxnas.objectives.columns import Columns
 from jaxnas.records.candidates import CANDIDATES, RANDOM, Searched, read_searched
 from jaxnas.records.claims import read_claims
-from jaxnas.records.data import read_data
 from jaxnas.records.environment import read_environment
 from jaxnas.records.files import OF_LATENCY, RECORDS
 from jaxnas.records.found import FOUND, read_found
@@ -36,8 +34,8 @@ from jaxnas.report.algorithm_plots import Said, drawn
 from jaxnas.report.cautions import commonest
 from jaxnas.report.files import check_files, drawing, objectives_of
 from jaxnas.report.gradient import read_gradient
-from jaxnas.report.headline import answer
-from jaxnas.report.networks import read_networks, setup
+from jaxnas.report.headline import answer, read_head
+from jaxnas.report.networks import setup
 from jaxnas.studies.statistics import hypervolume_curve
 
 
@@ -57,17 +55,12 @@ def write_report(run: RunDirectory) -> Path:
 
 
 def _write_report(run: RunDirectory) -> Path:
-    config = run.read_json("config.json")
-    data = asdict(read_data(run))
-    # Older runs have neither.
-    data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
     candidates = read_searched(run, CANDIDATES)
     costs = candidates.columns.costs
     what = candidates.labels
-    int8 = config.get("export", {}).get("precision") == "int8"
-    networks = read_networks(run, int8, costs)
+    head = read_head(run, costs)
+    config, data, networks, said = head
     limit_ms = config["latency_limit_ms"]
-    said = "simulated" if any(one["simulated"] for one in networks) else "measured"
     page = {
         "config": config,
         "experiment": {
@@ -77,7 +70,7 @@ def _write_report(run: RunDirectory) -> Path:
         "data": data,
         "commonest": {split: commonest(sizes) for split, sizes in data["class_sizes"].items()},
         "networks": networks,
-        "answer": answer(run, config, data, networks, said),
+        "answer": answer(run, *head),
         "also": {name: what[name] for name in costs if name != "latency_ms"},
         "limit_ms": limit_ms,
         "search": _search(
