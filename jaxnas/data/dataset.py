@@ -130,7 +130,6 @@ def make_dataset(
     test: Pair,
     calibration_images: int,
     seed: int,
-    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """The only way to make a `Dataset`: checks everything that a source can get wrong.
 
@@ -163,7 +162,6 @@ def make_dataset(
         calibration=_split(train[0][calibration], train[1][calibration]),
         mean=mean,
         deviation=deviation,
-        notes=notes,
     )
 
 

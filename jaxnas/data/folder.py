@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,7 @@ def load(
     if broken:
         notes.append(f"{len(broken)} of {count} pictures cannot be read, {_shown(broken)}")
     train, search, test = _divided(pairs, search_images, seed)
-    return make_dataset(
+    data = make_dataset(
         name,
         class_names,
         train=train,
@@ -74,8 +75,8 @@ def load(
         test=test,
         calibration_images=calibration_images,
         seed=seed,
-        notes=tuple(f"{note}: left out" for note in notes),
     )
+    return replace(data, notes=tuple(f"{note}: left out" for note in notes))
 
 
 def _labelled(classes: Classes) -> Files:
