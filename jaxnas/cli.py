@@ -16,7 +16,8 @@ from pathlib import Path
 
 from jaxnas import signals
 from jaxnas.arguments import CHIP_COMMANDS, LOOKING, SEEDS, parse
-from jaxnas.errors import FULL, UserError, check_path, how_to_install, one_line, silence
+from jaxnas.errors import FULL, UserError, check_path, one_line, silence
+from jaxnas.start import keep_compiled_programs, start_jax
 
 BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 
@@ -103,8 +104,8 @@ def _main(arguments: list[str]) -> int:
     config = overridden(before, [*sitting, *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
-    _start_jax()
-    _keep_compiled_programs()
+    start_jax()
+    keep_compiled_programs()
     from jaxnas.stages.unread import only_read
 
     config = only_read(config, before)
@@ -140,29 +141,6 @@ def _import_jax() -> None:
         importlib.import_module("jax")
     except ValueError as error:
         raise UserError(f"JAX cannot start ({error}): mend or unset that variable") from error
-
-
-def _start_jax() -> None:
-    """Let JAX find its devices.
-
-    What the environment asks of it and is not there ends in one line.
-    """
-    import jax
-
-    from jaxnas.training.parallel import use_every_core
-
-    use_every_core()
-    # Of JAX_ENABLE_X64: a run is the same whichever shell takes it up.
-    jax.config.update("jax_enable_x64", False)
-    try:
-        jax.devices()
-    except Exception as error:  # a RuntimeError, or an AssertionError that says nothing
-        platforms = os.environ.get("JAX_PLATFORMS")
-        if not platforms:
-            raise UserError(f"JAX finds no device ({error}): mend its installation") from error
-        raise UserError(
-            f"JAX finds no platform {platforms}: unset JAX_PLATFORMS, or {how_to_install('gpu')}"
-        ) from error
 
 
 def _sitting(known: argparse.Namespace) -> list[str]:
@@ -207,8 +185,8 @@ def _prune(known: argparse.Namespace, rest: list[str]) -> int:
     """`prune`, which takes the settings of the run."""
     if rest:
         raise UserError(f"unknown option {rest[0]}; see jaxnas prune --help")
-    _start_jax()
-    _keep_compiled_programs()
+    start_jax()
+    keep_compiled_programs()
     from jaxnas.studies.pruning import run_prune
 
     run_prune(known.experiment, known.share, known.out)
@@ -219,7 +197,7 @@ def _chip_command(known: argparse.Namespace, rest: list[str]) -> int:
     """`inspect` or `scale`, which know no run directory and no settings."""
     if rest:
         raise UserError(f"unknown option {rest[0]}; see jaxnas {known.command} --help")
-    _start_jax()
+    start_jax()
     from jaxnas.studies.inspection import run_inspect, run_scale
 
     if known.command == "inspect":
@@ -243,24 +221,9 @@ def _look(known: argparse.Namespace, rest: list[str]) -> int:
     elif known.command == "new":
         new.run_new(known.experiment)
     else:
-        _start_jax()
+        start_jax()
         doctor.run_doctor(known.device)
     return 0
-
-
-def _keep_compiled_programs() -> None:
-    """Compile once per machine: JAX's persistent cache. Matplotlib's is kept beside it."""
-    import jax
-
-    from jaxnas.records.cache import made_cache_folder
-
-    programs = made_cache_folder("programs")
-    fonts = made_cache_folder("matplotlib")
-    if programs is not None:
-        jax.config.update("jax_compilation_cache_dir", str(programs))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    # Where it cannot write, it takes a temporary folder.
-    os.environ.setdefault("MPLCONFIGDIR", str(fonts or os.devnull))
 
 
 def _silence_libraries() -> None:

@@ -39,7 +39,7 @@ from jaxnas.algorithms.ppo import PPO
 from jaxnas.algorithms.random_search import RandomSearch
 from jaxnas.algorithms.reinforce import Reinforce
 from jaxnas.algorithms.variation import Real
-from jaxnas.data import digits, folder, npz, tfds
+from jaxnas.data import cluttered_digits, digits, folder, npz, tfds
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
@@ -121,8 +121,8 @@ class DataConfig:
     """Which images, and how they are split and augmented."""
 
     source: Name = "digits"
-    """digits, tfds:NAME, npz:PATH (an archive) or folder:PATH (JPEG, PNG, WebP, BMP and GIF files,
-    a sub-folder for each class)."""
+    """digits, cluttered_digits, tfds:NAME, npz:PATH (an archive) or folder:PATH (JPEG, PNG, WebP,
+    BMP and GIF files, a sub-folder for each class)."""
     data_dir: Annotated[str | None, tyro.conf.arg(aliases=("--data-dir",))] = None
     """Where tfds keeps its data sets."""
     image_size: int | None = None
@@ -507,6 +507,7 @@ LOGGERS: dict[str, MakeWriter] = {
 }
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
+    "cluttered_digits": cluttered_digits.load,
     "tfds": tfds.load,
     "npz": npz.load,
     "folder": folder.load,

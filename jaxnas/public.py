@@ -18,6 +18,7 @@ from jaxnas.networks.costs import Costs, Layers, macs, params, peak_activation_b
 from jaxnas.networks.op import Op
 from jaxnas.networks.subnet import Subnet
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.results import Run, load, run
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.spaces.published import (
@@ -32,6 +33,7 @@ from jaxnas.spaces.published import (
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.build import build as build_supernet
 from jaxnas.supernets.supernet import Supernet
+from jaxnas.table import Table
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.method import TrainConfig
 
@@ -56,12 +58,14 @@ __all__ = [
     "PredictConfig",
     "ProfileConfig",
     "RandomSearch",
+    "Run",
     "RunDirectory",
     "SearchConfig",
     "Space",
     "Stage",
     "Subnet",
     "Supernet",
+    "Table",
     "TrainConfig",
     "UserError",
     "attentive_nas",
@@ -71,6 +75,7 @@ __all__ = [
     "export_onnx",
     "front",
     "hypervolume",
+    "load",
     "macs",
     "mobilenet_space",
     "ofa_mobilenet_v3",
@@ -80,6 +85,7 @@ __all__ = [
     "prove",
     "rank",
     "residual",
+    "run",
     "search",
     "tiny",
     "weight_bytes",

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnas import cli
+from jaxnas import start as starting
 from jaxnas.arguments import COMMANDS
 from jaxnas.cli import main, told
 from jaxnas.config import Config
@@ -588,7 +588,7 @@ def test_the_command_computes_in_32_bits_whatever_the_environment_asks_of_jax():
     """Else a run that another shell takes up would be another one in its last digits."""
     jax.config.update("jax_enable_x64", True)
     try:
-        cli._start_jax()
+        starting.start_jax()
         assert jnp.asarray(1.0).dtype == jnp.float32
     finally:
         jax.config.update("jax_enable_x64", False)

@@ -1,6 +1,5 @@
 """`jaxnas pick`: other networks of a run's front, for fine-tuning, export and measurement."""
 
-from jaxnas.commands.show import front_rows
 from jaxnas.errors import UserError
 from jaxnas.objectives.limits import budget, upper_limits
 from jaxnas.records.candidates import CANDIDATES, read_searched
@@ -20,7 +19,7 @@ def overrides(path: str, under: str, count: int) -> list[str]:
     searched = read_searched(run, CANDIDATES)
     columns = searched.counted
     upper_limits([f"{name}={most!r}"], columns.names, "--under")
-    costs = columns[name][front_rows(columns, searched.network)]
+    costs = columns[name][searched.front]
     if not (costs <= most).any():
         raise UserError(
             f"no network of the front has {name} up to {most:g}, the least has {costs.min():.3g}: "

@@ -5,9 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
-from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
-from jaxnas.objectives.columns import Columns
 from jaxnas.objectives.limits import budget
 from jaxnas.records.candidates import CANDIDATES, Searched, read_searched
 from jaxnas.records.data import read_data
@@ -84,7 +82,7 @@ def _front(
     in_words = _words_of(run)
     columns = searched.counted
     first, *_ = columns.costs or ("error",)
-    rows = front_rows(columns, searched.network)
+    rows = searched.front
     if under is None:
         rows = rows[np.argsort(columns[first][rows], kind="stable")]
         head = f"{len(rows)} networks on the front of the search, by {first}:"
@@ -120,11 +118,3 @@ def _words_of(run: RunDirectory) -> Callable[[Int[np.ndarray, "genes"]], str]:
     except UserError:
         return lambda genome: ""
     return lambda genome: words.genome_in_words(space.decode(genome))
-
-
-def front_rows(columns: Columns, network: Int[np.ndarray, "n"] | None) -> Int[np.ndarray, "front"]:
-    """The rows on the front, one of each network."""
-    rows = np.flatnonzero(np.asarray(pareto.front(columns.fitness)))
-    if network is None:
-        return rows
-    return rows[np.sort(np.unique(network[rows], return_index=True)[1])]

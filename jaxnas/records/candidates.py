@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxnas.algorithms import pareto
 from jaxnas.algorithms.loop import ROWS, Archive
 from jaxnas.objectives import costs, energy, latency
 from jaxnas.objectives.columns import Columns
@@ -59,6 +60,14 @@ class Searched:
             return self.columns
         fitness = np.concatenate([self.archive.fitness, self.constraints.fitness], axis=1)
         return Columns((*self.labels, *self.constraints.names), fitness)
+
+    @property
+    def front(self) -> Int[np.ndarray, "front"]:
+        """The rows on the front, one of each network."""
+        rows = np.flatnonzero(np.asarray(pareto.front(self.counted.fitness)))
+        if self.network is None:
+            return rows
+        return rows[np.sort(np.unique(self.network[rows], return_index=True)[1])]
 
     def __getitem__(self, objective: str) -> Float[np.ndarray, "n"]:
         return self.columns[objective]

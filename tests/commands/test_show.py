@@ -2,12 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from jaxnas.commands.show import front_rows
-from jaxnas.objectives.columns import Columns
+from jaxnas.algorithms.loop import Archive
+from jaxnas.records.candidates import Searched
 
 
 @pytest.fixture
@@ -77,8 +78,9 @@ def test_a_folder_that_is_no_run_is_refused(cli, tmp_path):
 
 
 def test_a_network_that_several_genomes_give_is_there_once():
-    columns = Columns(
-        ("error", "mmacs"), np.array([[0.1, 2.0], [0.1, 2.0], [0.2, 1.0], [0.3, 3.0]])
-    )
-    assert front_rows(columns, np.array([0, 0, 1, 2])).tolist() == [0, 2]
-    assert front_rows(columns, None).tolist() == [0, 1, 2]
+    fitness = np.array([[0.1, 2.0], [0.1, 2.0], [0.2, 1.0], [0.3, 3.0]], np.float32)
+    generation, parents = np.zeros(4, np.int32), np.full((4, 2), -1, np.int32)
+    archive = Archive(np.zeros((4, 1), np.int32), fitness, generation, parents)
+    searched = Searched(archive, {"error": "Error", "mmacs": "MMACs"})
+    assert replace(searched, network=np.array([0, 0, 1, 2])).front.tolist() == [0, 2]
+    assert searched.front.tolist() == [0, 1, 2]

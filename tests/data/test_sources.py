@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxnas.data import digits, folder, npz, tfds
+from jaxnas.data import cluttered_digits, digits, folder, npz, tfds
 
 MEDICAL = Path(__file__).parents[2].parent / "shared" / "data" / "medical"
 SETTINGS = {"search_images": 40, "calibration_images": 24, "seed": 0}
@@ -35,7 +35,7 @@ def image_sets(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*_[0-9]*.npz"))
 
 
-SOURCES = ["digits", "npz grey", "npz rgb", "tfds", "tfds validation", "folder"]
+SOURCES = ["digits", "cluttered_digits", "npz grey", "npz rgb", "tfds", "tfds validation", "folder"]
 SOURCES += [f"medical {name}" for name in image_sets(MEDICAL)]
 
 
@@ -43,8 +43,8 @@ SOURCES += [f"medical {name}" for name in image_sets(MEDICAL)]
 def source(request, tmp_path_factory, toy_tfds):
     """What one source is called with: (load, argument, data_dir)."""
     kind, _, variant = request.param.partition(" ")
-    if kind == "digits":
-        return digits.load, "", None
+    if kind in ("digits", "cluttered_digits"):
+        return {"digits": digits, "cluttered_digits": cluttered_digits}[kind].load, "", None
     if kind == "npz":
         shape, labels_shape = ((12, 12), (1,)) if variant == "grey" else ((12, 12, 3), ())
         return (
