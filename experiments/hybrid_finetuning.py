@@ -26,9 +26,9 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.claims import Claim, holds, publish
 from jaxnas.stages.evaluation import search_split
 from jaxnas.stages.job import Job, open_job
-from jaxnas.training.loop import on_device
 from jaxnas.training.parallel import all_devices, on_each, use_every_core
 from jaxnas.training.population import HybridConfig, tuned_accuracies
+from jaxnas.training.views import on_device
 
 EPOCHS = 6  # at which the paper compares
 SPEED_UP = 4.0

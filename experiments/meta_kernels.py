@@ -47,10 +47,11 @@ from jaxnas.spaces.soft import expected_values, softened
 from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Supernet
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import on_device, train
+from jaxnas.training.loop import train
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.recalibrate import recalibrated, statistics
 from jaxnas.training.relaxed import Relaxed
+from jaxnas.training.views import on_device
 from jaxnas.types import SoftGenome
 
 PIXELS = 20

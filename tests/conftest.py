@@ -250,12 +250,17 @@ config = Config(
     space="micro",
     data=DataConfig(search_images=100, calibration_images=64),
     train=TrainConfig(
-        epochs=1, batch_size=64, random_subnets=1, checkpoint_every=4, evaluated_subnets=2
+        epochs=1,
+        batch_size=64,
+        random_subnets=1,
+        ema_decay=0.9,
+        checkpoint_every=4,
+        evaluated_subnets=2,
     ),
     profile=ProfileConfig(train=6, validation=3, test=3, rounds=2, more_rounds=0, seconds=0.001),
     predict=PredictConfig(steps=20),
     search=SearchConfig(population=4, generations=8, images=40),
-    finetune=FinetuneConfig(epochs=2, batch_size=64),
+    finetune=FinetuneConfig(epochs=2, batch_size=64, ema_decay=0.9),
 )
 """
 

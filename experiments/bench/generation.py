@@ -28,9 +28,9 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
 from jaxnas.progress import log
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import Images
 from jaxnas.training.parallel import all_devices, on_each, use_every_core
 from jaxnas.training.population import HybridConfig, orders, tuned_accuracies
+from jaxnas.training.views import Images
 
 BARS = {
     "cpu": (Bar("jaxnas / torch default", 1.0),),

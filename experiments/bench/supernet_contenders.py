@@ -19,9 +19,10 @@ from jaxnas.networks.op import Op
 from jaxnas.objectives.error import classification_error
 from jaxnas.objectives.objective import EvaluationInputs, fitness
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.loop import init_state, make_step
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.parallel import all_devices, on_each
+from jaxnas.training.views import Images
 
 TEACHING = TrainConfig(random_subnets=2, label_smoothing=0.1, weight_decay=1e-4)
 

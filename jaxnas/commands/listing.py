@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from jaxnas import config
+from jaxnas.data.augment import Augmentation
+from jaxnas.data.transforms import TRANSFORMS
 from jaxnas.errors import choose
 from jaxnas.own_settings import own_settings
 from jaxnas.relaxations.settings import RelaxedConfig
@@ -38,6 +40,7 @@ KINDS = {
     "spaces": Kind("space", config.SPACES, config.Config),
     "weights": Kind("weights", dict.fromkeys(shipped()), config.Config),
     "sources": Kind("data.source", config.DATASETS, config.DataConfig),
+    "transforms": Kind("data.augmentation.transforms", TRANSFORMS, Augmentation),
     "methods": Kind("train.method", config.METHODS, TrainConfig),
     "relaxations": Kind("train.relaxed.relaxation", config.RELAXATIONS, RelaxedConfig),
     "devices": Kind("profile.device", config.DEVICES, config.ProfileConfig),

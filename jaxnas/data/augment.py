@@ -29,10 +29,15 @@ class Augmentation:
     smoothed where they shrink; bilinear: Pillow's; bicubic: PyTorch's, which smooths nothing. By
     default as the weights were trained that the supernet starts from (AttentiveNAS: bicubic,
     Once-for-All: bilinear), else antialiased."""
+    transforms: tuple[str, ...] = ()
+    """What else is done to training images: cutout, randaugment, and of mixup and cutmix, where
+    both are named, one for each batch. Settings of their own follow a name: cutout:size=0.25
+    cutmix:alpha=1:probability=0.5."""
 
 
 def normalise(
-    images: UInt8[Array | np.ndarray, "*n height width channels"],
+    images: UInt8[Array | np.ndarray, "*n height width channels"]
+    | Float[Array, "*n height width channels"],
     mean: Float[Array | np.ndarray, "channels"],
     deviation: Float[Array | np.ndarray, "channels"],
 ) -> Float[Array, "*n height width channels"]:

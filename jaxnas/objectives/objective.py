@@ -18,9 +18,9 @@ from jaxnas.predictors.predictor import Model
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import FLOAT32, Examples
-from jaxnas.training.loop import Images
 from jaxnas.training.parallel import dealt
 from jaxnas.training.population import HybridConfig
+from jaxnas.training.views import Images
 from jaxnas.types import Fitness, Genomes, PRNGKey
 
 

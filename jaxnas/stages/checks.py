@@ -24,6 +24,7 @@ from jaxnas.data.dataset import Dataset
 from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.pictures import NON_SQUARE
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
+from jaxnas.data.transforms import make_transform
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
 from jaxnas.hardware.cost_model import cost_model
@@ -67,6 +68,8 @@ def check_settings(config: Config) -> None:
     make_space(config.space)
     choose("resizing", config.data.augmentation.resizing or OWN.resizing, RESIZINGS)
     choose("recalibration", config.data.recalibration or OWN.recalibration, RECALIBRATIONS)
+    for name in config.data.augmentation.transforms:
+        make_transform(name)
     make_method(config.train)
     make_predictor(config.predict)
     choose("precision", config.train.precision, PRECISIONS)

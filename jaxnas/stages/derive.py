@@ -139,7 +139,7 @@ def _drawn(job: Job, soft: Float[np.ndarray, "genes choices"]) -> Int[np.ndarray
 
 def _mixture_accuracy(job: Job, state: TrainState, soft: SoftGenome, pixels: int) -> float:
     examples = job.examples(search_split(job), pixels)
-    return float(_mixed(job.net, state.params, soft, examples))
+    return float(_mixed(job.net, state.evaluated, soft, examples))
 
 
 _mixed = jax.jit(mixture_accuracy, static_argnums=0)

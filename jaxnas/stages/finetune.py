@@ -30,9 +30,9 @@ from jaxnas.stages.selection import Candidates, candidates_to_choose, preferred
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
-from jaxnas.training.loop import Images
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import Images
 from jaxnas.weights import checkpoints
 
 # The folder, beside the checkpoints of a network's epochs, of one in the middle of an epoch.
@@ -214,4 +214,4 @@ def _record(
 
 
 def _calibrated(subnet: Subnet, state: FinetuneState, examples: Examples) -> Subnet:
-    return recalibrated(Subnet(subnet.ops, state.weights, {}), examples.calibration)
+    return recalibrated(Subnet(subnet.ops, state.evaluated, {}), examples.calibration)

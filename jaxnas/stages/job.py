@@ -36,9 +36,10 @@ from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training import finetune
 from jaxnas.training.evaluate import Examples
-from jaxnas.training.loop import Images, init_state, on_device, total_steps
+from jaxnas.training.loop import init_state, total_steps
 from jaxnas.training.method import TrainState
 from jaxnas.training.recalibrate import recalibrated, statistics
+from jaxnas.training.views import Images, on_device
 from jaxnas.types import PRNGKey
 from jaxnas.weights import checkpoints, pretrained
 
@@ -171,14 +172,14 @@ class Job:
         return checkpoints.restore(folder, target, RENAMED)
 
     def params(self) -> Params:
-        """The trained supernet's weights."""
+        """The trained supernet's weights, averaged where the training keeps an average."""
         state = self.train_state()
         if state is None or int(state.step) < total_steps(self.config.train, self.data):
             raise UserError(
                 f"the supernet in {self.run.root} is not trained to the end: run `jaxnas train` "
                 "first"
             )
-        return state.params
+        return state.evaluated
 
     def inherited(self, params: Params, genome: Int[np.ndarray, "genes"]) -> Subnet:
         """A network as the supernet has it, with statistics of its own.
@@ -195,7 +196,7 @@ class Job:
         fresh = finetune.init_state(subnet, self.config.finetune, len(self.data.train))
         state = checkpoints.restore(self.run.path(f"checkpoints/{name}"), fresh)
         images = self.finetuned_calibration(self.resolution(genome))
-        return recalibrated(Subnet(subnet.ops, state.weights, {}), images)
+        return recalibrated(Subnet(subnet.ops, state.evaluated, {}), images)
 
     def finetuned_calibration(self, resolution: int) -> Float[Array, "n r r c"]:
         """The images that a fine-tuned network's statistics are recalibrated on."""

@@ -58,7 +58,7 @@ def run_train(job: Job) -> bool:
                 figures = _figures(step, losses)
                 speed = lines.speed(step)
                 if accuracies and lines.ends_epoch(step):
-                    figures |= accuracies(state.params)
+                    figures |= accuracies(state.evaluated)
                 job.record("train", step=step, **figures, **speed)
                 advance(0, **figures, **(watch.note(step, state) if watch else {}))
                 lines.written(step)
@@ -128,11 +128,8 @@ def _initial(job: Job, method: Method, total: int) -> TrainState:
         return state
     for line in pretrained.look(name, job.net, job.data.class_names).lines:
         log(f"train: {line}")
-    return state._replace(
-        params=pretrained.load(
-            name, job.net, job.data.class_names, state.params[path_of_head(job.space)]
-        )
-    )
+    classifier = state.params[path_of_head(job.space)]
+    return state.started_from(pretrained.load(name, job.net, job.data.class_names, classifier))
 
 
 def _figures(step: int, losses: Losses) -> dict[str, float]:

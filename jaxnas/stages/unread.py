@@ -82,7 +82,7 @@ READERS = (
         lambda config: _source(config) not in ("digits", "tfds", "npz"),
     ),
     Reader(
-        _all("data.augmentation", "crop", "flip"),
+        _all("data.augmentation", "crop", "flip", "transforms"),
         "finetune.epochs",
         "1 and more (or train.epochs or search.hybrid.epochs)",
         lambda config: (

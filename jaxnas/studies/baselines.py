@@ -4,7 +4,8 @@ Fresh weights, the same images and epochs, statistics recalibrated, the test ima
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,9 +22,12 @@ from jaxnas.records.cache import digest
 from jaxnas.stages.job import Job
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import Images
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import Images
 from jaxnas.types import PRNGKey
+
+# Settings that are younger than the first rows of contests.
+YOUNGER = ("warmup_epochs", "ema_decay", "transforms", "teacher", "quantised")
 
 
 class Contestant(NamedTuple):
@@ -60,8 +64,18 @@ def from_scratch(
                 f"training diverged in epoch {epoch}: lower the learning rate, "
                 f"{settings.learning_rate:g}"
             )
-        subnet = Subnet(ops, state.weights, {})
+        subnet = Subnet(ops, state.evaluated, {})
     return recalibrated(subnet, calibration)
+
+
+def _told(settings: Any) -> str:
+    """Its repr, without what younger versions of jaxnas add and these settings leave out.
+
+    So that a row from before counts as long as its training is the same.
+    """
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    kept = [f"{name}={value!r}" for name, value in values.items() if value or name not in YOUNGER]
+    return f"{type(settings).__name__}({', '.join(kept)})"
 
 
 def contest(
@@ -80,7 +94,7 @@ def contest(
     images = job.training_images()
     settings = job.config.finetune
     augmentation = job.augmentation
-    recipe = [repr(settings), repr(augmentation), len(images.labels)]
+    recipe = [_told(settings), _told(augmentation), len(images.labels)]
     recipe += [job.config.train.class_weights] if job.config.train.class_weights else []
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [

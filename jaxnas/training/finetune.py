@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxnas.data.augment import Augmentation, augment, normalise, resized
+from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.networks.subnet import Arrays, Subnet, forward
-from jaxnas.training.loop import Images
+from jaxnas.training import averaging
+from jaxnas.training.averaging import Average
 from jaxnas.training.losses import hard_loss
-from jaxnas.training.method import Batch
-from jaxnas.training.optimizer import sgd
+from jaxnas.training.optimizer import sgd, warmed_up
+from jaxnas.training.views import Images, training_batch
 from jaxnas.types import PRNGKey
 
 
@@ -34,6 +35,11 @@ class FinetuneConfig:
     """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
+    warmup_epochs: float = 0.0
+    """First epochs, in which the learning rate also rises linearly."""
+    ema_decay: float = 0.0
+    """Of the moving average of the weights, which is evaluated and shipped in their place: what a
+    step keeps of it, such as 0.999, less in the first steps. 0: the last weights are."""
     networks: int = 3
     """Networks chosen; one more for each cost beyond the first, unless `under` names budgets."""
     under: tuple[str, ...] = ()
@@ -50,6 +56,12 @@ class FinetuneState(NamedTuple):
 
     weights: Arrays
     optimizer: optax.OptState
+    average: Average = ()  # of the weights, where one is kept
+
+    @property
+    def evaluated(self) -> Arrays:
+        """The weights that are evaluated and shipped."""
+        return averaging.evaluated(self.weights, self.average)
 
 
 def finetune(
@@ -113,22 +125,8 @@ def finetune_steps(
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
     """The inherited weights and a fresh optimizer, for a training split of `images` images."""
     tx = _optimizer(settings, images)
-    return FinetuneState(subnet.weights, tx.init(subnet.weights))
-
-
-def training_batch(
-    key: PRNGKey,
-    images: Images,
-    rows: Int[Array, "batch"],
-    augmentation: Augmentation,
-    resolution: int,
-) -> Batch:
-    """Some images, augmented, normalised and resized, and their labels."""
-    shifted = augment(key, images.images[rows], augmentation.crop, augmentation.flip)
-    normal = normalise(shifted, images.mean, images.deviation)
-    batch = resized(normal, resolution, augmentation.resizing)
-    labels = images.labels[rows]
-    return Batch(batch, labels, images.weights(labels))
+    average = averaging.begun(settings.ema_decay, subnet.weights)
+    return FinetuneState(subnet.weights, tx.init(subnet.weights), average)
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6, 7))
@@ -151,13 +149,14 @@ def _step(
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))
     updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
-    return FinetuneState(
-        cast(Arrays, optax.apply_updates(state.weights, updates)), optimizer_state
-    ), loss
+    weights = cast(Arrays, optax.apply_updates(state.weights, updates))
+    average = state.average
+    if settings.ema_decay:
+        step = optax.tree_utils.tree_get(state.optimizer, "count")
+        average = averaging.moved(settings.ema_decay, average, weights, step)
+    return FinetuneState(weights, optimizer_state, average), loss
 
 
 def _optimizer(settings: FinetuneConfig, images: int) -> optax.GradientTransformation:
     steps = settings.epochs * steps_of_epoch(images, settings.batch_size)
-    return sgd(
-        optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)), settings.weight_decay
-    )
+    return sgd(warmed_up(settings, steps), settings.weight_decay)

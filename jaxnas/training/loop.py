@@ -1,23 +1,24 @@
 """The supernet's training loop, the same for every method."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int
 
-from jaxnas.data.augment import Augmentation, augment, normalise, resized
+from jaxnas.data.augment import Augmentation
 from jaxnas.data.batches import Order, divided_order, epoch_order, steps_of_epoch
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training import averaging
 from jaxnas.training.accumulate import accumulated, cut
-from jaxnas.training.class_weights import class_weights
 from jaxnas.training.dropout import drop_rates, make_drop
 from jaxnas.training.method import (
     Batch,
@@ -30,36 +31,10 @@ from jaxnas.training.method import (
 )
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.parallel import check_divides, data_mesh, on_each, same_on_each, split_over
+from jaxnas.training.views import Images, on_device, training_batch
 from jaxnas.types import PRNGKey
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-class Images(NamedTuple):
-    """The training split on the device: an argument of the step, for what it captured would be
-    compiled in."""
-
-    images: UInt8[Array, "n h w c"]
-    labels: Int[Array, "n"]
-    mean: Array
-    deviation: Array
-    class_weights: Float[Array, "classes"] | None = None
-
-    def weights(self, labels: Int[Array, "*n"]) -> Float[Array, "*n"] | None:
-        """Of images with these labels, in a loss."""
-        return None if self.class_weights is None else self.class_weights[labels]
-
-
-def on_device(data: Dataset, weights: str | None = None) -> Images:
-    """The training split of a data set, uint8, and how to normalise it.
-
-    `weights` are those of the classes, as `train.class_weights` has them.
-    """
-    of_classes = class_weights(weights, data.train.labels, data.classes)
-    return Images(
-        *map(jnp.asarray, (data.train.images, data.train.labels, data.mean, data.deviation)),
-        class_weights=None if of_classes is None else jnp.asarray(of_classes),
-    )
 
 
 def init_state(
@@ -69,7 +44,8 @@ def init_state(
     params = net.init(key)
     optimizer = _optimizer(method, settings, steps).init(params)
     extra = method.start(net.space) if isinstance(method, HeldOut) else method.init(params)
-    return TrainState(params, optimizer, jnp.int32(0), extra)
+    average = averaging.begun(settings.ema_decay, params)
+    return TrainState(params, optimizer, jnp.int32(0), extra, average)
 
 
 def total_steps(settings: TrainConfig, data: Dataset) -> int:
@@ -166,19 +142,20 @@ def make_step(
         *,
         resolution: int,
     ):
-        def batch_of(key: PRNGKey, rows: Int[Array, "batch"]) -> Batch:
-            own = split_over(mesh, images.images[rows])
-            shifted = augment(key, own, augmentation.crop, augmentation.flip)
-            normal = normalise(shifted, images.mean, images.deviation)
-            batch = resized(normal, resolution, augmentation.resizing).astype(dtype)
-            labels = images.labels[rows]
-            return Batch(batch, labels, images.weights(labels))
+        def batch_of(
+            key: PRNGKey, rows: Int[Array, "batch"], augmentation: Augmentation = augmentation
+        ) -> Batch:
+            found = training_batch(
+                key, images, rows, augmentation, resolution, partial(split_over, mesh)
+            )
+            return found._replace(images=found.images.astype(dtype))
 
         augment_key, draw_key, drop_key = jax.random.split(key, 3)
         batch = batch_of(augment_key, rows)
         if isinstance(method, HeldOut) and held_out is not None:
             drop_key, other_key, tune_key = jax.random.split(drop_key, 3)
-            other = batch_of(other_key, held_out)
+            unmixed = replace(augmentation, transforms=())  # for they are ranked by accuracy
+            other = batch_of(other_key, held_out, unmixed)
             state = state._replace(extra=method.tune(net, state, steps, batch, other, tune_key))
         pieces = cut(batch, settings.accumulate)
         first = jax.tree.map(lambda x: x[0], pieces)
@@ -194,7 +171,9 @@ def make_step(
         )
         updates, optimizer = tx.update(gradients, state.optimizer, state.params)
         params = cast(Params, optax.apply_updates(state.params, updates))
-        return same_on_each(mesh, TrainState(params, optimizer, state.step + 1, extra)), losses
+        average = averaging.moved(settings.ema_decay, state.average, params, state.step)
+        after = TrainState(params, optimizer, state.step + 1, extra, average)
+        return same_on_each(mesh, after), losses
 
     return step
 
@@ -209,7 +188,7 @@ def _begin(
     params, extra = begun
     fresh = _optimizer(method, settings, total).init(params)
     optimizer = optax.tree_utils.tree_set(fresh, count=jnp.copy(state.step))
-    return TrainState(params, optimizer, state.step, extra)
+    return state._replace(optimizer=optimizer, extra=extra).started_from(params)
 
 
 def _optimizer(method: Method, settings: TrainConfig, steps: int) -> optax.GradientTransformation:

@@ -3,11 +3,14 @@
 `weights` are those of the images in the mean; without them all count alike.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from jaxnas.data.mixing import Labels, Mixed
 from jaxnas.networks.chunks import wide
 
 RATIO_CLIP = 5.0  # of the importance ratio in the alpha-divergence
@@ -18,15 +21,13 @@ Weights = Float[Array, "n"] | None  # of the images
 
 def hard_loss(
     logits: Float[Array, "n classes"],
-    labels: Int[Array, "n"],
+    labels: Labels,
     smoothing: float,
     weights: Weights = None,
 ) -> Float[Array, ""]:
-    """Cross-entropy against the labels, smoothed (Szegedy et al. 2016)."""
+    """Cross-entropy against the labels, smoothed (Szegedy et al. 2016); of mixtures, both labels."""
     logits = logits.astype(wide(logits.dtype))
-    targets = optax.smooth_labels(
-        jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), smoothing
-    )
+    targets = optax.smooth_labels(_shares(labels, logits), smoothing)
     return _mean(optax.softmax_cross_entropy(logits, targets), weights)
 
 
@@ -89,6 +90,15 @@ def alpha_divergence(
     through = -jnp.sum(weight * log_q, -1)
     # The value of the one, the gradient of the other.
     return value + through - jax.lax.stop_gradient(through)
+
+
+def _shares(labels: Labels, logits: Array) -> Float[Array, "n classes"]:
+    """Of the classes in each image's label."""
+    one_hot = partial(jax.nn.one_hot, num_classes=logits.shape[-1], dtype=logits.dtype)
+    if not isinstance(labels, Mixed):
+        return one_hot(labels)
+    share = labels.share[:, None].astype(logits.dtype)
+    return share * one_hot(labels.first) + (1 - share) * one_hot(labels.second)
 
 
 def _mean(losses: Float[Array, "n"], weights: Weights) -> Float[Array, ""]:

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxnas.data.mixing import Labels
 from jaxnas.plugins import Name, named
 from jaxnas.relaxations.architecture import Architecture
 from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.averaging import Average, evaluated
 from jaxnas.training.dropout import Drop
 from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.training.pareto_settings import ParetoConfig
@@ -60,6 +64,9 @@ class TrainConfig:
     drop_connect: float = 0.0
     """Of blocks with a plain shortcut in the last two stages of the largest network, rising towards
     the last; where blocks lie in no stages, of all."""
+    ema_decay: float = 0.0
+    """Of the moving average of the weights, which is evaluated and shipped in their place: what a
+    step keeps of it, such as 0.999, less in the first steps. 0: the last weights are."""
     precision: str = "float32"
     """Of activations and gradients through them: float32 or bfloat16; weights, statistics and
     losses are float32."""
@@ -92,16 +99,28 @@ class TrainState(NamedTuple):
     optimizer: optax.OptState
     step: Int[Array, ""]
     extra: Extra = ()  # the method's own
+    average: Average = ()  # of the weights, where one is kept
+
+    @property
+    def evaluated(self) -> Params:
+        """The weights that are evaluated and shipped."""
+        return evaluated(self.params, self.average)
+
+    def started_from(self, params: Params) -> "TrainState":
+        """The state with these weights, of which an average begins anew."""
+        average = jax.tree.map(jnp.copy, params) if jax.tree.leaves(self.average) else ()
+        return self._replace(params=params, average=average)
 
 
 class Batch(NamedTuple):
     """Augmented, normalised images of one resolution, (n, h, w, c), and their labels, (n,).
 
-    `weights`, (n,), are those of the images in a loss; None: all count alike.
+    The labels of mixed images are two, and a share: `losses.hard_loss` takes either. `weights`,
+    (n,), are those of the images in a loss; None: all count alike.
     """
 
     images: Array
-    labels: Array
+    labels: Labels
     weights: Array | None = None
 
 

@@ -1,13 +1,28 @@
 """How weights are moved: one optimizer for supernets and for single networks."""
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import optax
 from jaxtyping import PyTree
 
 from jaxnas.errors import UserError
-from jaxnas.training.method import TrainConfig
 
 WARMUP_START = 0.001  # share of the learning rate at the first step of a warm-up
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """Settings of a training that say how its learning rate goes."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def warmup_epochs(self) -> float: ...
 
 
 def sgd(learning_rate: optax.ScalarOrSchedule, weight_decay: float) -> optax.GradientTransformation:
@@ -39,7 +54,7 @@ def warmup_cosine(peak: float, warmup: int, steps: int) -> optax.Schedule:
     return lambda step: cosine(step) * rise(step)
 
 
-def warmed_up(settings: TrainConfig, steps: int) -> optax.Schedule:
+def warmed_up(settings: Paced, steps: int) -> optax.Schedule:
     """`warmup_cosine` of these settings, which warms up for half of the steps at most."""
     warmup = int(settings.warmup_epochs * steps / max(settings.epochs, 1))
     return warmup_cosine(settings.learning_rate, min(warmup, steps // 2), steps)

@@ -24,13 +24,13 @@ from jaxnas.data.pixels import Pixels
 from jaxnas.networks.chunks import in_batches_of
 from jaxnas.supernets.heads import classify, path_of_head, without_head
 from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training import averaging
 from jaxnas.training.device_memory import batch, crowd, image_bytes, largest_ops, training_bytes
 from jaxnas.training.evaluate import Examples, hits, of_each, takes_switches, trained_logits
-from jaxnas.training.finetune import training_batch
-from jaxnas.training.loop import Images
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
+from jaxnas.training.views import Images, training_batch
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 QUARTER = 4  # so many times more images after each halving
@@ -63,6 +63,8 @@ class HybridConfig:
     """Of kernels; norms and biases do not decay."""
     label_smoothing: float = 0.1
     """Share of a label that is spread over all classes."""
+    ema_decay: float = 0.0
+    """Of the moving average of the weights, by which a candidate is ranked; 0: by the last."""
 
     @property
     def trains(self) -> bool:
@@ -235,11 +237,16 @@ def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
     )
 
     def step(state, xs):
-        weights, optimizer = state
+        weights, optimizer, average = state
+        count = optax.tree_utils.tree_get(optimizer, "count")
         updates, optimizer = tx.update(jax.grad(loss)(weights, xs), optimizer, weights)
-        return (cast(Params, optax.apply_updates(weights, updates)), optimizer), None
+        weights = cast(Params, optax.apply_updates(weights, updates))
+        average = averaging.moved(settings.ema_decay, average, weights, count)
+        return (weights, optimizer, average), None
 
-    return jax.lax.scan(step, (weights, tx.init(weights)), steps)[0][0]
+    first = (weights, tx.init(weights), averaging.begun(settings.ema_decay, weights))
+    last, _, average = jax.lax.scan(step, first, steps)[0]
+    return averaging.evaluated(last, average)
 
 
 def _features(

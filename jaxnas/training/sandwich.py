@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
+from jaxnas.data.mixing import Labels
 from jaxnas.networks.subnet import forward
 from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.space import Space
@@ -101,7 +102,7 @@ def sandwich_gradients(
     net: Supernet,
     params: Params,
     images: Float[Array, "batch h w c"],
-    labels: Int[Array, "batch"],
+    labels: Labels,
     genomes: Genomes,
     smoothing: float,
     distil: Callable[..., Float[Array, ""]] = distillation_loss,
@@ -140,7 +141,7 @@ def largest_gradients(
     net: Supernet,
     params: Params,
     images: Float[Array, "batch h w c"],
-    labels: Int[Array, "batch"],
+    labels: Labels,
     smoothing: float,
     drop: Drop | None,
     weights: Float[Array, "batch"] | None = None,

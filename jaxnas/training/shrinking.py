@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxnas.data.mixing import Labels
 from jaxnas.networks.subnet import forward
 from jaxnas.plugins import leaves_unread
 from jaxnas.spaces.gene import Gene
@@ -210,7 +211,7 @@ def shrinking_gradients(
     params: Params,
     teacher: Params,
     images: Float[Array, "batch h w c"],
-    labels: Int[Array, "batch"],
+    labels: Labels,
     genomes: Genomes,
     phase: Int[Array, ""],
     smoothing: float,

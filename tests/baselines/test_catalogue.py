@@ -24,8 +24,8 @@ from jaxnas.spaces.published import tiny
 from jaxnas.supernets.build import build
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import Images
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import Images
 
 # Millions of parameters (weights, biases, norms' scales and shifts) and of multiply-adds for
 # CIFAR-10, as pytorch-cifar-models states them: convolutions and linear layers, the ResNets' 1x1

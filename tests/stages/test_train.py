@@ -1,6 +1,7 @@
 """When a training says how it fares."""
 
 import jax
+import numpy as np
 import pytest
 
 from jaxnas.records.metrics import read_metrics
@@ -12,6 +13,7 @@ from jaxnas.stages.settings import recorded_settings
 from jaxnas.stages.train import Lines
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.method import TrainConfig
+from jaxnas.weights import trained
 
 
 def test_lines_come_at_first_at_ends_of_epochs_and_by_time(monkeypatch):
@@ -47,6 +49,16 @@ def test_accuracies_after_an_epoch_are_those_of_the_networks_themselves(finished
     *_, last = (line for line in read_metrics(run) if "loss_largest" in line)
     assert last["step"] == 20 and 0 < last["accuracy_random"] <= 1
     params = jax.device_get(job.params())
+    state = job.train_state()
+    assert state is not None
+    jax.tree.map(np.testing.assert_array_equal, params, state.average)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        trained.load(run.path(trained.FILES[0]), job.net).params,
+        params,
+    )
+    kernel = state.params["classifier"]["kernel"]
+    assert np.abs(kernel - params["classifier"]["kernel"]).max() > 1e-3
     for name in ("smallest", "largest"):
         genome = getattr(job.space, name)
         examples = job.examples(search_split(job), job.resolution(genome))

@@ -13,7 +13,7 @@ from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.job import open_job
 from jaxnas.studies.baselines import Contestant, contest, from_scratch
 from jaxnas.training.finetune import FinetuneConfig
-from jaxnas.training.loop import on_device
+from jaxnas.training.views import on_device
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from jaxnas.training.channels import Group, channel_groups, sort_channels
 from jaxnas.training.dropout import drop_rates
 from jaxnas.training.evaluate import Examples, accuracies
 from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import on_device, train
+from jaxnas.training.loop import train
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.sandwich import Sandwich, Uniform
 from jaxnas.training.shrinking import PHASES, Shrinking, lowest
+from jaxnas.training.views import on_device
 
 PIXELS = 6
 PLAIN = Augmentation()

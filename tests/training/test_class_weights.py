@@ -11,16 +11,19 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from jaxnas.config import METHODS, make_method
 from jaxnas.data.augment import Augmentation
+from jaxnas.data.mixing import Mixed
 from jaxnas.errors import UserError
 from jaxnas.training import losses
 from jaxnas.training.class_weights import check_class_weights, class_weights
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.finetune import FinetuneConfig, finetune_steps
-from jaxnas.training.loop import init_state, make_step, on_device
+from jaxnas.training.loop import init_state, make_step
 from jaxnas.training.method import HeldOut, TrainConfig
 from jaxnas.training.population import HybridConfig, tuned
+from jaxnas.training.views import Images, on_device
 
 LABELS = np.array([0] * 6 + [1] * 3 + [2])
+MEAN = jnp.zeros(1)
 ROWS = jnp.arange(8, dtype=jnp.int32)
 
 
@@ -71,6 +74,45 @@ def test_a_loss_is_the_mean_of_weighted_losses_of_images():
         assert loss(slice(None), jnp.ones(10)) == loss(slice(None))
 
 
+@pytest.mark.parametrize("weights", [None, "1,3,0.5"])
+def test_a_mixture_has_the_losses_of_both_its_labels_by_share_and_class(weights):
+    random = np.random.default_rng(1)
+    logits, teacher = jnp.asarray(random.normal(size=(2, 10, 3)).astype(np.float32))
+    first, second = jnp.asarray(LABELS), jnp.asarray(LABELS[::-1].copy())
+    share = jnp.asarray(random.uniform(size=10).astype(np.float32))
+    of_classes = class_weights(weights, LABELS, 3)
+    known = None if of_classes is None else jnp.asarray(of_classes)
+    images = Images(jnp.zeros((10, 1, 1, 1), jnp.uint8), first, MEAN, MEAN, known)
+    labels, each = images.weighted(Mixed(first, second, share))
+    found = losses.hard_loss(logits, labels, 0.1, each)
+    parts = [
+        share * _alone(logits, first, images.weights(first)),
+        (1 - share) * _alone(logits, second, images.weights(second)),
+    ]
+    np.testing.assert_allclose(found, np.mean(parts[0] + parts[1]), rtol=1e-5)
+    # What a teacher says of a mixture counts as much as the mixture does.
+    ones = jnp.ones(10) if known is None else share * known[first] + (1 - share) * known[second]
+    distilled = losses.distillation_loss(logits, teacher, each)
+    np.testing.assert_allclose(
+        distilled, losses.distillation_loss(logits, teacher, ones), rtol=1e-5
+    )
+    alone, weight = images.weighted(first)
+    assert alone is first and (weight is None) == (weights is None)
+
+
+def _alone(logits, labels, weights):
+    """The loss of each image."""
+    rows = [slice(i, i + 1) for i in range(len(labels))]
+    return np.array(
+        [
+            losses.hard_loss(
+                logits[row], labels[row], 0.1, None if weights is None else weights[row]
+            )
+            for row in rows
+        ]
+    )
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """The weights that losses are given while a program is traced."""
@@ -90,7 +132,7 @@ def test_every_loss_of_every_method_is_weighted(net, digits, name, seen):
     """Traced, not compiled."""
     settings = TrainConfig(name, 1, 8, random_subnets=1, candidates=2, class_weights="balanced")
     method = make_method(settings)
-    step = make_step(net, method, settings, Augmentation(), 40)
+    step = make_step(net, method, settings, Augmentation(transforms=("cutmix",)), 40)
     state = init_state(net, method, settings, 40, jax.random.key(0))
     rows = (ROWS, ROWS) if isinstance(method, HeldOut) else (ROWS,)
     images = on_device(digits, settings.class_weights)

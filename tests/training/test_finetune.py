@@ -1,5 +1,6 @@
 """Fine-tuning of one network."""
 
+import itertools
 from typing import Any, cast
 
 import jax
@@ -12,10 +13,13 @@ from jaxnas.errors import UserError
 from jaxnas.networks.subnet import Subnet
 from jaxnas.supernets.supernet import take
 from jaxnas.training import finetune as module
-from jaxnas.training.finetune import FinetuneConfig, finetune
-from jaxnas.training.loop import on_device
+from jaxnas.training.finetune import FinetuneConfig, finetune, finetune_steps
+from jaxnas.training.views import on_device
 
-SETTINGS = FinetuneConfig(epochs=4, batch_size=32, learning_rate=0.02)
+AUGMENTATION = Augmentation(transforms=("cutout:size=0.25", "cutmix:probability=0.2"))
+SETTINGS = FinetuneConfig(
+    epochs=4, batch_size=32, learning_rate=0.02, warmup_epochs=0.5, ema_decay=0.9
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def run(subnet, digits, state=None, start=0, **told):
             on_device(digits),
             8,
             SETTINGS,
-            Augmentation(),
+            AUGMENTATION,
             jax.random.key(1),
             state,
             start,
@@ -58,6 +62,25 @@ def test_the_loss_falls(uninterrupted):
 def test_resumed_after_an_epoch_it_is_bit_identical(subnet, digits, uninterrupted):
     resumed = run(subnet, digits, uninterrupted[1][1], start=2)
     jax.tree.map(np.testing.assert_array_equal, resumed, uninterrupted[2:])
+
+
+def test_resumed_in_the_middle_of_an_epoch_weights_and_average_are_bit_identical(subnet, digits):
+    def steps(state=None, start=0):
+        images = on_device(digits)
+        key = jax.random.key(1)
+        return finetune_steps(subnet, images, 8, SETTINGS, AUGMENTATION, key, state, start)
+
+    whole = {step: state for step, state, _ in itertools.islice(steps(), 15)}
+    resumed = {step: state for step, state, _ in itertools.islice(steps(whole[7], 7), 8)}
+    jax.tree.map(np.testing.assert_array_equal, resumed, {step: whole[step] for step in resumed})
+    average = subnet.weights["classifier"]["kernel"]
+    for step, state in whole.items():
+        kept = min(0.9, step / (9 + step))  # step counts from 1
+        average = kept * average + (1 - kept) * state.weights["classifier"]["kernel"]
+        np.testing.assert_allclose(
+            state.evaluated["classifier"]["kernel"], average, rtol=1e-4, atol=1e-5
+        )
+    assert np.abs(whole[15].weights["classifier"]["kernel"] - average).max() > 1e-3
 
 
 def test_every_step_tells_its_loss(subnet, digits, uninterrupted):

@@ -18,11 +18,12 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.errors import UserError
 from jaxnas.stages.job import RENAMED
 from jaxnas.training import loop
-from jaxnas.training.loop import init_state, make_step, on_device, total_steps, train
+from jaxnas.training.loop import init_state, make_step, total_steps, train
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.method import Losses, TrainConfig
 from jaxnas.training.sandwich import Sandwich
 from jaxnas.training.shrinking import phase_starts
+from jaxnas.training.views import on_device
 from jaxnas.weights import checkpoints
 
 SETTINGS = TrainConfig(
@@ -34,6 +35,7 @@ SETTINGS = TrainConfig(
     warmup_epochs=0.2,
     dropout=0.1,
     drop_connect=0.1,
+    ema_decay=0.9,
 )
 VARIANTS = {method: replace(SETTINGS, method=method) for method in METHODS}
 METHOD = make_method(SETTINGS)
@@ -149,6 +151,8 @@ def test_the_teacher_is_the_largest_network_as_the_first_phase_left_it(net, digi
     after = states[start + 2]
     assert not any(leaf.any() for leaf in jax.tree.leaves(before.extra))
     assert_identical(after.extra, before.params)
+    distance = np.abs(after.average["classifier"]["kernel"] - before.params["classifier"]["kernel"])
+    assert 0 < distance.max() < 0.1  # it began anew with the phase's weights
     assert not np.array_equal(
         after.params["classifier"]["kernel"], after.extra["classifier"]["kernel"]
     )
@@ -168,12 +172,12 @@ def test_a_checkpoint_of_ofa_holds_the_teacher(net, tmp_path):
 
 
 def test_a_checkpoint_from_before_methods_had_a_state_of_their_own_is_read(net, tmp_path):
-    state = fresh(net, VARIANTS["ofa"])
+    settings = replace(VARIANTS["ofa"], ema_decay=0.0)
+    state = fresh(net, settings)
     extra = jax.tree.map(lambda leaf: leaf + 1, state.params)
-    names = {"teacher" if name == "extra" else name: name for name in state._fields}
-    older = namedtuple("TrainState", names)  # type: ignore
-    checkpoints.save(tmp_path, 3, older(*state._replace(extra=extra)))
-    target = jax.eval_shape(lambda: fresh(net, VARIANTS["ofa"]))
+    older = namedtuple("TrainState", ("params", "optimizer", "step", "teacher"))
+    checkpoints.save(tmp_path, 3, older(*state._replace(extra=extra)[:4]))
+    target = jax.eval_shape(lambda: fresh(net, settings))
     assert_identical(checkpoints.restore(tmp_path, target, RENAMED).extra, extra)
     with pytest.raises(UserError, match="another network"):
         checkpoints.restore(tmp_path, target)

@@ -19,7 +19,8 @@ from jax.sharding import Mesh
 from jaxnas.data.augment import Augmentation
 from jaxnas.spaces.mobilenet import MobileNet, Stage, mobilenet_space
 from jaxnas.supernets.build import build
-from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.loop import init_state, make_step
+from jaxnas.training.views import Images
 from jaxnas.training.method import TrainConfig, TrainState
 from jaxnas.training.parallel import all_devices, data_mesh, on_each
 from jaxnas.training.sandwich import Sandwich, Uniform

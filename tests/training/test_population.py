@@ -11,14 +11,14 @@ import pytest
 from jaxnas.data.augment import Augmentation, normalise
 from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
-from jaxnas.training import population
+from jaxnas.training import averaging, population
 from jaxnas.training.evaluate import Examples
 from jaxnas.training.finetune import FinetuneConfig, FinetuneState, _optimizer, _step
-from jaxnas.training.loop import on_device
 from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.population import HybridConfig, tuned, tuned_accuracies
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import on_device
 
 PLAIN = Augmentation(crop=0, flip=False)
 HYBRID = HybridConfig(epochs=1, head_epochs=2, share=0.5, batch_size=32, learning_rate=0.05)
@@ -68,22 +68,23 @@ def close(found, expected, tolerance=2e-4):
 @pytest.mark.parametrize("row", [0, 2])
 def test_whole_epochs_are_the_finetuning_of_the_network_cut_out(case, one, row):
     net, params, genomes, images, _ = case
-    settings = HybridConfig(epochs=2, head_epochs=0, batch_size=32)
+    settings = HybridConfig(epochs=2, head_epochs=0, batch_size=32, ema_decay=0.9)
     found = one(jnp.asarray(genomes[row]), jax.random.key(0), settings).params
     rows, order, _ = population.orders(
         jax.random.split(jax.random.key(0))[0], len(images.labels), settings
     )
     ops = net.ops(genomes[row])
-    alone = FinetuneConfig(epochs=2, batch_size=32)
+    alone = FinetuneConfig(epochs=2, batch_size=32, ema_decay=0.9)
     weights = take(params, ops)
-    state = FinetuneState(weights, _optimizer(alone, len(rows)).init(weights))
+    optimizer = _optimizer(alone, len(rows)).init(weights)
+    state = FinetuneState(weights, optimizer, averaging.begun(0.9, weights))
     for step, some in enumerate(order):
         state, _ = _step(state, jax.random.key(step), images, rows[some], ops, alone, PLAIN, 8)
     assert all(
         np.abs(state.weights[path]["kernel"] - weights[path]["kernel"]).max() > 0.01
         for path in weights
     )
-    close(take(found, ops), state.weights)
+    close(take(found, ops), state.evaluated)
 
 
 def test_later_epochs_train_the_classifier_on_features_of_the_rest(case, one):

@@ -17,9 +17,10 @@ from jaxnas.relaxations.sampled import Sampled
 from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.relaxations.softmax import Softmax
 from jaxnas.supernets.build import build
-from jaxnas.training.loop import check_training, init_state, make_step, on_device, train
+from jaxnas.training.loop import check_training, init_state, make_step, train
 from jaxnas.training.method import Batch, TrainConfig
 from jaxnas.training.relaxed import Relaxed, Turn
+from jaxnas.training.views import on_device
 
 SETTINGS = TrainConfig(
     "relaxed",

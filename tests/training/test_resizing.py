@@ -12,10 +12,10 @@ import pytest
 
 from jaxnas.data.augment import Augmentation, normalise, resized
 from jaxnas.training import loop, population
-from jaxnas.training.finetune import training_batch
-from jaxnas.training.loop import init_state, make_step, on_device
+from jaxnas.training.loop import init_state, make_step
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.sandwich import Sandwich
+from jaxnas.training.views import on_device, training_batch
 
 LEFT_ALONE = Augmentation(crop=0)
 

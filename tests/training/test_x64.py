@@ -27,10 +27,11 @@ from jaxnas.training.evaluate import Examples, accuracies, accuracy
 from jaxnas.training.finetune import FinetuneConfig
 from jaxnas.training.finetune import _step as finetune_step
 from jaxnas.training.finetune import init_state as finetune_state
-from jaxnas.training.loop import Images, init_state, make_step
+from jaxnas.training.loop import init_state, make_step
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.population import HybridConfig, orders, tuned_accuracies
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import Images
 
 
 def array(*shape, dtype=jnp.float32) -> Any:
