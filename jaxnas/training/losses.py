@@ -25,7 +25,7 @@ def hard_loss(
     smoothing: float,
     weights: Weights = None,
 ) -> Float[Array, ""]:
-    """Cross-entropy against the labels, smoothed (Szegedy et al. 2016); of mixtures, both labels."""
+    """Cross-entropy with labels, smoothed (Szegedy et al. 2016); of mixtures, with both."""
     logits = logits.astype(wide(logits.dtype))
     targets = optax.smooth_labels(_shares(labels, logits), smoothing)
     return _mean(optax.softmax_cross_entropy(logits, targets), weights)

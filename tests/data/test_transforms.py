@@ -117,7 +117,7 @@ OF_PILLOW = {
     "_coloured": lambda image, strength: ImageEnhance.Color(image).enhance(1 + strength),
     "_sharpened": lambda image, strength: ImageEnhance.Sharpness(image).enhance(1 + strength),
     "_posterized": lambda image, strength: ImageOps.posterize(image, 6),
-    "_solarized": lambda image, strength: ImageOps.solarize(image, 256 * (1 - 0.5)),
+    "_solarized": lambda image, strength: ImageOps.solarize(image, 128),
 }
 
 
