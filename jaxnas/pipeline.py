@@ -11,6 +11,7 @@ from jaxnas.errors import UserError
 from jaxnas.hardware.device import check_reachable
 from jaxnas.progress import log
 from jaxnas.records.candidates import RANDOM
+from jaxnas.records.chosen import CHOSEN
 from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
@@ -26,6 +27,7 @@ from jaxnas.stages.layers import run_layers
 from jaxnas.stages.predict import run_predict
 from jaxnas.stages.profile import run_profile
 from jaxnas.stages.search import run_search
+from jaxnas.stages.teacher import check_teacher
 from jaxnas.stages.train import run_train
 from jaxnas.stages.unread import check_read
 from jaxnas.stages.verify import run_verify
@@ -74,6 +76,8 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     again = outdated(run, config, space, names)
     if not run.exists("checkpoints/supernet"):
         check_weights(config, data, space)
+    if again or not run.exists(CHOSEN):
+        check_teacher(config, data, space)
     if again or not run.exists(RANDOM):
         check_initial(config, space)
     if {"profile", "verify"} & set(names) and (again or not run.exists("verified.csv")):

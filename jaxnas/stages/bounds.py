@@ -102,6 +102,7 @@ RANGES = {
     "finetune.label_smoothing": SMOOTHING,
     "finetune.ema_decay": SMOOTHING,
     "finetune.warmup_epochs": EPOCHS,
+    "finetune.distillation": SHARE,
     "finetune.networks": Range(1, 1000),
     "finetune.within_points": Range(0, 100),
     "export.calibration_images": COUNT,

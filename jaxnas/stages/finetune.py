@@ -27,6 +27,7 @@ from jaxnas.stages.chosen import Choice, choose_networks, choose_within
 from jaxnas.stages.evaluation import search_split, selection_split
 from jaxnas.stages.job import Job, costs
 from jaxnas.stages.selection import Candidates, candidates_to_choose, preferred
+from jaxnas.stages.teacher import teacher_of
 from jaxnas.supernets.supernet import Params
 from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
@@ -83,6 +84,7 @@ def _finetuned(
         subnet,
         images,
         examples._replace(calibration=job.finetuned_calibration(job.resolution(genome))),
+        teacher_of(job, params, job.resolution(genome)),
     )
     selection = selection_split(job)
     seen = {"search": examples}
@@ -123,7 +125,14 @@ def _as_searched(
 _tuned = jax.jit(tuned, static_argnames=("net", "settings", "augmentation"))
 
 
-def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Examples) -> Subnet:
+def _finetune(
+    job: Job,
+    name: str,
+    subnet: Subnet,
+    images: Images,
+    examples: Examples,
+    teacher: Subnet | None,
+) -> Subnet:
     """Train from the newest checkpoint on, the inherited weights being the first."""
     folder = job.run.path(f"checkpoints/{name}")
     settings = job.config.finetune
@@ -140,6 +149,7 @@ def _finetune(job: Job, name: str, subnet: Subnet, images: Images, examples: Exa
         job.key("finetune"),
         state,
         step,
+        teacher,
     )
     minutes = job.config.train.checkpoint_minutes
     with (

@@ -105,6 +105,10 @@ def located(config: Config, folder: Path) -> Config:
         weights=config.weights and _from(folder, config.weights),
         data=replace(config.data, source=source, data_dir=data_dir),
         profile=replace(config.profile, device=device),
+        finetune=replace(
+            config.finetune,
+            teacher=config.finetune.teacher and _from(folder, config.finetune.teacher),
+        ),
         search=replace(
             config.search, initial=config.search.initial and _from(folder, config.search.initial)
         ),

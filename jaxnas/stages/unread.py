@@ -160,10 +160,16 @@ READERS = (
         lambda config: config.search.hybrid.trains,
     ),
     Reader(
-        _all_but("finetune", "epochs", "networks", "under", "within_points"),
+        _all_but("finetune", "epochs", "networks", "under", "within_points", "distillation"),
         "finetune.epochs",
         "1 and more",
         lambda config: config.finetune.epochs > 0,
+    ),
+    Reader(
+        ("finetune.distillation",),
+        "finetune.teacher",
+        "largest, a run or weights",
+        lambda config: config.finetune.teacher is not None and config.finetune.epochs > 0,
     ),
 )
 

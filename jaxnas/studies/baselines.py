@@ -20,14 +20,21 @@ from jaxnas.networks.subnet import Subnet
 from jaxnas.progress import progress
 from jaxnas.records.cache import digest
 from jaxnas.stages.job import Job
+from jaxnas.stages.teacher import teacher_of
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.training.views import Images
 from jaxnas.types import PRNGKey
 
-# Settings that are younger than the first rows of contests.
-YOUNGER = ("warmup_epochs", "ema_decay", "transforms", "teacher", "quantised")
+# Settings that are younger than the first rows of contests, and how these were trained.
+YOUNGER = {
+    "warmup_epochs": 0.0,
+    "ema_decay": 0.0,
+    "transforms": (),
+    "teacher": None,
+    "distillation": 0.5,
+}
 
 
 class Contestant(NamedTuple):
@@ -46,6 +53,7 @@ def from_scratch(
     settings: FinetuneConfig,
     augmentation: Augmentation,
     stepped: Callable[[Float[Array, ""]], None] = lambda loss: None,
+    teacher: Subnet | None = None,
 ) -> Subnet:
     """The network trained as `settings` say.
 
@@ -57,7 +65,14 @@ def from_scratch(
     weights_key, training_key = jax.random.split(key)
     subnet = init(weights_key, ops)
     for epoch, state, loss in finetune(
-        subnet, images, calibration.shape[1], settings, augmentation, training_key, stepped=stepped
+        subnet,
+        images,
+        calibration.shape[1],
+        settings,
+        augmentation,
+        training_key,
+        stepped=stepped,
+        teacher=teacher,
     ):
         if not np.isfinite(loss):
             raise UserError(
@@ -74,7 +89,11 @@ def _told(settings: Any) -> str:
     So that a row from before counts as long as its training is the same.
     """
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    kept = [f"{name}={value!r}" for name, value in values.items() if value or name not in YOUNGER]
+    kept = [
+        f"{name}={value!r}"
+        for name, value in values.items()
+        if name not in YOUNGER or value != YOUNGER[name]
+    ]
     return f"{type(settings).__name__}({', '.join(kept)})"
 
 
@@ -93,6 +112,7 @@ def contest(
     }
     images = job.training_images()
     settings = job.config.finetune
+    params = jax.device_get(job.params()) if settings.teacher else {}
     augmentation = job.augmentation
     recipe = [_told(settings), _told(augmentation), len(images.labels)]
     recipe += [job.config.train.class_weights] if job.config.train.class_weights else []
@@ -118,6 +138,7 @@ def contest(
                 settings,
                 augmentation,
                 lambda loss: advance(loss=loss),
+                teacher_of(job, params, resolution),
             )
             found = known[*key, seed] = float(accuracy(subnet, test.images, test.labels))
             job.run.append_csv(

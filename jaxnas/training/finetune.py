@@ -15,7 +15,7 @@ from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.networks.subnet import Arrays, Subnet, forward
 from jaxnas.training import averaging
 from jaxnas.training.averaging import Average
-from jaxnas.training.losses import hard_loss
+from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.training.optimizer import sgd, warmed_up
 from jaxnas.training.views import Images, training_batch
 from jaxnas.types import PRNGKey
@@ -40,6 +40,12 @@ class FinetuneConfig:
     ema_decay: float = 0.0
     """Of the moving average of the weights, which is evaluated and shipped in their place: what a
     step keeps of it, such as 0.999, less in the first steps. 0: the last weights are."""
+    teacher: str | None = None
+    """Whose answers a network also learns from: largest, the supernet's largest network as the
+    search evaluates it; that of another run, by its folder; or that of weights of this run's space,
+    as --weights takes them."""
+    distillation: float = 0.5
+    """Share of the loss that is the teacher's; the labels have the rest."""
     networks: int = 3
     """Networks chosen; one more for each cost beyond the first, unless `under` names budgets."""
     under: tuple[str, ...] = ()
@@ -74,6 +80,7 @@ def finetune(
     state: FinetuneState | None = None,
     start: int = 0,
     stepped: Callable[[Float[Array, ""]], None] = lambda loss: None,
+    teacher: Subnet | None = None,
 ) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
     """Yields (epochs done, state, mean loss) after every epoch, from epoch `start` with `state` on.
 
@@ -83,7 +90,7 @@ def finetune(
     per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
     losses = []
     for step, current, loss in finetune_steps(
-        subnet, images, resolution, settings, augmentation, key, state, start * per_epoch
+        subnet, images, resolution, settings, augmentation, key, state, start * per_epoch, teacher
     ):
         losses.append(loss)
         stepped(loss)
@@ -101,10 +108,11 @@ def finetune_steps(
     key: PRNGKey,
     state: FinetuneState | None = None,
     start: int = 0,
+    teacher: Subnet | None = None,
 ) -> Iterator[tuple[int, FinetuneState, Float[Array, ""]]]:
     """Yields (steps done, state, loss) after every step, from step `start` with `state` on.
 
-    Bit for bit as if never stopped.
+    Bit for bit as if never stopped. A `teacher` answers with its stored statistics.
     """
     order_key, step_key = jax.random.split(key)
     n = len(images.labels)
@@ -117,7 +125,7 @@ def finetune_steps(
             rows = order[done % per_epoch]
             key = keys[done % per_epoch]
             current, loss = _step(
-                current, key, images, rows, subnet.ops, settings, augmentation, resolution
+                current, key, images, rows, subnet.ops, settings, augmentation, resolution, teacher
             )
             yield done + 1, current, loss
 
@@ -139,12 +147,18 @@ def _step(
     settings: FinetuneConfig,
     augmentation,
     resolution: int,
+    teacher: Subnet | None,
 ):
     batch = training_batch(key, images, rows, augmentation, resolution)
+    told = None if teacher is None else teacher(batch.images)
 
     def objective(weights):
         logits = forward(ops, weights, batch.images)[0]
-        return hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
+        loss = hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
+        if told is None:
+            return loss
+        share = settings.distillation
+        return (1 - share) * loss + share * distillation_loss(logits, told, batch.weights)
 
     loss, gradients = jax.value_and_grad(objective)(state.weights)
     tx = _optimizer(settings, len(images.labels))

@@ -22,6 +22,7 @@ UNREAD = {
     "search.algorithm": "evosax:PSO",
     "search.hybrid.epochs": 0,
     "finetune.epochs": 0,
+    "finetune.teacher": None,
 }
 READING = Config(
     "x",
@@ -56,6 +57,8 @@ def read(name):
         )
     if name in ("data.image_size", "data.non_square"):
         return changed(replace(READING, data=DataConfig("folder:pictures")), name, value)
+    if name == "finetune.distillation":
+        return changed(replace(READING, finetune=FinetuneConfig(1, teacher="largest")), name, value)
     method = "best_up" if name == "train.candidates" else "sandwich"
     method = SECTIONS.get(name.rpartition(".")[0], method)
     return changed(replace(READING, train=TrainConfig(method)), name, value)

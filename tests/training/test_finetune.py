@@ -1,20 +1,24 @@
 """Fine-tuning of one network."""
 
 import itertools
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 
-from jaxnas.data.augment import Augmentation
-from jaxnas.data.batches import steps_of_epoch
+from jaxnas.data.augment import Augmentation, normalise
+from jaxnas.data.batches import epoch_order, steps_of_epoch
 from jaxnas.errors import UserError
-from jaxnas.networks.subnet import Subnet
+from jaxnas.networks.subnet import Subnet, forward
 from jaxnas.supernets.supernet import take
 from jaxnas.training import finetune as module
 from jaxnas.training.finetune import FinetuneConfig, finetune, finetune_steps
-from jaxnas.training.views import on_device
+from jaxnas.training.losses import hard_loss
+from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.views import on_device, training_batch
 
 AUGMENTATION = Augmentation(transforms=("cutout:size=0.25", "cutmix:probability=0.2"))
 SETTINGS = FinetuneConfig(
@@ -92,6 +96,34 @@ def test_every_step_tells_its_loss(subnet, digits, uninterrupted):
         [loss for *_, loss in uninterrupted[2:]],
         rtol=1e-6,
     )
+
+
+def test_a_teacher_has_its_share_of_the_loss(net, subnet, digits, randomised):
+    settings = replace(SETTINGS, teacher="largest", distillation=0.25)
+    images = on_device(digits, "balanced")
+    ops = net.ops(net.space.largest)
+    params = jax.tree.map(lambda leaf: 0.7 * leaf, randomised(net))
+    calibration = normalise(digits.calibration.images, digits.mean, digits.deviation)
+    teacher = recalibrated(Subnet(ops, take(params, ops), {}), calibration)
+    key = jax.random.key(1)
+    arguments = (subnet, images, 8, settings, AUGMENTATION, key)
+    *_, (_, state, loss) = itertools.islice(finetune_steps(*arguments, teacher=teacher), 2)
+    first, before, told = next(finetune_steps(*arguments, teacher=teacher))
+    assert first == 1
+
+    order_key, step_key = jax.random.split(jax.random.key(1))
+    rows = epoch_order(jax.random.fold_in(order_key, 0), 320, 32)[0]
+    key = jax.random.split(jax.random.fold_in(step_key, 0), 10)[0]
+    batch = training_batch(key, images, rows, AUGMENTATION, 8)
+    logits = forward(subnet.ops, subnet.weights, batch.images)[0]
+    hard = hard_loss(logits, batch.labels, 0.1, batch.weights)
+    answers = softmax(np.asarray(teacher(batch.images), np.float64), -1)
+    each = -(answers * log_softmax(np.asarray(logits, np.float64), -1)).sum(-1)
+    distilled = (each * np.asarray(batch.weights)).mean()
+    np.testing.assert_allclose(told, 0.75 * hard + 0.25 * distilled, rtol=1e-4)
+    assert abs(hard - distilled) > 0.05
+    resumed = next(finetune_steps(*arguments, before, 1, teacher))
+    jax.tree.map(np.testing.assert_array_equal, resumed[1:], (state, loss))
 
 
 def test_the_inherited_weights_are_left_as_they_were(subnet, uninterrupted):

@@ -1,0 +1,57 @@
+"""Whose answers networks learn from in fine-tuning."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxnas.errors import UserError
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.stages.job import open_job
+from jaxnas.stages.settings import recorded_settings
+from jaxnas.stages.teacher import check_teacher, teacher_of
+
+
+@pytest.fixture
+def job(finished_run, cli):
+    run = RunDirectory(finished_run)
+    return open_job(run, recorded_settings(run))
+
+
+def named(job, teacher):
+    finetune = replace(job.config.finetune, teacher=teacher)
+    return replace(job, config=replace(job.config, finetune=finetune))
+
+
+def test_it_is_the_largest_network_of_this_run_or_of_another(job, finished_run, tmp_path):
+    params = jax.device_get(job.params())
+    own = teacher_of(named(job, "largest"), params, 8)
+    assert own is not None and own.ops == job.net.ops(job.space.largest)
+    expected = job.inherited(params, job.space.largest)
+    jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, atol=1e-5), own, expected)
+    for name in (finished_run, finished_run / "supernet.safetensors"):
+        other = named(job, str(name))
+        check_teacher(other.config, job.data, job.space)
+        found = teacher_of(other, {}, 8)
+        jax.tree.map(np.testing.assert_array_equal, found, own)
+    assert teacher_of(job, params, 8) is None
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("nobody", "unknown weights 'nobody'"),
+        ("gone.safetensors", "there is no supernet 'gone.safetensors'"),
+        (".", "has no supernet.safetensors: name a run that is trained"),
+        ("tiny_cifar100", "is a supernet of another space than micro"),
+    ],
+)
+def test_what_is_no_teacher_is_refused(job, name, part):
+    with pytest.raises(UserError, match=part):
+        check_teacher(named(job, name).config, job.data, job.space)
+
+
+def test_a_run_is_refused_before_anything_is_trained(cli, micro, tmp_path):
+    code, (line,) = cli("data", micro, "--out", tmp_path / "run", "--finetune.teacher", "nobody")
+    assert code == 2 and "unknown weights 'nobody'" in line and not (tmp_path / "run").exists()
