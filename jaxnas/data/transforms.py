@@ -65,14 +65,14 @@ def transformed(
     Which one is drawn anew for each batch.
     """
     made = [make_transform(name) for name in names]
-    keys = jax.random.split(key, len(made) + 2)
+    *keys, mix_key, kind_key = jax.random.split(key, len(made) + 2)
     varied = images.astype(jnp.float32)
-    for own, one in zip(keys, made, strict=False):
+    for own, one in zip(keys, made, strict=True):
         if not isinstance(one, Mixing):
             varied = one(own, varied, mean)
     mixings = [one.mix for one in made if isinstance(one, Mixing)]
     if not mixings:
         return varied, labels
-    drawn = jax.random.randint(keys[-1], (), 0, len(mixings), jnp.int32)
-    mixtures, share = jax.lax.switch(drawn, mixings, keys[-2], varied)
+    drawn = jax.random.randint(kind_key, (), 0, len(mixings), jnp.int32)
+    mixtures, share = jax.lax.switch(drawn, mixings, mix_key, varied)
     return mixtures, Mixed(labels, partners(labels), share)

@@ -147,7 +147,7 @@ def _step(
     settings: FinetuneConfig,
     augmentation,
     resolution: int,
-    teacher: Subnet | None,
+    teacher: Subnet | None = None,
 ):
     batch = training_batch(key, images, rows, augmentation, resolution)
     told = None if teacher is None else teacher(batch.images)

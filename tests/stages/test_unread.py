@@ -44,6 +44,8 @@ SECTIONS = {"train.relaxed": "relaxed", "train.enas": "enas", "train.pareto": "p
 
 def other(name):
     """A value of the setting that is not its default."""
+    if name == "data.augmentation.transforms":
+        return ("cutout",)
     default = 0 if name == "data.image_size" else setting(DEFAULTS, name)
     return {int: 7, float: 0.123, bool: True, tuple: (0.5,)}.get(type(default), "other")
 
@@ -100,7 +102,8 @@ def test_who_switches_a_choice_leaves_the_files_settings_behind(reader, name):
     check_read(switched)
     if type(other(name)) is bool:
         return  # it has no third value
-    third = {int: 9, float: 0.456, tuple: (0.6,)}.get(type(other(name)), "worst_up")
+    several = ("cutmix",) if name == "data.augmentation.transforms" else (0.6,)
+    third = {int: 9, float: 0.456, tuple: several}.get(type(other(name)), "worst_up")
     given = changed(switched, name, third)
     with pytest.raises(UserError, match=name):
         check_read(only_read(given, before))

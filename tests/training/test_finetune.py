@@ -105,11 +105,12 @@ def test_a_teacher_has_its_share_of_the_loss(net, subnet, digits, randomised):
     params = jax.tree.map(lambda leaf: 0.7 * leaf, randomised(net))
     calibration = normalise(digits.calibration.images, digits.mean, digits.deviation)
     teacher = recalibrated(Subnet(ops, take(params, ops), {}), calibration)
-    key = jax.random.key(1)
-    arguments = (subnet, images, 8, settings, AUGMENTATION, key)
-    *_, (_, state, loss) = itertools.islice(finetune_steps(*arguments, teacher=teacher), 2)
-    first, before, told = next(finetune_steps(*arguments, teacher=teacher))
-    assert first == 1
+
+    def steps(*begun):
+        given = (subnet, images, 8, settings, AUGMENTATION, jax.random.key(1))
+        return finetune_steps(*given, *begun, teacher=teacher)
+
+    (_, before, told), (_, state, loss) = itertools.islice(steps(), 2)
 
     order_key, step_key = jax.random.split(jax.random.key(1))
     rows = epoch_order(jax.random.fold_in(order_key, 0), 320, 32)[0]
@@ -122,7 +123,7 @@ def test_a_teacher_has_its_share_of_the_loss(net, subnet, digits, randomised):
     distilled = (each * np.asarray(batch.weights)).mean()
     np.testing.assert_allclose(told, 0.75 * hard + 0.25 * distilled, rtol=1e-4)
     assert abs(hard - distilled) > 0.05
-    resumed = next(finetune_steps(*arguments, before, 1, teacher))
+    resumed = next(steps(before, 1))
     jax.tree.map(np.testing.assert_array_equal, resumed[1:], (state, loss))
 
 
