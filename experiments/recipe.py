@@ -108,6 +108,11 @@ SUPERNET = {
     "all": Variant(replace(SHARED, ema_decay=0.999, weight_decay=5e-4)),
 }
 VARIANTS = {"finetune": FINETUNE, "supernet": SUPERNET}
+# Variants that compute in a step what another does, with other numbers; the rest are timed.
+AS = dict.fromkeys(
+    ("decay", "no smoothing", "smoothing", "rate 0.05", "rate 0.1", "rate 0.12"), "before"
+)
+AS |= {"all": "ema"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Settings:
     what: tyro.conf.Positional[Literal["cost", "run", "table"]]
     part: tyro.conf.Positional[Literal["finetune", "supernet"]]
     variant: str = "before"
-    """Of `run`; of `cost` all are timed that `names` has, by default all."""
+    """Of `run`; of `cost` those are timed that `names` has, by default all that differ in cost."""
     names: tuple[str, ...] = ()
     seed: int = 0
     seconds: float = 120.0
@@ -249,7 +254,7 @@ ACCURACIES = {"finetune": accuracy_alone, "supernet": accuracy_shared}
 def cost(settings: Settings, data: Dataset, run: RunDirectory) -> None:
     """Write what a step of each variant costs, the fastest of some, to PART_ms.json."""
     known = VARIANTS[settings.part]
-    names = settings.names or tuple(known)
+    names = settings.names or tuple(name for name in known if name not in AS)
     going = {}
     for name in names:
         variant = choose("variant", name, known)
@@ -279,9 +284,10 @@ def run_one(settings: Settings, data: Dataset, run: RunDirectory) -> None:
         return
     file = f"{part}_ms.json"
     costs = run.read_json(file) if run.exists(file) else {}
-    if settings.variant not in costs:
+    timed = AS.get(settings.variant, settings.variant)
+    if timed not in costs:
         raise UserError(f"{run.root} has no cost of {settings.variant}: run `cost` first")
-    count = round(1000 * settings.seconds / costs[settings.variant])
+    count = round(1000 * settings.seconds / costs[timed])
     chosen = plan(count, variant.settings.batch_size, len(data.train))
     folder = run.path(f"{part}_{settings.variant}_{settings.seed}")
     steps = STEPS[part](data, variant, chosen, settings.seed, folder)
@@ -326,7 +332,13 @@ def table(settings: Settings, run: RunDirectory) -> None:
             some = 100 * np.array([float(row[column]) for row in rows])
             spread = f" ({some.min():.1f}-{some.max():.1f})" if len(some) > 1 else ""
             figures.append(f"{some.mean():.1f} %{spread}")
-        said = (variant, f"{costs[variant]:.0f}", rows[0]["steps"], str(len(rows)), *figures)
+        said = (
+            variant,
+            f"{costs[AS.get(variant, variant)]:.0f}",
+            rows[0]["steps"],
+            str(len(rows)),
+            *figures,
+        )
         print(f"| {' | '.join(said)} |")
 
 
