@@ -20,7 +20,7 @@ install: .venv/.installed
 		{ echo "jaxnas needs Python 3.11 or newer with venv: apt install make python3-venv git" >&2; exit 1; }
 	@echo "Installing into .venv, about 2 minutes ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq -c requirements.lock -e ".[dev,tfds]"
+	@$(BIN)/python -m pip install -qq -c requirements.lock -e ".[dev,tfds,grain]"
 	@touch $@
 	@echo "Installed: $(BIN)/jaxnas"
 

@@ -131,6 +131,15 @@ class DataConfig:
     non_square: str = "crop"
     """How other pictures of a folder become squares: crop (the square in the middle) or squash (all
     of the picture, its sides scaled apart)."""
+    scaled_decoding: bool = False
+    """JPEG files of a folder are decoded at a half, a quarter or an eighth of their size where that
+    is no smaller than the pictures are to be: several times as fast, pixels differ a little."""
+    stream: str = "auto"
+    """Whether training images of a folder or of tfds are read while the training goes on, by grain:
+    auto (where they do not fit into memory), always or never. That changes no result."""
+    workers: int | None = None
+    """Processes that read streamed images, by default one a core; 0: threads of the training's own
+    process."""
     search_images: int = 400
     """Images taken from the training split for the search split, where the source brings none of
     its own."""
@@ -534,8 +543,8 @@ def make_source(name: str) -> tuple[Callable[..., Dataset], str]:
     """What loads the data of this name, `KIND` or `KIND:ARGUMENT`, and the argument.
 
     A user's own is a function of an argument, which is empty, and of `data_dir`, `search_images`,
-    `calibration_images` and `seed`; where it has the parameters `image_size` and `non_square`, of
-    these, too.
+    `calibration_images` and `seed`; where it has the parameters `image_size`, `non_square`,
+    `scaled_decoding`, `stream` and `workers`, of these, too.
     """
     kind, _, argument = name.partition(":")
     if is_place(kind):

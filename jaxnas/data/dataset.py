@@ -2,16 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from jaxnas.data.streamed import Batch, Streamed
 from jaxnas.errors import UserError
 
 Pair = tuple[np.ndarray, np.ndarray]  # images and labels as a source brings them, not checked yet
 PIECE = 1 << 20  # bytes of images that are moved or summed up at a time
+# Streamed images that the mean and deviation are of, drawn in proportion to the classes.
+SAMPLE = 4096
+READ = 64  # of them that are read at a time
+BROKEN_SHARE = 0.1  # of images that may be damaged
+STREAMED = "streamed "  # before the fingerprint of a data set that is
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +30,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
 
     def first(self, n: int) -> "Split":
         """The first `n` images, or all if there are fewer."""
@@ -36,12 +49,13 @@ class Dataset:
     Made by `make_dataset`.
 
     `calibration` is a fixed part of train, for the statistics of batch norm. The rows of `search`
-    are ordered such that its first k hold the classes nearly in proportion, for every k.
+    are ordered such that its first k hold the classes nearly in proportion, for every k. A training
+    split that does not fit into memory is streamed; the others are small.
     """
 
     name: str  # as the user wrote it: "npz:PATH"
     class_names: tuple[str, ...]
-    train: Split
+    train: Split | Streamed
     search: Split
     test: Split
     calibration: Split
@@ -52,11 +66,11 @@ class Dataset:
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.train.images.shape[1], self.train.images.shape[2]
+        return self.train.image_shape[:2]
 
     @property
     def channels(self) -> int:
-        return self.train.images.shape[3]
+        return self.train.image_shape[2]
 
     @property
     def classes(self) -> int:
@@ -70,14 +84,19 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of all images, labels and class names.
 
-        So a resumed run notices other data (not: another path).
+        So a resumed run notices other data (not: another path). Of streamed images what identifies
+        them counts: `STREAMED` stands before such a digest.
         """
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
-        for split in (self.train, self.search, self.test, self.calibration):
+        if isinstance(self.train, Streamed):
+            digest.update(self.train.identity.encode())
+            digest.update(np.ascontiguousarray(self.train.labels, "<i4").data)
+        held = () if isinstance(self.train, Streamed) else (self.train,)
+        for split in (*held, self.search, self.test, self.calibration):
             digest.update(repr(split.images.shape).encode())
             digest.update(np.ascontiguousarray(split.images).data)
             digest.update(np.ascontiguousarray(split.labels, "<i4").data)
-        return digest.hexdigest()
+        return (STREAMED if isinstance(self.train, Streamed) else "") + digest.hexdigest()
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -125,7 +144,7 @@ def make_dataset(
     name: str,
     class_names: tuple[str, ...],
     *,
-    train: Pair,
+    train: Pair | Streamed,
     search: Pair,
     test: Pair,
     calibration_images: int,
@@ -142,27 +161,85 @@ def make_dataset(
             f"{name}: data.calibration_images must be at least 1, got {calibration_images}: 256 or "
             "more is advised"
         )
-    for split, pair in (("train", train), ("search", search), ("test", test)):
-        check_images(f"{name}: {split}", pair[0].shape, pair[0].dtype, train[0].shape)
-        _check_labels(f"{name}: {split}", pair[1], len(pair[0]), len(class_names))
+    shape, _, labels = _header(train)
+    for split, each in (("train", train), ("search", search), ("test", test)):
+        own, dtype, classes = _header(each)
+        check_images(f"{name}: {split}", own, dtype, shape)
+        _check_labels(f"{name}: {split}", classes, own[0], len(class_names))
     if len(class_names) < 2:
         raise UserError(
             f"{name}: needs at least 2 classes, got {len(class_names)} ({', '.join(class_names)}): "
             "add labelled images"
         )
-    mean, deviation = _moments(train[0])
-    calibration = stratified_order(train[1], seed)[: max(calibration_images, len(class_names))]
+    drawn = stratified_order(labels, seed)
+    count = max(calibration_images, len(class_names))
+    if isinstance(train, Streamed):
+        calibration, (mean, deviation) = _sampled(train, drawn, count)
+    else:
+        calibration = _split(train[0][drawn[:count]], labels[drawn[:count]])
+        pieces = (train[0][piece] for piece in _pieces(len(labels), train[0]))
+        mean, deviation = _moments(pieces, shape[-1])
     order = stratified_order(search[1], seed)
     return Dataset(
         name=name,
         class_names=tuple(class_names),
-        train=_split(*train),
+        train=train if isinstance(train, Streamed) else _split(*train),
         search=_split(search[0][order], search[1][order]),
         test=_split(*test),
-        calibration=_split(train[0][calibration], train[1][calibration]),
+        calibration=calibration,
         mean=mean,
         deviation=deviation,
+        notes=(_streamed_note(train),) if isinstance(train, Streamed) else (),
     )
+
+
+def _streamed_note(train: Streamed) -> str:
+    sample = f"{SAMPLE} of them" if len(train) > SAMPLE else "all of them"
+    return f"{len(train)} training images are streamed; mean and deviation are those of {sample}"
+
+
+def _header(split: Pair | Streamed) -> tuple[tuple[int, ...], np.dtype, np.ndarray]:
+    """The shape and type of a split's images, and its labels."""
+    if isinstance(split, Streamed):
+        return (len(split), *split.image_shape), np.dtype(np.uint8), split.labels
+    images, labels = split
+    return images.shape, images.dtype, labels
+
+
+def _sampled(train: Streamed, drawn: np.ndarray, count: int) -> tuple[Split, Pair]:
+    """The first `count` images drawn, and the moments of the first `SAMPLE`.
+
+    Raises:
+        UserError: too many of them are damaged.
+    """
+    rows = drawn[: max(SAMPLE, count)]
+    here = replace(train, workers=0)  # to start processes takes longer
+    kept: list[Batch] = []
+
+    def pieces() -> Iterator[np.ndarray]:
+        seen = 0
+        for batch in chain(*(here.batches(order) for order in _orders(rows))):
+            if seen < count:
+                kept.append(Batch(batch.images.copy(), batch.labels.copy()))
+            seen += len(batch.labels)
+            yield batch.images
+
+    moments = _moments(pieces(), train.image_shape[-1])
+    if len(train.named) > BROKEN_SHARE * len(rows):
+        raise UserError(
+            f"{train.title}: {len(train.named)} of {len(rows)} training pictures cannot be read, "
+            f"more than {BROKEN_SHARE:.0%}, {min(train.named)}: fetch them anew, or remove them"
+        )
+    images, labels = (np.concatenate(each)[:count] for each in list(zip(*kept, strict=True))[:2])
+    return _split(images, labels), moments
+
+
+def _orders(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """All rows in batches of `READ`, and those that are left over in one of their own."""
+    whole = len(rows) // READ * READ
+    for some, size in ((rows[:whole], READ), (rows[whole:], len(rows) - whole)):
+        if len(some):
+            yield some.reshape(-1, size)
 
 
 def _pieces(count: int, images: np.ndarray) -> Iterator[slice]:
@@ -222,19 +299,18 @@ def _check_labels(where: str, labels: np.ndarray, count: int, classes: int) -> N
         )
 
 
-def _moments(images: np.ndarray) -> Pair:
+def _moments(pieces: Iterable[np.ndarray], channels: int) -> Pair:
     """Mean and standard deviation per channel, from exact integer sums.
 
-    The same on every machine.
+    The same on every machine, and however the images come in pieces.
     """
-    channels = images.shape[-1]
-    sums = np.zeros(channels, np.int64)
-    squares = np.zeros(channels, np.int64)
-    for piece in _pieces(len(images), images):
-        pixels = images[piece].reshape(-1, channels)
-        sums += pixels.sum(0, dtype=np.int64)
-        squares += np.square(pixels, dtype=np.uint16).sum(0, dtype=np.int64)
-    count = images.size // channels
+    sums = squares = np.zeros(channels, np.int64)
+    count = 0
+    for images in pieces:
+        pixels = images.reshape(-1, channels)
+        sums = sums + pixels.sum(0, dtype=np.int64)
+        squares = squares + np.square(pixels, dtype=np.uint16).sum(0, dtype=np.int64)
+        count += len(pixels)
     mean = sums / count / 255
     deviation = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 0))
     return mean.astype(np.float32), np.maximum(deviation, 1 / 255).astype(np.float32)

@@ -6,6 +6,7 @@ Only formats of a short list are opened, and no picture of more pixels than Pill
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,35 @@ NON_SQUARE: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 }
 
 
-def read_picture(path: Path, size: int, non_square: str) -> Pixels:
+@dataclass(frozen=True)
+class Reading:
+    """How files become pictures of one size."""
+
+    size: int
+    non_square: str = "crop"
+    """A name of `NON_SQUARE`."""
+    scaled: bool = False
+    """JPEG files are decoded at a half, a quarter or an eighth, where that is no smaller."""
+
+    def picture(self, path: Path) -> Pixels:
+        """A picture; a `PictureError` if it cannot be read."""
+        return read_picture(path, self.size, self.non_square, self.scaled)
+
+
+def read_picture(path: Path, size: int, non_square: str, scaled: bool = False) -> Pixels:
     """A picture as RGB, upright as its EXIF data have it, bicubically scaled to `size` pixels.
 
     One that has this size keeps its pixels. Grey ones have three equal channels, of 16 bits the
-    upper 8 count; transparency is dropped, of several frames the first one taken.
+    upper 8 count; transparency is dropped, of several frames the first one taken. `scaled` as in
+    `Reading`.
 
     Raises:
         PictureError: it is damaged, of another format, or has too many pixels.
     """
     square = choose("data.non_square", non_square, NON_SQUARE)
     with _opened(path) as picture:
+        if scaled:
+            picture.draft(None, (size, size))
         return np.asarray(square(_rgb(ImageOps.exif_transpose(picture)), size))
 
 
@@ -74,9 +93,14 @@ def pillow_is_strict() -> Iterator[None]:
     Of the whole process, all threads: enter it once, around them.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        make_pillow_strict()
         yield
+
+
+def make_pillow_strict() -> None:
+    """The same from now on."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 @contextmanager

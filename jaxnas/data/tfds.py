@@ -11,18 +11,28 @@ import numpy as np
 
 from jaxnas.data.dataset import Dataset, Pair, hold_out, make_dataset
 from jaxnas.data.memory import available_memory, require_memory
+from jaxnas.data.streamed import Streamed, streams
+from jaxnas.data.streamed_tfds import check_shape, labels_of, streamed_records
 from jaxnas.errors import UserError, how_to_install
 
 CHUNK = 1000  # images decoded per read; threads would not help, most of it is Python
 
 
 def load(
-    argument: str, *, data_dir: str | None, search_images: int, calibration_images: int, seed: int
+    argument: str,
+    *,
+    data_dir: str | None,
+    search_images: int,
+    calibration_images: int,
+    seed: int,
+    stream: str = "auto",
+    workers: int | None = None,
 ) -> Dataset:
     """The data set `argument`, as `tfds.data_source` names it: "cifar10", "name/config:1.0.0".
 
     Its splits are train and test; its validation split is the search split, else that is held out
-    of train. Features are a fixed-size uint8 `image` and a class `label`.
+    of train. Features are a fixed-size uint8 `image` and a class `label`. Training images that do
+    not fit into memory are streamed; with `stream` "always" those that fit as well.
     """
     name = f"tfds:{argument}"
     sources = _open(name, argument, data_dir)
@@ -32,12 +42,19 @@ def load(
             f"{', '.join(sources)}: choose another data set"
         )
     class_names = _class_names(name, sources["train"].dataset_info.features)
-    _check_memory(name, sources)
-    train, test = (_read(name, split, sources[split]) for split in ("train", "test"))
-    if "validation" in sources:
-        search = _read(name, "validation", sources["validation"])
+    size = _bytes(sources)
+    train: Pair | Streamed
+    if streams(stream, size or 0):
+        train, search = _streamed(name, sources, search_images, seed, workers)
     else:
-        train, search = hold_out(*train, search_images, seed)
+        # Where it is not known how large the images are, `_read` asks split by split.
+        require_memory(name, size or 0, available_memory())
+        train, search = _read(name, "train", sources["train"]), None
+        if "validation" not in sources:
+            train, search = hold_out(*train, search_images, seed)
+    if search is None:
+        search = _read(name, "validation", sources["validation"])
+    test = _read(name, "test", sources["test"])
     return make_dataset(
         name,
         class_names,
@@ -101,17 +118,37 @@ def _class_names(name: str, features: Any) -> tuple[str, ...]:
     return tuple(features["label"].names)
 
 
-def _check_memory(name: str, sources: dict[str, Any]) -> None:
-    """Refuses more than fits, where the data set says how large its images are.
-
-    Else `_read` does so, split by split.
-    """
+def _bytes(sources: dict[str, Any]) -> int | None:
+    """Of all images, where the data set says how large they are."""
     shape = sources["train"].dataset_info.features["image"].shape
-    if shape is not None and None not in shape:
-        images = sum(
-            len(sources[split]) for split in ("train", "validation", "test") if split in sources
-        )
-        require_memory(name, images * math.prod(shape), available_memory())
+    if shape is None or None in shape:
+        return None
+    images = sum(
+        len(sources[split]) for split in ("train", "validation", "test") if split in sources
+    )
+    return images * math.prod(shape)
+
+
+def _streamed(
+    name: str, sources: dict[str, Any], search_images: int, seed: int, workers: int | None
+) -> tuple[Streamed, Pair | None]:
+    """The training images, and those held out of them where there is no validation split."""
+    source = sources["train"]
+    try:
+        labels = labels_of(source)
+        rows = np.arange(len(labels))
+        if "validation" in sources:
+            return streamed_records(name, source, rows, labels, workers), None
+        (rows, labels), (held_out, classes) = hold_out(rows, labels, search_images, seed)
+        images = np.stack([one["image"] for one in source.__getitems__(held_out.tolist())])
+        return streamed_records(name, source, rows, labels, workers), (images, classes)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unreadable(f"{name}: train", error) from error
+
+
+def _unreadable(where: str, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(f"{where} cannot be read ({reason}): prepare the data set again")
 
 
 def _read(name: str, split: str, source: Any) -> Pair:
@@ -129,20 +166,9 @@ def _read(name: str, split: str, source: Any) -> Pair:
                 require_memory(f"{name}: {split}", len(source) * first.nbytes, available_memory())
                 images = np.empty((len(source), *first.shape), first.dtype)
             for row, example in enumerate(chunk, start):
-                _check_shape(f"{name}: {split}", example["image"].shape, images.shape[1:])
+                check_shape(f"{name}: {split}", example["image"].shape, images.shape[1:])
                 images[row] = example["image"]
                 labels[row] = example["label"]
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{name}: {split} cannot be read ({reason}): prepare the data set again"
-        ) from error
+        raise _unreadable(f"{name}: {split}", error) from error
     return images, labels
-
-
-def _check_shape(where: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape != expected:
-        raise UserError(
-            f"{where} images must all have one size, got {expected} and {shape}: resize them or "
-            "choose another data set"
-        )

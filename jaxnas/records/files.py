@@ -20,6 +20,7 @@ STAGES = {
 }
 
 
+HOW_READ = ("data.stream", "data.workers")  # which changes no image
 OF_LATENCY = ("profile", "predict")  # which a search that minimises no latency needs not
 
 
@@ -42,7 +43,7 @@ class Record:
     def depends_on(self, setting: str) -> bool:
         """Whether a setting, by its dotted name, decides what is in the file."""
         named = any(_within(setting, part) for part in self.settings)
-        return named and not any(_within(setting, part) for part in self.but)
+        return named and not any(_within(setting, part) for part in (*self.but, *HOW_READ))
 
 
 def _within(setting: str, part: str) -> bool:

@@ -30,6 +30,7 @@ RANGES = {
     "seed": Range(0, 2**32 - 1),  # all that a key of JAX keeps of it
     "latency_limit_ms": Range(0, 1e9, above=True),
     "data.image_size": Range(1, 1 << 14),
+    "data.workers": Range(0, 1024),
     "data.search_images": COUNT,
     "data.selection_share": Range(0, 1, below=True),
     "data.calibration_images": COUNT,

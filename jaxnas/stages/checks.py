@@ -24,6 +24,7 @@ from jaxnas.data.dataset import Dataset
 from jaxnas.data.memory import available_memory, require_memory
 from jaxnas.data.pictures import NON_SQUARE
 from jaxnas.data.preparation import OWN, RECALIBRATIONS
+from jaxnas.data.streamed import STREAM, Streamed
 from jaxnas.data.transforms import make_transform
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import TARGETS
@@ -80,6 +81,7 @@ def check_settings(config: Config) -> None:
     for name in config.loggers:
         find("logger", name, LOGGERS)
     choose("data.non_square", config.data.non_square, NON_SQUARE)
+    choose("data.stream", config.data.stream, STREAM)
     if config.search.population * config.search.generations > CANDIDATES:
         raise UserError(
             f"search.population x search.generations must be at most {CANDIDATES}, got "
@@ -184,11 +186,18 @@ def check_fit(config: Config, data: Dataset, space: Space) -> None:
             _check_held_out(config, method.held_out, len(data.train))
     class_weights(config.train.class_weights, data.train.labels, data.classes)
     _check_derived(config, space)
-    require_memory(
-        "the training split on the device",
-        data.train.images.nbytes,
-        device_bytes() or available_memory(),
-    )
+    if isinstance(data.train, Streamed):
+        if hybrid.trains:
+            raise UserError(
+                "search.hybrid trains candidates on images in memory, and those of "
+                f"{data.name} are streamed: give it up, or set data.stream never"
+            )
+    else:
+        require_memory(
+            "the training split on the device",
+            data.train.images.nbytes,
+            device_bytes() or available_memory(),
+        )
     crop = config.data.augmentation.crop
     size = min(data.image_size)
     if not 0 <= crop < size:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from jaxnas.data.dataset import Dataset, Split
+from jaxnas.data.streamed import Streamed
 from jaxnas.progress import log
 from jaxnas.records.data import DATA, DataRecord, write_data
 from jaxnas.records.environment import ENVIRONMENT, write_environment
@@ -31,7 +32,7 @@ def run_data(job: Job) -> bool:
     return True
 
 
-def _splits(job: Job) -> dict[str, Split]:
+def _splits(job: Job) -> dict[str, Split | Streamed]:
     search, selection = divided(job.data.search, job.config.data.selection_share)
     return {
         "train": job.data.train,
@@ -63,11 +64,11 @@ def _described(job: Job) -> DataRecord:
     )
 
 
-def _class_sizes(data: Dataset, split: Split) -> list[int]:
+def _class_sizes(data: Dataset, split: Split | Streamed) -> list[int]:
     return np.bincount(split.labels, minlength=data.classes).tolist()
 
 
-def _log(data: Dataset, splits: dict[str, Split]) -> None:
+def _log(data: Dataset, splits: dict[str, Split | Streamed]) -> None:
     height, width = data.image_size
     images = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
     log(

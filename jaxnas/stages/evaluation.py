@@ -38,6 +38,7 @@ from jaxnas.stages.job import Job, space_settings
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.parallel import all_devices, on_each
 from jaxnas.training.population import QUARTER
+from jaxnas.training.views import on_device
 
 # Objectives that no weights and no images decide.
 COSTS = tuple(name for name in OBJECTIVES if name != "error")
@@ -173,7 +174,8 @@ def _inputs(job: Job, models: dict[str, Model], split: Split) -> list[Evaluation
     params = job.params()
     mesh = all_devices()
     examples = [job.examples(split, size) for size in job.space.resolutions]
-    training = job.training_images() if job.config.search.hybrid.trains else None
+    hybrid = job.config.search.hybrid
+    training = on_device(job.data, job.config.train.class_weights) if hybrid.trains else None
     return [
         on_each(mesh, EvaluationInputs(params, models, jnp.int32(i), some, training))
         for i, some in enumerate(examples)
@@ -222,7 +224,7 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
     data = job.data
     device = jax.devices()[0]
     hybrid = job.config.search.hybrid
-    trained_on = [data.train.images, data.train.labels]
+    trained_on = [data.train.images, data.train.labels] if isinstance(data.train, Split) else []
     settings = [asdict(hybrid), asdict(job.augmentation), job.config.train.class_weights]
     training = [*settings, job.config.seed, *trained_on] if hybrid.trains else []
     own = alone(job.space)  # no chip changes an error

@@ -33,6 +33,7 @@ from jaxnas.training.evaluate import Examples, accuracy
 from jaxnas.training.finetune import FinetuneState, finetune_steps, init_state
 from jaxnas.training.population import tuned
 from jaxnas.training.recalibrate import recalibrated
+from jaxnas.training.streaming import TrainingImages
 from jaxnas.training.views import Images
 from jaxnas.weights import checkpoints
 
@@ -73,7 +74,7 @@ def _choices(config: Config, candidates: Candidates) -> list[Choice]:
 
 
 def _finetuned(
-    job: Job, params: Params, images: Images, candidates: Candidates, choice: Choice
+    job: Job, params: Params, images: TrainingImages, candidates: Candidates, choice: Choice
 ) -> Chosen:
     genome = candidates.genomes[choice.row]
     examples = job.examples(search_split(job), job.resolution(genome))
@@ -109,7 +110,7 @@ def _finetuned(
 
 
 def _as_searched(
-    job: Job, params: Params, images: Images, genome: np.ndarray, examples: Examples
+    job: Job, params: Params, images: TrainingImages, genome: np.ndarray, examples: Examples
 ) -> Params:
     """The weights that the search evaluated the network with.
 
@@ -118,6 +119,7 @@ def _as_searched(
     hybrid = job.config.search.hybrid
     if not hybrid.trains:
         return params
+    assert isinstance(images, Images)  # as `check_fit` has found
     arguments = (images, examples, hybrid, job.augmentation, job.key("hybrid"))
     return jax.device_get(_tuned(job.net, params, jnp.asarray(genome), *arguments).params)
 
@@ -129,7 +131,7 @@ def _finetune(
     job: Job,
     name: str,
     subnet: Subnet,
-    images: Images,
+    images: TrainingImages,
     examples: Examples,
     teacher: Subnet | None,
 ) -> Subnet:
@@ -137,7 +139,7 @@ def _finetune(
     folder = job.run.path(f"checkpoints/{name}")
     settings = job.config.finetune
     begun = folder / BEGUN
-    per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
+    per_epoch = steps_of_epoch(images.total, settings.batch_size)
     step, state, losses = _resumed(
         folder, init_state(subnet, settings, len(job.data.train)), per_epoch
     )

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.config import Config, DataConfig, make_device, make_logger, make_source, make_space
 from jaxnas.data.augment import Augmentation, normalise, resized
-from jaxnas.data.dataset import Dataset, Split
+from jaxnas.data.dataset import STREAMED, Dataset, Split
 from jaxnas.data.pixels import Pixels
 from jaxnas.data.preparation import OWN, Preparation, calibration_images
 from jaxnas.errors import UserError
@@ -39,7 +39,7 @@ from jaxnas.training.evaluate import Examples
 from jaxnas.training.loop import init_state, total_steps
 from jaxnas.training.method import TrainState
 from jaxnas.training.recalibrate import recalibrated, statistics
-from jaxnas.training.views import Images, on_device
+from jaxnas.training.streaming import TrainingImages, training_images
 from jaxnas.types import PRNGKey
 from jaxnas.weights import checkpoints, pretrained
 
@@ -47,7 +47,8 @@ from jaxnas.weights import checkpoints, pretrained
 RENAMED = {"teacher/": "extra/"}
 # Bytes of a split's images as float32, at most; larger ones are prepared a batch at a time.
 PREPARED = 1 << 28
-OF_PICTURES = ("image_size", "non_square")  # settings that a source may take
+# Settings that a source may take.
+OF_PICTURES = ("image_size", "non_square", "scaled_decoding", "stream", "workers")
 PURPOSES = (
     "train",
     "plan",
@@ -95,9 +96,9 @@ class Job:
         """The settings', with the resizing that is meant."""
         return replace(self.config.data.augmentation, resizing=self.prepared.resizing)
 
-    def training_images(self) -> Images:
-        """The training split on the device, with the weights of its classes."""
-        return on_device(self.data, self.config.train.class_weights)
+    def training_images(self) -> TrainingImages:
+        """The training split on the device or streamed, with the weights of its classes."""
+        return training_images(self.data, self.config.train.class_weights)
 
     def record(self, stage: str, **figures: Any) -> None:
         """Add a line of a stage to metrics.jsonl, and show it wherever the settings say."""
@@ -208,15 +209,28 @@ def open_job(run: RunDirectory, config: Config) -> Job:
     """The job of a run; refuses data that are not those the run began with."""
     data = load_data(config.data, config.seed)
     space = load_space(config, data)
-    if run.exists(DATA) and read_data(run).fingerprint != data.fingerprint():
-        raise UserError(
-            f"the images of {data.name} are not those that {run.root} began with: restore them, or "
-            "use another --out"
-        )
+    if run.exists(DATA):
+        _check_same(run, data)
     net = build(space)
     about = About(config.name, run.root, {name: value for name, _, value in settings_of(config)})
     writers = tuple(make_logger(name, about) for name in config.loggers)
     return Job(run, config, data, space, net, _prepared(run, config, data, net), writers)
+
+
+def _check_same(run: RunDirectory, data: Dataset) -> None:
+    """Refuses images that are not those that the run began with."""
+    before, now = read_data(run).fingerprint, data.fingerprint()
+    if before.startswith(STREAMED) != now.startswith(STREAMED):
+        way = "always" if before.startswith(STREAMED) else "never"
+        raise UserError(
+            f"{run.root} began with images that were {way} streamed, by which they are told apart "
+            f"from others: set data.stream {way}"
+        )
+    if before != now:
+        raise UserError(
+            f"the images of {data.name} are not those that {run.root} began with: restore them, or "
+            "use another --out"
+        )
 
 
 def _prepared(run: RunDirectory, config: Config, data: Dataset, net: Supernet) -> Preparation:

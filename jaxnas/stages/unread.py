@@ -76,10 +76,16 @@ READERS = (
         lambda config: _source(config) != "npz",
     ),
     Reader(
-        _all("data", "image_size", "non_square"),
+        _all("data", "image_size", "non_square", "scaled_decoding"),
         "data.source",
         "folder:PATH",
         lambda config: _source(config) not in ("digits", "tfds", "npz"),
+    ),
+    Reader(
+        _all("data", "stream", "workers"),
+        "data.source",
+        "folder:PATH or tfds:NAME",
+        lambda config: _source(config) not in ("digits", "npz"),
     ),
     Reader(
         _all("data.augmentation", "crop", "flip", "transforms"),

@@ -24,7 +24,7 @@ from jaxnas.stages.teacher import teacher_of
 from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.recalibrate import recalibrated
-from jaxnas.training.views import Images
+from jaxnas.training.streaming import TrainingImages
 from jaxnas.types import PRNGKey
 
 # Settings that are younger than the first rows of contests, and how these were trained.
@@ -48,7 +48,7 @@ class Contestant(NamedTuple):
 def from_scratch(
     key: PRNGKey,
     ops: tuple[Op, ...],
-    images: Images,
+    images: TrainingImages,
     calibration: Float[Array, "m r r c"],
     settings: FinetuneConfig,
     augmentation: Augmentation,
@@ -114,7 +114,7 @@ def contest(
     settings = job.config.finetune
     params = jax.device_get(job.params()) if settings.teacher else {}
     augmentation = job.augmentation
-    recipe = [_told(settings), _told(augmentation), len(images.labels)]
+    recipe = [_told(settings), _told(augmentation), images.total]
     recipe += [job.config.train.class_weights] if job.config.train.class_weights else []
     keys = [(one.name, digest([repr(one.ops), *recipe, one.resolution])) for one in contestants]
     todo = [
@@ -123,7 +123,7 @@ def contest(
         for one, key in zip(contestants, keys, strict=True)
         if (*key, seed) not in known
     ]
-    steps = settings.epochs * steps_of_epoch(len(images.labels), settings.batch_size)
+    steps = settings.epochs * steps_of_epoch(images.total, settings.batch_size)
     all_of_them = seeds * len(keys)
     with progress("train", steps * all_of_them, steps * (all_of_them - len(todo))) as advance:
         for seed, (name, ops, resolution), key in todo:

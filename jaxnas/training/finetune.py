@@ -17,7 +17,8 @@ from jaxnas.training import averaging
 from jaxnas.training.averaging import Average
 from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.training.optimizer import sgd, warmed_up
-from jaxnas.training.views import Images, training_batch
+from jaxnas.training.streaming import TrainingImages
+from jaxnas.training.views import Images, Orders, training_batch
 from jaxnas.types import PRNGKey
 
 
@@ -72,7 +73,7 @@ class FinetuneState(NamedTuple):
 
 def finetune(
     subnet: Subnet,
-    images: Images,
+    images: TrainingImages,
     resolution: int,
     settings: FinetuneConfig,
     augmentation: Augmentation,
@@ -87,7 +88,7 @@ def finetune(
     Batch statistics in training; the caller recalibrates before evaluating. `stepped` is told the
     loss of every step.
     """
-    per_epoch = steps_of_epoch(len(images.labels), settings.batch_size)
+    per_epoch = steps_of_epoch(images.total, settings.batch_size)
     losses = []
     for step, current, loss in finetune_steps(
         subnet, images, resolution, settings, augmentation, key, state, start * per_epoch, teacher
@@ -101,7 +102,7 @@ def finetune(
 
 def finetune_steps(
     subnet: Subnet,
-    images: Images,
+    images: TrainingImages,
     resolution: int,
     settings: FinetuneConfig,
     augmentation: Augmentation,
@@ -115,19 +116,37 @@ def finetune_steps(
     Bit for bit as if never stopped. A `teacher` answers with its stored statistics.
     """
     order_key, step_key = jax.random.split(key)
-    n = len(images.labels)
+    n = images.total
     per_epoch = steps_of_epoch(n, settings.batch_size)
     current = state if state is not None else init_state(subnet, settings, n)
-    for epoch in range(start // max(per_epoch, 1), settings.epochs):
-        order = epoch_order(jax.random.fold_in(order_key, epoch), n, settings.batch_size)
-        keys = jax.random.split(jax.random.fold_in(step_key, epoch), len(order))
-        for done in range(max(start, epoch * per_epoch), (epoch + 1) * per_epoch):
-            rows = order[done % per_epoch]
-            key = keys[done % per_epoch]
-            current, loss = _step(
-                current, key, images, rows, subnet.ops, settings, augmentation, resolution, teacher
-            )
-            yield done + 1, current, loss
+    keys = None
+    epochs = _orders(order_key, start, n, settings)
+    for done, (some, (rows,)) in enumerate(images.batches(epochs), start):
+        epoch, step = divmod(done, per_epoch)
+        if keys is None or step == 0:
+            keys = jax.random.split(jax.random.fold_in(step_key, epoch), per_epoch)
+        current, loss = _step(
+            current,
+            keys[step],
+            some,
+            rows,
+            subnet.ops,
+            settings,
+            augmentation,
+            resolution,
+            n,
+            teacher,
+        )
+        yield done + 1, current, loss
+
+
+def _orders(key: PRNGKey, start: int, n: int, settings: FinetuneConfig) -> Iterator[Orders]:
+    """The batches of each epoch from the step `start` on."""
+    begun, done = divmod(start, max(steps_of_epoch(n, settings.batch_size), 1))
+    for epoch in range(begun, settings.epochs):
+        order = epoch_order(jax.random.fold_in(key, epoch), n, settings.batch_size)
+        yield (order[done:] if done else order,)
+        done = 0
 
 
 def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> FinetuneState:
@@ -137,7 +156,7 @@ def init_state(subnet: Subnet, settings: FinetuneConfig, images: int) -> Finetun
     return FinetuneState(subnet.weights, tx.init(subnet.weights), average)
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6, 7))
+@partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
 def _step(
     state: FinetuneState,
     key,
@@ -147,6 +166,7 @@ def _step(
     settings: FinetuneConfig,
     augmentation,
     resolution: int,
+    total: int,
     teacher: Subnet | None = None,
 ):
     batch = training_batch(key, images, rows, augmentation, resolution)
@@ -161,7 +181,7 @@ def _step(
         return (1 - share) * loss + share * distillation_loss(logits, told, batch.weights)
 
     loss, gradients = jax.value_and_grad(objective)(state.weights)
-    tx = _optimizer(settings, len(images.labels))
+    tx = _optimizer(settings, total)
     updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
     weights = cast(Arrays, optax.apply_updates(state.weights, updates))
     average = state.average

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from jaxnas.data.augment import Augmentation
-from jaxnas.data.batches import Order, divided_order, epoch_order, steps_of_epoch
+from jaxnas.data.batches import divided_order, epoch_order, steps_of_epoch
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.spaces.space import Space
@@ -31,7 +31,8 @@ from jaxnas.training.method import (
 )
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.parallel import check_divides, data_mesh, on_each, same_on_each, split_over
-from jaxnas.training.views import Images, on_device, training_batch
+from jaxnas.training.streaming import training_images
+from jaxnas.training.views import Images, Orders, training_batch
 from jaxnas.types import PRNGKey
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -70,33 +71,39 @@ def train(
     work, as if they were one.
     """
     init_key, order_key, step_key = jax.random.split(key, 3)
-    per_epoch = steps_of_epoch(len(data.train), settings.batch_size)
     total = total_steps(settings, data)
     mesh = data_mesh()
     if state is None:
         state = init_state(net, method, settings, total, init_key)
-    state, images = on_each(mesh, (state, on_device(data, settings.class_weights)))
+    state = on_each(mesh, state)
+    images = training_images(data, settings.class_weights, mesh)
     step = make_step(net, method, settings, augmentation, total, mesh)
     resolutions = net.space.resolutions
     first = int(state.step)
-    for epoch in range(first // max(per_epoch, 1), settings.epochs):
-        orders = _orders(order_key, epoch, len(data.train), method, settings)
-        for done in range(max(first, epoch * per_epoch), (epoch + 1) * per_epoch):
-            key = jax.random.fold_in(step_key, done)
-            resolution = resolutions[done % len(resolutions)]
-            state = on_each(mesh, _begin(net, method, settings, state, done, total))
-            rows = [order[done % per_epoch] for order in orders]
-            state, losses = step(state, key, images, *rows, resolution=resolution)
-            yield done + 1, state, losses
+    epochs = _orders(order_key, first, len(data.train), method, settings)
+    for done, (some, rows) in enumerate(images.batches(epochs), first):
+        key = jax.random.fold_in(step_key, done)
+        resolution = resolutions[done % len(resolutions)]
+        state = on_each(mesh, _begin(net, method, settings, state, done, total))
+        state, losses = step(state, key, some, *rows, resolution=resolution)
+        yield done + 1, state, losses
 
 
 def _orders(
-    key: PRNGKey, epoch: int, n: int, method: Method, settings: TrainConfig
-) -> tuple[Order, ...]:
-    """The batches of an epoch, for the weights and, where the method keeps images from these."""
-    if isinstance(method, HeldOut):
-        return divided_order(key, epoch, n, settings.batch_size, method.held_out)
-    return (epoch_order(jax.random.fold_in(key, epoch), n, settings.batch_size),)
+    key: PRNGKey, first: int, n: int, method: Method, settings: TrainConfig
+) -> Iterator[Orders]:
+    """The batches of each epoch from the step `first` on.
+
+    Of the weights and, where the method keeps images from these, of those images.
+    """
+    begun, done = divmod(first, max(steps_of_epoch(n, settings.batch_size), 1))
+    for epoch in range(begun, settings.epochs):
+        if isinstance(method, HeldOut):
+            orders = divided_order(key, epoch, n, settings.batch_size, method.held_out)
+        else:
+            orders = (epoch_order(jax.random.fold_in(key, epoch), n, settings.batch_size),)
+        yield tuple(order[done:] for order in orders) if done else orders
+        done = 0
 
 
 def check_training(space: Space, method: Method, settings: TrainConfig) -> None:

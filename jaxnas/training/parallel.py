@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
@@ -47,9 +48,18 @@ def data_mesh() -> Mesh:
     )
 
 
-def on_each(mesh: Mesh, tree: T) -> T:
+def on_each(mesh: Mesh | None, tree: T) -> T:
     """A copy of the arrays on every device."""
-    return tree if mesh.size == 1 else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    if mesh is None or mesh.size == 1:
+        return tree
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def rows_on_each(mesh: Mesh | None, tree: T) -> T:
+    """On each device its share of the arrays' rows."""
+    if mesh is None or mesh.size == 1:
+        return jax.tree.map(jnp.asarray, tree)
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
 
 
 def same_on_each(mesh: Mesh, tree: T) -> T:

@@ -1,6 +1,6 @@
 """The training split on the device, and what a step makes of its images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxnas.data.augment import Augmentation, augment, normalise, resized
+from jaxnas.data.batches import Order
 from jaxnas.data.dataset import Dataset
 from jaxnas.data.mixing import Labels, Mixed
 from jaxnas.data.transforms import transformed
@@ -16,6 +17,9 @@ from jaxnas.training.method import Batch
 from jaxnas.types import PRNGKey
 
 T = TypeVar("T")
+Rows = Int[Array, "batch"]
+# Of an epoch, or what is left of it: the batches of the weights, and of images kept from these.
+Orders = tuple[Order, ...]
 
 
 class Images(NamedTuple):
@@ -27,6 +31,17 @@ class Images(NamedTuple):
     mean: Array
     deviation: Array
     class_weights: Float[Array, "classes"] | None = None
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    def batches(self, epochs: Iterable[Orders]) -> Iterator[tuple["Images", tuple[Rows, ...]]]:
+        """The images of each step, and which rows of them are its batches."""
+        for orders in epochs:
+            for step in range(len(orders[0])):
+                yield self, tuple(order[step] for order in orders)
 
     def weights(self, labels: Int[Array, "*n"]) -> Float[Array, "*n"] | None:
         """Of images with these labels, in a loss."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxnas.data import folder, memory, npz
+from jaxnas.data import folder, memory, npz, pictures
 from jaxnas.errors import UserError
 from jaxnas.records.data import read_data
 from jaxnas.records.run_directory import RunDirectory
@@ -184,10 +184,10 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 def test_pictures_that_do_not_fit_are_refused_before_any_is_read(tmp_path, monkeypatch):
     fill(tmp_path, 20)
-    monkeypatch.setattr(folder, "read_picture", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(pictures, "read_picture", lambda *_: pytest.fail("read"))
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     (tmp_path / "meminfo").write_text("MemAvailable: 100000 kB\n")
-    assert "GiB of memory, there are 0.0954" in refused(tmp_path, image_size=1000)
+    assert "GiB of memory, there are 0.0954" in refused(tmp_path, image_size=1000, stream="never")
 
 
 def test_a_run_keeps_class_names_and_says_what_was_left_out(cli, micro, tmp_path):

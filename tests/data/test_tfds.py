@@ -1,14 +1,16 @@
 import io
 import shutil
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jaxnas.data import tfds
+from jaxnas.data.streamed import Streamed
 from jaxnas.errors import UserError
 
-SETTINGS = {"search_images": 40, "calibration_images": 24, "seed": 0}
+SETTINGS: dict[str, Any] = {"search_images": 40, "calibration_images": 24, "seed": 0}
 
 
 def pixels(seed, shape=(8, 8, 3)):
@@ -172,3 +174,21 @@ def test_grey_images_keep_their_channel(toy_tfds):
     assert (data.test.images == np.stack([pixels(90 + i, (8, 8, 1)) for i in range(9)])).all()
     assert data.class_names == ("0", "1", "2")
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize("parts, workers", [({}, 1), ({"validation": 20}, 0)])
+def test_streamed_it_is_the_same_data_as_in_memory(toy_tfds, parts, workers):
+    folder = toy_tfds({"train": 60, "test": 9, **parts})
+    held, data = (
+        tfds.load("jaxnas_toy", data_dir=str(folder), **(SETTINGS | {"search_images": 20}), **more)
+        for more in ({}, {"stream": "always", "workers": workers})
+    )
+    for name in ("search", "test", "calibration"):
+        assert (getattr(data, name).images == getattr(held, name).images).all()
+        assert (getattr(data, name).labels == getattr(held, name).labels).all()
+    assert (data.mean == held.mean).all() and (data.train.labels == held.train.labels).all()
+    order = np.arange(len(held.train))[::-1].reshape(-1, 10)
+    assert isinstance(data.train, Streamed)
+    for rows, batch in zip(order, data.train.batches(order), strict=True):
+        assert (batch.images == held.train.images[rows]).all()
+        assert (batch.labels == held.train.labels[rows]).all()

@@ -5,6 +5,7 @@ import pytest
 from jaxnas.pipeline import STAGES as FUNCTIONS
 from jaxnas.records.files import (
     ASIDE,
+    HOW_READ,
     RECORDS,
     STAGES,
     Record,
@@ -23,7 +24,7 @@ def test_every_stage_makes_a_file_and_all_but_the_last_say_when_they_are_done():
 
 def test_every_setting_decides_a_file_but_those_of_loggers_and_how_often_a_training_is_saved():
     """So that a run cannot be taken up with another value, and be said to be the same."""
-    assert [name for name in KNOWN if not decides(name)] == ["loggers", *ASIDE]
+    assert [name for name in KNOWN if not decides(name)] == ["loggers", *HOW_READ, *ASIDE]
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -47,7 +48,7 @@ def test_what_comes_before_a_stage():
 
 def test_settings_that_are_read_under_a_choice_decide_a_file_with_it():
     for reader in READERS:
-        for name in {*reader.settings} - {*ASIDE}:
+        for name in {*reader.settings} - {*ASIDE, *HOW_READ}:
             files = {RECORDS[file].made_by for file in decides(name)}
             assert files & {RECORDS[file].made_by for file in decides(reader.choice)}, name
 

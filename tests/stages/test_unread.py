@@ -38,6 +38,9 @@ CASES = [
 ]
 
 
+OF_PICTURES = [
+    f"data.{name}" for name in ("image_size", "non_square", "scaled_decoding", "stream", "workers")
+]
 # Sections of settings that a single method reads.
 SECTIONS = {"train.relaxed": "relaxed", "train.enas": "enas", "train.pareto": "pareto_rank"}
 
@@ -46,7 +49,7 @@ def other(name):
     """A value of the setting that is not its default."""
     if name == "data.augmentation.transforms":
         return ("cutout",)
-    default = 0 if name == "data.image_size" else setting(DEFAULTS, name)
+    default = 0 if name in ("data.image_size", "data.workers") else setting(DEFAULTS, name)
     return {int: 7, float: 0.123, bool: True, tuple: (0.5,)}.get(type(default), "other")
 
 
@@ -57,7 +60,7 @@ def read(name):
         return changed(
             replace(READING, train=TrainConfig(epochs=0), search=SearchConfig()), name, value
         )
-    if name in ("data.image_size", "data.non_square"):
+    if name in OF_PICTURES:
         return changed(replace(READING, data=DataConfig("folder:pictures")), name, value)
     if name == "finetune.distillation":
         return changed(replace(READING, finetune=FinetuneConfig(1, teacher="largest")), name, value)
