@@ -5,13 +5,14 @@ REPORT := runs/quickstart/report.html
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test slow
+.PHONY: help install demo test slow docs
 
 help:
 	@echo "make install   install jaxnas and the pinned versions of what it needs into .venv"
 	@echo "make demo      install, then run experiments/quickstart.py: one whole search on this machine"
 	@echo "make test      install, then lint, type check and test"
 	@echo "make slow      install, then run the slow tests"
+	@echo "make docs      install, then build the manual: site/index.html"
 
 install: .venv/.installed
 
@@ -36,3 +37,7 @@ test: install
 
 slow: install
 	$(BIN)/python -m pytest -m slow
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "The manual: $(CURDIR)/site/index.html"

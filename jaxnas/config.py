@@ -172,7 +172,7 @@ class ProfileConfig:
     hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
     hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published
     figures (hailo8l_model:single refuses networks that do not fit as a whole); or the path of
-    a .toml file that describes such a machine (README: Your own device); worst:NAME,NAME: the
+    a .toml file that describes such a machine (docs/how-to/own-device.md); worst:NAME,NAME: the
     larger figure of two such devices or more, so that latency_ms and energy_uj are worst cases."""
     threads: int = 1
     """Of the device's runtime."""
@@ -338,11 +338,11 @@ class Config:
     below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
     operator); squeezenet and fire_cifar (fire modules); meta_kernel (depthwise kernels of 3 to 11);
     nasbench201 (15,625 cells), darts (8 cells, as are searched; jaxnas.spaces.darts:darts_20 has
-    the 20 that are trained in the end); the path of a .toml file that describes one (README: Your
-    own space), or of a pruned.json that `jaxnas prune` left; or your own, file.py:name, a function
-    of the images' size, channels and classes. So any name of these settings may be: of an
-    algorithm, a device, a predictor, a method of training, a source of data; in an experiment's
-    file the function stands for its name."""
+    the 20 that are trained in the end); the path of a .toml file that describes one
+    (docs/how-to/own-space.md), or of a pruned.json that `jaxnas prune` left; or your own,
+    file.py:name, a function of the images' size, channels and classes. So any name of these
+    settings may be: of an algorithm, a device, a predictor, a method of training, a source of data;
+    in an experiment's file the function stands for its name."""
     weights: str | None = None
     """What the supernet starts from: tiny_cifar100, residual_cifar100 or residual_cifar10, which
     come with jaxnas for the spaces tiny and residual; the supernet.safetensors of another run in

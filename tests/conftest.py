@@ -177,6 +177,18 @@ def edges_space():
 
 
 @pytest.fixture(scope="session")
+def blocks():
+    """The blocks of code of a page: `blocks("README.md", "python")`."""
+    root = Path(__file__).parents[1]
+
+    def of(page: str, language: str = "python") -> list[str]:
+        text = (root / page).read_text(encoding="utf-8")
+        return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def toy_family():
     """tests/toy_family.py, its kind of operator known for the session, as a user's would be."""
     path = Path(__file__).with_name("toy_family.py")

@@ -66,7 +66,8 @@ def choose_networks(
     wanted.append(("most_accurate", "most accurate", rows[0]))
     within = f"within {within_points:g} percentage points"
     for name in columns.costs:
-        role, word = FASTEST if name == "latency_ms" else (f"least_{name}", f"least {name}")
+        own = name.rpartition(":")[2]  # of file.py:name
+        role, word = FASTEST if name == "latency_ms" else (f"least_{own}", f"least {own}")
         wanted.append((role, f"{word} {within}", _least(rows, columns[name][rows], close)))
     wanted.append(("knee", "best trade-off (knee)", int(pareto.knee(jnp.asarray(fitness)))))
     wanted += [

@@ -53,7 +53,9 @@ def objectives(config: Config, net: Supernet) -> dict[str, Objective]:
     """All that the settings name, for the networks of this supernet; by name, in order."""
     numerics = NUMERICS[config.export.precision]
     context = Context(net, make_device(config.profile), numerics)
-    return {name: find("objective", name, OBJECTIVES)(context) for name in config.search.objectives}
+    made = {name: find("objective", name, OBJECTIVES)(context) for name in config.search.objectives}
+    # A user's own is known by its place, as the settings have it.
+    return {name: replace(one, name=name) for name, one in made.items()}
 
 
 def constraints(config: Config, net: Supernet) -> dict[str, Objective]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jaxnas.config import ALGORITHMS, METHODS, Config, device_names
 from jaxnas.errors import UserError
 from jaxnas.own_settings import find_with_settings, reads
-from jaxnas.plugins import find, unread
+from jaxnas.plugins import find, is_place, unread
 from jaxnas.stages.bounds import settings_of
 
 
@@ -240,5 +240,6 @@ def _source(config: Config) -> str:
 
 
 def _measures(config: Config, *kinds: str) -> bool:
-    """Whether the device is of one of these kinds, or a worst case of one."""
-    return any(name.partition(":")[0] in kinds for name in device_names(config.profile.device))
+    """Whether the device is of one of these kinds or a user's own, or a worst case of one."""
+    named = [name.partition(":") for name in device_names(config.profile.device)]
+    return any(kind in kinds or (colon and is_place(kind)) for kind, colon, _ in named)

@@ -71,6 +71,12 @@ def test_a_search_without_latency_has_no_fastest_network():
     assert choices[1].role == "least mmacs within 4 percentage points"
 
 
+def test_an_objective_of_ones_own_names_no_path():
+    """The name of a chosen network is that of its files."""
+    choices = choose_networks(FITNESS, 4, None, ("error", "there/mine.py:flash_kib"))
+    assert rows(choices) == {"most_accurate": 3, "least_flash_kib": 6, "knee": 5}
+
+
 def test_a_network_in_two_roles_counts_once_and_the_middle_fills_up():
     # The fastest within 0 points is the most accurate.
     choices = choose_networks(FITNESS, within_points=0, limit_ms=None)

@@ -175,6 +175,13 @@ def test_what_is_a_users_own_may_read_all_unless_it_says_otherwise(tmp_path):
             assert (without_unread(config) == config) == method.startswith("open")
 
 
+def test_a_device_of_ones_own_may_read_seconds_and_threads():
+    profile = ProfileConfig("mine.py:device", threads=2, seconds=0.5)
+    check_read(Config("x", profile=profile))
+    with pytest.raises(UserError, match="threads 2 is not read"):
+        check_read(Config("x", profile=replace(profile, device="chip.toml")))
+
+
 def test_a_worst_case_reads_what_one_of_its_devices_reads():
     for device, reads in (("raptor,openvino", True), ("raptor,raptor_small", False)):
         config = Config("x", profile=ProfileConfig(f"worst:{device}", threads=2))
