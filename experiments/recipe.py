@@ -108,11 +108,10 @@ SUPERNET = {
     "all": Variant(replace(SHARED, ema_decay=0.999, weight_decay=5e-4)),
 }
 VARIANTS = {"finetune": FINETUNE, "supernet": SUPERNET}
-# Variants that compute in a step what another does, with other numbers; the rest are timed.
-AS: dict[str, str] = dict.fromkeys(
-    ("decay", "no smoothing", "smoothing", "rate 0.05", "rate 0.1", "rate 0.12"), "before"
-)
-AS |= {"all": "ema"}
+# Variants whose step computes what another's does, with other numbers or with a few operations on
+# images and weights, which cost less than timings spread; the others are timed.
+ALIKE = "ema, decay, smoothing, no smoothing, rate 0.05, rate 0.1, rate 0.12, cutout, mixup, cutmix, all"
+AS: dict[str, str] = dict.fromkeys(ALIKE.split(", "), "before")
 
 
 @dataclass(frozen=True)
