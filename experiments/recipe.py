@@ -110,7 +110,10 @@ SUPERNET = {
 VARIANTS = {"finetune": FINETUNE, "supernet": SUPERNET}
 # Variants whose step computes what another's does, with other numbers or with a few operations on
 # images and weights, which cost less than timings spread; the others are timed.
-ALIKE = "ema, decay, smoothing, no smoothing, rate 0.05, rate 0.1, rate 0.12, cutout, mixup, cutmix, all"
+ALIKE = (
+    "ema, decay, smoothing, no smoothing, rate 0.05, rate 0.1, rate 0.12, cutout, mixup, cutmix, "
+    "all"
+)
 AS: dict[str, str] = dict.fromkeys(ALIKE.split(", "), "before")
 
 
