@@ -16,7 +16,7 @@ Commands: python experiments/recipe.py cost finetune
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -351,6 +351,7 @@ def main() -> int:
         if settings.what == "table":
             table(settings, run)
             return 0
+        run.write_json("config.json", {"name": "recipe", "data": asdict(settings.data)})
         data = load_data(settings.data, 0)
         (cost if settings.what == "cost" else run_one)(settings, data, run)
     return 0
