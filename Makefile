@@ -39,5 +39,5 @@ slow: install
 	$(BIN)/python -m pytest -m slow
 
 docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The manual: $(CURDIR)/site/index.html"

@@ -54,7 +54,7 @@ def test_every_python_block_is_run():
 
 def test_the_manual_is_built_strictly(tmp_path):
     """Links and anchors lead somewhere, and docstrings are found."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", tmp_path / "site"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path / "site"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     settings = (tmp_path / "site/reference/settings.html").read_text()
