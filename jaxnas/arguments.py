@@ -20,7 +20,11 @@ COMPARE = (
     "compare/compare.html; or finished runs with each other"
 )
 SEEDS = 30  # of a comparison
-COMPARE_OPTIONS = " [--algorithms A,B,...] [--seeds N] [--same-start] [--with RUN,...]"
+OPTIONS = {
+    "compare": " [--algorithms A,B,...] [--seeds N] [--same-start] [--with RUN,...]"
+    " [--reference X,Y,...] [--front FILE]",
+    "report": " [--watch] [--figures]",
+}
 
 CHIP_COMMANDS = {
     "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
@@ -145,7 +149,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         dest="command", metavar="COMMAND", required=True, parser_class=_Parser
     )
     for name, summary in {**COMMANDS, "compare": COMPARE}.items():
-        options = COMPARE_OPTIONS if name == "compare" else ""
+        options = OPTIONS.get(name, "")
         command = commands.add_parser(
             name,
             help=summary,
@@ -191,6 +195,17 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 help="in place of algorithms compare the fronts of finished runs, the networks "
                 "that each evaluated and the seconds that it took: a joint search beside a "
                 "two-stage one, with several seeds of each",
+            )
+        if name == "report":
+            command.add_argument(
+                "--watch",
+                action="store_true",
+                help="keep the report up to date while the run goes on, until it is finished",
+            )
+            command.add_argument(
+                "--figures",
+                action="store_true",
+                help="write its figures as SVG, PDF and PNG, too: DIR/figures",
             )
         if name in ("run", "profile"):
             command.add_argument(

@@ -115,6 +115,10 @@ def _main(arguments: list[str]) -> int:
         names = known.algorithms or [config.search.algorithm]
         seeds = known.seeds or SEEDS
         run_compare(config, out, names, seeds, load_problem(experiment), known.same_start)
+    elif command == "report":
+        from jaxnas.pipeline import draw_report
+
+        draw_report(config, out, known.figures, known.watch)
     else:
         from jaxnas.pipeline import STAGES, run_stages
 

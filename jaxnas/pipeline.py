@@ -16,6 +16,7 @@ from jaxnas.records.files import OF_LATENCY
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report.html import write_report
+from jaxnas.report.watch import watch
 from jaxnas.stages.changed import outdated, put_aside, put_back
 from jaxnas.stages.checks import check_fit, check_initial, check_settings, check_weights
 from jaxnas.stages.data import run_data
@@ -65,7 +66,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
     """
     run = RunDirectory(out)
     if list(names) == ["report"]:
-        return _draw_report(run, config)
+        return draw_report(config, out)
     check_settings(config)
     check_read(config)
     skipped = _skipped(config)
@@ -109,14 +110,25 @@ def _run_each(names: Sequence[str], job: Job, skipped: Sequence[str]) -> None:
             job.record(name, event="done", seconds=round(time.perf_counter() - start, 1))
 
 
-def _draw_report(run: RunDirectory, config: Config) -> None:
-    """Draw the report from the run's files alone, wherever the images and the device may be."""
+def draw_report(config: Config, out: str, figures: bool = False, watched: bool = False) -> None:
+    """Draw the report from the run's files alone, wherever the images and the device may be.
+
+    `figures`: those for papers, too. `watched`: again and again, until the run is finished.
+    """
+    run = RunDirectory(out)
     check_read(config)
-    require_earlier(run, "report", "report", _skipped(config))
+    require_earlier(run, "train", "report")
+    check_same_settings(run, config)
+    if watched:
+        watch(run)
+        if not figures:
+            return
     with run:
         check_same_settings(run, config)
         run.clean()
-        log(f"report: {write_report(run)}")
+        log(f"report: {write_report(run, figures)}")
+    if figures:
+        log(f"report: figures as SVG, PDF and PNG: {run.path('figures')}")
 
 
 def _skipped(config: Config) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from jaxnas.records.reading import reading
 from jaxnas.records.run_directory import RunDirectory
 
 LAYERS = "layers.csv"
@@ -25,3 +26,12 @@ class LayerEntry:
 def write_layers(run: RunDirectory, entries: Sequence[LayerEntry]) -> None:
     """Write all of them."""
     run.write_csv(LAYERS, [asdict(one) for one in entries])
+
+
+def read_layers(run: RunDirectory) -> list[LayerEntry]:
+    """The entries; of a whole table or of none."""
+    with reading(run, LAYERS):
+        return [
+            LayerEntry(row["parts"], row["choices"], float(row["latency_ms"]), int(row["networks"]))
+            for row in run.read_csv(LAYERS)
+        ]

@@ -14,8 +14,10 @@ from jaxnas.errors import UserError, cannot
 LOCK = ".lock"
 WRITTEN_FIRST = ("config.json", "space.json")  # by which a run is known
 # Of a run; those of checkpoints are orbax's.
-FOLDERS = ("", "models", "compare", "compare/searches")
-PARTIAL = re.compile(r"\.(.+\.(?:json|jsonl|csv|npz|npy|safetensors|onnx|html|png))\.\d+\.partial")
+FOLDERS = ("", "models", "figures", "compare", "compare/searches")
+PARTIAL = re.compile(
+    r"\.(.+\.(?:json|jsonl|csv|npz|npy|safetensors|onnx|html|png|svg|pdf|tex))\.\d+\.partial"
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 

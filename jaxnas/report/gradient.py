@@ -10,13 +10,12 @@ from jaxnas.records.derived import DERIVED, read_derived
 from jaxnas.records.metrics import ARCHITECTURE, read_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.relaxations.architecture import collapse
-from jaxnas.report import plots
 
 Curves = dict[str, Float[np.ndarray, "n 2"]]  # rows of [step, figure]
 
 
 def read_gradient(run: RunDirectory) -> dict[str, Any] | None:
-    """Derived networks, cautions and figures; None where no training has learnt an architecture."""
+    """Derived networks, cautions and curves; None where no training has learnt an architecture."""
     if not run.exists(DERIVED):
         return None
     derived = read_derived(run)
@@ -30,8 +29,9 @@ def read_gradient(run: RunDirectory) -> dict[str, Any] | None:
         "collapses": [
             collapse(one.label, one.skips, one.skippable) for one in derived if one.collapsed
         ],
-        "entropies": plots.entropies(_entropies(lines, list(derived[0].network))),
-        "costs": plots.expected_costs(costs, targets) if costs else None,
+        "entropies": _entropies(lines, list(derived[0].network)),
+        "costs": costs,
+        "targets": targets,
         "priced": bool(costs),
     }
 

@@ -11,6 +11,7 @@ from jaxnas.records.measurements import read_measurements
 from jaxnas.records.metrics import read_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.selection import read_selection
+from jaxnas.records.verified import VERIFIED
 from jaxnas.report import cautions
 from jaxnas.report.answer import advice, labels
 from jaxnas.report.networks import measured, read_networks
@@ -26,13 +27,16 @@ class Head(NamedTuple):
 
 
 def read_head(run: RunDirectory, costs: Sequence[str]) -> Head:
-    """Of a verified run; `costs` are its objectives beside the error."""
+    """Of a run; `costs` are its objectives beside the error.
+
+    It has no networks before they are verified.
+    """
     config = run.read_json("config.json")
     data = asdict(read_data(run))
     # Older runs have neither.
     data |= {"selection": data["selection"] or 0, "class_sizes": data["class_sizes"] or {}}
     int8 = config.get("export", {}).get("precision") == "int8"
-    networks = read_networks(run, int8, costs)
+    networks = read_networks(run, int8, costs) if run.exists(VERIFIED) else []
     said = "simulated" if any(one["simulated"] for one in networks) else "measured"
     return Head(config, data, networks, said)
 
@@ -49,12 +53,11 @@ def answer(
     And how optimistic the search was.
     """
     known = measured(run, networks)
-    limit_ms = config["latency_limit_ms"]
-    within = config.get("finetune", {}).get("within_points", 5.0) / 100
-    least = cautions.commonest(data["class_sizes"].get("test"))
     text = "No network could be measured: verified.csv says why."
     if known:
-        text = advice(known, within, limit_ms, least)
+        text = advice(
+            known, within_points(config), config["latency_limit_ms"], least_accuracy(data)
+        )
     return {
         "text": text,
         "labels": {one["letter"]: [] for one in networks}
@@ -70,6 +73,16 @@ def answer(
         ),
         "by_median": any(math.isfinite(one["median_ms"]) for one in networks),
     }
+
+
+def within_points(config: Mapping[str, Any]) -> float:
+    """By how much an accuracy may be lower and still be as good, as a share."""
+    return config.get("finetune", {}).get("within_points", 5.0) / 100
+
+
+def least_accuracy(data: Mapping[str, Any]) -> float:
+    """What always answering the commonest class gets right of the test images."""
+    return cautions.commonest(data["class_sizes"].get("test"))
 
 
 def _limit(

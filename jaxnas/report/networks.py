@@ -75,6 +75,7 @@ def _network(
     return {
         "name": row.name,
         "role": row.role,
+        "genome": chosen.genome,
         "device": row.device,
         **numbers,
         "letter": letter,
