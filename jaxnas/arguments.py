@@ -23,7 +23,6 @@ SEEDS = 30  # of a comparison
 OPTIONS = {
     "compare": " [--algorithms A,B,...] [--seeds N] [--same-start] [--with RUN,...]"
     " [--reference X,Y,...] [--front FILE]",
-    "report": " [--watch] [--figures]",
 }
 
 CHIP_COMMANDS = {
@@ -117,6 +116,18 @@ def _share(text: str) -> float:
     return share
 
 
+def _numbers(text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(
+            f"must be finite numbers with commas between, got {text[:60]!r}"
+        )
+    return found
+
+
 def _algorithms(text: str) -> list[str]:
     """Names with commas between; one before a number belongs to a list of numbers.
 
@@ -186,6 +197,19 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 "--same-start",
                 action="store_true",
                 help="all searches of a seed begin with the same random candidates",
+            )
+            command.add_argument(
+                "--reference",
+                metavar="X,Y,...",
+                type=_numbers,
+                help="the reference point of hypervolume, in the order of the objectives "
+                "(default: the worst values of the first seed's random search)",
+            )
+            command.add_argument(
+                "--front",
+                metavar="FILE",
+                help="the true front, a CSV file with a column for each objective: then regret "
+                "and IGD+ are told, too",
             )
             command.add_argument(
                 "--with",

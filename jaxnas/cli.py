@@ -94,7 +94,8 @@ def _main(arguments: list[str]) -> int:
         return _prune(known, overrides)
     if others := getattr(known, "others", None):
         given = {"--algorithms": known.algorithms, "--seeds": known.seeds, "--out": out}
-        given |= {"--same-start": known.same_start or None}
+        given |= {"--same-start": known.same_start or None, "--front": known.front}
+        given |= {"--reference": known.reference}
         unread = [name for name, value in given.items() if value is not None]
         return _compare_runs([experiment, *others], [*unread, *overrides])
     from jaxnas.experiment import load_config, load_problem, overridden
@@ -114,7 +115,8 @@ def _main(arguments: list[str]) -> int:
 
         names = known.algorithms or [config.search.algorithm]
         seeds = known.seeds or SEEDS
-        run_compare(config, out, names, seeds, load_problem(experiment), known.same_start)
+        scale = (known.reference, known.front)
+        run_compare(config, out, names, seeds, load_problem(experiment), known.same_start, *scale)
     elif command == "report":
         from jaxnas.pipeline import draw_report
 

@@ -363,6 +363,10 @@ def test_a_run_directory_stands_for_its_experiment(cli, run_copy):
     code, lines = cli("report", run_copy)
     assert code == 0 and lines == [f"report: {run_copy}/report.html"]
     assert (run_copy / "report.html").stat().st_size > 10_000
+    code, lines = cli("report", run_copy, "--watch", "--figures")
+    assert code == 0 and lines[0].endswith("verify done")  # there is nothing to wait for
+    assert lines[-1] == f"report: figures as SVG, PDF and PNG: {run_copy}/figures"
+    assert (run_copy / "figures/pareto-latency_ms.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_settings_of_a_run_directory_are_those_of_its_experiment(cli, finished_run, micro):

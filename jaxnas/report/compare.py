@@ -3,26 +3,24 @@
 From compare/compare.npz to tables, figures and a page, compare/compare.html.
 """
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from jaxnas.algorithms.indicators import igd_plus
 from jaxnas.errors import UserError
 from jaxnas.records.candidates import FIGURE
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.report import plots, words
-from jaxnas.report.algorithm_plots import Said, drawn
-from jaxnas.report.compare_plots import Curves, attainment_panels, hypervolume
+from jaxnas.report import critical, papers, words
+from jaxnas.report.charts import Chart, algorithm_curves, predictions
+from jaxnas.report.compare_charts import Curves, attainments, hypervolume
+from jaxnas.report.pages import rendered
+from jaxnas.report.said import Said
+from jaxnas.report.tables import latex_table, text_table
 from jaxnas.studies.statistics import (
     LEVEL,
     Comparison,
@@ -57,7 +55,7 @@ class Scale(NamedTuple):
 
 
 def write_comparison(run: RunDirectory) -> str:
-    """Write compare.csv, pairs.csv, compare.html and PNGs beside compare.npz.
+    """Write tables, compare.html, and its figures for papers, beside compare.npz.
 
     Returns the answer and the table as text.
     """
@@ -73,14 +71,14 @@ def write_comparison(run: RunDirectory) -> str:
         for row in rows:
             row |= _against_front(fitness[row["algorithm"]], final[row["algorithm"]], scale)
     labels = _labels(arrays)
-    figures = {"hypervolume": hypervolume(curves, scale.front is not None)}
-    found = {name: one for name, one in fitness.items() if not np.isnan(one).all()}
-    if len(labels) == 2:
-        figures["attainment"] = attainment_panels(found, labels)
     said = {name: _said(arrays, name, curves[name].evaluations) for name in names}
-    figures |= drawn(said, labels)
-    for name, figure in figures.items():
-        run.write_bytes(f"compare/{name}.png", _png(figure))
+    charts = _charts(curves, fitness, said, labels, scale)
+    found = critical.diagram(pairs)
+    drawn = {name: papers.formats(papers.figure(one)) for name, one in charts.items()}
+    drawn["critical"] = papers.formats(critical.figure(found))
+    for name, contents in drawn.items():
+        for kind, content in contents.items():
+            run.write_bytes(f"compare/{name}.{kind}", content)
     run.write_csv("compare/compare.csv", rows)
     run.write_csv(
         "compare/pairs.csv",
@@ -109,10 +107,29 @@ def write_comparison(run: RunDirectory) -> str:
         "same_start": "same_start" in arrays,
         "apart": words.listed(arrays["apart"].tolist() if "apart" in arrays else []),
         "level": LEVEL,
-        "figures": {name: Markup(plots.svg(figure, name)) for name, figure in figures.items()},
+        "charts": [*charts],
+        "critical": critical.drawn(found),
+        "groups": [found.names[a : b + 1] for a, b in found.groups],
     }
-    run.write_text("compare/compare.html", _template().render(page))
+    run.write_text("compare/compare.tex", latex_table(rows, page["measure"]))
+    text = rendered("compare.html.jinja", page, ("chart.js",), {"charts": charts})
+    run.write_text("compare/compare.html", text)
     return text_table(page["answer"], page["measure"], rows)
+
+
+def _charts(
+    curves: Mapping[str, Curves],
+    fitness: Mapping[str, Float[np.ndarray, "seeds n m"]],
+    said: Mapping[str, Said],
+    labels: list[str],
+    scale: Scale,
+) -> dict[str, Chart]:
+    """Those that there is anything to draw in."""
+    charts = {"hypervolume": hypervolume(curves, scale.front is not None)}
+    found = {name: one for name, one in fitness.items() if not np.isnan(one).all()}
+    if len(labels) == 2:
+        charts["attainment"] = attainments(found, labels)
+    return charts | algorithm_curves(said) | predictions(said, labels)
 
 
 def feasible(arrays: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray, "seeds n m"]:
@@ -249,36 +266,6 @@ def measure(scale: Scale, labels: Sequence[str], error: float) -> str:
     return text
 
 
-def text_table(answered: str, measured: str, rows: list[dict[str, Any]]) -> str:
-    """What the page says, for a terminal."""
-    first = rows[0]["algorithm"]
-    front = [("regret", "regret"), ("igd_plus", "IGD+")] if "regret" in rows[0] else []
-    head = ["", "algorithm", "median", "quartiles", *(title for _, title in front)]
-    lines = [[*head, "p random", "A12 random", f"p {first}", f"A12 {first}"]]
-    for row in rows:
-        figures = [row[field] for field, _ in front]
-        figures += [
-            row[f"{field}_{label}"] for label in ("random", "first") for field in Comparison._fields
-        ]
-        spread = f"{row['q1']:.2f} to {row['q3']:.2f}"
-        mark = "*" if row["leads"] else ""
-        lines.append(
-            [
-                mark,
-                row["algorithm"],
-                f"{row['median']:.2f}",
-                spread,
-                *(words.significant(value) for value in figures),
-            ]
-        )
-    legend = [
-        f"{measured} {rows[0]['seeds']} seeds each.",
-        f"*: no other is shown to be better (p below {LEVEL}).",
-        "p: Mann-Whitney, corrected after Holm for all pairs; A12: share of pairs won.",
-    ]
-    return "\n".join([answered, *words.aligned(lines), *legend])
-
-
 def _listed(names: Sequence[str]) -> str:
     """
     >>> _listed(["a"]), _listed(["a", "b", "c"])
@@ -346,22 +333,3 @@ def _against_front(
     front = jnp.asarray(scale.scaled(scale.front))
     distance = [float(_igd_plus(jnp.asarray(rows), front)) for rows in scale.scaled(fitness)]
     return {"regret": float(np.median(100 - final)), "igd_plus": float(np.median(distance))}
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _template():
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"significant": words.significant}
-    return environment.get_template("compare.html.jinja")

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxnas.algorithms import pareto
-from jaxnas.objectives.columns import Columns
 from jaxnas.records.candidates import Searched
 from jaxnas.records.measurements import by_network, read_asked, read_measurements
 from jaxnas.records.run_directory import RunDirectory
@@ -32,14 +31,6 @@ def is_front(fitness: Float[np.ndarray, "n objectives"]) -> np.ndarray:
     return np.asarray(jax.jit(pareto.front)(jnp.asarray(fitness)))
 
 
-def front_rows(columns: Columns, network: Int[np.ndarray, "n"] | None) -> Int[np.ndarray, "front"]:
-    """The rows on the front, one of each network."""
-    rows = np.flatnonzero(is_front(columns.fitness))
-    if network is None:
-        return rows
-    return rows[np.sort(np.unique(network[rows], return_index=True)[1])]
-
-
 def explored(
     run: RunDirectory,
     found: Searched,
@@ -51,7 +42,7 @@ def explored(
     """The candidates of both searches, the front and the chosen networks, as JSON has them."""
     genomes = [one.archive.genomes for one in (found, sampled) if one is not None]
     commas = max(int(some.max(initial=0)) for some in genomes) >= DIGITS
-    front = front_rows(found.counted, found.network)
+    front = found.front
     labels = [
         {"name": one, "label": label, "short": short(label)} for one, label in found.labels.items()
     ]
@@ -84,19 +75,18 @@ def short(label: str) -> str:
 def _group(searched: Searched, commas: bool) -> dict[str, Any]:
     archive = searched.archive
     digits = [np.base_repr(i, DIGITS).lower() for i in range(DIGITS)]
-    write = (lambda row: ",".join(map(str, row))) if commas else _joined(digits)
+    rows = archive.genomes.tolist()
+    texts = [
+        ",".join(map(str, row)) if commas else "".join([digits[i] for i in row]) for row in rows
+    ]
     columns = searched.columns
     return {
-        "genomes": " ".join(write(row) for row in archive.genomes.tolist()),
+        "genomes": " ".join(texts),
         "error": listed(columns["error"]),
         "costs": {name: listed(columns[name]) for name in columns.costs},
         "generation": archive.generation.tolist(),
         "parents": archive.parents.tolist(),
     }
-
-
-def _joined(digits: Sequence[str]):
-    return lambda row: "".join([digits[choice] for choice in row])
 
 
 def _costs(spelled: Spelled, found: Searched, front: Int[np.ndarray, "front"]) -> dict[str, Any]:
@@ -209,7 +199,7 @@ def budget(
     timed = name == "latency_ms"
     label = short(found.labels[name])
     unit = re.search(r"\(([^()]*)\)$", label)
-    front = columns[name][front_rows(columns, found.network)].astype(np.float64)
+    front = columns[name][found.front].astype(np.float64)
     ends = [*front.tolist(), *([one.ms for one in known] if timed else [])]
     ends += [limit_ms] if timed and limit_ms is not None else []
     low, high = 0.97 * min(ends), 1.03 * max(ends)

@@ -64,6 +64,7 @@ def _page(run: RunDirectory, state: State) -> tuple[dict[str, Any], Charts, dict
     config, data, networks, said = head
     page: dict[str, Any] = {
         "state": state,
+        "folder": run.root.resolve().name,
         "config": config,
         "experiment": {
             name: value for name, value in config.items() if not isinstance(value, dict)

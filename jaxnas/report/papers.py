@@ -17,8 +17,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from jaxnas.report.charts import Chart, Mark
 from jaxnas.report.plots import CYCLE, STYLE, WITHOUT_METADATA
 
+EMBEDDED: dict[Any, Any] = {**STYLE, "pdf.fonttype": 42}  # fonts, as publishers ask for
 FORMATS = ("svg", "pdf", "png")
-DPI = 300
+DPI = 200
 LEGEND = ("discs", "rings", "line", "dots")  # what says most of a name
 WIDE = 7.0  # inches, of a figure
 WITHOUT = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}} | {
@@ -36,10 +37,12 @@ def files(charts: Mapping[str, Chart]) -> dict[str, bytes]:
     }
 
 
-@mpl.rc_context(STYLE | {"pdf.fonttype": 42})
+@mpl.rc_context(EMBEDDED)
 def formats(drawn: Figure) -> dict[str, bytes]:
     """A figure in every format."""
     found = {}
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")  # what was laid out once stays
     for kind in FORMATS:
         buffer = io.BytesIO()
         drawn.savefig(buffer, format=kind, dpi=DPI, metadata=WITHOUT[kind])
@@ -140,7 +143,7 @@ def _spans(axes: Axes, mark: Mark, color: str, label: str | None) -> None:
     style = {"color": color, "lw": mark.get("width", 1.4), "alpha": mark.get("alpha", 1)}
     x, y = _array(mark["x"]), _array(mark["y"])
     if "xlow" in mark:
-        axes.hlines(y, _array(mark["xlow"]), _array(mark["xhigh"]), **style, label=label)
+        axes.hlines(y, _array(mark["xlow"]), _array(mark["xhigh"]), **style, label=label or "")
     if "ylow" in mark:
         axes.vlines(x, _array(mark["ylow"]), _array(mark["yhigh"]), **style)
     if "xto" in mark:

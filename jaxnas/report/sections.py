@@ -19,7 +19,7 @@ from jaxnas.records.predictor import QUALITY, read_predictions, read_quality
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.report import charts, plots, words
 from jaxnas.report.charts import Chart
-from jaxnas.report.explore import front_rows, is_front, short
+from jaxnas.report.explore import is_front, short
 from jaxnas.report.gradient import read_gradient
 from jaxnas.report.networks import setup
 from jaxnas.report.said import Said
@@ -147,9 +147,10 @@ def _against(searched: Searched, name: str) -> tuple[plots.Points, np.ndarray]:
     """Error and a cost of the candidates that count, and the rows on the front of these two."""
     columns = searched.counted
     points = plots.Points(columns["error"], columns[name])
-    return points, front_rows(
-        type(columns)(("error", name), np.stack(points, axis=1)), searched.network
-    )
+    rows = np.flatnonzero(is_front(np.stack(points, axis=1)))
+    if searched.network is None:
+        return points, rows
+    return points, rows[np.unique(searched.network[rows], return_index=True)[1]]
 
 
 def chosen_in(networks: Sequence[Mapping[str, Any]], cost: str) -> plots.Chosen:

@@ -39,6 +39,7 @@ from jaxnas.stages.initial import of_settings
 from jaxnas.stages.job import load_data, load_space, open_job, purpose_key
 from jaxnas.stages.settings import recorded_settings
 from jaxnas.stages.unread import check_read, without_unread
+from jaxnas.studies.given_scale import given_scale
 from jaxnas.studies.statistics import least_seeds
 
 OBJECTIVES = 5  # at most
@@ -86,12 +87,14 @@ def run_compare(
     seeds: int,
     problem: Callable[[], Problem] | None = None,
     same_start: bool = False,
+    reference: Sequence[float] | None = None,
+    front: str | None = None,
 ) -> None:
     """Compare algorithms in the run directory `out` and print the table.
 
     What is searched is the `problem` of the experiment, where it brings one (a table, say), or else
-    the supernet and the predictor of the run. `search.initial` and `same_start` are those of a
-    `Problem`.
+    the supernet and the predictor of the run. `search.initial`, `same_start`, the `reference` point
+    and the `front`, a file, are those of a `Problem`.
     """
     check_settings(config)
     _check_read(config, names)
@@ -102,6 +105,8 @@ def run_compare(
     searched = None if problem is None else _with_start(problem(), config, same_start)
     objectives = config.search.objectives if searched is None else searched.objectives
     constraints = tuple(config.search.bounds) if searched is None else searched.constraints
+    scale = given_scale(objectives, reference, front)
+    _check_scale(scale, searched, len(objectives))
     search = replace(
         config.search,
         objectives=objectives,
@@ -118,6 +123,7 @@ def run_compare(
     if searched is None:
         _check_earlier(config, RunDirectory(out))
     else:
+        searched = replace(searched, **scale)
         check_problem(searched)
         _check_begins(algorithms, searched.space)
     if seeds < (enough := least_seeds(len(algorithms))):
@@ -132,7 +138,9 @@ def run_compare(
             whole = replace(config, search=recorded_settings(run).search)
         check_same_settings(run, whole)
         run.clean()
-        searched = searched or _with_start(_of_run(run, config, whole), config, same_start)
+        if searched is None:
+            own = replace(_of_run(run, config, whole), **scale)
+            searched = _with_start(own, config, same_start)
         if not run.exists("config.json"):
             run.write_json("config.json", asdict(config))
         compare_searches(run, searched, algorithms, search, range(config.seed, config.seed + seeds))
@@ -228,15 +236,7 @@ def check_problem(problem: Problem) -> None:
             f"objectives and constraints of the problem must have a name of their own, got "
             f"{', '.join(columns)}"
         )
-    if problem.reference is not None and (
-        np.shape(problem.reference) != (m,) or not np.isfinite(problem.reference).all()
-    ):
-        raise UserError(
-            f"reference of the problem must be {m} finite numbers, one per objective, got "
-            f"{problem.reference}"
-        )
-    if problem.front is not None:
-        _check_front(np.asarray(problem.front), problem.reference, m)
+    _check_scale({"reference": problem.reference, "front": problem.front}, None, m)
     if problem.initial is not None:
         _check_initial(problem)
     if problem.traced:
@@ -245,6 +245,22 @@ def check_problem(problem: Problem) -> None:
             jax.random.key(0),
         )
         _check_columns(problem, sampled, 2)
+
+
+def _check_scale(scale: Mapping[str, Any], problem: Problem | None, m: int) -> None:
+    """Refuses a reference point and a front of another number of objectives, or that do not fit.
+
+    What the `scale` does not tell is the problem's.
+    """
+    reference = scale.get("reference", problem and problem.reference)
+    front = scale.get("front", None if problem is None else problem.front)
+    if reference is not None and (np.shape(reference) != (m,) or not np.isfinite(reference).all()):
+        raise UserError(
+            f"reference of the problem must be {m} finite numbers, one per objective, got "
+            f"{reference}"
+        )
+    if front is not None:
+        _check_front(np.asarray(front), reference, m)
 
 
 def _check_front(front: np.ndarray, reference: tuple[float, ...] | None, objectives: int) -> None:

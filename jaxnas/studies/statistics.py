@@ -3,7 +3,7 @@
 Hypervolume curves and their bands, rank tests of all pairs with effect sizes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from math import comb
@@ -165,6 +165,41 @@ def leaders(pairs: Mapping[tuple[str, str], Comparison]) -> list[str]:
         for name in names
         if not any(second == name and is_better(one) for (_, second), one in pairs.items())
     ]
+
+
+def mean_ranks(pairs: Mapping[tuple[str, str], Comparison]) -> dict[str, float]:
+    """The rank that each sample has on average when one value of each is drawn; 1 is the largest.
+
+    One more than the sum, over the others, of the share of pairs that the other wins. It takes no
+    pairing of the values of two samples.
+
+    >>> mean_ranks({("a", "b"): Comparison(0.1, 0.75), ("b", "a"): Comparison(0.1, 0.25)})
+    {'a': 1.25, 'b': 1.75}
+    """
+    names = dict.fromkeys(first for first, _ in pairs)
+    return {
+        name: 1 + sum(1 - one.a12 for (first, _), one in pairs.items() if first == name)
+        for name in names
+    }
+
+
+def not_shown_to_differ(
+    names: Sequence[str], pairs: Mapping[tuple[str, str], Comparison]
+) -> list[tuple[int, int]]:
+    """The longest runs of neighbours in which no pair is shown to differ, as (first, last).
+
+    Runs of one are left out.
+    """
+    groups: list[tuple[int, int]] = []
+    for first in range(len(names)):
+        last = first
+        while last + 1 < len(names) and all(
+            pairs[names[i], names[last + 1]].p >= LEVEL for i in range(first, last + 1)
+        ):
+            last += 1
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups
 
 
 def least_seeds(algorithms: int) -> int:

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -318,24 +319,27 @@ FLAGS = (
 )
 
 
+# Chromium reads from 3 and writes to 4. Not by `preexec_fn`, which forks, and JAX has threads.
+PLACE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
 class Browser:
     """Chromium, driven by its remote protocol over two pipes: JSON, with a NUL between."""
 
     def __init__(self, folder: Path):
         from_us, self.writes = os.pipe()
         self.reads, to_us = os.pipe()
-        # Chromium reads from 3 and writes to 4, which may be taken here.
         far = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (from_us, to_us)]
-
-        def place() -> None:
-            os.dup2(far[0], 3)
-            os.dup2(far[1], 4)
-
         assert CHROMIUM is not None
+        own = f"--user-data-dir={folder}"
         self.process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={folder}"],
-            pass_fds=(3, 4),
-            preexec_fn=place,
+            [sys.executable, "-c", PLACE, *map(str, far), CHROMIUM, *FLAGS, own],
+            pass_fds=far,
             stderr=subprocess.DEVNULL,
         )
         for end in (from_us, to_us, *far):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnas.config import Config
+from jaxnas.records.run_directory import RunDirectory
+from jaxnas.report.compare import write_comparison
 from jaxnas.report.html import write_report
 from jaxnas.spaces.published import tiny
 
@@ -231,3 +233,65 @@ def test_figures_follow_the_scheme_of_the_reader(page, browser):
         )
     (ink, ground), (dark_ink, dark_ground) = seen
     assert ink != dark_ink and ground != dark_ground and ground == "rgb(255, 255, 255)"
+
+
+# The page of a comparison
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Three algorithms, of which two do not differ, beside a true front."""
+    draw = np.random.default_rng(0)
+    arrays = {
+        "algorithms": np.array(["nsga2", "evolution", "random"]),
+        "seed": np.arange(12),
+        "objectives": np.array(["error", "latency_ms"]),
+        "units": np.array(["%", "ms"]),
+        "reference": np.array([1.5, 1.5]),
+        "front": np.stack([np.linspace(0, 1, 50), 1 - np.linspace(0, 1, 50)], axis=1),
+    }
+    for name, spread in (("nsga2", 0.05), ("evolution", 0.05), ("random", 0.4)):
+        along = draw.uniform(0, 1, (12, 60))
+        beyond = draw.exponential(spread, (12, 60)) * np.linspace(3, 1, 60)
+        fitness = np.stack([along + beyond, 1 - along + beyond], axis=-1)
+        arrays[f"{name}_fitness"] = fitness.astype(np.float32)
+        arrays[f"{name}_generation"] = np.tile(np.repeat(np.arange(6, dtype=np.int32), 10), (12, 1))
+    run = RunDirectory(tmp_path_factory.mktemp("compared"))
+    run.write_npz("compare/compare.npz", **arrays)
+    write_comparison(run)
+    return run.path("compare/compare.html")
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+def test_a_comparison_asks_nobody_and_is_not_scrolled_sideways(compared, browser, width):
+    browser.open(compared, width, dark=True)
+    assert browser.complaints() == [] and browser.requests() == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_comparison_tells_ties_regret_and_ranks(compared, browser):
+    browser.open(compared)
+    assert "lead; no difference between them is shown." in text(browser, ".answer")
+    assert browser.evaluate("charts.hypervolume.spec.y.log")
+    words = text(browser, ".critical")
+    assert "nsga2" in words and "3.00  random" in words
+    x, y = browser.evaluate(
+        "(() => { const chart = charts.hypervolume;"
+        " const mark = chart.spec.marks.find((one) => one.type === 'line');"
+        " chart.svg.scrollIntoView({block: 'center'});"
+        " const box = chart.svg.getBoundingClientRect();"
+        " return [box.x + chart.x.at(mark.x[3]), box.y + chart.y.at(mark.y[3])]; })()"
+    )
+    browser.move(x, y)
+    assert "regret (%)" in text(browser, ".tip") and "40.00" in text(browser, ".tip")
+
+
+def test_a_name_in_the_legend_hides_what_it_names(compared, browser):
+    browser.open(compared)
+    shown = "document.querySelectorAll('[data-chart=attainment] [data-name=random]').length"
+    assert browser.evaluate(shown) == 2  # a band and a line
+    browser.evaluate(
+        "[...document.querySelectorAll('[data-chart=attainment] .series')]"
+        ".find((one) => one.textContent === 'random').click()"
+    )
+    assert browser.evaluate(shown) == 0

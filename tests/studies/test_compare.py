@@ -23,9 +23,10 @@ from jaxnas.errors import UserError
 from jaxnas.experiment import load_config
 from jaxnas.records import cache
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.report.algorithm_plots import Said
-from jaxnas.report.compare import answer, comparison_rows, text_table, write_comparison
-from jaxnas.report.compare_plots import attained, attainment_panels
+from jaxnas.report.compare import answer, comparison_rows, write_comparison
+from jaxnas.report.compare_charts import attained, attainments
+from jaxnas.report.said import Said
+from jaxnas.report.tables import latex_table, text_table
 from jaxnas.spaces.box import Box
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
@@ -224,6 +225,17 @@ def test_rows_are_the_tests_of_the_final_hypervolumes():
     assert [line.split()[0] for line in lines[3:5]] == ["a", "random"]
 
 
+def test_the_latex_table_has_every_row_and_escapes_names():
+    draw = np.random.default_rng(0)
+    final = {"a_b": draw.normal(3, 1, 20), "random": draw.normal(0, 1, 20)}
+    text = latex_table(comparison_rows(final, compare_all(final)), "In % of {the box}.")
+    rows = text.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
+    assert rows[0].startswith(r"\textbf{a\_b} & ") and rows[1].startswith("random & ")
+    assert all(row.count("&") == 4 and row.endswith(r" \\") for row in rows)
+    assert f"& {np.median(final['a_b']):.2f} &" in rows[0]
+    assert r"\begin{tabular}{lrrrr}" in text
+
+
 def test_the_answer_names_all_that_are_not_shown_to_differ():
     draw = np.random.default_rng(1)
 
@@ -413,20 +425,21 @@ def test_a_wall_does_not_flatten_the_panels():
     cost = np.linspace(1, 100, 40)
     seeds = np.stack([np.stack([5 + 5 / cost + shift, cost], axis=1) for shift in (0, 0.2, 0.4)])
     seeds[:, 0, 0] = 90
-    figure = attainment_panels({"a": seeds, "random": seeds + 0.1}, ["error", "cost"])
-    low, high = figure.axes[0].get_ylim()
+    drawn = attainments({"a": seeds, "random": seeds + 0.1}, ["error", "cost"])
+    low, high = drawn["y"]["domain"]
     assert 4.9 < low < 5.1 and 6 < high < 8
-    line = next(
-        line for line in figure.axes[0].get_lines() if line.get_label() == "half of the seeds"
-    )
-    np.testing.assert_allclose(np.asarray(line.get_ydata())[1:-1], seeds[1, 1:, 0])
+    band, line = (one for one in drawn["marks"] if one["name"] == "a")
+    np.testing.assert_allclose(line["y"][1:-1], seeds[1, 1:, 0], rtol=1e-4)
+    np.testing.assert_allclose(band["low"][1:-1], seeds[0, 1:, 0], rtol=1e-4)
+    np.testing.assert_allclose(band["high"][1:-1], seeds[2, 1:, 0], rtol=1e-4)
 
 
 def test_the_page_and_the_pictures(compared):
     run, text = compared
     page = run.read_text("compare/compare.html")
-    assert page.lstrip().startswith("<!doctype html>") and page.count("<svg") == 2
-    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "<script" not in page
+    assert page.lstrip().startswith("<!doctype html>") and page.count("<svg ") == 1
+    assert re.findall('data-chart="([^"]*)', page) == ["hypervolume", "attainment"]
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     for words in (
         "nsga2",
         "random",
@@ -440,12 +453,14 @@ def test_the_page_and_the_pictures(compared):
         assert words in page
     assert f"<h1>{run.root.name}: " in page
     assert text.splitlines()[0] in page and "Wilcoxon" not in page
-    for name in ("hypervolume", "attainment"):
+    for name in ("hypervolume", "attainment", "critical"):
+        assert run.read_bytes(f"compare/{name}.pdf").startswith(b"%PDF")
+        assert b"<svg" in run.read_bytes(f"compare/{name}.svg")
         with Image.open(run.path(f"compare/{name}.png")) as image:
             assert image.format == "PNG" and image.width > 600
     before = {
         name: run.read_bytes(f"compare/{name}")
-        for name in ("compare.html", "hypervolume.png", "attainment.png", "compare.csv")
+        for name in ("compare.html", "hypervolume.svg", "attainment.pdf", "compare.tex")
     }
     write_comparison(run)
     assert before == {name: run.read_bytes(f"compare/{name}") for name in before}
@@ -477,10 +492,12 @@ def test_what_algorithms_say_of_themselves_is_kept_and_drawn(table, tmp_path):
     assert len(np.unique(first[:, 2:].reshape(4, -1), axis=0)) == 4
     write_comparison(run)
     page = run.read_text("compare/compare.html")
-    assert page.count("<svg") == 4 and "What the algorithms say of themselves" in page
+    charts = re.findall('data-chart="([^"]*)', page)
+    assert charts[2:] == ["curve-reward", "curve-acquisition", "prediction-0", "prediction-1"]
+    assert "What the algorithms say of themselves" in page
     assert "begin with the same 2 given genomes" in page and "seeds of two algorithms have" in page
     assert "nothing in common" not in page
-    assert run.exists("compare/curves.png") and run.exists("compare/predictions.png")
+    assert run.exists("compare/curve-reward.png") and run.exists("compare/prediction-1.png")
 
 
 def test_predictions_are_held_against_the_candidates_that_they_are_of():
@@ -512,7 +529,7 @@ def test_failures_and_any_number_of_objectives(objectives, tmp_path):
     text = write_comparison(run)
     assert "nan" not in text and ("standard error" in text) == (objectives > 3)
     page = run.read_text("compare/compare.html")
-    assert "add nothing: 8." in page and page.count("<svg") == (2 if objectives == 2 else 1)
+    assert "add nothing: 8." in page and page.count("data-chart=") == 1 + (objectives == 2)
 
 
 @pytest.mark.parametrize("objectives", [1, 3, 5])
@@ -589,6 +606,9 @@ def test_a_run_that_lacks_something_is_told_what(cli, micro, run_copy, tmp_path)
         ("--algorithms random", ["one other than random"]),
         ("--seeds 1", ["--seeds must be at least 2, got 1"]),
         ("--seeds many", ["--seeds", "many"]),
+        ("--reference 1,x", ["--reference", "finite numbers", "1,x"]),
+        ("--reference 1", ["--reference must be 2 numbers, for error, latency_ms, got 1"]),
+        ("--front none.csv", ["--front none.csv cannot be read"]),
         ("--data-dir pictures", ["data.data_dir 'pictures' is not read with data.source 'digits'"]),
         ("--algorithms nsga2:neighbours=3", ["unknown setting 'neighbours' of nsga2"]),
         (
@@ -651,6 +671,12 @@ def test_an_experiment_that_brings_its_problem_needs_no_run(cli, tmp_path):
     assert any("no search stops early here" in line for line in lines)
     assert any("search.formulation does not count here" in line for line in lines)
     assert RunDirectory("limited").read_bytes("compare/compare.npz") == before
+    (tmp_path / "here/front.csv").write_text("cost,error\n0,15\n15,0\n5,5\n")
+    told = ("--algorithms", "local,nsga2", "--seeds", 3, "--out", "run", "--front", "front.csv")
+    assert cli("compare", "board.py", *told, "--reference", "20,20")[0] == 0
+    page = RunDirectory("run").read_text("compare/compare.html")
+    assert "IGD+" in page and "reference point (error 20.0, cost 20.0)" in page
+    refused(cli("compare", "board.py", *told, "--reference", "1,1"), "worse than a point of its")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Statistics against scipy, brute force and simulated data."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,6 +15,8 @@ from jaxnas.studies.statistics import (
     hypervolume_curve,
     leaders,
     least_seeds,
+    mean_ranks,
+    not_shown_to_differ,
 )
 
 rng = np.random.default_rng
@@ -209,3 +213,35 @@ def test_holm_keeps_the_chance_of_a_false_alarm():
     alarms = np.array([(holm(row) < 0.05).any() for row in p])
     assert 0.035 < alarms.mean() < 0.065
     assert (p < 0.05).any(axis=1).mean() > 0.2  # uncorrected, a planted bug
+
+
+# The critical-difference diagram
+
+
+def test_mean_ranks_are_those_of_every_draw_of_one_value_each():
+    draw = rng(0)
+    samples = {name: draw.integers(0, 6, 5).astype(float) for name in "abc"}
+    ranks = mean_ranks(compare_all(samples))
+    draws = [[-value for value in each] for each in product(*samples.values())]
+    for method, right in (("average", True), ("min", False)):  # a planted bug: a tie counts as won
+        mean = np.mean([stats.rankdata(each, method) for each in draws], axis=0)
+        assert np.allclose([ranks[name] for name in "abc"], mean) == right
+
+
+def test_groups_are_the_longest_runs_without_a_difference():
+    def pairs(different):
+        names = "abcde"
+        return {
+            (first, second): compare_samples(np.zeros(3), np.zeros(3))._replace(
+                p=0.01 if {first, second} in different else 0.9
+            )
+            for first in names
+            for second in names
+            if first != second
+        }
+
+    assert not_shown_to_differ("abcde", pairs([])) == [(0, 4)]
+    assert not_shown_to_differ("abcde", pairs([{"a", "e"}])) == [(0, 3), (1, 4)]
+    assert not_shown_to_differ("abcde", pairs([{"a", "c"}, {"b", "c"}])) == [(0, 1), (2, 4)]
+    every = [{first, second} for first, second in product("abcde", repeat=2) if first != second]
+    assert not_shown_to_differ("abcde", pairs(every)) == []
