@@ -272,7 +272,7 @@ config = Config(
     profile=ProfileConfig(train=6, validation=3, test=3, rounds=2, more_rounds=0, seconds=0.001),
     predict=PredictConfig(steps=20),
     search=SearchConfig(population=4, generations=8, images=40),
-    finetune=FinetuneConfig(epochs=2, batch_size=64, ema_decay=0.9),
+    finetune=FinetuneConfig(epochs=2, batch_size=64, ema_decay=0.9, networks=2),
 )
 """
 

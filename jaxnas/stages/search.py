@@ -27,7 +27,7 @@ from jaxnas.records.candidates import (
     read_searched,
     write_searched,
 )
-from jaxnas.spaces.genomes import network_numbers
+from jaxnas.spaces.genomes import network_numbers, to_text
 from jaxnas.spaces.space import Space
 from jaxnas.stages.active_search import ask_device
 from jaxnas.stages.derive import derive
@@ -172,8 +172,26 @@ def _log(job: Job, settings: SearchConfig, searched: Searched) -> None:
             "search: no candidate is better than always answering the commonest class, which gets "
             f"{least:.1%} wrong"
         )
+    if settings.algorithm != "random":
+        _log_best(searched, settings)
     if best == worst:
         log("search: all candidates have the same error, so that the other objectives alone decide")
+
+
+def _log_best(searched: Searched, settings: SearchConfig) -> None:
+    """The network that is the answer so far: most accurate of those within the limits."""
+    error = np.where(feasible(searched.whole.fitness, settings), searched["error"], np.nan)
+    if np.isnan(error).all():
+        return
+    best = int(np.nanargmin(error))
+    columns = searched.whole
+    figures = [f"{name} {columns[name][best]:.3g}" for name in columns.names if name != "error"]
+    limits = limits_of(settings)
+    log(
+        f"search: most accurate {f'within {limits} ' if limits else ''}so far, by weights that it "
+        f"shares: {1 - error[best]:.1%} right, {', '.join(figures)}; genome "
+        f"{to_text(searched.archive.genomes[best])}"
+    )
 
 
 def _check_limits(job: Job, models: dict[str, Model]) -> None:
