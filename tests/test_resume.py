@@ -67,7 +67,8 @@ def test_a_run_stopped_four_times_ends_as_if_it_never_was(
     """While training, measuring, searching and fine-tuning."""
     run = tmp_path / "run"
     code, lines = stop(run, begun, signal.SIGINT)
-    assert code == 130 and lines[-1] == "jaxnas: interrupted; the same command goes on from here"
+    assert code == 130, lines
+    assert lines[-1] == "jaxnas: interrupted; the same command goes on from here"
     assert not any("Traceback" in line or "Error" in line for line in lines)
 
     assert trained(run)  # saved because of the signal, or else there is none before step 4

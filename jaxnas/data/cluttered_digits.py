@@ -14,11 +14,11 @@ from jaxnas.errors import UserError
 
 PIXELS = 32
 COPIES = 3  # of each digit in train and search, each placed and cluttered anew
-SIZES = (14.0, 24.0)  # pixels of a digit's height, least and most
-TURN = 25.0  # degrees to either side, at most
-FRAGMENTS = 6  # of other digits, an image
-FRAGMENT = 9  # pixels of its side
-CONTRAST = 0.5  # of the faintest digit; fragments have no less
+SIZES = (18.0, 27.0)  # pixels of a digit's height, least and most
+TURN = 15.0  # degrees to either side, at most
+FRAGMENTS = 4  # of other digits, an image
+FRAGMENT = 8  # pixels of its side
+CONTRAST = 0.6  # of the faintest digit; fragments have no less
 NOISE = 0.08  # standard deviation, of the brightest digit's ink
 
 
