@@ -188,7 +188,9 @@ class Chart {
       if (mark.markers) this.mark({ ...mark, type: "dots", size: 6, alpha: 1, square: mark.square }, parent);
     } else if (mark.type === "band") {
       const upper = this.points(mark, mark.x, mark.high), lower = this.points(mark, mark.x, mark.low).reverse();
-      made("path", { d: `${this.path(upper, mark.step)}L${this.path(lower).slice(1)}Z`, fill: stroke, "fill-opacity": mark.alpha ?? 0.16 }, group);
+      // The way back along a step is up or down first.
+      const back = lower.map(([px, py]) => (mark.step ? `V${py.toFixed(1)}H${px.toFixed(1)}` : `L${px.toFixed(1)} ${py.toFixed(1)}`)).join("");
+      made("path", { d: upper.length ? `${this.path(upper, mark.step)}${back}Z` : "", fill: stroke, "fill-opacity": mark.alpha ?? 0.16 }, group);
     } else if (mark.type === "rule") {
       const at = this.x.at(mark.x);
       made("line", { x1: at, x2: at, y1: this.box.top, y2: this.box.bottom, stroke, "stroke-width": 1.5, "stroke-dasharray": mark.dash || "3 4" }, group);
