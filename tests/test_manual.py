@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,6 +17,7 @@ from jaxnas.arguments import COMMANDS
 from jaxnas.cli import main
 from jaxnas.config import Config
 from jaxnas.data.dataset import make_dataset
+from jaxnas.experiment import load_config
 from jaxnas.records.files import RECORDS
 from jaxnas.stages.job import load_space
 
@@ -192,11 +193,21 @@ def test_the_cells_of_the_notebook(runs):
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch):
-    """All of it, with a search of its own."""
+    """All of it, with fewer epochs, networks and candidates."""
     monkeypatch.chdir(tmp_path)
+    whole = load_config("quickstart")
+    small = replace(
+        whole,
+        train=replace(whole.train, epochs=1),
+        profile=replace(whole.profile, train=12, validation=4, test=4, seconds=0.02),
+        search=replace(whole.search, population=8, generations=3),
+        finetune=replace(whole.finetune, epochs=1),
+    )
+    monkeypatch.setattr("jaxnas.experiment.load_config", lambda name: small)
     exec("\n".join(CELLS), names := {})
     assert len(names["limited"].chosen) >= 1
     assert (names["limited"].chosen["predicted_ms"] <= names["budget_ms"]).all()
+    assert (tmp_path / "runs/notebook/earlier/1/report.html").is_file()
 
 
 @pytest.fixture
