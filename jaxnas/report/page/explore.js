@@ -185,6 +185,7 @@ function ofFront(most) {
     `before its own training, ${significant(cost)} ${unit}${name === "latency_ms" ? " predicted" : ""}.`;
   const one = explore.chosen.find((each) => each.row === row);
   if (one) return `${text} That is ${one.letter}.`;
+  if (!explore.random) return text; // the search goes on
   const budget = significant(known(most) ? most : cost * 1.001, 4).replaceAll(",", "");
   return `${text} To train, export and measure it: jaxnas pick RUN --under ${pick.replace("X", budget)} -n 1`;
 }
