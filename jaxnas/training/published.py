@@ -3,10 +3,10 @@
 SGD with Nesterov momentum 0.9 and label smoothing 0.1.
 
 Of AttentiveNAS and AlphaNet three things are not part of them: AutoAugment and RandomResizedCrop,
-which `Augmentation` does not have (it shifts and mirrors); and a resolution of its own for each
-subnet of a step, the highest for the largest and the lowest for the smallest (here all subnets of a
-step share one, and steps take turns). Of Once-for-All: its distortion of colours and
-RandomResizedCrop; and a resolution drawn anew for each batch (here, too, they take turns).
+which `Augmentation` does not have (it shifts and mirrors, and has RandAugment); and a resolution of
+its own for each subnet of a step, the highest for the largest and the lowest for the smallest (here
+all subnets of a step share one, and steps take turns). Of Once-for-All: its distortion of colours
+and RandomResizedCrop; and a resolution drawn anew for each batch (here, too, they take turns).
 """
 
 from dataclasses import replace
