@@ -127,7 +127,8 @@ def tuned_accuracies(
 def _bytes(net: Supernet, params: Params, examples: Examples, settings: HybridConfig) -> int:
     """What one candidate takes.
 
-    Its weights, their gradients and momentum, and its activations in training or recalibration.
+    Its weights, their gradients, momentum and average, and its activations in training or
+    recalibration.
     """
     resolution = examples.calibration.shape[1]
     ops = largest_ops(net, resolution)
@@ -135,7 +136,8 @@ def _bytes(net: Supernet, params: Params, examples: Examples, settings: HybridCo
     activations = max(
         trained, min(len(examples.calibration), TOGETHER) * image_bytes(ops, resolution)
     )
-    return activations + 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    copies = 4 if settings.ema_decay else 3
+    return activations + copies * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 
 
 def tuned(
