@@ -160,6 +160,24 @@ def test_shapes_change_about_the_centre(change):
         np.testing.assert_allclose(found[:, rows, columns], expected[:, rows, columns], atol=0.05)
 
 
+def test_rotations_and_shears_read_where_their_maps_say(change):
+    images = pictures(4, 13).astype(np.float32)
+
+    def changed_by(kind, strength):
+        kinds = jnp.full(4, kind, jnp.int32)
+        return np.asarray(change(jnp.asarray(images), kinds, jnp.full(4, strength, jnp.float32)))
+
+    quarter = np.rot90(images, 1, (1, 2))
+    np.testing.assert_allclose(changed_by(8, 90 / randaugment.DEGREES), quarter, atol=0.05)
+    rows, columns = np.indices((13, 13))
+    moved = [np.abs(one) for one in (rows + columns - 6, columns + rows - 6)]
+    reflected = [np.minimum(one, 24 - one) for one in moved]
+    along_rows = images[:, reflected[0], columns]
+    np.testing.assert_allclose(changed_by(9, 1 / randaugment.SHEAR), along_rows, atol=0.05)
+    along_columns = images[:, rows, reflected[1]]
+    np.testing.assert_allclose(changed_by(10, 1 / randaugment.SHEAR), along_columns, atol=0.05)
+
+
 def test_magnitude_0_changes_no_shape():
     images = jnp.asarray(pictures(8), jnp.float32)
     found = changed(images, jnp.arange(8, dtype=jnp.int32) % 5 + 8, jnp.zeros(8))
