@@ -231,6 +231,14 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 action="store_true",
                 help="write its figures as SVG, PDF and PNG, too: DIR/figures",
             )
+        if name != "compare":
+            command.add_argument(
+                "--distributed",
+                metavar="auto",
+                help="this is one of several processes, each started with the same command, which "
+                "train and search together and of which the first writes: auto where JAX finds "
+                "them itself (SLURM, TPU, MPI, Kubernetes), else HOST:PORT,COUNT,INDEX",
+            )
         if name in ("run", "profile"):
             command.add_argument(
                 "--device", metavar="NAME", help="what measures, short for --profile.device NAME"

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxnas import signals
+from jaxnas import hosts, signals
 from jaxnas.arguments import CHIP_COMMANDS, LOOKING, SEEDS, parse
 from jaxnas.errors import FULL, UserError, check_path, one_line, silence
 from jaxnas.start import keep_compiled_programs, start_jax
@@ -25,8 +25,12 @@ BENCHES = Path(__file__).parents[1] / "experiments" / "bench"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `jaxnas` command; returns the exit code."""
     _open_streams()
-    code = told(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
-    if arguments is None and code > 128:
+    code = 1
+    try:
+        code = told(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
+    finally:
+        hosts.leave(code)
+    if arguments is None and (code > 128 or (code and hosts.count() > 1)):
         signals.end(code)
     return code
 
@@ -58,6 +62,11 @@ def told(program: Callable[[], int]) -> int:
         number = signal.SIGTERM if isinstance(stop, signals.Terminated) else signal.SIGINT
         print(signals.ending(number), file=sys.stderr)
         return 128 + number
+    except RuntimeError as error:  # of a computation in which all take part
+        if hosts.count() == 1:
+            raise
+        print(f"jaxnas: {one_line(str(hosts.gone(error)))}", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # --help | head
         silence(sys.stdout)
         return 0
@@ -105,11 +114,15 @@ def _main(arguments: list[str]) -> int:
     config = overridden(before, [*sitting, *overrides], f"jaxnas {command} {experiment}")
     if out is None:
         out = experiment if os.path.isdir(experiment) else os.path.join("runs", config.name)
-    start_jax()
+    start_jax(getattr(known, "distributed", None))
     keep_compiled_programs()
     from jaxnas.stages.unread import only_read
 
     config = only_read(config, before)
+    if hosts.follows():
+        from jaxnas.stages.follow import follow
+
+        return follow(config, out)
     if command == "compare":
         from jaxnas.studies.compare import run_compare
 

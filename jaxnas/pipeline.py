@@ -23,6 +23,7 @@ from jaxnas.stages.data import run_data
 from jaxnas.stages.differences import check_same_settings, keep_settings
 from jaxnas.stages.export import run_export
 from jaxnas.stages.finetune import run_finetune
+from jaxnas.stages.follow import begin
 from jaxnas.stages.job import Job, load_data, load_space, open_job
 from jaxnas.stages.layers import run_layers
 from jaxnas.stages.predict import run_predict
@@ -90,6 +91,7 @@ def run_stages(names: Sequence[str], config: Config, out: str) -> None:
             job = open_job(run, config)
             keep_settings(run, config, job.space)
             run.clean()
+            begin(config, job.data)
             _run_each(names, job, skipped)
         except UserError:
             if aside is not None:

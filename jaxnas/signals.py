@@ -162,6 +162,19 @@ class Saving:
             raise _exception(asked)
 
 
+@contextmanager
+def left_to_another() -> Iterator[Callable[[], int | None]]:
+    """A first signal ends nothing here; yields what tells which one has come.
+
+    For a process whose work another one directs.
+    """
+    _command.unsaved = True
+    try:
+        yield lambda: _command.asked
+    finally:
+        _command.unsaved = False
+
+
 def ending(number: int) -> str:
     """What a command that a signal ends says."""
     return f"jaxnas: {WORDS[signal.Signals(number)]}; the same command goes on from here"

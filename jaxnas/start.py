@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from jaxnas import hosts
 from jaxnas.errors import UserError, how_to_install
 
 
-def start_jax() -> None:
+def start_jax(distributed: str | None = None) -> None:
     """Let JAX find its devices.
 
     What the environment asks of it and is not there ends in one line.
@@ -17,6 +18,8 @@ def start_jax() -> None:
     from jaxnas.training.parallel import use_every_core
 
     use_every_core()
+    if distributed is not None:
+        hosts.join(distributed)
     # Of JAX_ENABLE_X64: a run is the same whichever shell takes it up.
     jax.config.update("jax_enable_x64", False)
     try:

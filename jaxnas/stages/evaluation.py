@@ -35,10 +35,10 @@ from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.joint import alone, of_network, on_one_chip
 from jaxnas.spaces.space import Space
 from jaxnas.stages.job import Job, space_settings
+from jaxnas.stages.shared import errors, evaluation_inputs
 from jaxnas.supernets.supernet import Params, Supernet
-from jaxnas.training.parallel import all_devices, on_each
+from jaxnas.training.parallel import all_devices
 from jaxnas.training.population import QUARTER
-from jaxnas.training.views import on_device
 
 # Objectives that no weights and no images decide.
 COSTS = tuple(name for name in OBJECTIVES if name != "error")
@@ -81,7 +81,7 @@ def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
     """
     split = search_split(job)
     inputs = _inputs(job, models, split)
-    errors, contexts = zip(*(_error(rung, inputs, split) for rung in _rungs(job)), strict=True)
+    each, contexts = zip(*(_error(rung, inputs, split) for rung in _rungs(job)), strict=True)
     names = job.config.search.objectives
     made = objectives(job.config, job.net)
     bounded = constraints(job.config, job.net)
@@ -89,7 +89,7 @@ def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
     values = fitness(job.space, costs, inputs)
     evaluate = halving(
         names,
-        errors,
+        each,
         lambda genomes: Columns(tuple(one.name for one in costs), values(genomes)),
     )
     device = make_device(job.config.profile)
@@ -153,35 +153,12 @@ def error_evaluator(job: Job, split: Split) -> tuple[Evaluate, str]:
 
 def _error(job: Job, inputs: list[EvaluationInputs], split: Split) -> tuple[Evaluate, str]:
     context = _error_context(job, inputs[0].params, split)
-    evaluate = fitness(job.space, (_error_objective(job),), inputs, all_devices())
+    evaluate = errors(job, inputs, split)
     return stored(Store("evaluations", context), job.space, evaluate), context
 
 
-def _error_objective(job: Job) -> Objective:
-    return OBJECTIVES["error"](
-        Context(
-            job.net,
-            make_device(job.config.profile),
-            NUMERICS[job.config.export.precision],
-            job.config.search.hybrid,
-            job.augmentation,
-            job.key("hybrid"),
-            all_devices(),
-            job.config.search.memory_gib,
-        )
-    )
-
-
 def _inputs(job: Job, models: dict[str, Model], split: Split) -> list[EvaluationInputs]:
-    params = job.params()
-    mesh = all_devices()
-    examples = [job.examples(split, size) for size in job.space.resolutions]
-    hybrid = job.config.search.hybrid
-    training = on_device(job.data, job.config.train.class_weights) if hybrid.trains else None
-    return [
-        on_each(mesh, EvaluationInputs(params, models, jnp.int32(i), some, training))
-        for i, some in enumerate(examples)
-    ]
+    return evaluation_inputs(job, job.params(), models, split, all_devices())
 
 
 def search_split(job: Job) -> Split:

@@ -13,8 +13,9 @@ from jaxnas.stages.accuracies import Accuracies
 from jaxnas.stages.derive import Watch
 from jaxnas.stages.job import Job
 from jaxnas.stages.method import method_of
+from jaxnas.stages.shared import training
 from jaxnas.supernets.heads import path_of_head
-from jaxnas.training.loop import init_state, total_steps, train
+from jaxnas.training.loop import init_state, total_steps
 from jaxnas.training.method import Bilevel, Losses, Method, TrainConfig, TrainState
 from jaxnas.training.teacher import caution
 from jaxnas.weights import checkpoints, pretrained, trained
@@ -44,15 +45,7 @@ def run_train(job: Job) -> bool:
         progress("train", total, done) as advance,
         Saving(config.train.checkpoint_minutes) as saving,
     ):
-        for step, state, losses in train(
-            job.trained_net,
-            job.data,
-            method,
-            config.train,
-            job.augmentation,
-            job.key("train"),
-            begun,
-        ):
+        for step, state, losses in training(job, method, begun):
             advance()
             if lines.due(step):
                 figures = _figures(step, losses)

@@ -30,7 +30,14 @@ from jaxnas.training.method import (
     TrainState,
 )
 from jaxnas.training.optimizer import sgd
-from jaxnas.training.parallel import check_divides, data_mesh, on_each, same_on_each, split_over
+from jaxnas.training.parallel import (
+    check_divides,
+    data_mesh,
+    held_here,
+    on_each,
+    same_on_each,
+    split_over,
+)
 from jaxnas.training.streaming import training_images
 from jaxnas.training.views import Images, Orders, training_batch
 from jaxnas.types import PRNGKey
@@ -86,7 +93,7 @@ def train(
         resolution = resolutions[done % len(resolutions)]
         state = on_each(mesh, _begin(net, method, settings, state, done, total))
         state, losses = step(state, key, some, *rows, resolution=resolution)
-        yield done + 1, state, losses
+        yield done + 1, held_here(state), held_here(losses)
 
 
 def _orders(
@@ -180,7 +187,7 @@ def make_step(
         params = cast(Params, optax.apply_updates(state.params, updates))
         average = averaging.moved(settings.ema_decay, state.average, params, state.step)
         after = TrainState(params, optimizer, state.step + 1, extra, average)
-        return same_on_each(mesh, after), losses
+        return same_on_each(mesh, (after, losses))
 
     return step
 

@@ -5,7 +5,7 @@ The weights are on each.
 
 import os
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,34 +32,79 @@ def use_every_core() -> None:
 
 
 def all_devices() -> Mesh:
-    """All devices, in one axis named `data`."""
+    """All devices of this process, in one axis named `data`."""
+    return Mesh(np.array(jax.local_devices()), ("data",))
+
+
+def devices_of_all() -> Mesh:
+    """All devices of all processes, in one axis named `data`."""
     return Mesh(np.array(jax.devices()), ("data",))
 
 
 def data_mesh() -> Mesh:
     """The devices that share a batch.
 
-    All of them, but on a CPU one, whose threads share each operator already.
+    All of all processes, but of a CPU one, whose threads share each operator already.
     """
-    return (
-        all_devices()
-        if jax.default_backend() != "cpu"
-        else Mesh(np.array(jax.devices()[:1]), ("data",))
-    )
+    devices = jax.devices()
+    if jax.default_backend() == "cpu":
+        first = {one.process_index: one for one in reversed(devices)}
+        devices = [first[index] for index in sorted(first)]
+    return Mesh(np.array(devices), ("data",))
 
 
 def on_each(mesh: Mesh | None, tree: T) -> T:
     """A copy of the arrays on every device."""
     if mesh is None or mesh.size == 1:
         return tree
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return _put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def rows_on_each(mesh: Mesh | None, tree: T) -> T:
-    """On each device its share of the arrays' rows."""
+def own_rows(mesh: Mesh | None, total: int) -> Int[np.ndarray, "rows"]:
+    """Which of so many rows go to devices of this process, in order."""
+    every = np.arange(total)
+    if mesh is None:
+        return every
+    parts = NamedSharding(mesh, PartitionSpec("data")).addressable_devices_indices_map((total,))
+    return np.unique(np.concatenate([every[index] for index in parts.values() if index]))
+
+
+def rows_on_each(mesh: Mesh | None, tree: T, own: Int[np.ndarray, "rows"], total: int) -> T:
+    """On each device its share of the rows of arrays, of which this process has its `own`."""
     if mesh is None or mesh.size == 1:
         return jax.tree.map(jnp.asarray, tree)
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+
+    def put(leaf: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(total)
+            first = int(np.searchsorted(own, start))
+            return leaf[first : first + stop - start]
+
+        return jax.make_array_from_callback((total, *leaf.shape[1:]), sharding, part)
+
+    return jax.tree.map(put, tree)
+
+
+def _put(tree: T, sharding: NamedSharding) -> T:
+    """The arrays, of which every process has all, on the devices of all processes."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def put(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+            return leaf
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(put, tree)
+
+
+def held_here(tree: T) -> T:
+    """Arrays that are whole on every device, as this process has them."""
+    return jax.tree.map(
+        lambda leaf: leaf if leaf.is_fully_addressable else leaf.addressable_data(0), tree
+    )
 
 
 def same_on_each(mesh: Mesh, tree: T) -> T:

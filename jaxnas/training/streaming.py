@@ -11,7 +11,7 @@ from jaxnas.data import streamed
 from jaxnas.data.dataset import Dataset
 from jaxnas.data.streamed import Streamed
 from jaxnas.training.class_weights import class_weights
-from jaxnas.training.parallel import on_each, rows_on_each
+from jaxnas.training.parallel import on_each, own_rows, rows_on_each
 from jaxnas.training.views import Images, Orders, Rows, on_device
 
 READ_ROWS = 1 << 22  # of one order that the processes which read are given at a time
@@ -38,12 +38,15 @@ class StreamedImages:
                 jnp.arange(part * size, (part + 1) * size, dtype=jnp.int32)
                 for part in range(len(orders))
             )
-            for batch in self.split.batches(np.concatenate(orders, axis=1)):
-                yield self._on_device(batch), rows
+            whole = np.concatenate(orders, axis=1)
+            own = own_rows(self.mesh, whole.shape[1])
+            for batch in self.split.batches(whole[:, own]):
+                yield self._on_device(batch, own, whole.shape[1]), rows
 
-    def _on_device(self, batch: streamed.Batch) -> Images:
+    def _on_device(self, batch: streamed.Batch, own: np.ndarray, total: int) -> Images:
         # A copy: what grain shares between processes is freed, and JAX on a CPU does not copy.
-        images, labels = rows_on_each(self.mesh, (batch.images.copy(), batch.labels.copy()))
+        held = batch.images.copy(), batch.labels.copy()
+        images, labels = rows_on_each(self.mesh, held, own, total)
         return self.about._replace(images=images, labels=labels)
 
 
