@@ -58,6 +58,7 @@ def join(text: str) -> None:
     from jax._src import distributed
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
     try:
         jax.distributed.initialize(**arguments)
     except (RuntimeError, ValueError) as error:

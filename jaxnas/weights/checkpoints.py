@@ -49,7 +49,7 @@ def save(path: str | os.PathLike[str], step: int, tree: PyTree, keep: int = 1) -
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _silent(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _silent(), _checkpointer() as checkpointer:
             checkpointer.save(folder / str(step), args=arguments)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
         clean(folder)
@@ -128,6 +128,22 @@ def _delete(checkpoint: Path) -> None:
     shutil.rmtree(condemned)
 
 
+def _checkpointer() -> ocp.Checkpointer:
+    """Orbax's, which of several processes otherwise waits for all to save."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
+        data=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+        table=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
 @contextmanager
 def _silent() -> Iterator[None]:
     """orbax logs what it also raises, a traceback for each of its threads."""
@@ -158,7 +174,7 @@ def _table(tree: PyTree) -> list[list[Any]]:
 def _read(folder: Path) -> tuple[UInt8[np.ndarray, "bytes"], list[list[Any]]]:
     arguments = ocp.args.Composite(data=ocp.args.StandardRestore(), table=ocp.args.JsonRestore())
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             restored = checkpointer.restore(folder, args=arguments)
         data = restored["data"]["bytes"]
         table = restored["table"]
