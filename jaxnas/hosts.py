@@ -8,7 +8,7 @@ key-value store of JAX's coordination service.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
@@ -176,7 +176,7 @@ def share(tree: T) -> T:
     return broadcast_one_to_all(tree)
 
 
-def led(steps: Iterator[T]) -> Iterator[T]:
+def led(steps: Iterator[T]) -> Generator[T, None, None]:
     """The leader's steps of what all compute, each of which it tells."""
     if _group is None:
         yield from steps

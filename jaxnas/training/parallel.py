@@ -65,8 +65,9 @@ def own_rows(mesh: Mesh | None, total: int) -> Int[np.ndarray, "rows"]:
     every = np.arange(total)
     if mesh is None:
         return every
-    parts = NamedSharding(mesh, PartitionSpec("data")).addressable_devices_indices_map((total,))
-    return np.unique(np.concatenate([every[index] for index in parts.values() if index]))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    parts = sharding.addressable_devices_indices_map((total,)).values()
+    return np.unique(np.concatenate([every[part] for part in parts if part is not None]))
 
 
 def rows_on_each(mesh: Mesh | None, tree: T, own: Int[np.ndarray, "rows"], total: int) -> T:
