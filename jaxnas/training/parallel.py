@@ -77,7 +77,8 @@ def rows_on_each(mesh: Mesh | None, tree: T, own: Int[np.ndarray, "rows"], total
     sharding = NamedSharding(mesh, PartitionSpec("data"))
 
     def put(leaf: np.ndarray) -> jax.Array:
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
             start, stop, _ = index[0].indices(total)
             first = int(np.searchsorted(own, start))
             return leaf[first : first + stop - start]
