@@ -121,7 +121,10 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
                 "tiny, the path of a .toml file that describes one, and your own as file.py:name",
             ],
         ),
-        ("--data.source mnist", ["unknown data set 'mnist'; known: digits, folder, npz, tfds"]),
+        (
+            "--data.source mnist",
+            ["unknown data set 'mnist'; known: cluttered_digits, digits, folder, npz, tfds"],
+        ),
         (
             "--search.algorithm sgd",
             [

@@ -6,7 +6,7 @@ from jaxtyping import TypeCheckError
 
 from jaxnas.networks.op import Op
 from jaxnas.supernets.interpreter import fitted
-from jaxnas.training.losses import hard_loss
+from jaxnas.training.losses import distillation_loss
 
 
 def test_types_of_functions_and_dataclasses():
@@ -18,6 +18,6 @@ def test_types_of_functions_and_dataclasses():
 
 def test_shapes_and_number_types():
     with pytest.raises(TypeCheckError):
-        hard_loss(jnp.zeros((3, 10)), jnp.zeros(2, jnp.int32), 0.0)
+        distillation_loss(jnp.zeros((3, 10)), jnp.zeros((2, 10)))
     with pytest.raises(TypeCheckError):
-        hard_loss(jnp.zeros((3, 10)), jnp.zeros(3), 0.0)
+        distillation_loss(jnp.zeros((3, 10)), jnp.zeros((3, 10), jnp.int32))

@@ -526,7 +526,8 @@ def test_weights_that_are_not_numbers_stop_the_search(cli, run_copy):
     assert state is not None
     step = int(state.step)
     without(run_copy, "random.npz", "candidates.npz", "checkpoints/supernet")
-    spoilt = state._replace(params=jax.tree.map(lambda x: x * np.nan, state.params))
+    params, average = jax.tree.map(lambda x: x * np.nan, (state.params, state.average))
+    spoilt = state._replace(params=params, average=average)
     checkpoints.save(run_copy / "checkpoints/supernet", step, spoilt)
     refused(cli("search", run_copy), "all 32 have NaN fitness")
 

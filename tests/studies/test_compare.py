@@ -31,6 +31,7 @@ from jaxnas.spaces.box import Box
 from jaxnas.spaces.gene import Gene
 from jaxnas.spaces.space import Space
 from jaxnas.stages import evaluation as stage
+from jaxnas.stages import shared
 from jaxnas.stages.job import open_job
 from jaxnas.studies import compare
 from jaxnas.studies.compare import (
@@ -696,6 +697,7 @@ def asked(monkeypatch):
 
     real = stage.fitness
     monkeypatch.setattr(stage, "fitness", fitness)
+    monkeypatch.setattr(shared, "fitness", fitness)  # of errors
     return calls
 
 

@@ -79,7 +79,8 @@ def test_whole_epochs_are_the_finetuning_of_the_network_cut_out(case, one, row):
     optimizer = _optimizer(alone, len(rows)).init(weights)
     state = FinetuneState(weights, optimizer, averaging.begun(0.9, weights))
     for step, some in enumerate(order):
-        state, _ = _step(state, jax.random.key(step), images, rows[some], ops, alone, PLAIN, 8)
+        key = jax.random.key(step)
+        state, _ = _step(state, key, images, rows[some], ops, alone, PLAIN, 8, len(rows))
     assert all(
         np.abs(state.weights[path]["kernel"] - weights[path]["kernel"]).max() > 0.01
         for path in weights

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxnas.data.augment import Augmentation, normalise, resized
-from jaxnas.training import loop, population
+from jaxnas.training import population, views
 from jaxnas.training.loop import init_state, make_step
 from jaxnas.training.method import TrainConfig
 from jaxnas.training.sandwich import Sandwich
@@ -39,7 +39,7 @@ def test_of_a_supernet(digits, little, monkeypatch):
     settings = TrainConfig(batch_size=8, random_subnets=1)
     used = []
     monkeypatch.setattr(
-        loop,
+        views,
         "resized",
         lambda images, size, resizing: used.append(resizing) or resized(images, size, resizing),
     )

@@ -139,7 +139,7 @@ def test_a_fine_tuning_step(net, params):
 
     def step(params, key, images, rows):
         state = finetune_state(net.extract(params, net.space.largest, {}), settings, 24)
-        return finetune_step(state, key, images, rows, ops, settings, CROP, 8)
+        return finetune_step(state, key, images, rows, ops, settings, CROP, 8, 24)
 
     check(step, params, KEY, TRAINING, ROWS)
 
