@@ -65,6 +65,7 @@ def _by_name(
     )
 
 
+MADE = ("digits", "cluttered_digits")  # sources whose images have a size of their own
 READERS = (
     Reader(
         ("data.data_dir",), "data.source", "tfds:NAME", lambda config: _source(config) == "tfds"
@@ -79,13 +80,13 @@ READERS = (
         _all("data", "image_size", "non_square", "scaled_decoding"),
         "data.source",
         "folder:PATH",
-        lambda config: _source(config) not in ("digits", "tfds", "npz"),
+        lambda config: _source(config) not in (*MADE, "tfds", "npz"),
     ),
     Reader(
         _all("data", "stream", "workers"),
         "data.source",
         "folder:PATH or tfds:NAME",
-        lambda config: _source(config) not in ("digits", "npz"),
+        lambda config: _source(config) not in (*MADE, "npz"),
     ),
     Reader(
         _all("data.augmentation", "crop", "flip", "transforms"),

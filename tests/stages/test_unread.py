@@ -203,3 +203,10 @@ def test_pictures_that_are_named_are_not_digits(cli, micro, tmp_path):
         in line
     )
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["digits", "cluttered_digits"])
+@pytest.mark.parametrize("setting", [("--data.image-size", 8), ("--data.stream", "always")])
+def test_digits_have_a_size_of_their_own_and_are_in_memory(cli, micro, source, setting):
+    code, (line,) = cli("data", micro, "--data.source", source, *setting)
+    assert code == 2 and f"is not read with data.source '{source}'" in line
