@@ -15,7 +15,7 @@ from jaxnas.records.candidates import CANDIDATES, Searched, read_searched
 from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen
 from jaxnas.records.measurements import MEASURED, by_network, read_measurements
 from jaxnas.records.metrics import read_metrics
-from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.run_directory import existing_run
 from jaxnas.records.verified import VERIFIED, read_verified
 from jaxnas.report.headline import answer, read_head
 from jaxnas.spaces.genomes import to_text
@@ -36,9 +36,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self._files = RunDirectory(path)
-        if not self._files.exists("config.json"):
-            raise UserError(f"{path} is no run directory: it has no config.json; name one")
+        self._files = existing_run(path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -10,7 +10,7 @@ from jaxnas.objectives.limits import budget
 from jaxnas.records.candidates import CANDIDATES, Searched, read_searched
 from jaxnas.records.data import read_data
 from jaxnas.records.files import RECORDS, STAGES
-from jaxnas.records.run_directory import RunDirectory
+from jaxnas.records.run_directory import RunDirectory, existing_run
 from jaxnas.report import words
 from jaxnas.report.headline import answer, read_head
 from jaxnas.stages.job import space_of
@@ -21,9 +21,7 @@ ROWS = 20  # of a front, unless more are asked for
 
 def run_show(path: str, under: str | None, count: int | None) -> None:
     """Print what a run has found so far; of a search under a budget the best of its front."""
-    run = RunDirectory(path)
-    if not run.exists("config.json"):
-        raise UserError(f"{path} is no run directory: it has no config.json; name one")
+    run = existing_run(path)
     done = [
         record.made_by
         for record in RECORDS.values()

@@ -256,3 +256,15 @@ def _read(path: Path) -> bytes:
         raise UserError(f"{path} does not exist; run the stage that writes it first") from None
     except OSError as error:
         raise cannot("read", path, error) from error
+
+
+def existing_run(path: str | os.PathLike[str]) -> RunDirectory:
+    """The run of this folder.
+
+    Raises:
+        UserError: it is none.
+    """
+    run = RunDirectory(path)
+    if not run.exists("config.json"):
+        raise UserError(f"{path} is no run directory: it has no config.json; name one")
+    return run

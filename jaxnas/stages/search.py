@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas.algorithms import pareto
 from jaxnas.algorithms.local_search import moved, moves
 from jaxnas.algorithms.loop import Archive, search
 from jaxnas.algorithms.stopping import stopped_in_words
@@ -156,10 +155,9 @@ def _log(job: Job, settings: SearchConfig, searched: Searched) -> None:
     network = network_numbers(job.space, searched.archive.genomes)
     best = float(np.fmin.reduce(searched["error"]))
     worst = float(np.fmax.reduce(searched["error"]))
-    front = np.asarray(pareto.front(jnp.asarray(searched.counted.fitness)))
     counts = (
-        f"{len(network)} candidates, {len(set(network))} networks, {len(set(network[front]))} of "
-        "them on the front"
+        f"{len(network)} candidates, {len(set(network))} networks, {len(searched.front)} of them "
+        "on the front"
     )
     if ended := stopped_in_words(searched.archive, settings.generations):
         log(f"search: {settings.algorithm}: {ended}")
