@@ -12,10 +12,10 @@ from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="quickstart",
-    space="tiny",
-    data=DataConfig(source="digits", search_images=400),
-    train=TrainConfig(epochs=30, batch_size=64, random_subnets=2, checkpoint_every=100),
-    profile=ProfileConfig(train=160, validation=50, test=50, seconds=0.05),
-    search=SearchConfig(population=28, generations=50),
-    finetune=FinetuneConfig(epochs=10),
+    space="small",
+    data=DataConfig(source="cluttered_digits", search_images=400),
+    train=TrainConfig(epochs=16, batch_size=64, random_subnets=1, checkpoint_every=100),
+    profile=ProfileConfig(train=120, validation=40, test=40, seconds=0.04),
+    search=SearchConfig(population=28, generations=20),
+    finetune=FinetuneConfig(epochs=5, within_points=10),
 )

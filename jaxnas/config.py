@@ -331,8 +331,8 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: Name = "tiny"
-    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), residual (2 to 37, ordinary convolutions),
-    cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), small (0.1 to 3.8) and residual (2 to 37,
+    both of ordinary convolutions), cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
     ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
     every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
     below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
@@ -398,6 +398,7 @@ def _of_any_size(make: Callable[..., Space]) -> Callable[..., Space]:
 # Known by name. A space is built for the image size, channels and classes of a data set.
 SPACES: dict[str, Callable[..., Space]] = {
     "tiny": published.tiny,
+    "small": published.small,
     "residual": published.residual,
     "resnet": _of_any_size(published.resnet),
     "resnext_cifar": published.resnext_cifar,

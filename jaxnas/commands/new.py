@@ -17,29 +17,34 @@ from jaxnas.training.method import TrainConfig
 
 config = Config(
     name="{stem}",  # the run directory: runs/{stem}
-    space="tiny",  # which networks: `jaxnas list spaces`
+    space="small",  # which networks: `jaxnas list spaces`
     # latency_limit_ms=3.0,  # the most that a network may take
     data=DataConfig(
-        source="digits",  # or npz:PATH, tfds:cifar10: `jaxnas list sources`
+        source="cluttered_digits",  # or folder:PATH, npz:PATH: `jaxnas list sources`
         search_images=400,  # of the training images, for the search to evaluate networks on
     ),
     train=TrainConfig(
-        epochs=30,  # of the supernet; more pay as long as the loss falls
+        epochs=16,  # of the supernet; more pay as long as the loss falls
         batch_size=64,
-        random_subnets=2,
+        random_subnets=1,  # trained in each step beside the largest and the smallest
     ),
     profile=ProfileConfig(
         device="onnxruntime",  # this machine: `jaxnas list devices`, `jaxnas doctor`
-        train=160,  # networks measured for the latency predictor to learn from
-        seconds=0.05,  # of each measurement
+        train=120,  # networks measured for the latency predictor to learn from
+        validation=40,
+        test=40,
+        seconds=0.04,  # of each measurement
     ),
     search=SearchConfig(
         algorithm="nsga2",  # `jaxnas list algorithms`
         objectives=("error", "latency_ms"),  # up to four: `jaxnas list objectives`
         population=28,
-        generations=50,
+        generations=20,
     ),
-    finetune=FinetuneConfig(epochs=10),  # of each network chosen
+    finetune=FinetuneConfig(
+        epochs=5,  # of each network chosen
+        within_points=10,  # of accuracy that the fastest may lie below the most accurate
+    ),
 )
 '''
 

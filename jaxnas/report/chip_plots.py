@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from jaxnas.report.plots import BLUE, ORANGE, SKY, STYLE, VERMILLION, axes_of, cycled
+from jaxnas.report.plots import BLUE, GREY, ORANGE, SKY, STYLE, VERMILLION, axes_of, cycled
 
 
 @mpl.rc_context(STYLE)
@@ -61,29 +61,29 @@ def efficiency(
     front: Float[np.ndarray, "m 3"],
     marked: Mapping[str, Float[np.ndarray, "k 2"]],
     title: str,
+    slower: Float[np.ndarray, "k 2"] | None = None,
 ) -> Figure:
     """Millions of operations against mu.
 
-    Some of all networks, the front (its third column: latency, ms), and networks to compare with.
+    Some of the networks that the limit allows and of those that are `slower`, the front (its third
+    column: latency, ms), and networks to compare with.
     """
     figure, axes = axes_of(
         "operations (million)", "efficiency mu: accelerator cycles / system cycles", (8.0, 5.6)
     )
     axes.set_title(title)
-    axes.scatter(
-        others[:, 0],
-        others[:, 1],
-        s=2,
-        color=SKY,
-        alpha=0.3,
-        lw=0,
-        rasterized=True,
-        label="networks of the space",
-    )
+    clouds = [(others, SKY, "networks of the space")]
+    if slower is not None:
+        clouds = [(slower, GREY, "slower than the limit"), (others, SKY, "within the limit")]
+    for some, color, label in clouds:
+        axes.scatter(
+            some[:, 0], some[:, 1], s=5, color=color, alpha=0.6, lw=0, rasterized=True, label=label
+        )
     points = axes.scatter(
-        front[:, 0], front[:, 1], s=12, c=front[:, 2], cmap="viridis", lw=0, zorder=3, label="front"
+        front[:, 0], front[:, 1], s=30, c=front[:, 2], cmap="viridis", lw=0, zorder=3, label="front"
     )
-    figure.colorbar(points, ax=axes, label="latency of the front (ms)")
+    if len(front) > 1:
+        figure.colorbar(points, ax=axes, label="latency of the front (ms)")
     for (name, some), (color, marker) in zip(marked.items(), cycled(), strict=False):
         axes.plot(
             some[:, 0],

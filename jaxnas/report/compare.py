@@ -278,9 +278,16 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Objectives with their units, where they are known."""
     objectives = arrays["objectives"].tolist()
     units = arrays["units"].tolist() if "units" in arrays else [""] * len(objectives)
-    return [
-        f"{name} ({unit})" if unit else name for name, unit in zip(objectives, units, strict=True)
-    ]
+    return [_labelled(name, unit) for name, unit in zip(objectives, units, strict=True)]
+
+
+def _labelled(name: str, unit: str) -> str:
+    """
+    >>> _labelled("latency_ms", "ms"), _labelled("energy_uj", "µJ"), _labelled("error", "")
+    ('latency (ms)', 'energy (µJ)', 'error')
+    """
+    spelled = unit.replace("µ", "u").lower()
+    return f"{name.removesuffix(f'_{spelled}')} ({unit})" if unit else name
 
 
 def _said(arrays: Mapping[str, np.ndarray], name: str, evaluations: Int[np.ndarray, "g"]) -> Said:

@@ -164,6 +164,7 @@ def run_scale(
         f"{len(grid.mu):,} networks of {space.name} at {resolution} pixels on {chip.name} "
         f"({chip.error})\n"
     )
+    print("mu: the share of the cycles in which the accelerator computes\n")
     print(f"{'M operations':>13}{'mu':>8}{'ms':>8}  genome")
     for i, genome in zip(found, grid.genomes(found), strict=True):
         print(
@@ -173,7 +174,11 @@ def run_scale(
     title = f"{space.name} at {resolution} pixels on {chip.name}" + (
         "" if limit_ms is None else f", at most {limit_ms:g} ms"
     )
-    figure = chip_plots.efficiency(thinned(grid.points), grid.points[found], {}, title)
+    within = np.ones(len(grid.mu), bool) if limit_ms is None else grid.latency_ms <= limit_ms
+    slower = None if within.all() else thinned(grid.points[~within])
+    figure = chip_plots.efficiency(
+        thinned(grid.points[within]), grid.points[found], {}, title, slower
+    )
     _write(out or f"scaling_{resolution}_{chip.name}.svg", svg_file(figure))
 
 

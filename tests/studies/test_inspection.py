@@ -98,7 +98,7 @@ def test_scale_prints_the_front(command):
         "scale", "mobilenet_v2:0.5", "--resolution", "160", "--out", "front.svg"
     )
     assert code == 0 and lines[0].startswith("1 networks of mobilenet_v2 at 160 pixels")
-    assert re.match(r" +54\.5 +0\.117 +84\.9  2 0 0", lines[3]) and lines[-1] == "front.svg"
+    assert re.match(r" +54\.5 +0\.117 +84\.9  2 0 0", lines[5]) and lines[-1] == "front.svg"
 
 
 @pytest.mark.parametrize(
