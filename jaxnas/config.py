@@ -332,11 +332,12 @@ class Config:
     """Names the run directory, runs/NAME."""
     space: Name = "tiny"
     """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), small (0.1 to 3.8) and residual (2 to 37,
-    both of ordinary convolutions), cifar (8 to 66), cifar_hailo, attentive_nas, attentive_nas_cifar, ofa_mobilenet_v3,
-    ofa_mobilenet_v3_cifar, raptor, raptor_cifar, mobilenet_v2 and mobilenet_v2_cifar (widths of
-    every row; mobilenet_v2:0.5 is one network, scaled uniformly); resnet (ResNet-34 and -50 and
-    below), resnext_cifar (grouped convolutions); mnasnet and mnasnet_cifar (each stage chooses its
-    operator); squeezenet and fire_cifar (fire modules); meta_kernel (depthwise kernels of 3 to 11);
+    both of ordinary convolutions), cifar (8 to 66), cifar_hailo, attentive_nas,
+    attentive_nas_cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar,
+    mobilenet_v2 and mobilenet_v2_cifar (widths of every row; mobilenet_v2:0.5 is one network,
+    scaled uniformly); resnet (ResNet-34 and -50 and below), resnext_cifar (grouped convolutions);
+    mnasnet and mnasnet_cifar (each stage chooses its operator); squeezenet and fire_cifar
+    (fire modules); meta_kernel (depthwise kernels of 3 to 11);
     nasbench201 (15,625 cells), darts (8 cells, as are searched; jaxnas.spaces.darts:darts_20 has
     the 20 that are trained in the end); the path of a .toml file that describes one
     (docs/how-to/own-space.md), or of a pruned.json that `jaxnas prune` left; or your own,

@@ -283,11 +283,10 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def _labelled(name: str, unit: str) -> str:
     """
-    >>> _labelled("latency_ms", "ms"), _labelled("energy_uj", "µJ"), _labelled("error", "")
-    ('latency (ms)', 'energy (µJ)', 'error')
+    >>> _labelled("latency_ms", "ms"), _labelled("cost", "ms"), _labelled("latency_ms", "")
+    ('latency (ms)', 'cost (ms)', 'latency_ms')
     """
-    spelled = unit.replace("µ", "u").lower()
-    return f"{name.removesuffix(f'_{spelled}')} ({unit})" if unit else name
+    return f"{name.removesuffix(f'_{unit}')} ({unit})" if unit else name
 
 
 def _said(arrays: Mapping[str, np.ndarray], name: str, evaluations: Int[np.ndarray, "g"]) -> Said:

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from jaxnas.cli import main
+from jaxnas.config import SPACES
 from jaxnas.hardware.memory_chip import RAPTOR
+from jaxnas.report import chip_plots
 from jaxnas.spaces.mobilenet_v2 import mobilenet_v2, uniform
 from jaxnas.spaces.published import tiny
 from jaxnas.studies.inspection import account, genome_of
+from jaxnas.studies.width_scaling import every_network
 
 
 @pytest.fixture
@@ -99,6 +102,26 @@ def test_scale_prints_the_front(command):
     )
     assert code == 0 and lines[0].startswith("1 networks of mobilenet_v2 at 160 pixels")
     assert re.match(r" +54\.5 +0\.117 +84\.9  2 0 0", lines[5]) and lines[-1] == "front.svg"
+
+
+def test_scale_draws_apart_what_the_limit_excludes(command, monkeypatch):
+    """Every network is on one side of the limit, and the front with those within."""
+    drawn = []
+    draw = chip_plots.efficiency
+    monkeypatch.setattr(chip_plots, "efficiency", lambda *a: drawn.append(a) or draw(*a))
+    space = mobilenet_v2(multipliers=((0.3, 0.6, 1.0),) * 2 + uniform(1.0)[2:])
+    grid = every_network(space, RAPTOR, 96)
+    limit_ms = float(np.median(grid.latency_ms))
+    monkeypatch.setitem(SPACES, "widths", lambda *_: space)
+    assert command("scale", "widths", "--resolution", "96", "--limit-ms", str(limit_ms))[0] == 0
+    within, front, _, title, slower = drawn.pop()
+    assert title.endswith(f"at most {limit_ms:g} ms") and slower is not None
+    fast = grid.latency_ms <= limit_ms
+    np.testing.assert_array_equal(within, grid.points[fast, :2])
+    np.testing.assert_array_equal(slower, grid.points[~fast, :2])
+    assert (front[:, 2] <= limit_ms).all()
+    assert command("scale", "widths", "--resolution", "96")[0] == 0
+    assert drawn.pop()[-1] is None
 
 
 @pytest.mark.parametrize(
