@@ -1,11 +1,17 @@
 """Other settings for a run that is there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from jaxnas.records.data import read_data
+from jaxnas.records.files import STAGES
 from jaxnas.records.metrics import read_metrics
 from jaxnas.records.run_directory import RunDirectory
+from jaxnas.stages.changed import outdated
+from jaxnas.stages.job import space_of
+from jaxnas.stages.settings import read_config
 
 KEPT = ("config.json", "data.json", "measurements.csv", "predictor.npz", "supernet.safetensors")
 REDONE = ("candidates.npz", "random.npz", "chosen.json", "models", "verified.csv", "report.html")
@@ -53,6 +59,18 @@ def test_what_decides_the_supernet_or_an_earlier_stage_is_refused(cli, run_copy)
         code, errors = cli(*arguments)
         assert code == 2 and "was made with other settings" in errors[0]
     assert sorted(run_copy.rglob("*")) == before
+
+
+def test_another_device_has_profile_and_what_follows_done_again(run_copy):
+    run = RunDirectory(run_copy)
+    config = read_config(run_copy)
+    data = read_data(run)
+    other = replace(config, profile=replace(config.profile, device="raptor_small"))
+    space = space_of(config, data.height, data.channels, len(data.class_names))
+    found = outdated(run, other, space, list(STAGES))
+    assert found is not None and found.stages[0] == "profile"
+    assert found.stages == tuple(STAGES)[2:]
+    assert outdated(run, config, space, list(STAGES)) is None
 
 
 def test_a_device_that_cannot_measure_is_found_before_anything_moves(cli, run_copy):
