@@ -331,7 +331,7 @@ class Config:
     name: str
     """Names the run directory, runs/NAME."""
     space: Name = "tiny"
-    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), small (0.1 to 3.8) and residual (2 to 37,
+    """A known one: tiny (0.4 to 3.4 MMACs at 32 pixels), small (0.2 to 6.4) and residual (2 to 37,
     both of ordinary convolutions), cifar (8 to 66), cifar_hailo, attentive_nas,
     attentive_nas_cifar, ofa_mobilenet_v3, ofa_mobilenet_v3_cifar, raptor, raptor_cifar,
     mobilenet_v2 and mobilenet_v2_cifar (widths of every row; mobilenet_v2:0.5 is one network,

@@ -21,10 +21,11 @@ config = Config(
     # latency_limit_ms=3.0,  # the most that a network may take
     data=DataConfig(
         source="cluttered_digits",  # or folder:PATH, npz:PATH: `jaxnas list sources`
-        search_images=400,  # of the training images, for the search to evaluate networks on
+        search_images=600,  # of the training images, for the search to evaluate networks on
     ),
     train=TrainConfig(
-        epochs=16,  # of the supernet; more pay as long as the loss falls
+        epochs=9,  # of the supernet; more pay as long as the loss falls
+        warmup_epochs=1,
         batch_size=64,
         random_subnets=1,  # trained in each step beside the largest and the smallest
     ),

@@ -143,7 +143,7 @@ def tiny(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
 
 
 def small(image_size: int = 32, channels: int = 3, classes: int = 10) -> Space:
-    """About 0.3 to 6 MMACs at 32 pixels; one resolution, the images' own.
+    """About 0.2 to 6 MMACs at 32 pixels; one resolution, the images' own.
 
     Ordinary convolutions in few blocks: a CPU trains its supernet in a minute.
     """
