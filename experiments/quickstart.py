@@ -14,8 +14,8 @@ config = Config(
     name="quickstart",
     space="small",
     data=DataConfig(source="cluttered_digits", search_images=600),
-    train=TrainConfig(epochs=9, batch_size=64, random_subnets=1, warmup_epochs=1),
+    train=TrainConfig(epochs=6, batch_size=64, random_subnets=1, warmup_epochs=1),
     profile=ProfileConfig(train=120, validation=40, test=40, seconds=0.04),
     search=SearchConfig(population=28, generations=20),
-    finetune=FinetuneConfig(epochs=5, within_points=10),
+    finetune=FinetuneConfig(epochs=5, within_points=20),
 )

@@ -24,7 +24,7 @@ config = Config(
         search_images=600,  # of the training images, for the search to evaluate networks on
     ),
     train=TrainConfig(
-        epochs=9,  # of the supernet; more pay as long as the loss falls
+        epochs=6,  # of the supernet; more pay as long as the loss falls
         warmup_epochs=1,
         batch_size=64,
         random_subnets=1,  # trained in each step beside the largest and the smallest
@@ -44,7 +44,7 @@ config = Config(
     ),
     finetune=FinetuneConfig(
         epochs=5,  # of each network chosen
-        within_points=10,  # of accuracy that the fastest may lie below the most accurate
+        within_points=20,  # of accuracy that the fastest may lie below the most accurate
     ),
 )
 '''
