@@ -40,7 +40,7 @@ config = Config(
         algorithm="nsga2",  # `jaxnas list algorithms`
         objectives=("error", "latency_ms"),  # up to four: `jaxnas list objectives`
         population=28,
-        generations=20,
+        generations=14,
     ),
     finetune=FinetuneConfig(
         epochs=5,  # of each network chosen
