@@ -61,7 +61,7 @@ def test_what_decides_the_supernet_or_an_earlier_stage_is_refused(cli, run_copy)
     assert sorted(run_copy.rglob("*")) == before
 
 
-def test_another_device_has_profile_and_what_follows_done_again(run_copy):
+def test_another_device_has_profile_and_what_follows_done_again(cli, run_copy):
     run = RunDirectory(run_copy)
     config = read_config(run_copy)
     data = read_data(run)
