@@ -44,7 +44,8 @@ from jaxnas.data.augment import Augmentation
 from jaxnas.data.dataset import Dataset
 from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
-from jaxnas.hardware import elastic_chip
+from jaxnas.hardware import analog_cell, analog_chip, elastic_chip
+from jaxnas.hardware.analog_chip import AnalogChip
 from jaxnas.hardware.cost_model import CostModel, LayeredModel, Modelled, layered_model
 from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, SingleContext
 from jaxnas.hardware.device import Device
@@ -171,7 +172,8 @@ class ProfileConfig:
     through ONNX Runtime of its python3, or of ssh:HOST:PYTHON, an interpreter's path there;
     hailo8l: a Hailo-8L through its own compiler and runtime (tools/export/README.md);
     hailo8l_model, raptor, raptor_small: not measured but simulated, by models fitted to published
-    figures (hailo8l_model:single refuses networks that do not fit as a whole); or the path of
+    figures (hailo8l_model:single refuses networks that do not fit as a whole); pcm, hermes,
+    hermes_one, reram: chips that multiply in analog memory, simulated; or the path of
     a .toml file that describes such a machine (docs/how-to/own-device.md); worst:NAME,NAME: the
     larger figure of two such devices or more, so that latency_ms and energy_uj are worst cases."""
     threads: int = 1
@@ -454,6 +456,10 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "hailo8l_model:single": lambda settings: Modelled(SingleContext(HAILO_8L)),
     "raptor": lambda settings: Modelled(RAPTOR),
     "raptor_small": lambda settings: Modelled(RAPTOR_SMALL),
+    "pcm": lambda settings: Modelled(analog_chip.PCM),
+    "hermes": lambda settings: Modelled(analog_chip.HERMES),
+    "hermes_one": lambda settings: Modelled(analog_chip.HERMES_ONE),
+    "reram": lambda settings: Modelled(analog_chip.RERAM),
     "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
     "worst": lambda settings: _worst_case(settings),
 }
@@ -463,6 +469,7 @@ CHIP_KINDS: dict[str, type[CostModel]] = {
     "memory": MemoryBoundChip,
     "dataflow": DataflowChip,
     "microcontroller": Microcontroller,
+    "analog": AnalogChip,
 }
 RELAXATIONS: dict[str, Callable[[], Relaxation]] = {
     "softmax": Softmax,
@@ -703,7 +710,10 @@ def load_chip(path: str) -> CostModel:
     settings = toml_files.read(path, "device")
     kind = str(settings.pop("kind", "memory"))
     chip = choose(f"kind of chip in {path}:", kind, CHIP_KINDS)
-    return elastic_chip.load(chip, path, settings, {"name": Path(path).stem})
+    given: dict[str, Any] = {"name": Path(path).stem}
+    if chip is AnalogChip:
+        given["cell"] = analog_cell.load(path, settings.pop("cell", "pcm"))
+    return elastic_chip.load(chip, path, settings, given)
 
 
 def make_layered_model(device: str) -> LayeredModel:

@@ -15,6 +15,8 @@ EXPECTED = {
     tuple[int, ...]: "a list of whole numbers",
     tuple[str, ...]: "a list of strings",
     tuple[float, float]: "a list of two numbers",
+    tuple[float, ...]: "a list of numbers",
+    tuple[tuple[float, ...], ...]: "a list of lists of numbers",
     tuple[tuple[str, float, float], ...]: "a list of lists of a string and two numbers",
 }
 T = TypeVar("T")

@@ -193,7 +193,8 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
             [
                 (
                     "unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, "
-                    "onnxruntime, openvino, raptor, raptor_small, ssh"
+                    "hermes, hermes_one, onnxruntime, openvino, pcm, raptor, raptor_small, reram, "
+                    "ssh"
                 )
             ],
         ),
