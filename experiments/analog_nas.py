@@ -166,6 +166,12 @@ def changed(key: PRNGKey, genomes: Genomes) -> Genomes:
     return jnp.where(applied[:, None], child, genomes)
 
 
+def fittest(found: Found, count: int) -> Found:
+    """So many of the networks, the best first."""
+    best = jnp.argsort(-score(found.figures), stable=True)[:count]
+    return jax.tree.map(lambda rows: rows[best], found)
+
+
 def evolved(boosters: tuple[Booster, Booster], key: PRNGKey) -> Found:
     """The members after all generations."""
     first_key, key = jax.random.split(key)
@@ -176,27 +182,25 @@ def evolved(boosters: tuple[Booster, Booster], key: PRNGKey) -> Found:
         both = jax.tree.map(
             lambda *pair: jnp.concatenate(pair), members, Found(child, figures(boosters, child))
         )
-        best = jnp.argsort(-score(both.figures), stable=True)[:POPULATION]
-        return jax.tree.map(lambda rows: rows[best], both), None
+        return fittest(both, POPULATION), None
 
     start = Found(genomes, figures(boosters, genomes))
     return jax.lax.scan(generation, start, jnp.arange(GENERATIONS, dtype=jnp.int32))[0]
 
 
 def randomly(boosters: tuple[Booster, Booster], key: PRNGKey) -> Found:
-    """The best of as many networks as evolution evaluates, in the first row."""
+    """The best of as many networks as evolution evaluates: one row."""
+
+    def batch(step):
+        genomes = drawn(jax.random.fold_in(key, step), POPULATION)
+        return Found(genomes, figures(boosters, genomes))
 
     def more(best, step):
-        genomes = drawn(jax.random.fold_in(key, step), POPULATION)
-        both = jax.tree.map(
-            lambda *pair: jnp.concatenate(pair), best, Found(genomes, figures(boosters, genomes))
-        )
-        row = jnp.argsort(-score(both.figures), stable=True)[:1]
-        return jax.tree.map(lambda rows: rows[row], both), None
+        both = jax.tree.map(lambda *pair: jnp.concatenate(pair), best, batch(step))
+        return fittest(both, 1), None
 
-    genomes = drawn(jax.random.fold_in(key, GENERATIONS), 1)
-    start = Found(genomes, figures(boosters, genomes))
-    return jax.lax.scan(more, start, jnp.arange(GENERATIONS, dtype=jnp.int32))[0]
+    steps = jnp.arange(GENERATIONS, dtype=jnp.int32)
+    return jax.lax.scan(more, fittest(batch(jnp.int32(GENERATIONS)), 1), steps)[0]
 
 
 def boosters(folder: str) -> tuple[Booster, Booster]:
