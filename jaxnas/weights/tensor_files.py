@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 SUFFIXES = (".safetensors", ".npz")
 TEXT_BYTES = 64 << 20  # of the names of a million classes
+_NUMPY = {"F32": "float32", "F16": "float16"}  # names of types
 # The one entry of the metadata, JSON: safetensors writes several in random order.
 _ENTRY = "jaxnas"
 
@@ -75,8 +76,7 @@ class _Safetensors:
         if name not in self._names:
             return None
         found = self._file.get_slice(name)
-        dtype = "float32" if found.get_dtype() == "F32" else found.get_dtype()
-        return Header(dtype, tuple(found.get_shape()))
+        return Header(_NUMPY.get(found.get_dtype(), found.get_dtype()), tuple(found.get_shape()))
 
     def array(self, name: str) -> np.ndarray:
         array = self._file.get_tensor(name)

@@ -27,6 +27,7 @@ from jaxnas.weights.tensor_files import SUFFIXES, TensorFile, opened
 SHIPPED = files("jaxnas") / "weights" / "shipped"
 # Of a run; the second of one that is older.
 FILES = ("supernet.safetensors", "supernet.npz")
+DTYPES = ("float32", "float16")  # of the parameters in a file
 # Parts of a space's structure that may differ where the weights are used again.
 _OF_THE_DATA = ("resolutions", "classes", "chip")
 
@@ -64,14 +65,16 @@ def to_bytes(
     prepared: Preparation = OWN,
     more: Mapping[str, np.ndarray] | None = None,
     said: Mapping[str, Any] | None = None,
+    dtype: type[np.floating] = np.float32,
 ) -> bytes:
-    """A safetensors file: the parameters by path, float32, and what they are.
+    """A safetensors file: the parameters by path, and what they are.
 
     The structure of their space, the classes, and how images were prepared. More arrays and texts
-    may stand beside them, which `load` does not read.
+    may stand beside them, which `load` does not read. `dtype` is float32, or float16, which takes
+    half the room.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    arrays = {path_of(keys): np.asarray(leaf, np.float32, order="C") for keys, leaf in leaves}
+    arrays = {path_of(keys): np.asarray(leaf, dtype, order="C") for keys, leaf in leaves}
     about = {"structure": _structure(net), "class_names": class_names, **asdict(prepared)}
     return tensor_files.to_bytes({**arrays, **(more or {})}, {**about, **(said or {})})
 
@@ -87,7 +90,7 @@ def load(name: str | os.PathLike[str], net: Supernet) -> Trained:
     """
     with opened_file(name) as (path, file):
         about, wanted = _described(path, file, net)
-        found = {place: file.array(place) for place in _paths(wanted)}
+        found = {place: np.asarray(file.array(place), np.float32) for place in _paths(wanted)}
     for place, array in found.items():
         if not np.isfinite(array).all():
             raise UserError(f"{path} is damaged: {place} should be finite; fetch or train it anew")
@@ -176,7 +179,7 @@ def _paths(target: Params) -> dict[str, jax.ShapeDtypeStruct]:
 
 def _check_header(path: Path, file: TensorFile, place: str, shape: tuple[int, ...]) -> None:
     found = file.header(place)
-    if found != ("float32", shape):
+    if found is None or found.dtype not in DTYPES or found.shape != shape:
         there = "absent" if found is None else f"{found.dtype} {found.shape}"
         raise UserError(
             f"{path} is damaged: {place} should be finite float32 {shape}, found {there}; fetch or "

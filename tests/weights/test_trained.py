@@ -219,6 +219,15 @@ def test_pickled_objects_are_not_opened(net, tmp_path):
         load(tmp_path / "supernet.npz", net)
 
 
+def test_weights_in_float16_are_loaded_as_float32(net, randomised, tmp_path):
+    path = tmp_path / "supernet.safetensors"
+    path.write_bytes(to_bytes(net, randomised(net), NAMES, dtype=np.float16))
+    rounded = jax.tree.map(lambda x: np.asarray(x, np.float16), randomised(net))
+    found = load(path, net).params
+    assert same(found, rounded)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(found))
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_those_that_come_with_jaxnas_load(name):
     space, data = name.split("_")
