@@ -89,7 +89,7 @@ def accuracies_on_test(job: Job, params: Params) -> Float[np.ndarray, "n"]:
     space = job.space
     some = np.asarray(space.canonical(space.sample(jax.random.key(0), RANDOM)))
     genomes = jnp.asarray(np.concatenate([[space.smallest, space.largest], some]))
-    examples = job.examples(job.data.test, job.resolution(genomes[0]))
+    examples = job.examples(job.data.test, job.resolution(space.smallest))
     evaluate = jax.jit(lambda *given: accuracies(job.net, *given))
     live = jnp.ones(len(genomes), bool)
     return 100 * np.asarray(evaluate(params, genomes, live, examples), np.float64)
