@@ -76,7 +76,8 @@ class _Safetensors:
         if name not in self._names:
             return None
         found = self._file.get_slice(name)
-        return Header(_NUMPY.get(found.get_dtype(), found.get_dtype()), tuple(found.get_shape()))
+        dtype = str(found.get_dtype())
+        return Header(_NUMPY.get(dtype, dtype), tuple(found.get_shape()))
 
     def array(self, name: str) -> np.ndarray:
         array = self._file.get_tensor(name)
