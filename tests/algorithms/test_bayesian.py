@@ -20,7 +20,7 @@ from jaxnas.spaces.space import Space
 SMALL = Bayesian(
     population=6,
     initial=12,
-    memory=30,
+    memory=40,
     inner_population=24,
     inner_generations=6,
     pool=32,
@@ -191,12 +191,7 @@ def test_constraints_and_limits_guide_the_search_of_a_box():
     """The front of x and y whose product is at least 1/4, where x is at most 0.7."""
     box = Box("box", (0.0, 0.0), (1.0, 1.0))
     algorithm = replace(
-        SMALL,
-        memory=40,
-        acquisition="ucb",
-        variation=Real(),
-        constraints=1,
-        limits=(0.7, None),
+        SMALL, acquisition="ucb", variation=Real(), constraints=1, limits=(0.7, None)
     )
 
     def fitness(x):
