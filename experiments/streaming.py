@@ -4,8 +4,9 @@ JPEG files of 256 pixels are made; the supernet `residual` is trained on them at
 from memory and streamed, each time in a program of its own. Speeds are those of the last half of
 an epoch. Memory is the peak, with that of the processes that read (Linux: proportional set sizes).
 
-Command: python experiments/streaming.py FOLDER   (made there if absent: pictures, runs; settings of
-         `jaxnas` may follow, such as --data.scaled-decoding True)
+Commands: jaxnas train experiments/streaming.py --data.source folder:PATH   (one training)
+          python experiments/streaming.py FOLDER   (all of them; pictures and runs are made in the
+          folder; settings of jaxnas may follow, such as --data.scaled-decoding True)
 Time: a minute a training on two quiet cores, and one to make the pictures.
 Result: 0.86 times the speed from memory, one pair (README.md).
 """
