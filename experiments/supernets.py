@@ -14,6 +14,7 @@ file that is shipped, supernet_float16.safetensors, into the run directory.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -84,7 +85,7 @@ cifar_cifar100 = replace(  # on a GPU; not shipped yet
 )
 
 
-def accuracies_on_test(job: Job, params: Params) -> Float[np.ndarray, "n"]:
+def evaluator(job: Job) -> Callable[[Params], Float[np.ndarray, "n"]]:
     """In % of all test images: the smallest network, the largest and `RANDOM` others."""
     space = job.space
     some = np.asarray(space.canonical(space.sample(jax.random.key(0), RANDOM)))
@@ -92,7 +93,7 @@ def accuracies_on_test(job: Job, params: Params) -> Float[np.ndarray, "n"]:
     examples = job.examples(job.data.test, job.resolution(space.smallest))
     evaluate = jax.jit(lambda *given: accuracies(job.net, *given))
     live = jnp.ones(len(genomes), bool)
-    return 100 * np.asarray(evaluate(params, genomes, live, examples), np.float64)
+    return lambda params: 100 * np.asarray(evaluate(params, genomes, live, examples), np.float64)
 
 
 def main(*runs: str) -> int:
@@ -101,12 +102,14 @@ def main(*runs: str) -> int:
     for path in runs:
         run = existing_run(path)
         job = open_job(run, load_config(path))
-        if len(job.space.resolutions) > 1:
-            raise UserError(f"{path}: expected a space of one resolution, which are evaluated")
-        half = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), job.params())
+        if (count := len(job.space.resolutions)) > 1:
+            raise UserError(f"{path}: expected a space of one resolution, got {count}")
+        trained_params = job.params()
+        half = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), trained_params)
         single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half)
-        for name, params in (("float32", job.params()), ("float16", single)):
-            smallest, largest, *some = accuracies_on_test(job, params)
+        evaluate = evaluator(job)
+        for name, params in (("float32", trained_params), ("float16", single)):
+            smallest, largest, *some = evaluate(params)
             others = f"{np.mean(some):.2f} ({min(some):.1f}-{max(some):.1f})"
             row = f"{job.config.name} | {name} | {smallest:.2f} | {largest:.2f} | {others}"
             print(f"| {row} |", flush=True)

@@ -5,7 +5,7 @@ settings, and what a network costs on it.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -117,14 +117,11 @@ HERMES = AnalogChip(
     tile_rows=HERMES_TILE,
     tile_columns=HERMES_TILE,
 )
-HERMES_ONE = AnalogChip(
+HERMES_ONE = replace(
+    HERMES,
     name="hermes_one",
     error=f"simulated HERMES, one device a conductance: {COSTS}",
     cell=analog_cell.HERMES_ONE,
-    product_ns=HERMES_PRODUCT_NS,
-    pj_per_cell=HERMES_PJ_PER_CELL,
-    tile_rows=HERMES_TILE,
-    tile_columns=HERMES_TILE,
 )
 PCM = AnalogChip(
     name="pcm",
@@ -133,10 +130,9 @@ PCM = AnalogChip(
     product_ns=HERMES_PRODUCT_NS,
     pj_per_cell=HERMES_PJ_PER_CELL,
 )
-RERAM = AnalogChip(
+RERAM = replace(
+    PCM,
     name="reram",
     error=f"no machine at all: published ReRAM cells on tiles of 512 x 512; assumed, {COSTS}",
     cell=analog_cell.RERAM,
-    product_ns=HERMES_PRODUCT_NS,
-    pj_per_cell=HERMES_PJ_PER_CELL,
 )
