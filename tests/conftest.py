@@ -10,12 +10,14 @@ import fcntl
 import gc
 import importlib.util
 import inspect
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zlib
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import is_dataclass
 from functools import partial
 from importlib.metadata import version
@@ -34,7 +36,8 @@ if version("jaxlib").startswith("0.10."):
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# Small programs too: workers, started commands and modules that drop theirs have them in common.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 os.environ["JAX_DEBUG_KEY_REUSE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
@@ -283,9 +286,6 @@ import signal, sys
 # What a shell starts in the background is deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from jaxnas.cli import main
-if "," in sys.argv[1]:  # several stages in one process, which imports take 5 s of
-    codes = (main([stage, *sys.argv[2:]]) for stage in sys.argv[1].split(","))
-    sys.exit(next((code for code in codes if code), 0))
 sys.exit(main())
 """
 
@@ -338,15 +338,38 @@ def finished_run(micro, start, tmp_path_factory, worker_id) -> Path:
     return out
 
 
+@contextmanager
+def commands_here(patch):
+    """Commands may be called in this process: it knows `micro`, and is as before in the end."""
+    import jax
+
+    from jaxnas import config
+    from jaxnas.stages import job
+
+    exec(MICRO, {})  # known also where a run directory is named in place of the file
+    patch.setitem(config.SPACES, "micro", config.SPACES.pop("micro"))
+    patch.setenv("JAXNAS_CACHE", str(CACHE / "jaxnas"))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        yield
+    finally:
+        job.load_data.cache_clear()
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
 @pytest.fixture(scope="session")
-def changed_run(finished_run, micro, start, tmp_path_factory):
+def changed_run(finished_run, micro, tmp_path_factory):
     """A copy of the finished run that has some stages run anew with other settings.
 
     And what the stages said.
 
     As if it had been started so, but trained already: `changed_run(["predict"], "--predict.steps",
-    9)`. `without` names more files that are not there yet.
+    9)`. `without` names more files that are not there yet. In this process, which has compiled half
+    of it; that the commands run in one of their own, other tests say.
     """
+    from jaxnas import cli
 
     def change(stages: list[str], *settings, without: tuple[str, ...] = ()) -> tuple[Path, str]:
         run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("changed") / "run"))
@@ -361,10 +384,12 @@ def changed_run(finished_run, micro, start, tmp_path_factory):
         for folder in (run / "checkpoints").iterdir():
             if folder.name != "supernet":
                 shutil.rmtree(folder)
-        process = start(",".join(stages), micro, "--out", run, *settings)
-        said = without_times(process.communicate()[1])
-        assert process.returncode == 0, said
-        return run, said
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, commands_here(patch), redirect_stderr(said):
+            for stage in stages:
+                code = cli.main([stage, *map(str, (micro, "--out", run, *settings))])
+                assert code == 0, said.getvalue()
+        return run, without_times(said.getvalue())
 
     return change
 
@@ -396,18 +421,10 @@ def cli(monkeypatch, capsys, tmp_path):
 
     Returns the exit code and the lines on stderr; `cli.printed` is what stands on stdout.
     """
-    import jax
+    from jaxnas import cli
 
-    from jaxnas import cli, config
-    from jaxnas.stages import job
-
-    exec(MICRO, {})  # known also where a run directory is named in place of the file
-    monkeypatch.setitem(config.SPACES, "micro", config.SPACES.pop("micro"))
-    monkeypatch.setenv("JAXNAS_CACHE", str(CACHE / "jaxnas"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
 
     class Command:
         printed = ""
@@ -419,7 +436,5 @@ def cli(monkeypatch, capsys, tmp_path):
             self.printed = said.out
             return code, without_times(said.err).splitlines()
 
-    yield Command()
-    job.load_data.cache_clear()
-    for name, value in before.items():
-        jax.config.update(name, value)
+    with commands_here(monkeypatch):
+        yield Command()
