@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.network import Fitted, Network
-from jaxnas.predictors.predictor import Choices, Latencies
+from jaxnas.predictors.predictor import Choices, Latencies, check_count
 from jaxnas.spaces.space import Space
 from jaxnas.types import PRNGKey
 
@@ -30,6 +30,8 @@ def fit(
     """
     if not targets:
         raise UserError("a network with heads needs a figure or more to learn, got none")
+    for column in targets.values():
+        check_count(genomes, column)
     columns = np.stack([np.asarray(column) for column in targets.values()], axis=1)
     used = np.ones((members, len(columns)), bool)
     return Heads(tuple(targets), network.fitted(key, space, genomes, columns, used))

@@ -18,7 +18,7 @@ from jaxnas.predictors.predictor import (
     Choices,
     Latencies,
     check_genomes,
-    check_latencies,
+    check_training,
     checked,
 )
 from jaxnas.spaces.soft import expected_canonical
@@ -60,9 +60,12 @@ class Tables:
     constant: Float[Array, "k"]  # ms that every network takes
     floor: Float[Array, "k"]  # ms, the least that is predicted
 
-    @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         check_genomes(self.space, genomes)
+        return self._predicted(genomes)
+
+    @jax.jit
+    def _predicted(self, genomes: Choices) -> Float[Array, "k n"]:
         total = self.constant[:, None]
         genomes = self.space.canonical(genomes)
         for block, table in zip(blocks(self.space), self.tables, strict=True):
@@ -98,7 +101,7 @@ class Lookup:
         latency_ms: Latencies,
         used: Bool[np.ndarray, "k n"],
     ) -> Tables:
-        check_latencies("training", latency_ms)
+        check_training(space, genomes, latency_ms, used)
         genomes = np.asarray(space.canonical(genomes))
         latency_ms = np.asarray(latency_ms, np.float64)
         duals = np.stack(_duals(space, genomes, latency_ms, used))

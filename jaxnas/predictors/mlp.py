@@ -22,6 +22,7 @@ from jaxnas.predictors.predictor import (
     Marks,
     check_genomes,
     check_latencies,
+    check_training,
     checked,
     trained_on,
 )
@@ -106,6 +107,7 @@ class EarlyStoppedMLP:
     ) -> "Fitted":
         """Raises a `UserError` where no networks are marked for validation."""
         train = trained_on(latency_ms, validation)
+        check_training(space, genomes, latency_ms, train[None])
         perceptrons = fit(
             key,
             gene_features(space, jnp.asarray(genomes[train])),
@@ -168,7 +170,7 @@ class MLP:
         used: Bool[np.ndarray, "k n"],
     ) -> "Perceptrons":
         """All models train side by side in one program."""
-        check_latencies("training", latency_ms)
+        check_training(space, genomes, latency_ms, used)
         padding = -len(latency_ms) % PAD
         features = jnp.pad(self.features(space, genomes), ((0, padding), (0, 0)))
         target = jnp.pad(jnp.log(jnp.asarray(latency_ms, jnp.float32)), (0, padding))
@@ -199,9 +201,12 @@ class Perceptrons:
     features: FeatureFunction = field(metadata={"static": True})
     stacked: LatencyMLP  # every array with a leading axis, the members
 
-    @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         check_genomes(self.space, genomes)
+        return self._predicted(genomes)
+
+    @jax.jit
+    def _predicted(self, genomes: Choices) -> Float[Array, "k n"]:
         return jax.vmap(predict, (0, None))(self.stacked, self.features(self.space, genomes))
 
     def expected(self, genome: SoftGenome) -> Float[Array, "k"]:

@@ -14,7 +14,14 @@ from jaxtyping import Array, Bool, Float, Key
 
 from jaxnas.errors import UserError
 from jaxnas.predictors.encoders import Encoder, Weights, dense, joined, part_of
-from jaxnas.predictors.predictor import Arrays, Choices, Latencies, check_genomes, checked
+from jaxnas.predictors.predictor import (
+    Arrays,
+    Choices,
+    Latencies,
+    check_count,
+    check_genomes,
+    checked,
+)
 from jaxnas.predictors.ranking import LOSSES, Loss
 from jaxnas.predictors.targets import check_targets, standard
 from jaxnas.spaces.space import Space
@@ -72,6 +79,7 @@ class Network:
     ) -> "Fitted":
         """As `fit`, of several figures at once, an output each."""
         check_genomes(space, genomes)
+        check_count(genomes, columns)
         check_targets(columns, used, self.positive)
         targets, mean, deviation = standard(columns, used, self.positive)
         features = encoded(self.encoder, space, jnp.asarray(genomes))

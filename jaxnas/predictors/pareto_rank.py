@@ -13,7 +13,7 @@ from jaxnas.algorithms import pareto
 from jaxnas.errors import UserError
 from jaxnas.predictors.encoders import Weights
 from jaxnas.predictors.network import ColumnsLoss, Fitted, Network, encoded, learnt
-from jaxnas.predictors.predictor import Choices, check_genomes
+from jaxnas.predictors.predictor import Choices, check_count, check_genomes
 from jaxnas.predictors.ranking import LOSSES, Loss, rmse
 from jaxnas.predictors.targets import check_targets, standard
 from jaxnas.spaces.space import Space
@@ -54,8 +54,14 @@ class ParetoRank:
         Without it one model, of all networks. Objectives are minimised; refused is what
         `targets.check_targets` names, of the objectives and of the ranks.
         """
+        if np.ndim(fitness) != 2 or np.shape(fitness)[1] == 0:
+            raise UserError(
+                "a rank is learnt from rows of objectives, a column each, got an array of shape "
+                f"{np.shape(fitness)}: stack them along the last axis"
+            )
         used = np.ones((1, len(fitness)), bool) if used is None else used
         check_genomes(space, genomes)
+        check_count(genomes, fitness)
         check_targets(fitness, used, self.network.positive)
         targets, mean, deviation = standard(fitness, used, self.network.positive)
         targets = jnp.concatenate([targets, _ranks(fitness, used)[..., None]], axis=-1)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxnas.errors import UserError
 from jaxnas.spaces.space import Space
@@ -200,6 +200,39 @@ def check_genomes(space: Space, genomes: Choices) -> None:
         raise UserError(
             f"a predictor fitted to {space.name} sees choices below {space.sizes.tolist()}, got "
             "others: fit a predictor to the genomes' space"
+        )
+
+
+def check_training(
+    space: Space, genomes: Choices, latency_ms: Latencies, used: Bool[np.ndarray, "k n"]
+) -> None:
+    """Refuses, in one line each, what no latency can be learnt from.
+
+    What `check_genomes`, `check_latencies` and `check_count` name; a row of `used` without a
+    network, and fewer than two in all; and latencies that are all alike.
+    """
+    check_genomes(space, genomes)
+    check_latencies("training", latency_ms)
+    check_count(genomes, latency_ms)
+    seen = np.asarray(latency_ms)[used.any(axis=0)]
+    if len(seen) < 2 or not used.any(axis=1).all():
+        raise UserError(
+            f"the latency predictor learns from 2 networks or more, got {len(seen)}: measure more, "
+            "or mark fewer for validation"
+        )
+    if seen.min() == seen.max():
+        raise UserError(
+            f"the latencies of the {len(seen)} networks to learn from are all {seen[0]:g} ms: "
+            "there is nothing to learn, measure networks that differ"
+        )
+
+
+def check_count(genomes: Choices, targets: Num[Array | np.ndarray, "n ..."]) -> None:
+    """Refuses targets of more or fewer networks than there are genomes."""
+    if len(genomes) != len(targets):
+        raise UserError(
+            f"expected targets of each of {len(genomes)} networks, got {len(targets)}: leave "
+            "networks without a measurement out"
         )
 
 

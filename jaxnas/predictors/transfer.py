@@ -18,6 +18,8 @@ from jaxnas.predictors.predictor import (
     Arrays,
     Choices,
     Latencies,
+    check_count,
+    check_genomes,
     check_latencies,
     checked,
 )
@@ -123,7 +125,9 @@ class Transfer:
         latency_ms: Latencies,
         used: Bool[np.ndarray, "k n"],
     ) -> "Adapted":
+        check_genomes(space, genomes)
         check_latencies("training", latency_ms)
+        check_count(genomes, latency_ms)
         devices = len(self.basis.devices)
         columns = np.asarray(_columns_of_prior(self.basis(genomes), devices), np.float64)
         y = np.log(np.asarray(latency_ms, np.float64))
@@ -185,8 +189,12 @@ class Adapted:
     weights: Float[Array, "k columns"]
     offsets: Float[Array, "k"]
 
-    @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
+        check_genomes(self.basis.space, genomes)
+        return self._predicted(genomes)
+
+    @jax.jit
+    def _predicted(self, genomes: Choices) -> Float[Array, "k n"]:
         columns = _columns_of_prior(self.basis(genomes), len(self.basis.devices))
         return jnp.exp(self.weights @ columns.T + self.offsets[:, None])
 

@@ -13,7 +13,7 @@ from jaxnas.predictors.predictor import (
     Choices,
     Latencies,
     check_genomes,
-    check_latencies,
+    check_training,
     checked,
 )
 from jaxnas.spaces.encodings import FeatureFunction, Features, columns, gene_features
@@ -55,7 +55,7 @@ class Trees:
         # Takes a second, which who wants no trees is spared.
         from sklearn.ensemble import GradientBoostingRegressor
 
-        check_latencies("training", latency_ms)
+        check_training(space, genomes, latency_ms, used)
         features = np.asarray(self.features(space, genomes))
         target = np.log(np.asarray(latency_ms, np.float64))
         seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
@@ -96,9 +96,12 @@ class Forests:
     features: FeatureFunction = field(metadata={"static": True})
     splits: Splits
 
-    @jax.jit
     def predict(self, genomes: Choices) -> Float[Array, "k n"]:
         check_genomes(self.space, genomes)
+        return self._predicted(genomes)
+
+    @jax.jit
+    def _predicted(self, genomes: Choices) -> Float[Array, "k n"]:
         return jnp.exp(sums(self.splits, self.features(self.space, genomes)))
 
     def arrays(self) -> dict[str, Array]:

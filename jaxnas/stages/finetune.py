@@ -18,7 +18,7 @@ from jaxnas.data.batches import steps_of_epoch
 from jaxnas.errors import UserError
 from jaxnas.networks.subnet import Subnet
 from jaxnas.objectives.limits import upper_limits
-from jaxnas.progress import progress
+from jaxnas.progress import log, progress
 from jaxnas.records.chosen import CHOSEN, Chosen, read_chosen, write_chosen
 from jaxnas.signals import Saving
 from jaxnas.spaces.genomes import described
@@ -53,6 +53,7 @@ def run_finetune(job: Job) -> bool:
     candidates = candidates_to_choose(job)
     params = jax.device_get(job.params())
     choices = _choices(job.config, candidates)
+    _report_few(job.config, candidates, len(choices))
     images = job.training_images()
     chosen = [_finetuned(job, params, images, candidates, choice) for choice in choices]
     write_chosen(job.run, chosen)
@@ -71,6 +72,18 @@ def _choices(config: Config, candidates: Candidates) -> list[Choice]:
         preferred(config.limited_search, candidates.columns),
         own.networks,
     )
+
+
+def _report_few(config: Config, candidates: Candidates, chosen: int) -> None:
+    """Say so where the front has fewer networks than were asked for."""
+    own = config.finetune
+    further = 0 if own.under else len(candidates.columns.costs) - 1
+    if chosen < own.networks + further:
+        within = " within finetune.under" if own.under else ""
+        log(
+            f"finetune: {chosen} chosen of {own.networks + further} asked for: the front has no "
+            f"more networks{within}"
+        )
 
 
 def _finetuned(

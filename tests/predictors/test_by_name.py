@@ -9,6 +9,7 @@ import pytest
 
 from jaxnas.config import PREDICTORS, PredictConfig, make_predictor
 from jaxnas.errors import UserError
+from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.intervals import with_intervals
 from jaxnas.predictors.metrics import coverage, pearson
 from jaxnas.predictors.predictor import IntervalModel, Model, Predictor
@@ -135,6 +136,43 @@ def test_genomes_of_another_space_are_refused(model, spaces):
         UserError, match=rf"fitted to small sees genomes of {own} genes, got .* \(3, {other}\)"
     ):
         model(np.zeros((3, other), np.int32))
+
+
+def test_choices_of_another_space_are_refused(model, spaces):
+    """Of as many genes. JAX would read what stands at the nearest choice."""
+    genomes = np.full((3, len(spaces[0].genes)), 9, np.int32)
+    for asked in (model, model.predict) if isinstance(model, IntervalModel) else (model,):
+        with pytest.raises(UserError, match="fitted to small sees choices below"):
+            asked(genomes)
+
+
+def test_what_no_predictor_learns_from(predictor, spaces, data):
+    """Each before anything is compiled."""
+    genomes, ms = (part[:MEASURED] for part in data)
+    validation = np.arange(MEASURED) >= TRAIN
+    failed = np.where(np.arange(MEASURED) == 3, np.nan, ms)
+    others = np.asarray(spaces[1].sample(jax.random.key(0), MEASURED))
+    for wrong, message in (
+        ((genomes[:0], ms[:0], validation[:0]), "needs training measurements, got none|got 0: me"),
+        ((genomes[:1], ms[:1], validation[:1]), "learns from 2 .*networks or more, got 1: measure"),
+        ((genomes, np.full_like(ms, 2), validation), "there is nothing to learn"),
+        ((genomes, failed, validation), r"must be finite and above 0.*, got nan \(1 such\)"),
+        ((genomes, np.full_like(ms, np.nan), validation), r"must be finite .* \(80 such\)"),
+        ((genomes, ms[:9], validation[:9]), "expected targets of each of 80 networks, got 9"),
+        ((others, ms, validation), r"fitted to small sees genomes of \d+ genes, got an array"),
+    ):
+        with pytest.raises(UserError, match=message) as found:
+            predictor.fit(jax.random.key(0), spaces[0], *wrong)
+        assert "\n" not in str(found.value)
+
+
+def test_no_network_but_those_for_validation(predictor, spaces, data):
+    """An ensemble learns from them too."""
+    genomes, ms = (part[:4] for part in data)
+    if isinstance(predictor, Ensemble):
+        return
+    with pytest.raises(UserError, match="from 2 networks or more, got 0: measure more"):
+        predictor.fit(jax.random.key(0), spaces[0], genomes, ms, np.ones(4, bool))
 
 
 def test_a_space_without_layers_is_refused():

@@ -51,3 +51,6 @@ def test_a_head_that_nobody_knows(model, data):
         model.head("third")
     with pytest.raises(UserError, match="needs a figure or more to learn, got none"):
         heads.fit(NETWORK, jax.random.key(0), SPACE, data[0], {})
+    short = {"first": data[1]["first"], "second": data[1]["second"][:5]}
+    with pytest.raises(UserError, match="expected targets of each of 200 networks, got 5"):
+        heads.fit(NETWORK, jax.random.key(0), SPACE, data[0], short)

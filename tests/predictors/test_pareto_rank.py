@@ -74,6 +74,8 @@ def test_what_no_rank_is_learnt_from(data):
         (failed, r"must be finite and above 0, got nan \(2 such\)"),
         (front, "all training targets of 50 networks are alike"),
         (np.ones((50, 2)), "all training targets of 50 networks are alike"),
+        (fitness[:9], "expected targets of each of 50 networks, got 9"),
+        (fitness[:, :0], r"rows of objectives, a column each, got an array of shape \(50, 0\)"),
     ):
         with pytest.raises(UserError, match=message):
             RANK.fit(jax.random.key(0), SPACE, genomes, wrong)
@@ -86,3 +88,6 @@ def test_what_no_rank_is_learnt_from(data):
 def test_genomes_of_another_space(model):
     with pytest.raises(UserError, match="toy sees genomes of 6 genes"):
         model(np.zeros((2, 7), np.int32))
+    for asked in (model, model.objectives):
+        with pytest.raises(UserError, match="toy sees choices below"):
+            asked(np.full((2, 6), 3, np.int32))

@@ -106,6 +106,17 @@ def test_a_model_is_an_argument_of_a_compiled_program(basis, prices):
     np.testing.assert_allclose(traced, model.predict(GENOMES[:50]), rtol=1e-5)
 
 
+def test_networks_of_another_space(basis, prices):
+    ms = np.asarray(price(prices[0], GENOMES[:10]))
+    model = Transfer(basis).fit(jax.random.key(0), SPACE, GENOMES[:10], ms, TEN)
+    with pytest.raises(UserError, match="fitted to toy sees choices below"):
+        model.predict(GENOMES[:5] + 4)
+    with pytest.raises(UserError, match="fitted to toy sees genomes of 12 genes"):
+        Transfer(basis).fit(jax.random.key(0), SPACE, GENOMES[:10, :9], ms, TEN)
+    with pytest.raises(UserError, match="expected targets of each of 10 networks, got 9"):
+        Transfer(basis).fit(jax.random.key(0), SPACE, GENOMES[:10], ms[:9], TEN[:, :9])
+
+
 def test_the_basis_is_standard(basis):
     columns = np.asarray(basis(SPACE.sample(jax.random.key(9), 5000)))
     np.testing.assert_allclose(columns.mean(axis=0), 0, atol=0.1)

@@ -1,17 +1,26 @@
 """`jaxnas prune`: a run's space, weights and front made smaller, and searched again."""
 
 import json
+import shutil
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
 
 import jax
 import numpy as np
+import onnx
 import pytest
+from onnx import ModelProto, numpy_helper
 
+from jaxnas.config import make_space
 from jaxnas.errors import UserError
 from jaxnas.experiment import load_config
+from jaxnas.export.onnx import emit
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.spaces.genomes import from_text
 from jaxnas.stages.initial import initial_genomes
 from jaxnas.stages.job import open_job
+from jaxnas.supernets.build import build
 from jaxnas.supernets.supernet import take
 from jaxnas.weights import networks
 
@@ -61,6 +70,71 @@ def test_the_networks_left_are_those_of_the_run(pruned, cli, run_copy):
     rows = initial_genomes(str(pruned / "front.npz"), job.space, 100)
     assert rows.tolist() == [from_text(one["genome"]).tolist() for one in front]
     assert len(initial_genomes(str(pruned / "front.npz"), job.space, 2)) == 2
+
+
+Network = dict[str, np.ndarray]  # arrays of an exported one
+
+
+def arrays_of(models: Iterable[ModelProto]) -> list[Network]:
+    return [
+        {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+        for model in models
+    ]
+
+
+def models_of(run: Path) -> list[Network]:
+    """Those that are float32."""
+    names = [one["name"] for one in RunDirectory(run).read_csv("exported.csv")]
+    return arrays_of(onnx.load(run / f"models/{name}.onnx") for name in names)
+
+
+def directions(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Of each output channel, in the first channels and the middle of the window, of length 1.
+
+    What a folded norm has multiplied it by is gone.
+    """
+    starts = [0, 0, *(np.subtract(kernel.shape[2:], shape[2:]) // 2)]
+    part = kernel[tuple(slice(i, i + n) for i, n in zip(starts, shape, strict=True))]
+    rows = part.reshape(len(part), -1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def apart(one: Network, other: Network) -> float:
+    """By how much the kernels of the convolutions that two networks have in common differ."""
+    gaps = []
+    for name in one.keys() & other.keys():
+        pair = one[name], other[name]
+        shape = tuple(np.minimum(pair[0].shape, pair[1].shape))
+        if len(shape) == 4:
+            gaps.append(np.abs(np.subtract(*(directions(kernel, shape) for kernel in pair))).max())
+    assert len(gaps) > 3
+    return max(gaps)
+
+
+def test_exported_networks_share_their_weights_until_they_are_fine_tuned(pruned, cli, run_copy):
+    """Those of the whole run, and those in the file that is left, alike."""
+    tuned = models_of(run_copy)
+    settings = json.loads((run_copy / "config.json").read_text())
+    settings["finetune"] |= {"epochs": 0, "networks": 50}  # more than the front has
+    (run_copy / "config.json").write_text(json.dumps(settings))
+    for file in ("chosen.json", "exported.csv"):
+        (run_copy / file).unlink()
+    for folder in (run_copy / "checkpoints").iterdir():
+        if folder.name != "supernet":
+            shutil.rmtree(folder)
+    code, errors = cli("finetune", run_copy)
+    assert code == 0 and "chosen of 50 asked for: the front has no more networks" in errors[-1]
+    code, errors = cli("export", run_copy)
+    assert code == 0, errors
+    net = build(make_space(str(pruned / "pruned.json"))(8, 1, 10))
+    left = networks.load(pruned / "supernet.safetensors", net).values()
+    files = (onnx.load_from_string(emit(subnet, 8, 8, 1)) for subnet in left)
+    untuned = [*models_of(run_copy), *arrays_of(files)]
+    for one, other in combinations(untuned, 2):
+        assert apart(one, other) < 1e-5
+        np.testing.assert_array_equal(one["classifier/bias"], other["classifier/bias"])
+    assert len({sum(array.size for array in one.values()) for one in untuned}) > 1
+    assert len(tuned) > 1 and apart(*tuned[:2]) > 1e-2
 
 
 def test_a_pruned_run_is_pruned_of_the_whole_space(pruned, cli, run_copy):
