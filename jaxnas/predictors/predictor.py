@@ -227,7 +227,7 @@ def check_training(
         )
 
 
-def check_count(genomes: Choices, targets: Num[Array | np.ndarray, "n ..."]) -> None:
+def check_count(genomes: Choices, targets: Num[Array | np.ndarray, "m ..."]) -> None:
     """Refuses targets of more or fewer networks than there are genomes."""
     if len(genomes) != len(targets):
         raise UserError(

@@ -12,7 +12,14 @@ from jaxnas.predictors.lookup import Lookup
 from jaxnas.predictors.metrics import coverage, pearson
 from jaxnas.predictors.mlp import MLP
 from jaxnas.predictors.network import Network
-from jaxnas.predictors.predictor import Members, Method, Model, Predictor, check_latencies
+from jaxnas.predictors.predictor import (
+    Members,
+    Method,
+    Model,
+    Predictor,
+    check_count,
+    check_latencies,
+)
 from jaxnas.predictors.transfer import Transfer, learn
 from jaxnas.predictors.trees import Trees
 from jaxnas.profiling.active_profile import uniform_sample
@@ -116,6 +123,11 @@ def test_latencies_that_are_none(method, space, data, bad):
         match=r"must be finite and above 0( ms)?, got .* \(1 such\): leave failed measurements out",
     ):
         method.fit(jax.random.key(0), space, data[0], latency, np.ones((1, 150), bool))
+
+
+def test_another_number_of_targets_than_of_networks():
+    with pytest.raises(UserError, match="expected targets of each of 4 networks, got 3"):
+        check_count(np.zeros((4, 2), np.int32), np.ones(3))
 
 
 def test_no_latencies():
