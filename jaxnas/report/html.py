@@ -81,6 +81,7 @@ def _page(run: RunDirectory, state: State) -> tuple[dict[str, Any], Charts, dict
         "stages": sections.stages(run),
     }
     page["training"], charts = sections.training(run, networks)
+    page["training"]["method"] = config.get("train", {}).get("method")
     for name, (section, drawn) in {
         "predictor": sections.predictor(run, said),
         "gradient": sections.gradient(run),

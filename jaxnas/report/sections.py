@@ -54,6 +54,7 @@ def search(
         "failed": int(np.isnan(candidates.archive.fitness).any(axis=1).sum()),
         "constraints": _said_constraints(candidates, random, settings.get("constraints", ())),
         "formulation": settings.get("formulation"),
+        "algorithm": settings.get("algorithm"),
         "generations": int(candidates.archive.generation[-1]) + 1,
         "stopped": stopped_in_words(candidates.archive, settings.get("generations", 0)),
         "curves": [*curves],

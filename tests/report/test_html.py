@@ -69,11 +69,13 @@ def test_a_search_that_stopped_and_what_its_algorithm_says(tmp_path, make_run):
         stopped = np.array("the hypervolume had not grown for 5")
         said = {f"figure_{name}": array for name, array in figures.items()}
         run.write_npz("candidates.npz", **arrays, **said, stopped=stopped)
-        search = {"generations": 50, "formulation": "chebyshev:weights=1,2"}
-        run.write_json("config.json", config | {"search": search})
+        search = {"generations": 50, "formulation": "chebyshev:weights=1,2", "algorithm": "ppo"}
+        train = {"method": "fairnas"}
+        run.write_json("config.json", config | {"search": search, "train": train})
     text = write_report(run).read_text()
     assert "<code>chebyshev:weights=1,2</code>, and sought no front" in text
     assert "with one seed" not in text
+    assert "The search (ppo): 200 candidates" in text and "trained by fairnas." in text
     page = Page(text)
     assert page.open == []
     assert page.values("data-chart") == [
