@@ -123,7 +123,7 @@ def test_exported_networks_share_their_weights_until_they_are_fine_tuned(pruned,
         if folder.name != "supernet":
             shutil.rmtree(folder)
     code, errors = cli("finetune", run_copy)
-    assert code == 0 and "chosen of 50 asked for: the front has no more networks" in errors[-1]
+    assert code == 0 and any("chosen of 50 asked for: the front has" in line for line in errors)
     code, errors = cli("export", run_copy)
     assert code == 0, errors
     net = build(make_space(str(pruned / "pruned.json"))(8, 1, 10))
