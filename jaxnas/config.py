@@ -46,7 +46,13 @@ from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
 from jaxnas.hardware import analog_cell, analog_chip, elastic_chip
 from jaxnas.hardware.analog_chip import AnalogChip
-from jaxnas.hardware.cost_model import CostModel, LayeredModel, Modelled, layered_model
+from jaxnas.hardware.cost_model import (
+    CostModel,
+    LayeredModel,
+    Modelled,
+    cost_model,
+    layered_model,
+)
 from jaxnas.hardware.dataflow_chip import HAILO_8L, DataflowChip, SingleContext
 from jaxnas.hardware.device import Device
 from jaxnas.hardware.hailo import device
@@ -94,6 +100,7 @@ from jaxnas.spaces import (
     pruned_file,
     published,
     raptor,
+    resnet_like,
     squeezenet,
     toml,
 )
@@ -341,7 +348,8 @@ class Config:
     mnasnet and mnasnet_cifar (each stage chooses its operator); squeezenet and fire_cifar
     (fire modules); meta_kernel (depthwise kernels of 3 to 11);
     nasbench201 (15,625 cells), darts (8 cells, as are searched; jaxnas.spaces.darts:darts_20 has
-    the 20 that are trained in the end); the path of a .toml file that describes one
+    the 20 that are trained in the end); resnet_like (parallel branches, AnalogNAS's decisions; 0.3
+    to 51 MMACs at 32 pixels); the path of a .toml file that describes one
     (docs/how-to/own-space.md), or of a pruned.json that `jaxnas prune` left; or your own,
     file.py:name, a function of the images' size, channels and classes. So any name of these
     settings may be: of an algorithm, a device, a predictor, a method of training, a source of data;
@@ -422,6 +430,7 @@ SPACES: dict[str, Callable[..., Space]] = {
     "fire_cifar": squeezenet.fire_cifar,
     "nasbench201": nasbench201.nasbench201,
     "darts": darts.darts,
+    "resnet_like": resnet_like.resnet_like,
 }
 SCALED = ("mobilenet_v2", "mobilenet_v2_cifar")  # that a uniform width multiplier may follow
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
@@ -719,6 +728,13 @@ def load_chip(path: str) -> CostModel:
 def make_layered_model(device: str) -> LayeredModel:
     """The cost model of the device of this name or file, one that accounts for each layer."""
     return layered_model(make_device(ProfileConfig(device=device)))
+
+
+def make_analog_chip(device: str) -> AnalogChip | None:
+    """The chip with analog memory of this name or file; None where the device is another."""
+    model = cost_model(make_device(ProfileConfig(device=device)))
+    chip = model.chosen({}) if isinstance(model, elastic_chip.ElasticChip) else model
+    return chip if isinstance(chip, AnalogChip) else None
 
 
 def _place(device: str) -> tuple[str, str]:
