@@ -25,6 +25,12 @@ COUNT = Range(1, 10**9)
 EPOCHS = Range(0, 10**6)
 SMOOTHING = Range(0, 1, below=True)
 SUBNETS = Range(2, 10**5)
+NOISE = {
+    "deviation": Range(-100, 100),
+    "drop": SMOOTHING,
+    "clip": Range(0, 1e6),
+    "clip_deviations": Range(0, 1000),
+}
 
 RANGES = {
     "seed": Range(0, 2**32 - 1),  # all that a key of JAX keeps of it
@@ -107,6 +113,11 @@ RANGES = {
     "finetune.networks": Range(1, 1000),
     "finetune.within_points": Range(0, 100),
     "export.calibration_images": COUNT,
+    **{
+        f"{part}.noise.{name}": limits
+        for part in ("train", "search.hybrid", "finetune")
+        for name, limits in NOISE.items()
+    },
 }
 KINDS = {
     int: "a whole number",

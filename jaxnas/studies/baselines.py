@@ -25,6 +25,7 @@ from jaxnas.training.evaluate import accuracy
 from jaxnas.training.finetune import FinetuneConfig, finetune
 from jaxnas.training.recalibrate import recalibrated
 from jaxnas.training.streaming import TrainingImages
+from jaxnas.training.weight_noise import WeightNoise
 from jaxnas.types import PRNGKey
 
 # Settings that are younger than the first rows of contests, and how these were trained.
@@ -34,6 +35,7 @@ YOUNGER = {
     "transforms": (),
     "teacher": None,
     "distillation": 0.5,
+    "noise": WeightNoise(),
 }
 
 

@@ -1,7 +1,7 @@
 """Training of one chosen network on its own, from the weights it inherits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -19,6 +19,7 @@ from jaxnas.training.losses import distillation_loss, hard_loss
 from jaxnas.training.optimizer import sgd, warmed_up
 from jaxnas.training.streaming import TrainingImages
 from jaxnas.training.views import Images, Orders, training_batch
+from jaxnas.training.weight_noise import WeightNoise, clipped, noisy
 from jaxnas.types import PRNGKey
 
 
@@ -56,6 +57,7 @@ class FinetuneConfig:
     within_points: float = 5.0
     """The fastest network is chosen within this many percentage points of the most accurate one's
     accuracy."""
+    noise: WeightNoise = field(default_factory=WeightNoise)
 
 
 class FinetuneState(NamedTuple):
@@ -169,11 +171,15 @@ def _step(
     total: int,
     teacher: Subnet | None = None,
 ):
+    noise_key = key
+    if settings.noise.noisy:
+        key, noise_key = jax.random.split(key)
     batch = training_batch(key, images, rows, augmentation, resolution)
     told = None if teacher is None else teacher(batch.images)
 
     def objective(weights):
-        logits = forward(ops, weights, batch.images)[0]
+        seen = noisy(noise_key, weights, settings.noise)
+        logits = forward(ops, seen, batch.images)[0]
         loss = hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
         if told is None:
             return loss
@@ -184,6 +190,7 @@ def _step(
     tx = _optimizer(settings, total)
     updates, optimizer_state = tx.update(gradients, state.optimizer, state.weights)
     weights = cast(Arrays, optax.apply_updates(state.weights, updates))
+    weights = clipped(weights, settings.noise)
     average = state.average
     if settings.ema_decay:
         step = optax.tree_utils.tree_get(state.optimizer, "count")

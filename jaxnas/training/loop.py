@@ -40,6 +40,7 @@ from jaxnas.training.parallel import (
 )
 from jaxnas.training.streaming import training_images
 from jaxnas.training.views import Images, Orders, training_batch
+from jaxnas.training.weight_noise import clipped, noisy
 from jaxnas.types import PRNGKey
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -176,8 +177,12 @@ def make_step(
         subnets = method.draw(net, state, steps, first, draw_key)
 
         def gradients_of(piece: Batch, extra: Extra, key: PRNGKey):
+            noise_key = key
+            if settings.noise.noisy:
+                key, noise_key = jax.random.split(key)
             drop = make_drop(largest, rates, key)
-            now = state._replace(extra=extra)
+            seen = noisy(noise_key, state.params, settings.noise)
+            now = state._replace(params=seen, extra=extra)
             return method.gradients(net, now, steps, split_over(mesh, piece), subnets, drop)
 
         gradients, extra, losses = accumulated(
@@ -185,6 +190,7 @@ def make_step(
         )
         updates, optimizer = tx.update(gradients, state.optimizer, state.params)
         params = cast(Params, optax.apply_updates(state.params, updates))
+        params = clipped(params, settings.noise)
         average = averaging.moved(settings.ema_decay, state.average, params, state.step)
         after = TrainState(params, optimizer, state.step + 1, extra, average)
         return same_on_each(mesh, (after, losses))

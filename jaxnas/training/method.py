@@ -19,6 +19,7 @@ from jaxnas.training.averaging import Average, evaluated
 from jaxnas.training.dropout import Drop
 from jaxnas.training.enas_settings import EnasConfig
 from jaxnas.training.pareto_settings import ParetoConfig
+from jaxnas.training.weight_noise import WeightNoise
 from jaxnas.types import PRNGKey
 
 Extra = Any  # a pytree of arrays
@@ -87,6 +88,7 @@ class TrainConfig:
     relaxed: RelaxedConfig = field(default_factory=RelaxedConfig)
     enas: EnasConfig = field(default_factory=EnasConfig)
     pareto: ParetoConfig = field(default_factory=ParetoConfig)
+    noise: WeightNoise = field(default_factory=WeightNoise)
 
     def __post_init__(self):
         object.__setattr__(self, "method", named(self.method))

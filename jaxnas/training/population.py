@@ -8,7 +8,7 @@ are computed, kept, and the classifier is trained on them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -31,6 +31,7 @@ from jaxnas.training.losses import hard_loss
 from jaxnas.training.optimizer import sgd
 from jaxnas.training.recalibrate import TOGETHER, by_batches, statistics
 from jaxnas.training.views import Images, training_batch
+from jaxnas.training.weight_noise import WeightNoise, clipped, noisy
 from jaxnas.types import Genome, Genomes, PRNGKey
 
 QUARTER = 4  # so many times more images after each halving
@@ -65,6 +66,7 @@ class HybridConfig:
     """Share of a label that is spread over all classes."""
     ema_decay: float = 0.0
     """Of the moving average of the weights, by which a candidate is ranked; 0: by the last."""
+    noise: WeightNoise = field(default_factory=WeightNoise)
 
     @property
     def trains(self) -> bool:
@@ -152,6 +154,9 @@ def tuned(
 ) -> Tuned:
     """One candidate, its genome traced: what `tuned_accuracies` does with each."""
     order_key, step_key = jax.random.split(key)
+    head_key = step_key
+    if settings.noise.noisy:
+        step_key, head_key = jax.random.split(step_key)
     rows, whole, later = orders(order_key, len(images.labels), settings)
     chosen = images._replace(images=images.images[rows], labels=images.labels[rows])
     resolution = examples.images.shape[1]
@@ -163,7 +168,7 @@ def tuned(
     name = path_of_head(net.space)
     head = params[name]
     if plain is not None:
-        head = _train_head(head, plain, chosen, later, settings)
+        head = _train_head(head, plain, chosen, later, settings, head_key)
     correct = hits(classify(head, describe(examples.images)), examples.labels)
     return Tuned({**params, name: head}, correct / len(examples.labels))
 
@@ -199,11 +204,13 @@ def _train_whole(
     key,
 ) -> Params:
     def loss(params, xs):
-        rows, key = xs
-        batch = training_batch(
-            jax.random.wrap_key_data(key), images, rows, augmentation, resolution
-        )
-        logits = trained_logits(net, params, genome, batch.images)
+        rows, data = xs
+        key = noise_key = jax.random.wrap_key_data(data)
+        if settings.noise.noisy:
+            key, noise_key = jax.random.split(key)
+        batch = training_batch(key, images, rows, augmentation, resolution)
+        seen = noisy(noise_key, params, settings.noise)
+        logits = trained_logits(net, seen, genome, batch.images)
         return hard_loss(logits, batch.labels, settings.label_smoothing, batch.weights)
 
     keys = jax.random.key_data(jax.random.split(key, len(order)))
@@ -216,13 +223,20 @@ def _train_head(
     images: Images,
     order,
     settings: HybridConfig,
+    key: PRNGKey,
 ) -> Params:
-    def loss(head, rows):
+    def loss(head, xs):
+        rows, data = xs
+        if data is not None:
+            head = noisy(jax.random.wrap_key_data(data), head, settings.noise)
         logits = classify(head, features[rows])
         labels = images.labels[rows]
         return hard_loss(logits, labels, settings.label_smoothing, images.weights(labels))
 
-    return _descend(loss, head, order, settings)
+    keys = None
+    if settings.noise.noisy:
+        keys = jax.random.key_data(jax.random.split(key, len(order)))
+    return _descend(loss, head, (order, keys), settings)
 
 
 def _steps(key: PRNGKey, epochs: int, n: int, batch_size: int) -> Int[Array, "steps batch"]:
@@ -243,6 +257,7 @@ def _descend(loss, weights: Params, steps, settings: HybridConfig) -> Params:
         count = optax.tree_utils.tree_get(optimizer, "count")
         updates, optimizer = tx.update(jax.grad(loss)(weights, xs), optimizer, weights)
         weights = cast(Params, optax.apply_updates(weights, updates))
+        weights = clipped(weights, settings.noise)
         average = averaging.moved(settings.ema_decay, average, weights, count)
         return (weights, optimizer, average), None
 
