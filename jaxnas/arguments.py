@@ -26,7 +26,10 @@ OPTIONS = {
 }
 
 CHIP_COMMANDS = {
-    "inspect": "what each block of a network asks of an analytic chip: a table, and a bar chart",
+    "inspect": (
+        "what each block of a network asks of an analytic chip, or in analog memory how much noise "
+        "each layer's weights have: a table, and a chart"
+    ),
     "scale": (
         "all networks of a space of widths on a chip: the front of operations against efficiency"
     ),

@@ -56,6 +56,22 @@ def memory(
 
 
 @mpl.rc_context(STYLE)
+def noise(
+    layers: Sequence[str], errors: Float[np.ndarray, "n times"], times: Sequence[str]
+) -> Figure:
+    """Errors of every layer's weights, a curve for each time after programming."""
+    size = (max(6.0, 0.3 * len(layers)), 5.4)
+    figure, axes = axes_of("layer", "error (% of the layer's largest weight)", size)
+    at = np.arange(len(layers))
+    for column, label, (color, marker) in zip(errors.T, times, cycled(), strict=False):
+        axes.plot(at, 100 * column, color=color, marker=marker, ms=5, lw=1, label=label)
+    axes.set_xticks(at, layers, rotation=60, ha="right")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def efficiency(
     others: Float[np.ndarray, "n 2"],
     front: Float[np.ndarray, "m 3"],

@@ -11,14 +11,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxnas.config import make_layered_model, make_space
+from jaxnas.config import make_analog_chip, make_layered_model, make_space
 from jaxnas.errors import UserError
+from jaxnas.hardware.analog_chip import AnalogChip
 from jaxnas.hardware.cost_model import Estimate, LayeredModel
 from jaxnas.networks.costs import cost_table
 from jaxnas.networks.op import Op
 from jaxnas.report import chip_plots
 from jaxnas.report.plots import svg_file
 from jaxnas.spaces.space import Space
+from jaxnas.studies import analog_inspection
 from jaxnas.studies.width_scaling import every_network, front
 
 MAX_DRAWN = 20_000  # networks drawn beside a front
@@ -102,10 +104,15 @@ def run_inspect(
 
     `image` is size, channels and classes.
     """
-    chip = make_layered_model(device)
     space = make_space(space_name)(*image)
     chosen = genome_of(space, genome, resolution)
     size = space.pixels(chosen)
+    name = f"{re.sub('[^a-z0-9_.]+', '_', space_name)}_{size}"
+    analog = make_analog_chip(device)
+    if analog is not None:
+        _inspect_analog(analog, space, chosen, out or f"{name}_{analog.name}.svg")
+        return
+    chip = make_layered_model(device)
     blocks, whole = account(chip, space, chosen)
     print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
     wide = max(13, *(len(row.name) for row in blocks)) + 1
@@ -134,9 +141,23 @@ def run_inspect(
     figure = chip_plots.memory(
         [row.name for row in blocks], weights, activations, spills, chip.memory_bytes
     )
-    _write(
-        out or f"{re.sub('[^a-z0-9_.]+', '_', space_name)}_{size}_{chip.name}.svg", svg_file(figure)
+    _write(out or f"{name}_{chip.name}.svg", svg_file(figure))
+
+
+def _inspect_analog(chip: AnalogChip, space: Space, genome: np.ndarray, out: str) -> None:
+    """Print and draw the tiles and the noise of each layer."""
+    size = space.pixels(genome)
+    rows = analog_inspection.analog_layers(chip, space, genome, seed=0)
+    print(f"{space.name} at {size} pixels on {chip.name} ({chip.error})\n")
+    print(analog_inspection.table(chip, rows))
+    print(
+        "\nerrors of weights, root mean squares in percent of the layer's largest weight, of "
+        f"weights that nobody has trained; {sum(row.tiles for row in rows)} tiles of "
+        f"{chip.tile_rows} x {chip.tile_columns}; drift compensation: {chip.compensation}"
     )
+    errors = np.array([[row.programming, *row.later] for row in rows])
+    labels = ["programmed", *map(analog_inspection.told, analog_inspection.times(chip))]
+    _write(out, svg_file(chip_plots.noise([row.name for row in rows], errors, labels)))
 
 
 def summary(whole: Estimate) -> str:
