@@ -280,7 +280,10 @@ def _add_looking_commands(commands: Any) -> None:
         for name, summary in LOOKING.items()
     )
     named.add_argument(
-        "experiment", metavar="KIND", nargs="?", help="spaces, devices, ... (default: all kinds)"
+        "experiment",
+        metavar="KIND",
+        nargs="?",
+        help="spaces, devices, ..., or a name, such as ppo (default: all kinds)",
     )
     show.add_argument("experiment", metavar="RUN", help="the directory of a run")
     show.add_argument(

@@ -74,7 +74,7 @@ from jaxnas.objectives.expected import OF_SPACE
 from jaxnas.objectives.limits import upper_bounds, upper_limits
 from jaxnas.objectives.objective import Context, Objective
 from jaxnas.own_settings import build, find_with_settings
-from jaxnas.plugins import Name, find, is_place, leaves_unread, named
+from jaxnas.plugins import Name, find, is_place, leaves_unread, named, with_argument
 from jaxnas.predictors.encoders import Flat, Joined
 from jaxnas.predictors.ensemble import Ensemble
 from jaxnas.predictors.graph_convolution import GraphConvolution
@@ -469,8 +469,10 @@ DEVICES: dict[str, Callable[[ProfileConfig], Device]] = {
     "hermes": lambda settings: Modelled(analog_chip.HERMES),
     "hermes_one": lambda settings: Modelled(analog_chip.HERMES_ONE),
     "reram": lambda settings: Modelled(analog_chip.RERAM),
-    "ssh": lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds),
-    "worst": lambda settings: _worst_case(settings),
+    "ssh": with_argument(":HOST")(
+        lambda settings: SshDevice(*_place(settings.device), settings.threads, settings.seconds)
+    ),
+    "worst": with_argument(":NAME,NAME")(lambda settings: _worst_case(settings)),
 }
 NUMERICS: dict[str, Numerics] = {"float32": Float32(), "int8": Int8()}
 # What a .toml file may describe: its `kind`, by default memory.
@@ -535,9 +537,9 @@ LOGGERS: dict[str, MakeWriter] = {
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,
     "cluttered_digits": cluttered_digits.load,
-    "tfds": tfds.load,
-    "npz": npz.load,
-    "folder": folder.load,
+    "tfds": with_argument(":NAME")(tfds.load),
+    "npz": with_argument(":PATH")(npz.load),
+    "folder": with_argument(":PATH")(folder.load),
 }
 
 

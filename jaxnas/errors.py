@@ -2,8 +2,9 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -42,8 +43,19 @@ def silence(stream: TextIO) -> None:
 def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
     """`known[name]`, or a `UserError` that lists the known names."""
     if name not in known:
-        raise UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+        names = sorted(known)
+        raise UserError(f"unknown {kind} {name!r}; known: {', '.join(names)}{near(name, names)}")
     return known[name]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: which known ones are like it.
+
+    >>> near("nsga", ["nsga2", "moead"]), near("sgd", ["nsga2", "moead"])
+    ('; did you mean nsga2?', '')
+    """
+    found = get_close_matches(name, known)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def cannot(verb: str, path: str | os.PathLike[str], error: OSError) -> UserError:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from jaxnas.errors import UserError
+from jaxnas.errors import UserError, near
 
 T = TypeVar("T")
 # A setting's type: a name, or in an experiment's file the user's own function.
@@ -45,15 +45,36 @@ def find(kind: str, name: str, known: Mapping[str, T], others: str = "") -> T:
         return known[name]
     place, colon, attribute = name.rpartition(":")
     if not colon or not is_place(place):
-        names = ", ".join(sorted(known))
+        names = sorted(written(known))
         more = f"{others}, " if others else ""
         raise UserError(
-            f"unknown {kind} {name!r}; known: {names}, {more}and your own as file.py:name"
+            f"unknown {kind} {name!r}; known: {', '.join(names)}, {more}and your own as "
+            f"file.py:name{near(name, names)}"
         )
     module = _of_file(place) if place.endswith(".py") else _of_package(kind, place)
     if not hasattr(module, attribute):
         raise UserError(f"{place} has no {attribute!r}, which {kind} {name!r} names: mend the name")
     return getattr(module, attribute)
+
+
+def written(known: Mapping[str, T]) -> dict[str, T]:
+    """Known things by names as settings write them: those that need an argument with it."""
+    return {f"{name}{argument_of(thing)}": thing for name, thing in known.items()}
+
+
+def with_argument(form: str) -> Callable[[T], T]:
+    """Marks what a name stands for with the argument that must follow it: `:HOST`."""
+
+    def marked(thing: T) -> T:
+        setattr(thing, "argument", form)  # noqa: B010, for types know no attributes of functions
+        return thing
+
+    return marked
+
+
+def argument_of(thing: Any) -> str:
+    """The argument that must follow a name, as far as what it stands for says so."""
+    return getattr(thing, "argument", "")
 
 
 def is_place(text: str) -> bool:

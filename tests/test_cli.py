@@ -123,7 +123,7 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
         ),
         (
             "--data.source mnist",
-            ["unknown data set 'mnist'; known: cluttered_digits, digits, folder, npz, tfds"],
+            ["unknown data set 'mnist'; known: cluttered_digits, digits, folder:PATH, npz:PATH, "],
         ),
         (
             "--search.algorithm sgd",
@@ -194,10 +194,11 @@ def test_a_wrong_command_line_or_experiment(cli, tmp_path, arguments, parts):
                 (
                     "unknown device 'tpu'; known: hailo8l, hailo8l_model, hailo8l_model:single, "
                     "hermes, hermes_one, onnxruntime, openvino, pcm, raptor, raptor_small, reram, "
-                    "ssh"
+                    "ssh:HOST, worst:NAME,NAME, the path of a .toml file that describes one, "
                 )
             ],
         ),
+        ("--device rapter", ["unknown device 'rapter'", "; did you mean raptor?"]),
         (
             "--profile.device hailo8l_model:whole",
             [

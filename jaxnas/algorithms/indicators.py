@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy import stats
 
 from jaxnas.algorithms.pareto import failed
 from jaxnas.errors import UserError
@@ -103,6 +102,8 @@ def _areas(
 
 def sobol_directions(objectives: int, count: int, seed: int) -> Float[np.ndarray, "count m"]:
     """Unit vectors without a negative part: scrambled Sobol points, made normal, of length 1."""
+    from scipy import stats  # most of a second of import
+
     drawn = stats.qmc.Sobol(objectives, rng=np.random.default_rng(seed)).random(count)
     normal = np.maximum(np.abs(stats.norm.ppf(drawn.clip(1e-9, 1 - 1e-9))), 1e-9)
     return (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)

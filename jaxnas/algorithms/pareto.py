@@ -291,6 +291,19 @@ def front(fitness: Points) -> Bool[Array, "n"]:
     return (rank(fitness) == 0) & ~failed(fitness)
 
 
+def front_rows(fitness: Points) -> Int[np.ndarray, "front"]:
+    """The rows of the front, of an array on the host.
+
+    It is filled up to a power of two, so that few programs are compiled.
+
+    >>> front_rows(np.array([[1.0, 2.0], [2.0, 2.0], [2.0, 1.0]])).tolist()
+    [0, 2]
+    """
+    fill = (1 << max(len(fitness) - 1, 0).bit_length()) - len(fitness)
+    filled = np.pad(np.asarray(fitness, np.float32), ((0, fill), (0, 0)), constant_values=np.nan)
+    return np.flatnonzero(_front(jnp.asarray(filled)))
+
+
 def knee(fitness: Points) -> Int[Array, ""]:
     """The row of the front that lies farthest from the line through the front's extremes.
 
@@ -313,3 +326,6 @@ def knee(fitness: Points) -> Int[Array, ""]:
     high = jnp.where(counted, fitness, -jnp.inf).max(axis=0, keepdims=True)
     total = jnp.where(members, _unit(fitness, low, high).sum(axis=1), jnp.inf)
     return jnp.where(members.any(), jnp.argmin(total), -1)
+
+
+_front = jax.jit(front)

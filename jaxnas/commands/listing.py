@@ -3,7 +3,7 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -12,8 +12,9 @@ from typing import Any
 from jaxnas import config
 from jaxnas.data.augment import Augmentation
 from jaxnas.data.transforms import TRANSFORMS
-from jaxnas.errors import choose
+from jaxnas.errors import UserError, near
 from jaxnas.own_settings import own_settings
+from jaxnas.plugins import written
 from jaxnas.relaxations.settings import RelaxedConfig
 from jaxnas.report.words import aligned
 from jaxnas.training.method import TrainConfig
@@ -54,13 +55,13 @@ KINDS = {
 def run_list(kind: str | None) -> None:
     """Print the kinds with their names, or of one kind what each name stands for."""
     if kind is not None:
-        print(told(choose("kind of name", kind, KINDS)))
+        print(told(KINDS[kind]) if kind in KINDS else told_name(kind))
         return
-    rows = [(name, one.flag, ", ".join(one.names)) for name, one in KINDS.items()]
+    rows = [(name, one.flag, ", ".join(written(one.names))) for name, one in KINDS.items()]
     for name, flag, names in rows:
         print(f"{name} (--{flag.replace('_', '-')})")
         print(textwrap.fill(names, WIDTH, initial_indent="  ", subsequent_indent="  "))
-    print("\njaxnas list KIND says what they stand for.")
+    print("\njaxnas list KIND says what they stand for, jaxnas list NAME what one does.")
 
 
 def told(kind: Kind) -> str:
@@ -68,17 +69,43 @@ def told(kind: Kind) -> str:
     head = textwrap.fill(f"--{kind.flag.replace('_', '-')}: {kind.described}", WIDTH)
     if not any(map(summary, kind.names.values())):
         return head
-    rows = aligned([(name, summary(made)) for name, made in kind.names.items()])
-    found = [head, ""]
-    for row, made in zip(rows, kind.names.values(), strict=True):
-        found.append(row.rstrip())
+    return "\n".join([head, "", *_rows(written(kind.names))])
+
+
+def told_name(name: str) -> str:
+    """What each kind that has the name says of it.
+
+    Raises:
+        UserError: it names neither a kind nor anything of one.
+    """
+    found = [_told_of(kind, name) for kind, one in KINDS.items() if name in one.names]
+    if not found:
+        every = [*KINDS, *(own for one in KINDS.values() for own in one.names)]
+        raise UserError(
+            f"unknown kind of name {name!r}; known: {', '.join(sorted(KINDS))}, and the names of "
+            f"each, which jaxnas list prints{near(name, every)}"
+        )
+    return "\n\n".join(found)
+
+
+def _told_of(kind: str, name: str) -> str:
+    """Its line and its settings; where it has no line, the text of the setting that takes it."""
+    one = KINDS[kind]
+    made = one.names[name]
+    if not summary(made):
+        return f"{kind}\n{told(one)}"
+    return "\n".join([f"{kind} (--{one.flag.replace('_', '-')})", *_rows(written({name: made}))])
+
+
+def _rows(names: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each name, and the settings of its own."""
+    lines = aligned([(name, summary(made)) for name, made in names.items()])
+    indent = " " * (2 + max(map(len, names)))
+    for line, made in zip(lines, names.values(), strict=True):
+        yield line.rstrip()
         if own := own_settings(made):
-            indent = " " * (2 + max(map(len, kind.names)))
             text = f"settings: {', '.join(own)}"
-            found.append(
-                textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
-            )
-    return "\n".join(found)
+            yield textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def summary(made: Any) -> str:

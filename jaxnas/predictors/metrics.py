@@ -1,20 +1,19 @@
 """How well a predictor agrees with measurements."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import stats
 
 Values = Float[Array | np.ndarray, "n"]
 
 
-def _correlation(statistic: Callable, measured: Values, predicted: Values) -> float:
+def _correlation(statistic: str, measured: Values, predicted: Values) -> float:
     measured = np.asarray(measured, np.float64)
     predicted = np.asarray(predicted, np.float64)
     if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
         return 0.0
-    return float(statistic(measured, predicted).statistic)
+    from scipy import stats  # most of a second of import
+
+    return float(getattr(stats, statistic)(measured, predicted).statistic)
 
 
 def pearson(measured: Values, predicted: Values) -> float:
@@ -22,12 +21,12 @@ def pearson(measured: Values, predicted: Values) -> float:
 
     0 where it is not defined: fewer than two points, or all of one side equal.
     """
-    return _correlation(stats.pearsonr, measured, predicted)
+    return _correlation("pearsonr", measured, predicted)
 
 
 def spearman(measured: Values, predicted: Values) -> float:
     """Correlation of the ranks; 0 where it is not defined, as `pearson`."""
-    return _correlation(stats.spearmanr, measured, predicted)
+    return _correlation("spearmanr", measured, predicted)
 
 
 def kendall(measured: Values, predicted: Values) -> float:
@@ -35,7 +34,7 @@ def kendall(measured: Values, predicted: Values) -> float:
 
     0 where it is not defined, as `pearson`.
     """
-    return _correlation(stats.kendalltau, measured, predicted)
+    return _correlation("kendalltau", measured, predicted)
 
 
 def within(measured: Values, predicted: Values, share: float = 0.10) -> float:

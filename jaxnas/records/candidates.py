@@ -64,7 +64,7 @@ class Searched:
     @property
     def front(self) -> Int[np.ndarray, "front"]:
         """The rows on the front, one of each network."""
-        rows = np.flatnonzero(np.asarray(pareto.front(self.counted.fitness)))
+        rows = pareto.front_rows(self.counted.fitness)
         if self.network is None:
             return rows
         return rows[np.sort(np.unique(self.network[rows], return_index=True)[1])]

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import binomtest
 
 from jaxnas.report import words
 
@@ -35,6 +34,8 @@ def more_accurate(one: Measured, other: Measured) -> bool:
     """
     if one.right is None or other.right is None:
         return one.interval[0] > other.interval[1]
+    from scipy.stats import binomtest  # most of a second of import
+
     won = int(np.sum(one.right & ~other.right))
     lost = int(np.sum(other.right & ~one.right))
     return won > lost and float(binomtest(won, won + lost).pvalue) < LEVEL

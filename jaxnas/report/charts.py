@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxnas.report.plots import DOTS, Chosen, Points
+from jaxnas.report.points import DOTS, Chosen, Points
 from jaxnas.report.said import Said, figure_names
 from jaxnas.studies.statistics import bootstrap_band
 

@@ -15,7 +15,7 @@ from jaxnas.records.environment import ENVIRONMENT, read_environment
 from jaxnas.records.layers import LAYERS
 from jaxnas.records.reading import require_earlier
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.report import papers, sections, words
+from jaxnas.report import sections, words
 from jaxnas.report.cautions import commonest
 from jaxnas.report.drawing import drawings
 from jaxnas.report.explore import budget, explored, importance_table, short
@@ -50,11 +50,18 @@ def write_report(run: RunDirectory, figures: bool = False, watched: bool = False
         data = {"charts": charts, "explore": explore}
         page["watched"] = watched and state.next is not None
         text = rendered("report.html.jinja", page, SCRIPTS, data)
-        drawn = papers.files(charts) if figures else {}
+        drawn = _drawn(charts) if figures else {}
     for name, content in drawn.items():
         run.write_bytes(f"figures/{name}", content)
     run.write_text(PAGE, text)
     return run.path(PAGE)
+
+
+def _drawn(charts: Charts) -> dict[str, bytes]:
+    """Every figure as files for papers."""
+    from jaxnas.report import papers  # matplotlib: most of a second of import
+
+    return papers.files(charts)
 
 
 def _page(run: RunDirectory, state: State) -> tuple[dict[str, Any], Charts, dict[str, Any] | None]:

@@ -13,8 +13,9 @@ from jaxnas.records.chosen import Chosen, read_chosen
 from jaxnas.records.data import read_data
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.records.verified import Verified, read_answers, read_verified
-from jaxnas.report import plots, words
+from jaxnas.report import words
 from jaxnas.report.answer import MEDIAN_NOISE, Measured
+from jaxnas.report.points import letter
 
 ACCURACIES = (
     "search_accuracy",
@@ -53,7 +54,7 @@ def read_networks(run: RunDirectory, int8: bool, costs: Sequence[str]) -> list[d
     verified = read_verified(run)
     images = read_data(run).test
     return [
-        _network(plots.letter(i), chosen, verified[chosen.name], images, int8, costs)
+        _network(letter(i), chosen, verified[chosen.name], images, int8, costs)
         for i, chosen in enumerate(read_chosen(run))
     ]
 

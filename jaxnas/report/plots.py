@@ -1,12 +1,12 @@
-"""What figures share: points, colours, markers; and those that matplotlib alone draws.
+"""What figures of matplotlib share: colours, markers, a style; and those that it alone draws.
 
 Arrays in, a matplotlib `Figure` out. Names of networks come from strangers: mathematics in text is
 off, and text is drawn as outlines, never written as text.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -39,24 +39,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-DOTS = 4000  # of one kind in a figure, at most
 WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-
-
-class Points(NamedTuple):
-    """Networks in a plot of accuracy against a cost."""
-
-    error: Float[np.ndarray, "n"]  # as a fraction
-    cost: Float[np.ndarray, "n"]  # latency in ms, or another
-
-    @property
-    def accuracy(self) -> Float[np.ndarray, "n"]:
-        """In %."""
-        return 100 * (1 - self.error)
-
-    def of(self, rows) -> "Points":
-        """Those that an index or a mask names."""
-        return Points(self.error[rows], self.cost[rows])
 
 
 def cycled() -> Iterator[tuple[str, str]]:
@@ -71,28 +54,6 @@ def axes_of(
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     return figure, axes
-
-
-class Chosen(NamedTuple):
-    """The chosen networks in a plot of accuracy against a cost.
-
-    As the search had them, and as they were tested and measured.
-    """
-
-    searched: Points
-    final: Points
-    error_interval: Float[np.ndarray, "k 2"]  # 95 %, of the tested error
-    # Of the measured cost; the cost twice where it is exact.
-    cost_interval: Float[np.ndarray, "k 2"]
-    labels: Sequence[str]
-
-
-def letter(i: int) -> str:
-    """The letter that stands for the i-th chosen network in every figure and table.
-
-    A, B, ... Z, then numbers.
-    """
-    return chr(ord("A") + i) if i < 26 else str(i + 1)
 
 
 @mpl.rc_context(STYLE)

@@ -17,11 +17,12 @@ from jaxnas.records.measurements import MEASURED, by_network, read_asked, read_m
 from jaxnas.records.metrics import METRICS, read_metrics
 from jaxnas.records.predictor import QUALITY, read_predictions, read_quality
 from jaxnas.records.run_directory import RunDirectory
-from jaxnas.report import charts, plots, words
+from jaxnas.report import charts, words
 from jaxnas.report.charts import Chart
 from jaxnas.report.explore import is_front, short
 from jaxnas.report.gradient import read_gradient
 from jaxnas.report.networks import setup
+from jaxnas.report.points import Chosen, Points
 from jaxnas.report.said import Said
 from jaxnas.studies.statistics import hypervolume_curve
 
@@ -144,17 +145,17 @@ def _paretos(
     return found
 
 
-def _against(searched: Searched, name: str) -> tuple[plots.Points, np.ndarray]:
+def _against(searched: Searched, name: str) -> tuple[Points, np.ndarray]:
     """Error and a cost of the candidates that count, and the rows on the front of these two."""
     columns = searched.counted
-    points = plots.Points(columns["error"], columns[name])
+    points = Points(columns["error"], columns[name])
     rows = np.flatnonzero(is_front(np.stack(points, axis=1)))
     if searched.network is None:
         return points, rows
     return points, rows[np.unique(searched.network[rows], return_index=True)[1]]
 
 
-def chosen_in(networks: Sequence[Mapping[str, Any]], cost: str) -> plots.Chosen:
+def chosen_in(networks: Sequence[Mapping[str, Any]], cost: str) -> Chosen:
     """The chosen networks in a plot against this cost; all but latency is exact."""
     timed = cost == "latency_ms"
     before = [[1 - one["search_accuracy"], one["costs"][cost]] for one in networks]
@@ -167,7 +168,7 @@ def chosen_in(networks: Sequence[Mapping[str, Any]], cost: str) -> plots.Chosen:
         np.array(some, float).reshape(-1, 2) for some in (before, after, ends, spread)
     )
     labels = [f"{one['letter']} {one['name']} ({one['role']})" for one in networks]
-    return plots.Chosen(plots.Points(*searched.T), plots.Points(*final.T), error, reach, labels)
+    return Chosen(Points(*searched.T), Points(*final.T), error, reach, labels)
 
 
 def doubt(run: RunDirectory) -> tuple[Section | None, Charts]:
@@ -176,8 +177,8 @@ def doubt(run: RunDirectory) -> tuple[Section | None, Charts]:
         return None, {}
     found = read_found(run)
     mean_ms, low_ms, high_ms = map(np.asarray, found.predicted)
-    predicted = plots.Points(found.error, mean_ms)
-    known = plots.Points(found.error, found.measured_ms)
+    predicted = Points(found.error, mean_ms)
+    known = Points(found.error, found.measured_ms)
     known = known.of(found.measured & np.isfinite(found.measured_ms))
     interval = np.stack([low_ms, high_ms], axis=1)
     fronts = [is_front(np.stack(some, axis=1)) for some in (predicted, known)]

@@ -107,7 +107,7 @@ def _front(columns: Columns) -> tuple[Columns, Int[np.ndarray, "front"]]:
     """The columns with the error first, and the front's rows by error, one of each point."""
     columns = joined(("error", *columns.costs), {name: columns[name] for name in columns.names})
     fitness = columns.fitness
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
+    rows = pareto.front_rows(fitness)
     _, first = np.unique(fitness[rows], axis=0, return_index=True)
     return columns, rows[first]
 

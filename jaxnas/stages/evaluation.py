@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnas.algorithms.formulations import tightest
 from jaxnas.algorithms.loop import Archive
-from jaxnas.algorithms.pareto import rank, total_violation
+from jaxnas.algorithms.pareto import rank
 from jaxnas.config import (
     NUMERICS,
     OBJECTIVES,
@@ -294,8 +294,8 @@ def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
     Nor a figure beyond its bound: those of constraints come after the objectives.
     """
     every = *all_limits(settings).values(), *settings.bounds.values()
-    violation = total_violation(jnp.asarray(fitness, jnp.float32), every)
-    return np.asarray(violation == 0)
+    most = np.array([np.inf if limit is None else limit for limit in every], np.float32)
+    return (np.asarray(fitness, np.float32) <= most).all(axis=1)  # a NaN is within nothing
 
 
 def all_limits(settings: SearchConfig) -> dict[str, float | None]:

@@ -94,7 +94,7 @@ def _best(
     space: Space, genomes: Rows, fitness: Float[np.ndarray, "n objectives"], room: int
 ) -> Int32[np.ndarray, "networks genes"]:
     """The different networks of the front, those that crowd each other least first."""
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(fitness))))
+    rows = pareto.front_rows(fitness)
     rows = rows[first_rows(space, genomes[rows])]
     front = jnp.asarray(fitness[rows])
     crowding = pareto.crowding(front, jnp.zeros(len(rows), jnp.int32))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 from jaxnas.predictors.lookup import Tables
 from jaxnas.predictors.metrics import kendall
@@ -22,6 +21,8 @@ def run_layers(job: Job) -> bool:
     These are the tables that `predict.method lookup` predicts with, and whose expected latency a
     search by gradient descends.
     """
+    from sklearn.metrics import r2_score  # half a second of import
+
     networks = measured_networks(job)
     predict = replace(job.config.predict, method="lookup")
     model = fit_predictor(replace(job, config=replace(job.config, predict=predict)), networks)

@@ -103,7 +103,7 @@ def preferred(settings: SearchConfig, columns: Columns) -> Preferred | None:
 
 def _front(job: Job, candidates: Candidates) -> Candidates:
     """The candidates on the front, each network once."""
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(candidates.columns.fitness))))
+    rows = pareto.front_rows(candidates.columns.fitness)
     rows = rows[first_rows(job.space, candidates.genomes[rows])]
     return candidates.of(rows)
 

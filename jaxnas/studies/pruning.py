@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -122,7 +121,7 @@ def _front(space: Space, small: Space, evaluated: Evaluated) -> Front:
     moved = to_pruned(space, small, evaluated.genomes)
     gone = (moved < 0).any(axis=1, keepdims=True)
     inside = np.where(gone, np.nan, evaluated.fitness)
-    rows = np.flatnonzero(np.asarray(pareto.front(jnp.asarray(inside))))
+    rows = pareto.front_rows(inside)
     error = inside[rows, evaluated.names.index("error")]
     rows = rows[np.argsort(error, kind="stable")]
     return Front(evaluated.names, evaluated.genomes[rows], inside[rows], moved[rows])

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy import stats
 
 from jaxnas.algorithms.indicators import hypervolume, sobol_directions, volume_by_reach
 
@@ -132,6 +131,8 @@ def compare_samples(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "n"
     """The test and the effect size of two samples; samples that do not differ at all get p = 1."""
     if np.ptp(np.concatenate([first, second])) == 0:
         return Comparison(1.0, 0.5)
+    from scipy import stats  # most of a second of import
+
     found = stats.mannwhitneyu(first, second, alternative="two-sided")
     return Comparison(float(found.pvalue), float(found.statistic) / (len(first) * len(second)))
 

@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from jaxnas.networks.op import PICK, Op
 from jaxnas.networks.operators import OPERATORS
@@ -79,6 +77,9 @@ def channel_groups(space: Space) -> tuple[Group, ...]:
 
 
 def _part_groups(name: str, ops: Sequence[Op]) -> Iterator[Group]:
+    from scipy.sparse import coo_array  # a third of a second of import
+    from scipy.sparse.csgraph import connected_components
+
     fixed = len(ops)  # a node beside the operators': what is tied to it stays in place
     edges = np.array([(fixed - 1, fixed), *_edges(name, ops)])
     graph = coo_array((np.ones(len(edges)), edges.T), (fixed + 1, fixed + 1))

@@ -36,4 +36,23 @@ def test_settings_of_its_own_follow_an_algorithm():
 def test_an_unknown_kind_gets_the_list(cli):
     code, errors = cli("list", "fruits")
     assert code == 2
-    assert errors == [f"jaxnas: unknown kind of name 'fruits'; known: {', '.join(sorted(KINDS))}"]
+    known = ", ".join(sorted(KINDS))
+    assert errors == [
+        f"jaxnas: unknown kind of name 'fruits'; known: {known}, and the names of each, which "
+        "jaxnas list prints"
+    ]
+
+
+def test_a_name_is_found_in_every_kind_that_has_it(cli):
+    assert cli("list", "ppo") == (0, [])
+    assert cli.printed.startswith("algorithms (--search.algorithm)\nppo  ")
+    assert "settings: " in cli.printed and "nsga2" not in cli.printed
+    cli("list", "pareto_rank")
+    assert "methods (--train.method)\n" in cli.printed
+    assert "algorithms (--search.algorithm)\n" in cli.printed
+    cli("list", "ssh")
+    assert "ssh:HOST" in cli.printed
+
+
+def test_a_name_that_is_not_there_gets_those_like_it(cli):
+    assert cli("list", "nsga")[1][0].endswith("; did you mean nsga3 or nsga2?")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxnas.report import charts, papers
-from jaxnas.report.plots import Chosen, Points
+from jaxnas.report.points import Chosen, Points
 
 
 def points(rows) -> Points:

@@ -1,4 +1,4 @@
-"""The contest of networks as matplotlib draws it, and letters."""
+"""The contest of networks as matplotlib draws it."""
 
 import numpy as np
 
@@ -27,7 +27,3 @@ def test_svg_is_stable_and_holds_no_text():
     text = plots.svg_file(contest())
     assert text == plots.svg_file(contest())
     assert not any(word in text for word in ("<text", "<script"))
-
-
-def test_letters_go_on_after_z():
-    assert [plots.letter(i) for i in (0, 25, 26)] == ["A", "Z", "27"]
