@@ -47,6 +47,7 @@ def keep_compiled_programs() -> None:
     if programs is not None:
         jax.config.update("jax_compilation_cache_dir", str(programs))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+            # A run compiles hundreds of small programs; to read one takes a few milliseconds.
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
     # Where it cannot write, it takes a temporary folder.
     os.environ.setdefault("MPLCONFIGDIR", str(fonts or os.devnull))

@@ -295,7 +295,7 @@ def feasible(fitness: np.ndarray, settings: SearchConfig) -> np.ndarray:
     """
     every = *all_limits(settings).values(), *settings.bounds.values()
     most = np.array([np.inf if limit is None else limit for limit in every], np.float32)
-    return (np.asarray(fitness, np.float32) <= most).all(axis=1)  # a NaN is within nothing
+    return np.all(np.asarray(fitness, np.float32) <= most, axis=1)  # a NaN is within nothing
 
 
 def all_limits(settings: SearchConfig) -> dict[str, float | None]:

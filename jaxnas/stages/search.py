@@ -202,7 +202,7 @@ def _check_limits(job: Job, models: dict[str, Model]) -> None:
     for name, limit in {**all_limits(settings), **settings.bounds}.items():
         if limit is None or name not in COSTS:
             continue
-        least = _least(job.space, measured_alone(made[name], models))
+        least = _least(job.space, measured_alone(made[name], models), limit)
         if not least > limit:
             continue
         setting = "search.formulation with"
@@ -218,11 +218,15 @@ def _check_limits(job: Job, models: dict[str, Model]) -> None:
         )
 
 
-def _least(space: Space, cost: Callable[[np.ndarray], np.ndarray]) -> float:
+def _least(space: Space, cost: Callable[[np.ndarray], np.ndarray], enough: float) -> float:
     """The least cost that is met on the way down from the best of a sample.
 
-    No other choice of a single gene costs less. NaN where a chip runs none of them.
+    No other choice of a single gene costs less. NaN where a chip runs none of them. Where the
+    smallest or the largest network costs at most `enough`, nothing else is tried.
     """
+    corners = cost(np.stack([space.smallest, space.largest]))
+    if (corners <= enough).any():
+        return float(np.nanmin(corners))
     steps = moves(space.sizes)
     sample = np.asarray(covering_sample(jax.random.key(0), space, min(1000, space.size() // 2)))
     found = sample[[_place_of_least(cost(sample))]]
