@@ -205,3 +205,5 @@ def _cell(cell: dict[str, Any]) -> Iterator[str]:
         printed = output.get("text") or output.get("data", {}).get("text/plain")
         if printed:
             yield f"```text\n{''.join(printed).rstrip()}\n```"
+        if picture := output.get("data", {}).get("image/png"):
+            yield f'<img alt="What the cell draws" src="data:image/png;base64,{picture}">'

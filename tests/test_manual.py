@@ -2,8 +2,10 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
@@ -186,9 +188,16 @@ def test_the_tables_of_a_run(blocks, page, runs, capsys):
 
 
 def test_the_cells_of_the_notebook(runs):
-    exec("\n".join(CELLS), names := {})
+    """Run as `docs/run_notebook.py` does, they print and draw what the notebook has stored."""
+    cells = deepcopy(NOTEBOOK["cells"])
+    runpy.run_path(str(ROOT / "docs/run_notebook.py"))["run_cells"](cells)
     assert Path("front.svg").read_text().endswith("</svg>\n")
-    assert names["logits"].shape == (1, 10)
+    now, before = (
+        [[output["output_type"] for output in cell.get("outputs", [])] for cell in some]
+        for some in (cells, NOTEBOOK["cells"])
+    )
+    assert now == before and sum(map(len, now)) >= 5
+    assert "(1, 10)" in json.dumps(cells)
 
 
 @pytest.mark.slow
