@@ -36,12 +36,14 @@ def run_cells(cells: list[dict[str, Any]]) -> None:
 def _outputs(source: str, names: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """What a cell prints, the value of its last line, and its figures."""
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr):
+        tree.body.pop()
     printed = io.StringIO()
     value = None
     with contextlib.redirect_stdout(printed):
         exec(compile(tree, "<cell>", "exec"), names)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
     found: list[dict[str, Any]] = []
     if printed.getvalue():
@@ -69,6 +71,7 @@ def _figures() -> list[dict[str, Any]]:
 
 
 def main() -> None:
+    """Run the notebook and write it with its outputs."""
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     with TemporaryDirectory() as folder:
         os.chdir(sys.argv[1] if len(sys.argv) > 1 else folder)

@@ -48,7 +48,7 @@ def test_a_name_is_found_in_every_kind_that_has_it(cli):
     assert cli.printed.startswith("algorithms (--search.algorithm)\nppo  ")
     assert "settings: " in cli.printed and "nsga2" not in cli.printed
     cli("list", "pareto_rank")
-    assert "methods (--train.method)\n" in cli.printed
+    assert "methods\n--train.method: " in cli.printed
     assert "algorithms (--search.algorithm)\n" in cli.printed
     cli("list", "ssh")
     assert "ssh:HOST" in cli.printed
