@@ -19,5 +19,5 @@ config = Config(
     train=TrainConfig(epochs=6, batch_size=64, random_subnets=1, warmup_epochs=1),
     profile=ProfileConfig(train=120, validation=40, test=40, seconds=0.04),
     search=SearchConfig(population=28, generations=14),
-    finetune=FinetuneConfig(epochs=5, within_points=30),
+    finetune=FinetuneConfig(epochs=5, within_points=40),
 )
