@@ -44,7 +44,7 @@ config = Config(
     ),
     finetune=FinetuneConfig(
         epochs=5,  # of each network chosen
-        within_points=30,  # of accuracy that the fastest may lie below the most accurate
+        within_points=40,  # of accuracy that the fastest may lie below the most accurate
     ),
 )
 '''
