@@ -7,6 +7,7 @@ import pytest
 
 from jaxnas.records.data import read_data
 from jaxnas.records.files import STAGES
+from jaxnas.records.measurements import read_measurements
 from jaxnas.records.metrics import read_metrics
 from jaxnas.records.run_directory import RunDirectory
 from jaxnas.stages.changed import outdated
@@ -71,6 +72,21 @@ def test_another_device_has_profile_and_what_follows_done_again(cli, run_copy):
     assert found is not None and found.stages[0] == "profile"
     assert found.stages == tuple(STAGES)[2:]
     assert outdated(run, config, space, list(STAGES)) is None
+
+    kept = [run_copy / "data.json", run_copy / "supernet.safetensors"]
+    kept += [path for path in (run_copy / "checkpoints/supernet").rglob("*") if path.is_file()]
+    before = [path.stat().st_mtime_ns for path in kept]
+    code, said = cli("profile", run_copy, "--device", "raptor_small")
+    assert code == 0
+    assert said[0] == (
+        f"profile.device {config.profile.device} -> raptor_small: profile, predict, search, "
+        "finetune, export, verify and report are done again, data and train kept; what was there "
+        f"is the run {run_copy}/earlier/1"
+    )
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert {row.measurement.device for row in read_measurements(run)} == {"raptor_small"}
+    left = ("predictor.npz", "candidates.npz", "chosen.json", "verified.csv", "report.html")
+    assert not any((run_copy / name).exists() for name in left)
 
 
 def test_a_device_that_cannot_measure_is_found_before_anything_moves(cli, run_copy):
