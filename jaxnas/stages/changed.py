@@ -22,7 +22,7 @@ from jaxnas.report.words import listed
 from jaxnas.spaces.space import Space
 from jaxnas.stages.differences import change_in_words, differences, is_after_training
 from jaxnas.stages.settings import inputs_of
-from jaxnas.stages.unread import without_unread
+from jaxnas.stages.unread import is_read, without_unread
 from jaxnas.weights import trained
 
 EARLIER = "earlier"
@@ -77,7 +77,11 @@ def put_aside(run: RunDirectory, config: Config, space: Space, again: Outdated) 
     """
     moved = [name for stage in reversed(again.stages) for name in _made_by(run, stage)]
     kept = {stage: list(_made_by(run, stage)) for stage in ORDER if stage not in again.stages}
-    said = ", ".join(change_in_words(name, *both) for name, both in again.changes.items())
+    said = ", ".join(
+        change_in_words(name, *both)
+        for name, both in again.changes.items()
+        if is_read(config, name)
+    )
     before = {name: run.read_bytes(name) for name in WRITTEN_ANEW if run.exists(name)}
     folder = None
     try:

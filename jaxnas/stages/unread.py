@@ -216,6 +216,11 @@ def without_unread(config: Config) -> Config:
     )
 
 
+def is_read(config: Config, name: str) -> bool:
+    """Whether other settings leave this one a meaning."""
+    return not any(name in reader.settings and not reader.reads(config) for reader in READERS)
+
+
 def setting(config: Config, name: str) -> Any:
     """The value of a dotted name."""
     return reduce(getattr, name.split("."), config)

@@ -79,7 +79,7 @@ def test_another_device_has_profile_and_what_follows_done_again(cli, run_copy):
     code, said = cli("profile", run_copy, "--device", "raptor_small")
     assert code == 0
     assert said[0] == (
-        f"profile.device {config.profile.device} -> raptor_small: profile, predict, search, "
+        f'profile.device "{config.profile.device}" -> "raptor_small": profile, predict, search, '
         "finetune, export, verify and report are done again, data and train kept; what was there "
         f"is the run {run_copy}/earlier/1"
     )
