@@ -4,7 +4,7 @@ machine, in minutes?
 Command: jaxnas run experiments/quickstart.py
 Time: 3 minutes on two quiet cores, installation and compilation included; 1 minute when run
 again.
-Result: the most accurate network is 22 points better than the fastest and takes 2.9 times as long
+Result: the most accurate network is 20 points better than the fastest and takes 2.9 times as long
 (README.md has the table).
 """
 
