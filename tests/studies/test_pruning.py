@@ -96,7 +96,8 @@ def directions(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     starts = [0, 0, *(np.subtract(kernel.shape[2:], shape[2:]) // 2)]
     part = kernel[tuple(slice(i, i + n) for i, n in zip(starts, shape, strict=True))]
     rows = part.reshape(len(part), -1)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)  # a norm's scale may be 0
 
 
 def apart(one: Network, other: Network) -> float:
