@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxnas.native import depthwise as native
 from jaxnas.networks.chunks import in_parts, joined, row_size, wide
 
 SMALL = 16  # positions of a map
@@ -24,7 +25,8 @@ def depthwise(
     x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int
 ) -> Float[Array, "n ho wo c"]:
     """One k x k filter per channel."""
-    return _depthwise(x, kernel.astype(x.dtype), stride)
+    form = _native if native.supports(x, len(kernel), stride) else _depthwise
+    return form(x, kernel.astype(x.dtype), stride)
 
 
 def taps(x, size: int, stride: int):
@@ -169,4 +171,9 @@ def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
     return joins.reshape(-1, size * size).astype(np.float32)
 
 
+def _native_backward(stride, residuals, gradient):
+    return native.gradients(*residuals, gradient, stride)
+
+
 _depthwise = with_gradient(_shift_multiply_add, _depthwise_backward)
+_native = with_gradient(native.convolved, _native_backward)
