@@ -293,6 +293,11 @@ def _conv(op: Op, arrays: dict[str, Tensor], x: Tensor) -> Tensor:
     )
 
 
+def _sum(x: Tensor, around: Tensor) -> Tensor:
+    """In place, unless the gradient of a relu still needs its result."""
+    return x + around if "Relu" in type(x.grad_fn).__name__ else x.add_(around)
+
+
 def _gate(op: Op, arrays: dict[str, Tensor], x: Tensor, gate: Tensor) -> Tensor:
     return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
@@ -303,7 +308,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "pool": lambda op, arrays, x: F.adaptive_avg_pool2d(x, 1),
     "avgpool2": lambda op, arrays, x: F.avg_pool2d(x, 2, 2, padding=x.shape[-1] % 2),
     "mul": _gate,
-    "add": lambda op, arrays, x, around: x.add_(around),
+    "add": lambda op, arrays, x, around: _sum(x, around),
 }
 
 

@@ -5,69 +5,23 @@
 // no loop has a border or a remainder. Work is cut in pieces that do not depend on the number of
 // threads, and sums of pieces are added in their order, so that results repeat bit for bit.
 
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <thread>
 #include <vector>
 
-#include "xla/ffi/api/ffi.h"
+#include "pieces.h"
 
-namespace ffi = xla::ffi;
-
+namespace jaxnas {
 namespace {
 
-constexpr int64_t kLanes = 16;   // channels of a group
 constexpr int64_t kPieces = 16;  // of a batch, whose weight gradients are summed by themselves
-
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float))));
 
 struct Shape {
   int64_t images, height, width, channels, rows, columns, size, stride;  // rows, columns of y
 
   int64_t pad() const { return size / 2; }
-  int64_t groups() const { return (channels + kLanes - 1) / kLanes; }
   // Of an image with zeros around it, so large that no tap of an output is outside.
   int64_t wide() const { return std::max(width + pad(), (columns - 1) * stride + size - pad()) + pad(); }
   int64_t high() const { return std::max(height + pad(), (rows - 1) * stride + size - pad()) + pad(); }
 };
-
-// Runs `piece` 0 to `pieces` - 1 on the pool's threads and this one. The caller takes part, so that
-// it waits for nothing but pieces that a thread is at.
-template <typename Piece>
-void InPieces(ffi::ThreadPool pool, int64_t pieces, const Piece& piece) {
-  struct Progress {
-    std::atomic<int64_t> next{0}, done{0};
-  };
-  auto progress = std::make_shared<Progress>();
-  auto work = [progress, pieces, &piece] {
-    for (int64_t i; (i = progress->next.fetch_add(1)) < pieces;) {
-      piece(i);
-      progress->done.fetch_add(1);
-    }
-  };
-  const int64_t helpers = std::min<int64_t>(pool.num_threads(), pieces) - 1;
-  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(decltype(work)(work));
-  work();
-  while (progress->done.load() < pieces) std::this_thread::yield();
-}
-
-// Channels [c, c + kLanes) of a pixel; those beyond the last are 0.
-inline Lanes Load(const float* pixel, int64_t c, int64_t channels) {
-  if (c + kLanes <= channels) return *reinterpret_cast<const Lanes*>(pixel + c);
-  Lanes lanes = {};
-  for (int64_t i = 0; i < channels - c; ++i) lanes[i] = pixel[c + i];
-  return lanes;
-}
-
-inline void Store(float* pixel, int64_t c, int64_t channels, Lanes lanes) {
-  if (c + kLanes <= channels) {
-    *reinterpret_cast<Lanes*>(pixel + c) = lanes;
-  } else {
-    for (int64_t i = 0; i < channels - c; ++i) pixel[c + i] = lanes[i];
-  }
-}
 
 // A group of channels of each of so many pixels.
 inline void Pack(const float* from, int64_t pixels, int64_t c, int64_t channels, Lanes* to) {
@@ -171,7 +125,7 @@ inline void Taps(const Lanes* x, int64_t wide, const Lanes* g, int64_t columns, 
 template <int kSize, int kStride>
 void WeightGradient(ffi::ThreadPool pool, const Shape& s, const float* x, const float* g,
                     float* dkernel) {
-  const int64_t length = kSize * kSize * s.groups();
+  const int64_t length = kSize * kSize * Groups(s.channels);
   const int64_t pieces = std::min(kPieces, s.images);
   std::vector<Lanes> sums(pieces * length, Lanes{});
   InPieces(pool, pieces, [&](int64_t piece) {
@@ -216,10 +170,6 @@ void WeightGradient(ffi::ThreadPool pool, const Shape& s, const float* x, const 
       return ffi::Error::InvalidArgument("size must be 3, 5 or 7");             \
   }
 
-using Floats = ffi::Buffer<ffi::F32>;
-using Result = ffi::ResultBuffer<ffi::F32>;
-using Dimensions = ffi::Span<const int64_t>;
-
 // As many filters as the axes before a kernel's last three have elements, each for its share of the
 // images, and the elements of each filter's share.
 struct Batch {
@@ -227,16 +177,10 @@ struct Batch {
   int64_t filters, x, y, kernel;
 };
 
-int64_t Before(Dimensions dimensions) {
-  int64_t count = 1;
-  for (size_t i = 0; i + 3 < dimensions.size(); ++i) count *= dimensions[i];
-  return count;
-}
-
 Batch BatchOf(Dimensions x, Dimensions y, Dimensions kernel, int64_t stride) {
-  const int64_t filters = Before(kernel);
+  const int64_t filters = Before(kernel, 3);
   const size_t n = x.size();
-  const Shape s{Before(x) / std::max<int64_t>(filters, 1), x[n - 3], x[n - 2], x[n - 1],
+  const Shape s{Before(x, 3) / std::max<int64_t>(filters, 1), x[n - 3], x[n - 2], x[n - 1],
                 y[n - 3], y[n - 2], kernel[kernel.size() - 2], stride};
   return {s, filters, s.images * s.height * s.width * s.channels,
           s.images * s.rows * s.columns * s.channels, s.size * s.size * s.channels};
@@ -269,16 +213,10 @@ ffi::Error WeightCall(ffi::ThreadPool pool, Floats x, Floats g, Result dkernel, 
   return ffi::Error::Success();
 }
 
-#define BINDING             \
-  ffi::Ffi::Bind()          \
-      .Ctx<ffi::ThreadPool>() \
-      .Arg<Floats>()        \
-      .Arg<Floats>()        \
-      .Ret<Floats>()        \
-      .Attr<int64_t>("stride")
-
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwise, ForwardCall, BINDING);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwiseInput, BackwardCall, BINDING);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwiseWeight, WeightCall, BINDING);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwise, ForwardCall, JAXNAS_BINDING);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwiseInput, BackwardCall, JAXNAS_BINDING);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxnasDepthwiseWeight, WeightCall, JAXNAS_BINDING);
+
+}  // namespace jaxnas

@@ -1,6 +1,7 @@
 """Kernels in C++ for what XLA's CPU compiler has no fast code for: built once, kept in the cache.
 
-A machine without a compiler, or with JAXNAS_NATIVE=0, computes the same in pure JAX.
+NHWC float32, "same" padding of size // 2, sizes of 3, 5 and 7, strides of 1 and 2. A machine
+without a compiler, or with JAXNAS_NATIVE=0, computes the same in pure JAX.
 """
 
 import ctypes
@@ -10,22 +11,31 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
 from jaxnas.errors import UserError
 from jaxnas.progress import log
 from jaxnas.records.cache import made_cache_folder
 
-SOURCE = Path(__file__).with_name("depthwise.cc")
-# Of the library, and how a program calls them.
-TARGETS = {
-    "JaxnasDepthwise": "jaxnas_depthwise",
-    "JaxnasDepthwiseInput": "jaxnas_depthwise_input",
-    "JaxnasDepthwiseWeight": "jaxnas_depthwise_weight",
-}
+SOURCES = tuple(Path(__file__).with_name(f"{name}.cc") for name in ("convolution", "depthwise"))
+HEADER = Path(__file__).with_name("pieces.h")
+TARGETS = (
+    "JaxnasConvolution",
+    "JaxnasConvolutionInput",
+    "JaxnasConvolutionWeight",
+    "JaxnasDepthwise",
+    "JaxnasDepthwiseInput",
+    "JaxnasDepthwiseWeight",
+)
+SIZES = (3, 5, 7)
+STRIDES = (1, 2)
 COMPILERS = ("g++", "clang++", "c++")
 OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-pthread", "-w")
 SECONDS = 120  # for the compiler
@@ -41,14 +51,35 @@ def available() -> bool:
         return False
     try:
         symbols = ctypes.CDLL(str(library))
-        for symbol, name in TARGETS.items():
-            jax.ffi.register_ffi_target(
-                name, jax.ffi.pycapsule(getattr(symbols, symbol)), platform="cpu"
-            )
+        for name in TARGETS:
+            capsule = jax.ffi.pycapsule(getattr(symbols, name))
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     except (OSError, AttributeError) as error:
         _warn(f"cannot load {library} ({error}): remove it, to have it built again")
         return False
     return True
+
+
+def supports(x: Array, size: int, stride: int) -> bool:
+    """Whether there is a kernel for these images, on this machine.
+
+    Not for a batch that several processes share: XLA would give the whole of it to each.
+    """
+    return (
+        jax.default_backend() == "cpu"
+        and x.dtype == jnp.float32
+        and size in SIZES
+        and stride in STRIDES
+        and jax.process_count() == 1
+        and available()
+    )
+
+
+def call(name: str, shape: Sequence[int], left: Array, right: Array, stride: int) -> Array:
+    """A kernel's float32 result of this shape; under `vmap` one call for all."""
+    result = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    made = jax.ffi.ffi_call(name, result, vmap_method="broadcast_all")
+    return made(left, right, stride=np.int64(stride))
 
 
 def asked_for() -> bool:
@@ -77,12 +108,12 @@ def _built() -> Path | None:
     if path is None or folder is None:
         return None
     try:
-        library = folder / f"depthwise-{_key(path)}.so"
+        library = folder / f"convolutions-{_key(path)}.so"
         if not library.exists():
             _compile(path, library)
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
-        _warn(f"{path} could not build {SOURCE.name} ({_first_error(said)})")
+        _warn(f"{path} could not build the kernels ({_first_error(said)})")
         return None
     return library
 
@@ -91,7 +122,8 @@ def _key(path: str) -> str:
     """A digest of the source, JAX's headers, the compiler and the machine that it compiles for."""
     asked = [path, "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
     macros = subprocess.run(asked, capture_output=True, timeout=SECONDS, check=True).stdout
-    facts = [SOURCE.read_bytes(), macros, jax.__version__.encode(), " ".join(OPTIONS).encode()]
+    sources = [file.read_bytes() for file in (*SOURCES, HEADER)]
+    facts = [*sources, macros, jax.__version__.encode(), " ".join(OPTIONS).encode()]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
 
 
@@ -101,10 +133,10 @@ def _compile(path: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         include = f"-I{jax.ffi.include_dir()}"
-        command = [path, *OPTIONS, include, str(SOURCE), "-o", str(made)]
+        command = [path, *OPTIONS, include, *map(str, SOURCES), "-o", str(made)]
         subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
         os.replace(made, library)
-    log(f"jaxnas: built fast depthwise convolutions in {time.monotonic() - start:.0f} s, once")
+    log(f"jaxnas: built fast convolutions in {time.monotonic() - start:.0f} s, once")
 
 
 def _first_error(said: str) -> str:
@@ -113,4 +145,4 @@ def _first_error(said: str) -> str:
 
 
 def _warn(what: str) -> None:
-    log(f"jaxnas: going on with slower depthwise convolutions: {what}")
+    log(f"jaxnas: going on with slower convolutions: {what}")

@@ -15,6 +15,8 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
+from jaxnas.native import convolution as native
+from jaxnas.native.library import supports
 from jaxnas.networks.chunks import in_parts, row_size, wide
 from jaxnas.networks.depthwise import taps, with_gradient
 
@@ -50,7 +52,10 @@ def dense(
     Of an image's few channels one matrix product of patches (on a CPU 5 times faster).
     """
     kernel = kernel.astype(x.dtype)
-    if kernel.shape[2] <= FEW:
+    few = kernel.shape[2] <= FEW
+    if supports(x, len(kernel), stride):
+        return (_few_native if few else _dense_native)(x, kernel, stride)
+    if few:
         return _from_patches(x, kernel, stride)
     return (
         _dense_cpu(x, kernel, stride)
@@ -178,7 +183,19 @@ def _dense_or_by_patches_backward(stride, residuals, gradient):
     return _for_own_kernels(back)(*residuals, gradient)
 
 
+def _native_backward(stride, residuals, gradient):
+    """With a stride of 1 XLA's own convolution is as fast for the images' gradient."""
+    x, kernel = residuals
+    if stride == 1:
+        dx = _input_gradient(_dense, x, kernel, 1, gradient)
+    else:
+        dx = native.input_gradient(x, kernel, gradient, stride)
+    return dx, native.weight_gradient(x, kernel, gradient, stride)
+
+
 _dense_cpu = with_gradient(_dense, _dense_backward)
+_dense_native = with_gradient(_dense, _native_backward)
+_few_native = with_gradient(native.convolved, _native_backward)
 _by_patches = with_gradient(_from_patches, _by_patches_backward)
 _dense_gpu = with_gradient(_dense_or_by_patches, _dense_or_by_patches_backward)
 

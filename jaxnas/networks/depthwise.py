@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxnas.native import depthwise as native
+from jaxnas.native.library import supports
 from jaxnas.networks.chunks import in_parts, joined, row_size, wide
 
 SMALL = 16  # positions of a map
@@ -25,7 +26,7 @@ def depthwise(
     x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int
 ) -> Float[Array, "n ho wo c"]:
     """One k x k filter per channel."""
-    form = _native if native.supports(x, len(kernel), stride) else _depthwise
+    form = _native if supports(x, len(kernel), stride) else _depthwise
     return form(x, kernel.astype(x.dtype), stride)
 
 
