@@ -61,7 +61,7 @@ again what they decide, and keeps what was there in DIR/earlier; those that deci
 the supernet are refused, and so are settings that nothing would read. Where the
 images, weights and TOML files lie may change. Nothing is written outside the run directory and the
 cache of compiled programs, evaluations and measurements, JAXNAS_CACHE (default
-~/.cache/jaxnas).
+~/.cache/jaxnas). JAXNAS_NATIVE=0 computes without kernels in C++.
 
 Overrides name any setting, with dots:
 

@@ -12,6 +12,7 @@ from jaxnas.errors import UserError
 from jaxnas.export.onnx import emit
 from jaxnas.hardware.device import Device, ExportedModel, check_reachable
 from jaxnas.hardware.timing import NOISE_BOUND
+from jaxnas.native import library
 from jaxnas.records.cache import cache_folder
 from jaxnas.records.environment import environment
 from jaxnas.report.words import aligned, percent, significant
@@ -24,12 +25,23 @@ PIXELS = 32
 
 def run_doctor(device: str | None) -> None:
     """Print what a run would find here; a `UserError` where the device cannot measure."""
-    rows = [*environment().items(), *_places()]
+    rows = [*environment().items(), ("convolutions on a CPU", _convolutions()), *_places()]
     print("\n".join(aligned([(f"{name}:", text) for name, text in rows])))
     settings = replace(ProfileConfig(), **({} if device is None else {"device": device}))
     made = make_device(settings)
     check_reachable(made)
     print(f"\n{made.name}: {noise(made)}")
+
+
+def _convolutions() -> str:
+    """Who computes them."""
+    if library.available():
+        return f"kernels in C++, built by {library.compiler()}"
+    if not library.asked_for():
+        return "XLA; JAXNAS_NATIVE=0 leaves the faster kernels in C++ away"
+    if library.compiler() is None:
+        return "XLA; a C++ compiler (g++, clang++ or CXX) would make training faster"
+    return "XLA"
 
 
 def _places() -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ def test_this_machine_is_told_and_a_model_is_no_device(cli):
     assert (code, errors) == (0, [])
     for word in (
         "processor:",
+        "convolutions on a CPU:",
         "jax devices:",
         "onnxruntime:",
         "GiB free",
