@@ -173,7 +173,8 @@ def _pairs_of_taps(h: int, w: int, size: int, stride: int) -> np.ndarray:
 
 
 def _native_backward(stride, residuals, gradient):
-    return native.gradients(*residuals, gradient, stride)
+    x, kernel = residuals
+    return native.gradients(x, kernel, gradient, stride)
 
 
 _depthwise = with_gradient(_shift_multiply_add, _depthwise_backward)
