@@ -80,7 +80,8 @@ class AnalogChip:
         matrix = (layers.kind == CONV) | (layers.kind == LINEAR) | unknown(layers)
         used = matrix & (layers.repeat > 0) & (layers.params > 0)
         taps = layers.kernel**2
-        across = -(-layers.c_in * taps // self.tile_rows)
+        channels = jnp.maximum(self.tile_rows // taps, 1)  # a tile has whole ones
+        across = -(-layers.c_in // channels) * -(-taps // self.tile_rows)
         down = -(-layers.c_out // self.tile_columns)
         tiles = jnp.where(used, across * down, 0).astype(jnp.float32)
         pixels = jnp.where(used, layers.height * layers.width, 0).astype(jnp.float32)

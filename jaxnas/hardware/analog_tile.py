@@ -1,20 +1,26 @@
-"""Matrix products on tiles of analog memory: programming, what weights are later, the product.
+"""Weights on tiles of analog memory: programming, what weights are later, the product.
 
 Equations are those of aihwkit 1.2.0's inference tiles; Rasch et al. ("Hardware-aware training for
 large-scale and diverse deep learning inference workloads using in-memory computing-based
 accelerators", Nature Communications 14, 2023) describe them. All functions are pure and trace. Two
 things differ: both conductances of a pair are kept, of which aihwkit keeps the difference, and
-weights are not scaled again after programming.
+weights are not scaled again after programming. The noise of a read and that of the output are
+drawn as one, for the sum of two independent normal terms is a normal one.
+
+Arrays have the rows of one tile by all columns of the matrix; which tile a column is on matters to
+scales and compensations alone.
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnas.hardware.analog_cell import Cell
+from jaxnas.hardware.analog_cell import Cell, polynomial
+from jaxnas.hardware.analog_layout import Count, Layout, layout_of
 from jaxnas.types import PRNGKey
 
 G_RATIO = 1 / (0.35 * 5e-6)  # of a wire segment's conductance to a cell's largest
@@ -22,7 +28,9 @@ IR_DROP = (0.0, 0.5, -0.2, 0.05)  # coefficients of the load, from the constant 
 LEAST_RESPONSE = 1e-4  # by which a compensation may divide
 NONE, TILE, COLUMN, EXACT = COMPENSATIONS = ("none", "tile", "column", "exact")
 SCALINGS = (TILE, COLUMN)
-Tiles = Float[Array, "across down rows columns"]
+# Normal numbers a weight: of a pair's programming and drift; of a pair's read and its output.
+WRITES, READS = 4, 3
+Tiles = Float[Array, "across rows outputs"]
 Time = Float[Array, ""] | float
 
 
@@ -54,142 +62,171 @@ class Tiled(Protocol):
     def ir_drop(self) -> float: ...
 
 
-class Shape(NamedTuple):
-    """Of a matrix on tiles that are as equal as may be: the last row and column of tiles may have
-    fewer."""
-
-    inputs: int
-    outputs: int
-    across: int  # tiles that share the inputs
-    down: int  # tiles that share the outputs
-    rows: int
-    columns: int
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """Programmed cells: targets in microsiemens, positive and negative, and what each cell drew."""
+    """Programmed cells: targets in microsiemens, positive and negative, and what each cell drew.
 
-    shape: Shape = field(metadata={"static": True})
-    target: Float[Array, "2 across down rows columns"]
-    normal: Float[Array, "2 across down rows columns"]  # of the programming
-    exponent: Float[Array, "2 across down rows columns"]  # of the drift
-    scale: Float[Array, "across down columns"]  # digital: the weight at the largest conductance
-    response: Float[Array, "across down columns"]  # to which a compensation returns
+    Columns from `live` on are there for shape alone, and count nowhere.
+    """
+
+    layout: Layout = field(metadata={"static": True})
+    live: Count
+    target: Float[Array, "2 across rows outputs"]
+    normal: Float[Array, "2 across rows outputs"]  # of the programming
+    exponent: Float[Array, "2 across rows outputs"]  # of the drift
+    scale: Float[Array, "across outputs"]  # digital: the weight at the largest conductance
+    response: Float[Array, "across outputs"]  # to which a compensation returns
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Read:
-    """Weights at one time: `weights` as shares of the largest, `factor` digital, per column."""
+    """Weights at one time: `weights` as shares of the largest, `factor` digital, per column.
 
-    shape: Shape = field(metadata={"static": True})
-    weights: Tiles
-    factor: Float[Array, "across down columns"]  # scale and compensation
+    (across, rows, outputs) and (across, outputs), float32; of several times these come first.
+    """
 
-
-def shape_of(chip: Tiled, inputs: int, outputs: int) -> Shape:
-    """The tiles that a matrix takes."""
-    across = -(-inputs // chip.tile_rows)
-    down = -(-outputs // chip.tile_columns)
-    return Shape(inputs, outputs, across, down, -(-inputs // across), -(-outputs // down))
+    layout: Layout = field(metadata={"static": True})
+    weights: Any
+    factor: Any  # scale and compensation
 
 
-def tiled(shape: Shape, weights: Float[Array, "inputs outputs"]) -> Tiles:
-    """The matrix on tiles, with zeros where a tile has no weights."""
-    rows = shape.across * shape.rows - shape.inputs
-    columns = shape.down * shape.columns - shape.outputs
-    padded = jnp.pad(jnp.asarray(weights, jnp.float32), ((0, rows), (0, columns)))
-    split = padded.reshape(shape.across, shape.rows, shape.down, shape.columns)
-    return split.transpose(0, 2, 1, 3)
+class Sums(NamedTuple):
+    """What the wires of tiles add up over their rows, each (..., across, outputs)."""
+
+    product: Array  # of w x
+    squares: Array | None  # of |w| x^2, where reads are noisy
+    load: Array | None  # of |w x|, where wires resist
+    far: Array | None  # of w x, less where a row is near: `Layout.far`
 
 
-def program(chip: Tiled, key: PRNGKey, weights: Float[Array, "inputs outputs"]) -> State:
-    """Writes a matrix, and reads out how its tiles respond."""
-    normal_key, exponent_key, response_key = jax.random.split(key, 3)
-    shape = shape_of(chip, *weights.shape)
-    split = tiled(shape, weights)
-    scale = _largest(chip, split)
-    shares = split / scale
+def program(
+    chip: Tiled,
+    key: PRNGKey,
+    weights: Float[Array, "inputs outputs"],
+    layout: Layout | None = None,
+    live: Count | None = None,
+) -> State:
+    """Writes a matrix, and reads out how its tiles respond.
+
+    By default all columns are live, and all rows are inputs of all of them.
+    """
+    layout = layout or layout_of(chip.tile_rows, chip.tile_columns, *weights.shape)
+    write_key, read_key = jax.random.split(key)
+    state = written(chip, _drawn(write_key, layout, WRITES), weights, layout, live)
+    if chip.compensation in (NONE, EXACT):
+        return state
+    first = seen(chip, _drawn(read_key, layout, READS), state, first_read(chip))
+    return replace(state, response=first[1])
+
+
+def first_read(chip: Tiled) -> float:
+    """Seconds after programming at which a compensation learns how tiles respond."""
+    return chip.cell.times_s[0] if chip.cell.times_s else 0.0
+
+
+def written(
+    chip: Tiled,
+    noise: Float[Array, "outputs 4 across rows"],
+    weights: Float[Array, "inputs outputs"],
+    layout: Layout,
+    live: Count | None = None,
+) -> State:
+    """A matrix in cells, by noise that was drawn before: of a column it is the column's own.
+
+    The response is that of ideal weights.
+    """
+    noise = jnp.moveaxis(noise, 0, -1)
+    live = layout.outputs if live is None else live
+    split = layout.split(weights)
+    scale = _largest(chip, layout, live, split)
+    shares = split / scale[:, None]
     target = chip.cell.g_max * jnp.clip(jnp.stack([shares, -shares]), 0.0, 1.0)
-    normal = jax.random.normal(normal_key, target.shape, jnp.float32)
-    drawn = jax.random.normal(exponent_key, target.shape, jnp.float32)
-    exponent = chip.cell.exponent(target, drawn)
-    by_column = jnp.broadcast_to(scale[:, :, 0], (*split.shape[:2], shape.columns))
-    state = State(shape, target, normal, exponent, by_column, jnp.ones_like(by_column))
-    return _with_response(chip, response_key, state, shares)
+    exponent = chip.cell.exponent(target, noise[2:])
+    response = _mean(chip, layout, live, jnp.abs(shares))
+    return State(layout, live, target, noise[:2], exponent, scale, response)
 
 
-def _largest(chip: Tiled, split: Tiles) -> Float[Array, "across down 1 columns_or_1"]:
-    axes = (2,) if chip.scaling == COLUMN else (2, 3)
-    largest = jnp.abs(split).max(axis=axes, keepdims=True)
+def _drawn(key: PRNGKey, layout: Layout, count: int) -> Float[Array, "outputs count across rows"]:
+    shape = (layout.outputs, count, layout.across, layout.rows)
+    return jax.random.normal(key, shape, jnp.float32)
+
+
+def _largest(
+    chip: Tiled, layout: Layout, live: Count, split: Tiles
+) -> Float[Array, "across outputs"]:
+    largest = jnp.abs(split).max(axis=1)
+    if chip.scaling == TILE:
+        on = layout.on_tile(live)
+        by_tile = jnp.where(on, largest[:, None], 0.0).max(-1)
+        largest = by_tile[:, layout.tile(live)]
     return jnp.where(largest > 0, largest, 1.0)
 
 
-def _with_response(chip: Tiled, key: PRNGKey, state: State, shares: Tiles) -> State:
-    """The state with the response that later ones are compared with."""
-    if chip.compensation == NONE:
-        return state
-    first = chip.cell.times_s[0] if chip.cell.times_s else 0.0
-    read_key, key = jax.random.split(key)
-    seen = shares if chip.compensation == EXACT else weights_of(chip, read_key, state, first)
-    response = (
-        _mean(chip, state.shape, jnp.abs(seen))
-        if chip.compensation == EXACT
-        else response_of(chip, key, state.shape, seen)
-    )
-    parts = (state.target, state.normal, state.exponent, state.scale)
-    return State(state.shape, *parts, response)
-
-
-def weights_of(chip: Tiled, key: PRNGKey, state: State, t: Time) -> Tiles:
+def weights_of(
+    chip: Tiled, noise: Float[Array, "2 across rows outputs"], state: State, t: Time
+) -> Tiles:
     """What the cells hold when they are read `t` seconds after programming, as shares."""
     cell = chip.cell
     t = jnp.asarray(t, jnp.float32)
     programmed = cell.programmed(state.target, state.normal, t)
     drifted = cell.drifted(programmed, state.exponent, t)
-    noise = jax.random.normal(key, drifted.shape, jnp.float32)
     held = jnp.maximum(drifted + cell.read_noise(programmed, drifted, t) * noise, 0.0)
     return (held[0] - held[1]) / cell.g_max
 
 
 def read(chip: Tiled, key: PRNGKey, state: State, t: Time) -> Read:
     """The weights `t` seconds after programming, and the digital factors that go with them."""
-    weights_key, response_key = jax.random.split(key)
-    weights = weights_of(chip, weights_key, state, t)
-    factor = state.scale
-    if chip.compensation != NONE:
-        now = response_of(chip, response_key, state.shape, weights)
-        factor = factor * state.response / now
-    return Read(state.shape, weights, factor)
+    weights, response = seen(chip, _drawn(key, state.layout, READS), state, t)
+    return Read(state.layout, weights, factor(chip, state.scale, state.response, response))
+
+
+def seen(
+    chip: Tiled, noise: Float[Array, "outputs 3 across rows"], state: State, t: Time
+) -> tuple[Tiles, Float[Array, "across outputs"]]:
+    """The weights at a time, by noise that was drawn before, and how the tiles respond then."""
+    noise = jnp.moveaxis(noise, 0, -1)
+    weights = weights_of(chip, noise[:2], state, t)
+    if chip.compensation == NONE:
+        return weights, state.response
+    return weights, response_of(chip, noise[2], state.layout, state.live, weights)
+
+
+def factor(
+    chip: Tiled, scale: Array, first: Array, now: Float[Array, "*n across outputs"]
+) -> Float[Array, "*n across outputs"]:
+    """By which outputs are multiplied: their scale, and what brings the response back."""
+    return scale * (1.0 if chip.compensation == NONE else first / now)
 
 
 def response_of(
-    chip: Tiled, key: PRNGKey, shape: Shape, weights: Tiles
-) -> Float[Array, "across down columns"]:
-    """Mean magnitude of the outputs to each input by itself, through the noisy tile."""
-    each = jnp.broadcast_to(
-        jnp.eye(shape.rows, dtype=jnp.float32)[:, None], (shape.rows, shape.across, shape.rows)
-    )
-    outputs = multiply(chip, key, shape, weights, each)
-    return _mean(chip, shape, jnp.abs(outputs).transpose(1, 2, 0, 3))
+    chip: Tiled, noise: Tiles, layout: Layout, live: Count, weights: Tiles
+) -> Float[Array, "across outputs"]:
+    """Mean magnitude of the outputs to each input by itself, through the noisy tile.
+
+    A single input of 1 makes every sum that of one row.
+    """
+    rows, noise = (jnp.moveaxis(one, 1, 0) for one in (weights, noise))
+    size = jnp.abs(rows)
+    far = rows * jnp.moveaxis(jnp.asarray(layout.far), 1, 0)
+    outputs = sensed(chip, noise, layout, Sums(rows, size, size, far))
+    return _mean(chip, layout, live, jnp.moveaxis(jnp.abs(outputs), 0, 1))
 
 
-def _mean(chip: Tiled, shape: Shape, magnitude: Tiles) -> Float[Array, "across down columns"]:
+def _mean(
+    chip: Tiled, layout: Layout, live: Count, magnitude: Tiles
+) -> Float[Array, "across outputs"]:
     """Over the inputs of a column, or the whole tile, without what only fills the tile."""
-    there = live(shape.inputs, shape.across, shape.rows)[:, None, :, None]
-    there = there * live(shape.outputs, shape.down, shape.columns)[None, :, None, :]
-    axes = (2,) if chip.compensation == COLUMN else (2, 3)
-    summed = (magnitude * there).sum(axes, keepdims=True)
-    mean = summed / jnp.maximum(there.sum(axes, keepdims=True), 1.0)
-    by_column = jnp.broadcast_to(mean, (*magnitude.shape[:2], 1, shape.columns))[:, :, 0]
-    return jnp.maximum(by_column, LEAST_RESPONSE)
-
-
-def live(count: int, tiles: int, each: int) -> Float[Array, "tiles each"]:
-    """1 where a tile has a row or column in use."""
-    return (jnp.arange(tiles * each).reshape(tiles, each) < count).astype(jnp.float32)
+    used = layout.used
+    summed = (magnitude * used[..., None]).sum(1)
+    count = jnp.broadcast_to(used.sum(1, keepdims=True), summed.shape)
+    if chip.compensation != COLUMN:
+        on = layout.on_tile(live).astype(jnp.float32)
+        tile = layout.tile(live)
+        summed = (summed[:, None] * on).sum(-1)[:, tile]
+        count = (count[:, None] * on).sum(-1)[:, tile]
+    return jnp.maximum(summed / jnp.maximum(count, 1.0), LEAST_RESPONSE)
 
 
 def product(
@@ -204,48 +241,51 @@ def product(
 
     There is one input range, or one for each tile across; the bias is digital.
     """
-    shape = state.shape
-    padded = jnp.pad(x, ((0, 0), (0, shape.across * shape.rows - shape.inputs)))
-    ranges = jnp.broadcast_to(jnp.asarray(input_range, jnp.float32), (shape.across,))
-    scaled = padded.reshape(-1, shape.across, shape.rows) / ranges[:, None]
-    outputs = multiply(chip, key, shape, state.weights, converted(scaled, chip.input_bits, 1.0))
-    digital = outputs * (state.factor * ranges[:, None, None])
-    return digital.sum(1).reshape(len(x), -1)[:, : shape.outputs] + bias
+    layout = state.layout
+    padded = jnp.pad(x, ((0, 0), (0, layout.across * layout.rows - layout.inputs)))
+    ranges = jnp.broadcast_to(jnp.asarray(input_range, jnp.float32), (layout.across,))
+    scaled = padded.reshape(-1, layout.across, layout.rows) / ranges[:, None]
+    sums = summed(chip, layout, state.weights, converted(scaled, chip.input_bits, 1.0), _matmul)
+    noise = jax.random.normal(key, sums.product.shape, jnp.float32)
+    return digital(state, sensed(chip, noise, layout, sums), ranges) + bias
 
 
-def multiply(
-    chip: Tiled,
-    key: PRNGKey,
-    shape: Shape,
-    weights: Tiles,
-    x: Float[Array, "n across rows"],
-) -> Float[Array, "n across down columns"]:
-    """Each tile's outputs behind its converters, from inputs of at most 1."""
-    term_key, output_key = jax.random.split(key)
-    y = _summed(x, weights)
-    if chip.short_term_noise:
-        deviation = chip.short_term_noise * jnp.sqrt(_summed(x**2, jnp.abs(weights)))
-        y = y + deviation * jax.random.normal(term_key, y.shape, jnp.float32)
-    if chip.ir_drop:
-        y = y - chip.ir_drop * _dropped(shape, weights, x)
-    if chip.output_noise:
-        y = y + chip.output_noise * jax.random.normal(output_key, y.shape, jnp.float32)
+def summed(chip: Tiled, layout: Layout, weights: Tiles, x: Array, multiply: Callable) -> Sums:
+    """What the wires add up, by `multiply(x, weights)`, a product or a convolution of each tile.
+
+    Inputs are those behind their converters.
+    """
+    size = jnp.abs(weights)
+    squares = multiply(x**2, size) if chip.short_term_noise else None
+    load = multiply(jnp.abs(x), size) if chip.ir_drop else None
+    far = multiply(x, weights * layout.far) if chip.ir_drop else None
+    return Sums(multiply(x, weights), squares, load, far)
+
+
+def _matmul(x: Float[Array, "n across rows"], weights: Tiles) -> Float[Array, "n across outputs"]:
+    return jnp.einsum("nar,arc->nac", x, weights, precision="highest")
+
+
+def sensed(chip: Tiled, noise: Array, layout: Layout, sums: Sums) -> Array:
+    """The tiles' outputs behind their converters, (..., across, outputs); `noise` is normal."""
+    y = sums.product
+    if sums.load is not None and sums.far is not None and chip.ir_drop:
+        load = jnp.asarray(layout.wires) / G_RATIO * sums.load
+        y = y - chip.ir_drop * polynomial(IR_DROP, load) * sums.far
+    variance = jnp.float32(chip.output_noise) ** 2
+    if sums.squares is not None and chip.short_term_noise:
+        variance = variance + chip.short_term_noise**2 * sums.squares
+    if chip.output_noise or chip.short_term_noise:
+        y = y + jnp.sqrt(variance) * noise
     return converted(y, chip.output_bits, chip.output_bound)
 
 
-def _summed(x: Float[Array, "n across rows"], weights: Tiles) -> Float[Array, "n across down c"]:
-    return jnp.einsum("nar,adrc->nadc", x, weights, precision="highest")
-
-
-def _dropped(
-    shape: Shape, weights: Tiles, x: Float[Array, "n across rows"]
-) -> Float[Array, "n across down columns"]:
-    """What the wires' resistance takes: more, the more current flows and the farther it flows."""
-    rows = live(shape.inputs, shape.across, shape.rows).sum(1)
-    load = (rows / G_RATIO)[:, None, None] * _summed(jnp.abs(x), jnp.abs(weights))
-    share = sum(c * load**power for power, c in enumerate(IR_DROP))
-    position = jnp.arange(shape.rows, dtype=jnp.float32) / rows[:, None]
-    return share * _summed(x * (1 - (1 - position) ** 2), weights)
+def digital(
+    state: Read, outputs: Float[Array, "*n across outputs"], ranges: Float[Array, "..."]
+) -> Float[Array, "*n outputs"]:
+    """Scaled, compensated and added up over the tiles across."""
+    factor = state.factor * jnp.broadcast_to(ranges, (state.layout.across,))[:, None]
+    return (outputs * factor).sum(-2)
 
 
 def converted(x: Float[Array, "*n"], bits: int, bound: float) -> Float[Array, "*n"]:

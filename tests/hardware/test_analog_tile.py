@@ -35,32 +35,31 @@ def inputs():
 
 def reference(chip, weights, factor, x, limit):
     """What the tiles compute from weights that are read, tile by tile; (n, outputs)."""
-    across, down, rows, columns = weights.shape
+    across, rows, columns = weights.shape
     x = np.pad(x.astype(np.float64), ((0, 0), (0, across * rows - x.shape[1])))
-    found = np.zeros((len(x), down * columns))
+    found = np.zeros((len(x), columns))
     for i in range(across):
         used = min(rows, 50 - i * rows)
         step = 2 / (2**chip.input_bits - 2)
         own = x[:, i * rows : i * rows + used] / limit
         own = np.clip(step * np.round(own / step), -1, 1)
-        for j in range(down):
-            w = weights[i, j, :used].astype(np.float64)
-            y = own @ w
-            load = used * (0.35 * 5e-6) * (np.abs(own) @ np.abs(w))
-            share = load * (load * (0.05 * load - 0.2) + 0.5)
-            far = own * (1 - (1 - np.arange(used) / used) ** 2)
-            y = y - chip.ir_drop * share * (far @ w)
-            step = 2 * chip.output_bound / (2**chip.output_bits - 2)
-            y = np.clip(step * np.round(y / step), -chip.output_bound, chip.output_bound)
-            found[:, j * columns : (j + 1) * columns] += y * factor[i, j] * limit
-    return found[:, :13]
+        w = weights[i, :used].astype(np.float64)
+        y = own @ w
+        load = used * (0.35 * 5e-6) * (np.abs(own) @ np.abs(w))
+        share = load * (load * (0.05 * load - 0.2) + 0.5)
+        far = own * (1 - (1 - np.arange(used) / used) ** 2)
+        y = y - chip.ir_drop * share * (far @ w)
+        step = 2 * chip.output_bound / (2**chip.output_bits - 2)
+        y = np.clip(step * np.round(y / step), -chip.output_bound, chip.output_bound)
+        found += y * factor[i] * limit
+    return found
 
 
 def test_a_matrix_comes_back_from_exact_tiles(matrix, inputs):
     for scaling in analog_tile.SCALINGS:
         chip = replace(EXACT, scaling=scaling, compensation="none")
         state = PROGRAM(chip, jax.random.key(0), matrix)
-        assert state.target.shape == (2, 3, 2, 17, 7)
+        assert state.target.shape == (2, 3, 17, 13) and state.layout.down == 2
         held = READ(chip, jax.random.key(1), state, DAY)
         y = PRODUCT(chip, jax.random.key(2), held, inputs, 8.0, np.arange(13, dtype=np.float32))
         np.testing.assert_allclose(y, inputs @ matrix + np.arange(13), atol=1e-4)
