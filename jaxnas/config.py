@@ -46,6 +46,7 @@ from jaxnas.errors import UserError, choose
 from jaxnas.export.lint import takes_int8
 from jaxnas.hardware import analog_cell, analog_chip, elastic_chip
 from jaxnas.hardware.analog_chip import AnalogChip
+from jaxnas.hardware.analog_layer import ChipMemory
 from jaxnas.hardware.cost_model import (
     CostModel,
     LayeredModel,
@@ -69,7 +70,8 @@ from jaxnas.loggers.writer import About, MakeWriter, Writer
 from jaxnas.numerics.float32 import Float32
 from jaxnas.numerics.int8 import Int8
 from jaxnas.numerics.numerics import Numerics
-from jaxnas.objectives import chip, costs, energy, error, latency
+from jaxnas.objectives import analog, chip, costs, energy, error, latency
+from jaxnas.objectives.analog import AnalogConfig
 from jaxnas.objectives.expected import OF_SPACE
 from jaxnas.objectives.limits import upper_bounds, upper_limits
 from jaxnas.objectives.objective import Context, Objective
@@ -272,12 +274,16 @@ class SearchConfig:
     """What the activations of networks evaluated side by side may take of a device's memory, by
     default half of it (on a CPU 4 GiB)."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
+    analog: AnalogConfig = field(default_factory=AnalogConfig)
     objectives: tuple[str, ...] = ("error", "latency_ms")
     """What is minimised, error and up to three more: latency_ms (as predicted), energy_uj (of one
     image, where the device models it), mmacs and mparams (millions), peak_kib (the most that
     activations take at once, as float32, with norm and activation computed in place; a runtime that
     gives each ONNX operator's result memory of its own takes up to 2.3 times as much for swish, and
-    weights come on top), chip_kib (the local memory of a chip that leaves it to be chosen). Without
+    weights come on top), chip_kib (the local memory of a chip that leaves it to be chosen), and on
+    an analog chip (search.analog) analog_error@1day (the error so long after programming, also
+    @60s, @2.5h, @30days), analog_variation (points of accuracy lost from 1 s to 30 days, the AVM
+    of AnalogNAS) and analog_deviation@1day (of the accuracy over programmings, in points). Without
     latency_ms nothing is profiled and predicted before the search."""
     limits: tuple[str, ...] = ()
     """The most that each of these may be, NAME=NUMBER: mmacs=20 peak_kib=300. Every algorithm but
@@ -528,6 +534,9 @@ OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
     "mparams": costs.params,
     "peak_kib": costs.peak_memory,
     "chip_kib": chip.memory,
+    "analog_error@1day": analog.analog("analog_error@1day"),
+    "analog_variation": analog.analog("analog_variation"),
+    "analog_deviation@1day": analog.analog("analog_deviation@1day"),
 }
 LOGGERS: dict[str, MakeWriter] = {
     "tensorboard": TensorBoard,
@@ -541,6 +550,31 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "npz": with_argument(":PATH")(npz.load),
     "folder": with_argument(":PATH")(folder.load),
 }
+
+
+def make_objective(name: str, kind: str = "objective") -> Callable[[Context], Objective]:
+    """What makes the objective of this name; those on analog chips may have any time."""
+    if analog.is_analog(name):
+        return analog.analog(name)
+    return find(kind, name, OBJECTIVES)
+
+
+def make_memory(settings: SearchConfig, device: Device) -> ChipMemory:
+    """The analog chip that search.analog.chip names, by default the device, else pcm.
+
+    A `UserError` where what it names is none.
+    """
+    name = settings.analog.chip
+    made = device if name is None else make_device(ProfileConfig(device=name))
+    model = cost_model(made)
+    if isinstance(model, AnalogChip):
+        return ChipMemory(model)
+    if name is None:
+        return ChipMemory(analog_chip.PCM)
+    raise UserError(
+        f"search.analog.chip must be a chip that multiplies in analog memory, with fixed tiles and "
+        f"converters, got {name}: name pcm, hermes, hermes_one, reram, or the .toml file of one"
+    )
 
 
 def make_method(settings: TrainConfig) -> Method:

@@ -46,6 +46,21 @@ def in_batches_of(size: int, run: Callable, images: Shaped[Array, "n h w c"] | P
     return jax.tree.map(lambda leaf: leaf[: len(images)], found)
 
 
+def in_numbered_batches_of(
+    size: int, run: Callable, images: Shaped[Array, "n h w c"] | Pixels
+) -> PyTree:
+    """`in_batches_of` of `run(part, numbers)`, which are those of the images."""
+    if isinstance(images, Pixels):
+        prepared = images.prepared
+        inner = images.images
+        return in_numbered_batches_of(size, lambda part, i: run(prepared(part), i), inner)
+    filled = jnp.pad(images, ((0, -len(images) % size), (0, 0), (0, 0), (0, 0)))
+    numbers = jnp.arange(len(filled), dtype=jnp.int32).reshape(-1, size)
+    parts = filled.reshape(-1, size, *images.shape[1:]), numbers
+    found = joined(jax.lax.map(lambda part: run(*part), parts))
+    return jax.tree.map(lambda leaf: leaf[: len(images)], found)
+
+
 def joined(stacked: PyTree) -> PyTree:
     """The parts of a batch in one piece again."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stacked)

@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, Int
 
 from jaxnas.data.augment import Augmentation
 from jaxnas.hardware.device import Device
+from jaxnas.numerics.analog import InMemory
 from jaxnas.numerics.numerics import Numerics
 from jaxnas.predictors.predictor import Model
 from jaxnas.spaces.space import Space
 from jaxnas.supernets.supernet import Params, Supernet
 from jaxnas.training.evaluate import FLOAT32, Examples
+from jaxnas.training.evaluate_analog import Trials
 from jaxnas.training.parallel import dealt
 from jaxnas.training.population import HybridConfig
 from jaxnas.training.views import Images
@@ -37,6 +39,10 @@ class EvaluationInputs(NamedTuple):
     training: Images | None = None  # None where no objective trains candidates
 
 
+# Figures of each genome that several objectives are made of.
+Evaluation = Callable[[Genomes, EvaluationInputs], Array]
+
+
 @dataclass(frozen=True)
 class Objective:
     """One figure to be minimised, of each genome."""
@@ -48,6 +54,8 @@ class Objective:
     """For the axis of a figure, with the unit."""
     measure: Callable[[Genomes, EvaluationInputs], Float[Array, "n"]]
     """Traced. NaN where the evaluation failed."""
+    shared: tuple[Evaluation, Callable[[Array], Float[Array, "n"]]] | None = None
+    """The same in two steps, of which others may share the first."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,10 @@ class Context:
     """Of that training."""
     mesh: Mesh | None = None
     memory_gib: float | None = None
+    analog: tuple[InMemory, Trials] | None = None
+    """The memory in which analog objectives compute, and how it is tried."""
+    shared: dict[str, Evaluation] = field(default_factory=dict)
+    """What objectives of this context have in common, by a name of theirs."""
 
     @property
     def space(self) -> Space:
@@ -113,4 +125,10 @@ def fitness(
 def _fitness(
     objectives: tuple[Objective, ...], genomes: Genomes, inputs: EvaluationInputs
 ) -> Fitness:
-    return jnp.stack([objective.measure(genomes, inputs) for objective in objectives], axis=1)
+    distinct = dict.fromkeys(one.shared[0] for one in objectives if one.shared is not None)
+    made = {evaluate: evaluate(genomes, inputs) for evaluate in distinct}
+    columns = [
+        one.measure(genomes, inputs) if one.shared is None else one.shared[1](made[one.shared[0]])
+        for one in objectives
+    ]
+    return jnp.stack(columns, axis=1)

@@ -93,6 +93,7 @@ RANGES = {
     "search.images": COUNT,
     "search.memory_gib": Range(0, 10**6, above=True),
     "search.look_ups": Range(0, 10**5),
+    "search.analog.programmings": Range(1, 1000),
     "search.hybrid.epochs": EPOCHS,
     "search.hybrid.head_epochs": EPOCHS,
     "search.hybrid.share": Range(0, 1, above=True),

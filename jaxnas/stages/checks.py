@@ -10,11 +10,11 @@ from jaxnas.algorithms.seeded import begins_as_told
 from jaxnas.config import (
     LOGGERS,
     NUMERICS,
-    OBJECTIVES,
     Config,
     make_algorithm,
     make_device,
     make_method,
+    make_objective,
     make_predictor,
     make_source,
     make_space,
@@ -112,7 +112,7 @@ def _check_objectives(config: Config) -> None:
     search = config.search
     names = search.objectives
     for name in names:
-        find("objective", name, OBJECTIVES)
+        make_objective(name)
     if "error" not in names or not LEAST <= len(names) <= MOST or len(set(names)) < len(names):
         raise UserError(
             "search.objectives must be error and one to three others, each once, got "
@@ -137,7 +137,7 @@ def _check_objectives(config: Config) -> None:
             f"search.objectives, got {' '.join(names)}: add it, or leave the limit away"
         )
     for name in search.bounds:
-        find("constraint", name, OBJECTIVES)
+        make_objective(name, "constraint")
     if search.look_ups and search.bounds:
         raise UserError(
             "search.look_ups settles the front of error and latency alone: give up "

@@ -19,14 +19,18 @@ from jaxnas.config import (
     SearchConfig,
     make_device,
     make_formulation,
+    make_memory,
+    make_objective,
     make_predictor,
 )
 from jaxnas.data.dataset import Split
 from jaxnas.errors import UserError
 from jaxnas.hardware.cost_model import cost_model
+from jaxnas.hardware.device import Device
+from jaxnas.numerics.analog import InMemory
+from jaxnas.objectives.analog import is_analog, times_of
 from jaxnas.objectives.columns import Columns, joined
 from jaxnas.objectives.objective import Context, EvaluationInputs, Objective, fitness
-from jaxnas.plugins import find
 from jaxnas.predictors.predictor import Model
 from jaxnas.records.cache import Store, digest, source_digest
 from jaxnas.records.data import read_data
@@ -34,14 +38,15 @@ from jaxnas.records.predictor import read_predictor
 from jaxnas.spaces.genomes import first_rows, to_text
 from jaxnas.spaces.joint import alone, of_network, on_one_chip
 from jaxnas.spaces.space import Space
-from jaxnas.stages.job import Job, space_settings
+from jaxnas.stages.job import Job, purpose_key, space_settings
 from jaxnas.stages.shared import errors, evaluation_inputs
 from jaxnas.supernets.supernet import Params, Supernet
+from jaxnas.training.evaluate_analog import Trials
 from jaxnas.training.parallel import all_devices
 from jaxnas.training.population import QUARTER
 
 # Objectives that no weights and no images decide.
-COSTS = tuple(name for name in OBJECTIVES if name != "error")
+COSTS = tuple(name for name in OBJECTIVES if name != "error" and not is_analog(name))
 # What decides the error of a genome.
 ERROR_CODE = ("networks", "spaces", "supernets", "training", "data", "objectives")
 
@@ -51,11 +56,23 @@ Fitness = Callable[[np.ndarray], np.ndarray]  # genomes to fitness, a column an 
 
 def objectives(config: Config, net: Supernet) -> dict[str, Objective]:
     """All that the settings name, for the networks of this supernet; by name, in order."""
+    names = config.search.objectives
+    device = make_device(config.profile)
     numerics = NUMERICS[config.export.precision]
-    context = Context(net, make_device(config.profile), numerics)
-    made = {name: find("objective", name, OBJECTIVES)(context) for name in config.search.objectives}
+    context = Context(net, device, numerics, analog=_trials(config, names, device))
+    made = {name: make_objective(name)(context) for name in names}
     # A user's own is known by its place, as the settings have it.
     return {name: replace(one, name=name) for name, one in made.items()}
+
+
+def _trials(config: Config, names: Sequence[str], device: Device) -> tuple[InMemory, Trials] | None:
+    """Of the chip that analog objectives are of; None where there is none of these."""
+    times = times_of(names)
+    if not times:
+        return None
+    key = purpose_key(config.seed, "analog")
+    memory = make_memory(config.search, device)
+    return memory, Trials(key, config.search.analog.programmings, times)
 
 
 def constraints(config: Config, net: Supernet) -> dict[str, Objective]:
@@ -82,18 +99,40 @@ def evaluator(job: Job, models: dict[str, Model]) -> tuple[Fitness, str]:
     split = search_split(job)
     inputs = _inputs(job, models, split)
     each, contexts = zip(*(_error(rung, inputs, split) for rung in _rungs(job)), strict=True)
-    names = job.config.search.objectives
-    made = objectives(job.config, job.net)
-    bounded = constraints(job.config, job.net)
-    costs = *(made[name] for name in names if name != "error"), *bounded.values()
-    values = fitness(job.space, costs, inputs)
-    evaluate = halving(
-        names,
-        each,
-        lambda genomes: Columns(tuple(one.name for one in costs), values(genomes)),
-    )
+    search = job.config.search
+    names = search.objectives
+    bounded = tuple(constraints(job.config, job.net))
+    both = replace(search, objectives=(*names, *bounded))
+    made = objectives(replace(job.config, search=both), job.net)
+    costs = {name: one for name, one in made.items() if name != "error"}
+    plain = fitness(job.space, [one for one in costs.values() if one.shared is None], inputs)
+    tried = _analog(job, [one for one in costs.values() if one.shared is not None], inputs, split)
+
+    def columns(genomes: np.ndarray) -> Columns:
+        of = {False: iter(plain(genomes).T), True: iter(tried(genomes).T)}
+        return joined(
+            tuple(costs), {name: next(of[one.shared is not None]) for name, one in costs.items()}
+        )
+
+    evaluate = halving(names, each, columns)
     device = make_device(job.config.profile)
-    return evaluate, digest([*contexts, device.name, jax.tree.leaves(models), (*names, *bounded)])
+    settings = repr(search.analog)
+    facts = [*contexts, device.name, settings, jax.tree.leaves(models), (*names, *bounded)]
+    return evaluate, digest(facts)
+
+
+def _analog(
+    job: Job, made: Sequence[Objective], inputs: list[EvaluationInputs], split: Split
+) -> Fitness:
+    """Columns of analog objectives, each network tried once for all of them and kept."""
+    if not made:
+        return lambda genomes: np.zeros((len(genomes), 0), np.float32)
+    memory = make_memory(job.config.search, make_device(job.config.profile))
+    of_error = _error_context(job, inputs[0].params, split)
+    facts = [of_error, repr(memory), job.config.search.analog.programmings, job.config.seed]
+    code = source_digest("numerics", "hardware")
+    stores = [Store("evaluations", digest([*facts, code, one.name])) for one in made]
+    return stored_columns(stores, job.space, fitness(job.space, made, inputs))
 
 
 def halving(
@@ -233,7 +272,13 @@ def _error_context(job: Job, params: Params, split: Split) -> str:
 def stored(
     store: Store, space: Space, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`evaluate`, fitness of one column, asked only for what the store lacks, each network once.
+    """`stored_columns` of a single column, which it gives as one."""
+    columns = stored_columns([store], space, evaluate)
+    return lambda genomes: columns(genomes)[:, 0]
+
+
+def stored_columns(stores: Sequence[Store], space: Space, evaluate: Fitness) -> Fitness:
+    """`evaluate`, asked only for what one of its columns' stores lacks, each network once.
 
     The batch keeps its size, so that there is one compiled program; rows not wanted get a static
     choice that does not exist. Evaluations that failed (NaN) are not stored, for another attempt.
@@ -242,18 +287,17 @@ def stored(
     def through(genomes: np.ndarray) -> np.ndarray:
         canonical = on_one_chip(space, np.asarray(space.canonical(genomes)))
         keys = [to_text(genome) for genome in of_network(space, canonical)]
-        known = np.array([error is not None for error in store.get(keys)])
+        known = np.array([[one is not None for one in store.get(keys)] for store in stores])
         first = np.zeros(len(genomes), bool)
         first[first_rows(space, canonical)] = True
-        wanted = first & ~known
+        wanted = first & ~known.all(0)
         if wanted.any():
-            errors = evaluate(space.left_out(canonical, ~wanted))[:, 0]
-            store.put(
-                {keys[i]: float(errors[i]) for i in np.flatnonzero(wanted & ~np.isnan(errors))}
-            )
-        return np.array(
-            [np.nan if error is None else error for error in store.get(keys)], np.float32
-        )
+            found = evaluate(space.left_out(canonical, ~wanted))
+            for store, column in zip(stores, found.T, strict=True):
+                rows = np.flatnonzero(wanted & ~np.isnan(column))
+                store.put({keys[i]: float(column[i]) for i in rows})
+        each = [[np.nan if one is None else one for one in store.get(keys)] for store in stores]
+        return np.array(each, np.float32).T
 
     return through
 

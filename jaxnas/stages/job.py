@@ -60,6 +60,7 @@ PURPOSES = (
     "hybrid",
     "calibration",
     "watch",
+    "analog",
 )
 
 

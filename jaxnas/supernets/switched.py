@@ -75,10 +75,11 @@ def grouped(segments: Sequence[Segment], params: Params) -> Weights:
 def _arrays(forms: Forms, params: Params) -> Arrays:
     """The weights of a part by the paths of its forms."""
     paths = dict.fromkeys(op.path for form in forms.forms for op in form if op.path)
-    return {path: at(params, _full(path, forms.name)) for path in paths}
+    return {path: at(params, full_path(path, forms.name)) for path in paths}
 
 
-def _full(path: str, name: str) -> str:
+def full_path(path: str, name: str) -> str:
+    """Where the weights lie of which a form of the part `name` knows the path."""
     own = path == OWN or path.startswith(f"{OWN}/")
     return name + path.removeprefix(OWN) if own else path
 
@@ -119,6 +120,26 @@ def _several(segment: Segment, weights: PyTree, inputs: list[Array], genome: Arr
 
     (x,) = inputs
     return jax.lax.scan(part, fitted(x, segment.forms.width), (form, weight, weights))
+
+
+def of_parts(
+    segments: Sequence[Segment], weights: Weights, genome: Genome, run: Callable
+) -> Weights:
+    """What `run(turn, arrays)` makes of the arrays of each part, without images."""
+    made: Weights = {}
+    for segment in segments:
+        name = segment.forms.name
+        turns = [_turn(forms, genome) for forms in segment.parts]
+        if len(turns) == 1:
+            made[name] = run(turns[0], weights[name])
+        else:
+            made[name] = _of_several(segment.forms, turns, weights[name], run)
+    return made
+
+
+def _of_several(forms: Forms, turns: Sequence[Turn], weights: PyTree, run: Callable) -> PyTree:
+    form = jnp.stack([turn.form for turn in turns])
+    return jax.lax.map(lambda row: run(Turn(forms, row[0], None), row[1]), (form, weights))
 
 
 def _turn(forms: Forms, genome: Genome | SoftGenome) -> Turn:

@@ -119,15 +119,16 @@ def trained_logits(
 
 
 def of_each(
-    one: Callable[..., Float[Array, ""]],
+    one: Callable[..., Float[Array, "..."]],
     params: Params,
     genomes: Genomes,
     live: Bool[Array, "n"],
     data: PyTree,
     together: int,
     mesh: Mesh | None,
-) -> Float[Array, "n"]:
-    """`one(params, genome, data)` of each live genome, NaN of the others.
+    shape: tuple[int, ...] = (),
+) -> Float[Array, "n ..."]:
+    """`one(params, genome, data)`, of this shape, of each live genome, NaN of the others.
 
     `together` and `mesh` as in `accuracies`.
     """
@@ -136,13 +137,15 @@ def of_each(
         def row(pair):
             genome, live = pair
             return jax.lax.cond(
-                live, lambda: one(params, genome, data), lambda: jnp.float32(jnp.nan)
+                live,
+                lambda: one(params, genome, data),
+                lambda: jnp.full(shape, jnp.nan, jnp.float32),
             )
 
         return (
             jax.lax.map(row, (genomes, live))
             if together == 1
-            else _in_crowds(together, row, genomes, live)
+            else _in_crowds(together, row, genomes, live, shape)
         )
 
     return (
@@ -153,8 +156,12 @@ def of_each(
 
 
 def _in_crowds(
-    most: int, row: Callable[..., Float[Array, ""]], genomes: Genomes, live: Bool[Array, "n"]
-) -> Float[Array, "n"]:
+    most: int,
+    row: Callable[..., Float[Array, "..."]],
+    genomes: Genomes,
+    live: Bool[Array, "n"],
+    shape: tuple[int, ...],
+) -> Float[Array, "n ..."]:
     """`row((genome, live))` of each, at most so many side by side, in crowds of equal size.
 
     The live ones come first, so that a crowd without any costs nothing.
@@ -169,10 +176,10 @@ def _in_crowds(
         return jax.lax.cond(
             alive.any(),
             lambda: jax.vmap(row)((genomes[rows], alive)),
-            lambda: jnp.full(size, jnp.nan, jnp.float32),
+            lambda: jnp.full((size, *shape), jnp.nan, jnp.float32),
         )
 
-    found = jax.lax.map(crowd, (rows, alive)).reshape(-1)[: len(genomes)]
+    found = jax.lax.map(crowd, (rows, alive)).reshape(-1, *shape)[: len(genomes)]
     return jnp.zeros_like(found).at[order].set(found)
 
 

@@ -128,7 +128,8 @@ ALL_FOUR = ("--search.objectives", "error", "latency_ms", "mmacs", "mparams")
     [
         (
             ("--search.objectives", "error", "joy"),
-            "unknown objective 'joy'; known: chip_kib, energy_uj, error, latency_ms, mmacs",
+            "unknown objective 'joy'; known: analog_deviation@1day, analog_error@1day, "
+            "analog_variation, chip_kib, energy_uj, error, latency_ms, mmacs",
         ),
         (
             ("--search.objectives", "error", "mmacs", "mmacs"),
