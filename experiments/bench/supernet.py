@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from figures import Bar, Contender, Report, check_json, race, run_bench, timed
-from supernet_case import FULL, QUICK, Case, Sizes, make_case
+from supernet_case import FULL, QUICK, RESIDUAL, Case, Sizes, make_case
 from supernet_contenders import (
     jaxnas_accuracies,
     jaxnas_objectives,
@@ -43,7 +43,10 @@ BARS = {
     "cpu": (
         Bar("evaluation: jaxnas / torch default", 3.0),
         Bar("evaluation: jaxnas / torch best", 0.8),
-        Bar("training: jaxnas / torch default", 1.0),
+        Bar("training, cifar: jaxnas / torch default", 1.3),
+        Bar("training, cifar: jaxnas / torch channels-last", 0.9),
+        Bar("training, residual: jaxnas / torch default", 1.3),
+        Bar("training, residual: jaxnas / torch channels-last", 1.0),
         Bar("analytic objectives", 5e6),
         Bar(SAME.format("torch default"), 1.0),
         Bar(SAME.format("torch best"), 1.0),
@@ -70,6 +73,8 @@ class Settings:
     every: int = 4
     """On a CPU the torch default evaluates one genome in so many, since it takes minutes; ratios
     are of the same genomes."""
+    only_training: bool = False
+    """Measure the steps of training alone."""
     quick: bool = False
     """Try the bench itself on a small space: no bars, and figures that mean nothing."""
 
@@ -87,12 +92,16 @@ def bench(settings: Settings) -> Report:
     _check(settings, sizes)
     log("preparing weights, images and labels ...")
     case = make_case(sizes, settings.images)
-    report = Report(
-        "supernet", _notes(case, settings, peer), bars=() if settings.quick else BARS[backend]
-    )
-    evaluation(report, case, settings, peer, 1 if backend == "gpu" else settings.every)
-    training(report, case, settings, peer)
-    analytic(report, case, settings)
+    bars = () if settings.quick else BARS[backend]
+    if settings.only_training:
+        bars = tuple(bar for bar in bars if bar.figure.startswith("training"))
+    report = Report("supernet", _notes(case, settings, peer), bars=bars)
+    if not settings.only_training:
+        evaluation(report, case, settings, peer, 1 if backend == "gpu" else settings.every)
+        analytic(report, case, settings)
+    other = case if settings.quick else make_case(RESIDUAL, settings.images)
+    for name, trained in (("cifar", case), ("residual", other)):
+        training(report, f"training, {name}", trained, settings, peer)
     return report
 
 
@@ -177,7 +186,7 @@ def evaluation(report: Report, case: Case, settings: Settings, peer: Any, every:
             )
 
 
-def training(report: Report, case: Case, settings: Settings, peer: Any) -> None:
+def training(report: Report, part: str, case: Case, settings: Settings, peer: Any) -> None:
     """Sandwich steps of both sides, with new random subnets in every step."""
     entries = {"jaxnas": jaxnas_steps(case)}
     if peer is not None:
@@ -186,20 +195,20 @@ def training(report: Report, case: Case, settings: Settings, peer: Any) -> None:
             case, peer, peer.Setting(layout="channels-last")
         )
     first = {name: timed(run)[0] for name, run in entries.items()}
-    seconds, _ = race("training", [Contender(*entry) for entry in entries.items()], settings.rounds)
+    seconds, _ = race(part, [Contender(*entry) for entry in entries.items()], settings.rounds)
 
     report.add(
-        "training: jaxnas, compile", "s", first["jaxnas"] - float(np.median(seconds["jaxnas"]))
+        f"{part}: jaxnas, compile", "s", first["jaxnas"] - float(np.median(seconds["jaxnas"]))
     )
     for name, taken in seconds.items():
-        report.add(f"training: {name}", "steps/s", *(case.sizes.steps / np.array(taken)))
+        report.add(f"{part}: {name}", "steps/s", *(case.sizes.steps / np.array(taken)))
         report.add(
-            f"training: {name}, images",
+            f"{part}: {name}, images",
             "img/s",
             *(case.sizes.steps * case.sizes.batch / np.array(taken)),
         )
         if name != "jaxnas":
-            report.add(f"training: jaxnas / {name}", "x", *(np.array(taken) / seconds["jaxnas"]))
+            report.add(f"{part}: jaxnas / {name}", "x", *(np.array(taken) / seconds["jaxnas"]))
 
 
 def analytic(report: Report, case: Case, settings: Settings) -> None:

@@ -4,7 +4,7 @@ A supernet with random weights, genomes, images and labels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnas import build_supernet, cifar, tiny
+from jaxnas import build_supernet, cifar, residual, tiny
 from jaxnas.data import npz
 from jaxnas.data.augment import normalise, resized
 from jaxnas.errors import UserError
@@ -40,6 +40,7 @@ class Sizes:
 FULL = Sizes(
     cifar, 32, genomes=32, calibration=512, evaluation=2048, batch=64, steps=3, architectures=2**20
 )
+RESIDUAL = replace(FULL, space=residual, genomes=4, calibration=64, evaluation=128)  # to train
 QUICK = Sizes(
     tiny, 16, genomes=8, calibration=64, evaluation=256, batch=16, steps=2, architectures=2**10
 )
