@@ -404,7 +404,10 @@ def test_ctrl_c_is_one_line_and_130(cli, micro, monkeypatch):
 
 
 def test_libraries_are_silent(finished_run):
-    """What a whole run shows is its own lines, and nothing else."""
+    """What a whole run shows is its own lines, and nothing else.
+
+    The first one on a machine also says that it built kernels.
+    """
     stages = {
         "data:",
         "train",
@@ -418,9 +421,8 @@ def test_libraries_are_silent(finished_run):
         "report:",
     }
     words = {*stages, "nsga2", "random", "rank"}
-    assert {
-        line.split()[0] for line in (finished_run / "stderr.txt").read_text().splitlines()
-    } == words
+    lines = (finished_run / "stderr.txt").read_text().splitlines()
+    assert {line.split()[0] for line in lines if "built fast convolutions" not in line} == words
 
 
 # Without JAX, before JAX, and of other people's files

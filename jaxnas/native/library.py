@@ -104,6 +104,8 @@ def compiler() -> str | None:
 def _built() -> Path | None:
     """The library for this machine, from the cache or the compiler."""
     path = compiler()
+    if path is None and "CXX" in os.environ:
+        _warn(f"CXX must name a program, got {os.environ['CXX']!r}")
     folder = None if path is None else made_cache_folder("native")
     if path is None or folder is None:
         return None

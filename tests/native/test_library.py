@@ -39,9 +39,10 @@ def test_jaxnas_native_must_be_0_or_1(monkeypatch, afresh):
         library.available()
 
 
-def test_without_a_compiler_everything_is_computed_in_jax(monkeypatch, afresh):
+def test_without_a_compiler_everything_is_computed_in_jax(monkeypatch, afresh, capsys):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert library.compiler() is None and not library.available()
+    assert "CXX must name a program, got 'no-such-compiler'" in capsys.readouterr().err
 
 
 def test_a_compiler_that_fails_is_named_and_leaves_nothing(monkeypatch, afresh, capsys):
