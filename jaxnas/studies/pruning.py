@@ -92,7 +92,7 @@ def run_prune(path: str, share: float, out: str | None) -> None:
     )
     print(
         f"search it: jaxnas run {path} --space {folder}/{SPACE} --weights {folder}/{FILE} "
-        "--train.epochs 0 --out NEW"
+        f"--train.epochs 0 --search.initial {folder}/{FRONT} --out NEW"
     )
 
 
