@@ -38,12 +38,7 @@ def in_batches_of(size: int, run: Callable, images: Shaped[Array, "n h w c"] | P
 
     The last ones are filled up with zeros, whose results are dropped.
     """
-    if isinstance(images, Pixels):
-        prepared = images.prepared
-        return in_batches_of(size, lambda part: run(prepared(part)), images.images)
-    filled = jnp.pad(images, ((0, -len(images) % size), (0, 0), (0, 0), (0, 0)))
-    found = joined(jax.lax.map(run, filled.reshape(-1, size, *images.shape[1:])))
-    return jax.tree.map(lambda leaf: leaf[: len(images)], found)
+    return in_numbered_batches_of(size, lambda part, _: run(part), images)
 
 
 def in_numbered_batches_of(

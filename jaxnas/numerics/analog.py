@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxnas.networks.activations import ACTIVATIONS
 from jaxnas.networks.op import Op
-from jaxnas.networks.subnet import Arrays, Subnet, folded, operate, without_norms
+from jaxnas.networks.subnet import Arrays, Subnet, fold, operate
 from jaxnas.numerics.noise import normals
 from jaxnas.types import PRNGKey
 
@@ -192,11 +192,9 @@ def program(
     """
     write_keys, read_keys, keys = keys_of(key, times)
     positions = layers_of(subnet.ops)
-    ops = without_norms(subnet.ops)
-    weights = {
-        path: folded(arrays, subnet.stats[path]) if "scale" in arrays else arrays
-        for path, arrays in subnet.weights.items()
-    }
+    folded = fold(subnet)
+    ops = folded.ops
+    weights = folded.weights
     _, found = observed(ops, positions, weights, (calibration,))
     each = [ops[i] for i in positions]
     paths = [op.path for op in each]

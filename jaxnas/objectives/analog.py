@@ -107,8 +107,9 @@ def analog(name: str) -> Callable[[Context], Objective]:
 
 def analog_error(context: Context, name: str, t: float) -> Objective:
     """Share of the search images that the chip gets wrong so long after programming, on average."""
-    at = trials_of(context).times_s.index(t)
-    label = f"error on {_memory(context).name}, {name.partition('@')[2]} after programming"
+    memory, trials = tried(context)
+    at = trials.times_s.index(t)
+    label = f"error on {memory.name}, {name.partition('@')[2]} after programming"
     return _objective(
         context, name, "share of images", label, lambda found: 1 - found[..., at].mean(1)
     )
@@ -116,14 +117,14 @@ def analog_error(context: Context, name: str, t: float) -> Objective:
 
 def analog_deviation(context: Context, name: str, t: float) -> Objective:
     """Standard deviation of the accuracy over programmings, in points; of the sample."""
-    trials = trials_of(context)
+    memory, trials = tried(context)
     at = trials.times_s.index(t)
     if trials.programmings < 2:
         raise UserError(
             f"{DEVIATION} is that over programmings, and search.analog.programmings is "
             f"{trials.programmings}: write 2 or more"
         )
-    label = f"deviation over programmings of {_memory(context).name} (points)"
+    label = f"deviation over programmings of {memory.name} (points)"
     return _objective(
         context, name, "points", label, lambda found: POINTS * found[..., at].std(1, ddof=1)
     )
@@ -131,9 +132,10 @@ def analog_deviation(context: Context, name: str, t: float) -> Objective:
 
 def variation(context: Context) -> Objective:
     """Accuracy 1 s after programming less that after 30 days, in points, at least 0 on average."""
-    times = trials_of(context).times_s
-    soon, late = times.index(SOON), times.index(MONTH)
-    label = f"accuracy lost on {_memory(context).name} in a month (points)"
+    memory, trials = tried(context)
+    soon = trials.times_s.index(SOON)
+    late = trials.times_s.index(MONTH)
+    label = f"accuracy lost on {memory.name} in a month (points)"
 
     def lost(found: Found) -> Float[Array, "n"]:
         return POINTS * (found[..., soon] - found[..., late]).mean(1)
@@ -147,17 +149,11 @@ MAKE: dict[str, Callable[..., Objective]] = {
 }
 
 
-def trials_of(context: Context) -> Trials:
-    """How the chip is tried."""
+def tried(context: Context) -> tuple[InMemory, Trials]:
+    """The memory of the chip, and how it is tried."""
     if context.analog is None:
         raise ValueError("analog objectives need a memory and its trials")
-    return context.analog[1]
-
-
-def _memory(context: Context) -> InMemory:
-    if context.analog is None:
-        raise ValueError("analog objectives need a memory and its trials")
-    return context.analog[0]
+    return context.analog
 
 
 def _objective(
@@ -174,8 +170,7 @@ def _objective(
 def evaluation(context: Context) -> Evaluation:
     """Accuracies over programmings and times; NaN of genomes of another static gene."""
     net = context.net
-    memory = _memory(context)
-    trials = trials_of(context)
+    memory, trials = tried(context)
     for t in trials.times_s:
         memory.check_time(t)
     key_data = jax.random.key_data(trials.key)
